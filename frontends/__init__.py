@@ -1,0 +1,1 @@
+"""Importers, installed as ``lutc.frontends``."""

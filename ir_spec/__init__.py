@@ -1,0 +1,1 @@
+"""The specification of the IR, installed as ``lutc.ir_spec``: grammar, chapters and examples."""

@@ -1,0 +1,220 @@
+"""Building IR in Python. Every operation of the op table is a method of `Builder`, named by its keyword:
+
+    b = lutc.Builder("tagger")
+    x = b.input("x", "s6f3[4]")
+    w = b.constant("w1", "s4f2[4, 3]", weights)
+    h = b.relu(b.dense(x, w, origin="dense_1"))
+    b.output("score", b.quant(h, to="s6f2[3]", round="nearest-half-up", overflow="saturate"))
+    design = b.design()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lutc.diagnostics import did_you_mean, error
+from lutc.graph import Const, Design, Func, OpMistake, Output, Overflow, Param, Rounding, Stage, Table, Value
+from lutc.ops import TABLE, Op
+from lutc.ops.base import decode, spec
+from lutc.types import Fixed, Type, scalar
+
+
+def as_type(kind: Type | Fixed | str) -> Type:
+    """A type from itself, from a format, or from text such as `"s8f4[16]"`. Raises LirError for bad text."""
+    if isinstance(kind, Type):
+        return kind
+    if isinstance(kind, Fixed):
+        return scalar(kind)
+    from lutc.parse import parse_type  # the grammar is loaded only by those who write types as text
+
+    return parse_type(kind)
+
+
+def exact_codes(values: Any, kind: Type, what: str) -> Any:
+    """The codes of real numbers, in the type's shape. Raises LirError if a number is none of its format's."""
+    reals = np.asarray(values)
+    if reals.shape != kind.shape:
+        raise error(f"{what} has shape {list(reals.shape)}, but its type is {kind}")
+    codes = [_exact_code(v, f, what) for v, f in zip(reals.ravel().tolist(), kind.formats, strict=True)]
+    return np.array(codes, dtype=object).reshape(kind.shape)
+
+
+def _exact_code(value: Any, fmt: Fixed, what: str) -> int:
+    number = Fraction(value)
+    if not fmt.holds(number):
+        raise error(f"{what}: {value} is no number of {fmt}", help="round it first, or choose a wider format")
+    return (number / fmt.step).numerator
+
+
+class Builder:
+    """Collects one design, or one function. Raises LirError for what does not fit together."""
+
+    def __init__(self, name: str, stage: Stage = Stage.TENSOR) -> None:
+        self.name = name
+        self.stage = stage
+        self._params: list[Param] = []
+        self._outputs: list[Output] = []
+        self._notes: list[str] = []
+        self._origin: str | None = None
+
+    @contextmanager
+    def origin(self, layer: str | None) -> Iterator[None]:
+        """Everything built inside comes from this layer, unless it says otherwise."""
+        before, self._origin = self._origin, layer
+        try:
+            yield
+        finally:
+            self._origin = before
+
+    def input(
+        self,
+        name: str,
+        kind: Type | Fixed | str,
+        *,
+        round: Rounding | str = Rounding.HALF_EVEN,
+        overflow: Overflow | str = Overflow.SATURATE,
+        scale: Fraction | int = 1,
+        offset: Fraction | int = 0,
+        origin: str | None = None,
+    ) -> Param:
+        """An input port, or a function's parameter. See `lutc.graph.Param` for the port's rule."""
+        if any(p.name == name for p in self._params):
+            raise error(f"{self.name} has two inputs named {name!r}")
+        param = Param(
+            as_type(kind),
+            Rounding(round),
+            Overflow(overflow),
+            Fraction(scale),
+            Fraction(offset),
+            name=name,
+            origin=origin,
+        )
+        self._params.append(param)
+        return param
+
+    def output(
+        self,
+        name: str,
+        value: Value,
+        *,
+        scale: Iterable[Fraction] | Fraction | int = 1,
+        offset: Iterable[Fraction] | Fraction | int = 0,
+    ) -> None:
+        """An output port carrying `value`; outside it means `scale * value + offset`."""
+        if any(o.name == name for o in self._outputs):
+            raise error(f"{self.name} has two outputs named {name!r}")
+        self._outputs.append(Output(name, value, _fractions(scale), _fractions(offset)))
+
+    def note(self, text: str) -> None:
+        """Something the user should know; it ends in the report."""
+        self._notes.append(text)
+
+    def constant(self, name: str, kind: Type | Fixed | str, values: Any) -> Const:
+        """A named constant from real numbers, which must be exact in its format."""
+        to = as_type(kind)
+        return Const(name, to, exact_codes(values, to, f"constant {name!r}"))
+
+    def table(self, name: str, key: Type | Fixed | str, value: Type | Fixed | str, entries: Any) -> Table:
+        """A truth table of real numbers; entry k answers the key whose bits read k. Or a tensor of them, in a row."""
+        k, v = as_type(key), as_type(value)
+        formats = [f for f, n in zip(v.formats, k.formats, strict=True) for _ in range(1 << n.width)]
+        reals = np.asarray(entries).ravel().tolist()
+        if len(reals) != len(formats):
+            raise error(f"table {name!r} has {len(reals)} entries, not the {len(formats)} its key {k} asks for")
+        codes = [_exact_code(r, f, f"table {name!r}") for r, f in zip(reals, formats, strict=True)]
+        return Table(name, k, v, np.array(codes, dtype=object))
+
+    def function(self, result: Value) -> Func:
+        """Finish this builder as a function that returns `result`."""
+        return Func(self.name, tuple(self._params), result)
+
+    def design(self) -> Design:
+        """Finish this builder as a design. It is verified as if it had been read from a file."""
+        from lutc.verify import verify  # a peer: verify knows nothing of builders
+
+        design = Design(
+            self.name, tuple(self._params), tuple(self._outputs), self.stage, tuple(self._notes)
+        )
+        verify(design)
+        return design
+
+    def __getattr__(self, keyword: str) -> Callable[..., Any]:
+        op = TABLE.get(keyword.rstrip("_"))  # `and_`, `or_`, `not_`: Python keeps the bare words for itself
+        if op is None:
+            raise AttributeError(f"no operation {keyword!r}; {did_you_mean(keyword, list(TABLE)) or 'see lutc ops'}")
+        return partial(self._make, op)
+
+    def _make(
+        self,
+        op: type[Op],
+        *arguments: Value | Const | Table | Func | Sequence[Value],
+        name: str | None = None,
+        origin: str | None = None,
+        to: Type | Fixed | str | None = None,
+        **attributes: Any,
+    ) -> Op:
+        row = spec(op)
+        fields: dict[str, Any] = {}
+        values = [a for arg in arguments for a in (arg if isinstance(arg, list | tuple) else [arg]) if isinstance(a, Value)]
+        for field, many in row.operands:
+            if many:
+                fields[field], values = tuple(values), []
+            elif values:
+                fields[field] = values.pop(0)
+            else:
+                raise error(f"{op.keyword} lacks its operand {field!r}", where=name)
+        if values:
+            raise error(f"{op.keyword} has {len(values)} operands too many", where=name)
+        for field, kind in row.symbols:
+            found = [a for a in arguments if isinstance(a, kind)]
+            if len(found) != 1:
+                raise error(f"{op.keyword} needs one {kind.__name__.lower()}, not {len(found)}", where=name)
+            fields[field] = found[0]
+        if row.typed:
+            if to is None:
+                raise error(f"{op.keyword} needs to=TYPE", where=name)
+            fields["to"] = as_type(to)
+        known = {a.name: a for a in row.attributes}
+        for key, value in attributes.items():
+            if key not in known:
+                raise error(f"{op.keyword} has no attribute {key!r}", where=name, help=did_you_mean(key, list(known)))
+            fields[key] = _attribute(known[key].kind, value)
+        missing = [a.name for a in row.attributes if a.required and a.name not in fields]
+        if missing:
+            raise error(f"{op.keyword} needs {', '.join(missing)}", where=name)
+        try:
+            return op(**fields, name=name, origin=origin or self._origin)
+        except OpMistake as e:
+            raise error(f"{op.keyword} {e.message}", where=name or origin or self._origin, help=e.help) from None
+
+
+def _fractions(numbers: Iterable[Fraction] | Fraction | int) -> tuple[Fraction, ...]:
+    if isinstance(numbers, int | float | Fraction):
+        return (Fraction(numbers),)
+    return tuple(Fraction(n) for n in numbers)
+
+
+def _attribute(kind: Any, value: Any) -> Any:
+    """An attribute as Python people give it (ints, floats, words, arrays), in the form the operation keeps."""
+    return decode(kind, _raw(value))
+
+
+def _raw(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_raw(v) for v in (value.tolist() if isinstance(value, np.ndarray) else value)]
+    if isinstance(value, int | float | Fraction | np.number):
+        return Fraction(value if not isinstance(value, np.number) else value.item())
+    return value
+
+

@@ -1,0 +1,93 @@
+"""What went wrong, where, and what to do next.
+
+Every mistake a user can make ends as one or more `Diagnostic`s inside a `LirError`. They print like this:
+
+    tagger.lir:6:3: error: 'dense' gives <s9f5, s12f5>[2] here, but %h is declared s9f5[2]
+     6 |   %h: s9f5[2] = dense %x, @w1
+       |   ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+       = help: to change the format, add: %t = dense ..., then %h: s9f5[2] = quant %t
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text that spans point into: its name as the user knows it, and its lines."""
+
+    name: str
+    text: str
+
+    def line(self, number: int) -> str:
+        lines = self.text.splitlines()
+        return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A place in a source: 1-based line and column, up to but excluding the end column."""
+
+    source: Source
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+    def __str__(self) -> str:
+        return f"{self.source.name}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One thing that is wrong: the message, the place (a span, or a name such as a layer's) and the next step."""
+
+    message: str
+    span: Span | None = None
+    where: str | None = None
+    help: str | None = None
+
+    def __str__(self) -> str:
+        place = str(self.span) if self.span else self.where
+        lines = [f"{place}: error: {self.message}" if place else f"error: {self.message}"]
+        margin = ""
+        if self.span:
+            text = self.span.source.line(self.span.line)
+            stop = self.span.end_column if self.span.end_line == self.span.line else len(text) + 1
+            number = str(self.span.line)
+            margin = " " * (len(number) + 1)
+            # Tabs are kept in the padding so that the caret stands below its character in any terminal.
+            pad = "".join("\t" if c == "\t" else " " for c in text[: self.span.column - 1])
+            lines += [
+                f" {number} | {text}".rstrip(),
+                f" {margin}| {pad}{'^' * max(1, stop - self.span.column)}",
+            ]
+        if self.help:
+            lines.append(f" {margin or ' '}= help: {self.help}")
+        return "\n".join(lines)
+
+
+class LirError(Exception):
+    """One or more diagnostics. `lutc` prints them and exits with 2."""
+
+    def __init__(self, *diagnostics: Diagnostic) -> None:
+        self.diagnostics: tuple[Diagnostic, ...] = diagnostics
+        super().__init__("\n".join(map(str, diagnostics)))
+
+
+def error(
+    message: str, *, span: Span | None = None, where: str | None = None, help: str | None = None
+) -> LirError:
+    """A `LirError` with one diagnostic."""
+    return LirError(Diagnostic(message, span, where, help))
+
+
+def did_you_mean(word: str, words: Sequence[str]) -> str | None:
+    """A help line naming the closest of `words`, or all of them if there are few, or None."""
+    close = get_close_matches(word, words, n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    return ("one of: " + ", ".join(words)) if 0 < len(words) <= 12 else None

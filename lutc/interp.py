@@ -1,0 +1,116 @@
+"""The reference interpreter: what a design means, computed with exact integers on whole batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from lutc.diagnostics import did_you_mean, error
+from lutc.graph import Design, Output, Param, body
+from lutc.numbers import divide, dtype, overflow, quantised, real
+from lutc.ops.flow import evaluate
+from lutc.types import Ints
+
+
+def execute(design: Design, codes: Mapping[str, Ints]) -> dict[str, Ints]:
+    """Run a design on codes: one integer array `(batch, *shape)` per input port, one per output port back."""
+    inputs = {p: np.asarray(codes[p.name or ""]).astype(dtype(p.type.max_width)) for p in design.params}
+    batch = max((len(x) for x in inputs.values()), default=1)
+    outputs = [o.value for o in design.outputs]
+    known = evaluate(body(design), inputs, outputs)
+    return {
+        o.name: np.broadcast_to(known[o.value], (batch, *o.value.type.shape)) for o in design.outputs
+    }
+
+
+def run(design: Design, *inputs: Any, **named: Any) -> Any:
+    """Run a design on real numbers.
+
+    One array `(batch, *shape)` per input port, in order or by name; each number becomes the port's format by the
+    port's own rule. Returns real numbers: an array if there is one output, else a dict of arrays by port name;
+    float64 where that is exact, else Fractions. Raises LirError for missing inputs or wrong shapes.
+    """
+    given = dict(zip([p.name or "" for p in design.params], inputs, strict=False)) | named
+    if len(inputs) > len(design.params):
+        raise error(f"{design.name} has {len(design.params)} inputs, but was given {len(inputs)}")
+    names = [p.name or "" for p in design.params]
+    for name in given:
+        if name not in names:
+            raise error(f"{design.name} has no input {name!r}", help=did_you_mean(name, names))
+    for name in names:
+        if name not in given:
+            raise error(f"{design.name} lacks its input {name!r}")
+    codes = {p.name or "": port_codes(p, given[p.name or ""]) for p in design.params}
+    batches = {len(c) for c in codes.values()}
+    if len(batches) > 1:
+        raise error(f"the inputs of {design.name} differ in their number of samples: {sorted(batches)}")
+    answers = execute(design, codes)
+    reals = {o.name: port_reals(o, answers[o.name]) for o in design.outputs}
+    return next(iter(reals.values())) if len(reals) == 1 else reals
+
+
+def port_codes(param: Param, values: Any) -> Ints:
+    """Real numbers `(batch, *shape)` as the codes the port carries, by the port's rounding and overflow rule.
+
+    A batch may also come with extra dimensions of length 1, as exported models have them. Raises LirError for any
+    other shape, and for numbers that are not finite.
+    """
+    x = np.asarray(values)
+    shape = param.type.shape
+    if x.ndim == 0 or x.shape[1:] != shape:
+        squeezed = [n for n in x.shape[1:] if n != 1]
+        if x.ndim == 0 or squeezed != [n for n in shape if n != 1]:
+            raise error(
+                f"input {param.name!r} needs shape {['batch', *shape]}, not {list(x.shape)}",
+                help="the first dimension counts samples",
+            )
+        x = x.reshape(len(x), *shape)
+    if x.dtype != object and not np.isfinite(x.astype(np.float64)).all():
+        raise error(f"input {param.name!r} has numbers that are not finite")
+    if x.dtype != object and param.scale == 1 and param.offset == 0 and param.type.max_width <= 50:
+        return _dyadic_codes(param, x.astype(np.float64))
+    return _rational_codes(param, x)
+
+
+def _dyadic_codes(param: Param, x: Any) -> Ints:
+    """The quick way: scaling a float by a power of two is exact, and so are its floor and what is left over."""
+    steps = np.ldexp(x, np.asarray(param.type.fracs))
+    if (np.abs(steps) >= 2.0**52).any():
+        return _rational_codes(param, x)
+    floor = np.floor(steps)
+    rest = steps - floor
+    # Two bits stand for what is left over: nothing, less than half, half, more than half.
+    left = (rest > 0).astype(np.int64) + (rest >= 0.5) + (rest > 0.5)
+    codes = divide(floor.astype(np.int64) * 4 + left, 2, param.round)
+    return overflow(codes, param.type, param.overflow)
+
+
+def _rational_codes(param: Param, x: Any) -> Ints:
+    """The sure way: every number as a fraction."""
+    flat = np.asarray(x, dtype=object).reshape(len(x), -1)
+    codes = [
+        [
+            quantised((Fraction(v) - param.offset) / param.scale, fmt, param.round, param.overflow)
+            for v, fmt in zip(row, param.type.formats, strict=True)
+        ]
+        for row in flat.tolist()
+    ]
+    return np.array(codes, dtype=dtype(param.type.max_width)).reshape(x.shape)
+
+
+def port_reals(output: Output, codes: Ints) -> Any:
+    """What an output port's codes mean outside: float64 where exact, Fractions where a factor or width forbids it."""
+    kind = output.value.type
+    plain = real(codes, kind)
+    if output.scale == (1,) and output.offset == (0,):
+        return plain
+    steps = np.asarray([f.step for f in kind.formats], dtype=object).reshape(kind.shape)
+    exact = np.asarray(codes, dtype=object) * steps
+    return exact * _along(output.scale) + _along(output.offset)
+
+
+def _along(numbers: Sequence[Fraction]) -> Any:
+    return np.array(numbers, dtype=object) if len(numbers) > 1 else numbers[0]

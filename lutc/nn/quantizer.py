@@ -1,0 +1,300 @@
+"""Fixed-point quantisers whose bit widths are trained."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lutc.graph import Overflow, Rounding
+
+LN2 = 0.6931471805599453
+ROUNDINGS = (Rounding.FLOOR, Rounding.HALF_UP, Rounding.HALF_EVEN)
+
+
+class Bits(NamedTuple):
+    """Whole numbers as float tensors of a quantiser's shape: sign bit, bits before and after the point.
+
+    ``integer`` and ``fraction`` carry gradients to the parameters they were rounded from.
+    """
+
+    sign: Tensor
+    integer: Tensor
+    fraction: Tensor
+
+    @property
+    def width(self) -> Tensor:
+        """Wire width, at least 0; a width of 0 means that the value is pruned."""
+        return torch.relu(self.sign + self.integer + self.fraction)
+
+
+class Formats(NamedTuple):
+    """A quantiser's formats as int64 tensors of its shape: sign bit, wire width (sign included), bits after the point.
+
+    As in a type ``s8f4``: a value is ``code * 2**-frac``; width 0 is the number 0.
+    """
+
+    signed: Tensor
+    width: Tensor
+    frac: Tensor
+
+
+def round_half_up(v: Tensor) -> Tensor:
+    """Nearest integer, ties up, exactly (``floor(v + 0.5)`` is wrong where the sum itself is rounded)."""
+    low = torch.floor(v)
+    return low + (v - low >= 0.5).to(v.dtype)
+
+
+def round_code(v: Tensor, rounding: Rounding) -> Tensor:
+    """``v`` rounded to whole numbers."""
+    if rounding is Rounding.HALF_UP:
+        return round_half_up(v)
+    return torch.floor(v) if rounding is Rounding.FLOOR else torch.round(v)
+
+
+class _RoundThrough(torch.autograd.Function):
+    """Nearest integer (ties to even) with the gradient of the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor) -> Tensor:
+        return torch.round(v)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        return grad
+
+
+def round_through(v: Tensor) -> Tensor:
+    """Nearest integer (ties to even) with the gradient of the identity."""
+    return _RoundThrough.apply(v)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _FakeQuantize(torch.autograd.Function):
+    """See `fake_quantize`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, sign: Tensor, integer: Tensor, fraction: Tensor, rounding: Rounding, overflow: Overflow | None
+    ) -> Tensor:
+        scale = torch.exp2(fraction)
+        code = round_code(x * scale, rounding)
+        ctx.bounded = overflow in (Overflow.SATURATE, Overflow.SATURATE_SYMMETRIC)
+        ctx.symmetric = overflow is Overflow.SATURATE_SYMMETRIC
+        if overflow is None:
+            out = code / scale
+            ctx.save_for_backward(x - out, integer, fraction)
+            return out
+        top, bottom = code_limits(sign, integer, fraction, symmetric=ctx.symmetric)
+        if overflow is Overflow.WRAP:
+            span = top - bottom + 1
+            out = (code - torch.floor((code - bottom) / span) * span) / scale
+            ctx.save_for_backward(x - code / scale, integer, fraction)
+            return out
+        above, below = code > top, code < bottom
+        out = torch.maximum(torch.minimum(code, top), bottom) / scale
+        ctx.save_for_backward(x - out, integer, fraction, above, below, sign)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        error, integer, fraction, *rest = ctx.saved_tensors
+        if not ctx.bounded:
+            return grad, None, None, (LN2 * grad * error).sum_to_size(fraction.shape), None, None
+        above, below, sign = rest
+        step, unit = torch.exp2(-fraction), torch.exp2(integer)
+        zero = torch.zeros((), dtype=grad.dtype, device=grad.device)
+        low_unit = -unit * sign
+        low_step = sign * step if ctx.symmetric else zero
+        by_fraction = torch.where(above, step, torch.where(below, -low_step, error))
+        by_integer = torch.where(above, unit, torch.where(below, low_unit, zero))
+        return (
+            torch.where(above | below, zero, grad),
+            None,
+            (LN2 * grad * by_integer).sum_to_size(integer.shape),
+            (LN2 * grad * by_fraction).sum_to_size(fraction.shape),
+            None,
+            None,
+        )
+
+
+def code_limits(sign: Tensor, integer: Tensor, fraction: Tensor, *, symmetric: bool) -> tuple[Tensor, Tensor]:
+    """Largest and smallest code of a format; both 0 for one without bits."""
+    whole = torch.exp2(integer + fraction)
+    top = torch.clamp(torch.floor(whole) - 1, min=0)
+    bottom = -sign * (top if symmetric else torch.floor(whole) if bool((whole >= 1).all()) else _bottom(whole))
+    return top, bottom
+
+
+def _bottom(whole: Tensor) -> Tensor:
+    return torch.where(whole >= 1, whole, torch.zeros_like(whole))
+
+
+def fake_quantize(x: Tensor, bits: Bits, rounding: Rounding, overflow: Overflow | None) -> Tensor:
+    """``x`` rounded to multiples of ``2**-fraction`` and, unless ``overflow`` is None, brought into range.
+
+    ``bits`` broadcasts to ``x``.  Gradients: of the value straight through, except where it saturates (0); of the bit
+    widths as in HGQ (Sun et al., arXiv 2405.00645, eq. 9-12): the quantisation error x - x_q halves with each bit,
+    hence d x_q / d fraction = ln 2 * (x - x_q); a saturated value is its limit 2**integer - 2**-fraction (or
+    -2**integer) and has that limit's derivatives.  All of it exact in float64 for codes below 2**53.
+    """
+    return _FakeQuantize.apply(  # type: ignore[no-any-return, no-untyped-call]
+        x, bits.sign, bits.integer, bits.fraction, rounding, overflow
+    )
+
+
+class Quantizer(nn.Module):
+    """A fixed-point quantiser with trained bit widths.
+
+    Parameters
+    ----------
+    shape: shape of the bit widths; it must broadcast to the data without the batch axis: ``()`` for one format per
+        tensor, ``(channels, 1, 1)`` per channel of an image, the data's own shape per element.
+    integer, fraction: initial bits before (sign not counted) and after the point.
+    total: initial wire width, sign included.  If given, (total, integer) are the parameters instead of
+        (integer, fraction), and fraction follows.
+    rounding: ``"floor"``, ``"nearest-half-up"`` or ``"nearest-half-even"``.
+    overflow: ``"wrap"``: the integer bits and the sign are no parameters but follow the data: each training batch sets
+        integer = max(integer - decay, what the batch needs), and likewise the sign; nothing wraps in training.
+        ``"saturate"`` and ``"saturate-symmetric"``: the integer bits are trained, the sign is fixed.
+    max_bits: the wire width never exceeds it.
+
+    In training ``forward`` gives the fake-quantised value with the gradients of `fake_quantize`; in evaluation it is
+    the exact fixed-point function that hardware computes.  A width of 0 prunes: the value is 0.
+
+    Raises ValueError for an unknown mode or a negative width.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...] = (),
+        *,
+        integer: float = 2,
+        fraction: float = 6,
+        total: float | None = None,
+        signed: bool = True,
+        rounding: str = "nearest-half-up",
+        overflow: str = "wrap",
+        trainable: bool = True,
+        decay: float = 0.01,
+        max_bits: int = 24,
+    ) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.rounding, self.overflow = Rounding(rounding), Overflow(overflow)
+        if self.rounding not in ROUNDINGS:
+            raise ValueError(f"rounding {rounding!r} is not one of {', '.join(r.value for r in ROUNDINGS)}")
+        if total is not None:
+            fraction = total - signed - integer
+        if signed + integer + fraction < 0 or max_bits < 0:
+            raise ValueError("a quantiser cannot have a negative number of bits")
+        self.by_total, self.decay, self.max_bits = total is not None, decay, max_bits
+        self.tracks = self.overflow is Overflow.WRAP
+        self.frozen = False  # ranges stay as they are
+        self.tracing = False  # ranges only grow, in evaluation too
+        first = torch.full(self.shape, float(fraction if total is None else total))
+        second = torch.full(self.shape, float(integer))
+        self.register_buffer("sign", torch.full(self.shape, float(signed)))
+        self._hold("total" if self.by_total else "fraction", first, trainable)
+        self._hold("integer", second, trainable and not self.tracks)
+
+    def _hold(self, name: str, value: Tensor, trainable: bool) -> None:
+        if trainable:
+            self.register_parameter(name, nn.Parameter(value))
+        else:
+            self.register_buffer(name, value)
+
+    @property
+    def precision(self) -> Tensor:
+        """The tensor that is trained: ``fraction``, or ``total`` for a quantiser parametrised so."""
+        return self.get_parameter("total") if self.by_total else self.fraction  # type: ignore[no-any-return]
+
+    def bits(self) -> Bits:
+        """The formats in use, differentiable in the trained widths."""
+        sign = torch.ceil(self.sign)
+        integer = torch.ceil(self.integer) if self.tracks else round_through(self.integer)
+        if self.by_total:
+            wide = round_through(torch.clamp(self.total, 0, self.max_bits))
+            return Bits(sign, integer, wide - sign - integer)
+        fraction = torch.minimum(round_through(self.fraction), self.max_bits - sign - integer)
+        return Bits(sign, integer, fraction)
+
+    def formats(self) -> Formats:
+        """The formats in use, as whole numbers."""
+        with torch.no_grad():
+            sign, integer, fraction = (v.to(torch.int64) for v in self.bits())
+        width = torch.clamp(sign + integer + fraction, min=0)
+        return Formats(torch.where(width > 0, sign, 0), width, torch.where(width > 0, fraction, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        bits = self.bits()
+        if self.tracks and (self.training or self.tracing):
+            y = fake_quantize(x, bits, self.rounding, None)
+            if not self.frozen or self.tracing:
+                self._track(y.detach(), bits.fraction.detach())
+            return y
+        if self.training:
+            return fake_quantize(x, bits, self.rounding, self.overflow)
+        return self.exact(x)
+
+    def exact(self, x: Tensor) -> Tensor:
+        """The fixed-point function itself: no gradient, computed in float64, in ``x``'s type."""
+        with torch.no_grad():
+            bits = Bits(*(v.double() for v in self.bits()))
+            y = fake_quantize(x.double(), bits, self.rounding, self.overflow)
+            return torch.where(bits.width > 0, y, 0.0).to(x.dtype)
+
+    def constant(self, w: Tensor) -> Tensor:
+        """A weight through this quantiser.  A wrapping one takes the range the weight needs, at any time."""
+        if not self.tracks:
+            return self(w)
+        with torch.no_grad():
+            self._track(round_code(w * torch.exp2(self.bits().fraction), self.rounding), None, forget=True)
+        if self.training:
+            return fake_quantize(w, self.bits(), self.rounding, None)
+        return self.exact(w)
+
+    def _track(self, y: Tensor, fraction: Tensor | None, forget: bool = False) -> None:
+        code = y if fraction is None else y * torch.exp2(fraction)
+        lead = tuple(range(code.dim() - len(self.shape)))
+        low, high = (code.amin(lead), code.amax(lead)) if lead else (code, code)
+        kept = tuple(a for a, n in enumerate(self.shape) if n == 1)
+        if kept:
+            low, high = low.amin(kept, keepdim=True), high.amax(kept, keepdim=True)
+        self.track(low, high, forget)
+
+    @torch.no_grad()
+    def track(self, low: Tensor, high: Tensor, forget: bool = False) -> None:
+        """Let the ranges follow codes from ``low`` to ``high`` (float tensors of the quantiser's shape).
+
+        With `torch.distributed` running, the extremes are those over all ranks.
+        """
+        low, high = torch.clamp(low, max=0).expand(self.shape), torch.clamp(high, min=0).expand(self.shape)
+        if not forget and torch.distributed.is_available() and torch.distributed.is_initialized():
+            both = torch.stack([-low, high])
+            torch.distributed.all_reduce(both, torch.distributed.ReduceOp.MAX)
+            low, high = -both[0], both[1]
+        fraction = self.bits().fraction
+        # bit_length(high) for the upper end, bit_length(-low - 1) for the lower: two's complement reaches one further
+        need = torch.maximum(torch.frexp(high)[1], torch.frexp(torch.clamp(-low - 1, min=0))[1]) - fraction
+        negative = (low < 0).to(self.sign.dtype)
+        decay = float("inf") if forget else 0.0 if self.tracing else self.decay
+        if self.by_total and not forget:
+            need = torch.maximum(need, self._need_by_total(low, high, fraction))
+        self.integer.copy_(torch.maximum(self.integer - decay, need.to(self.integer.dtype)))
+        self.sign.copy_(torch.maximum(self.sign - decay, negative))
+
+    def _need_by_total(self, low: Tensor, high: Tensor, fraction: Tensor) -> Tensor:
+        return torch.zeros_like(fraction) - 1e9  # fraction follows integer there; one more batch settles it
+
+    @torch.no_grad()
+    def reset_range(self) -> None:
+        """Forget the tracked range, before tracing it anew on calibration data.  Nothing for saturating quantisers."""
+        if self.tracks:
+            self.integer.copy_(-self.bits().fraction)
+            self.sign.zero_()
+
+    def extra_repr(self) -> str:
+        f = self.formats()
+        mean = f.width.double().mean().item()
+        return f"shape={self.shape}, mean width={mean:.2f}, {self.rounding.value}, {self.overflow.value}"

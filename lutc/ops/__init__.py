@@ -1,0 +1,27 @@
+"""The op table: every operation there is, one row each. `lutc ops` prints it, `ir_spec/ops.md` is made from it."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from lutc.ops.arith import Abs, Add, Lincomb, Max, Min, Mul, Neg, Relu, Scale, Sub
+from lutc.ops.base import Op
+from lutc.ops.convert import Quant, Rescale
+from lutc.ops.flow import Call, Map, Reg
+from lutc.ops.layout import Broadcast, Concat, Element, Gather, Pack, Pad, Reshape, SliceOp, Transpose
+from lutc.ops.logic import And, BitSlice, Cat, Compare, Not, Or, Relation, Select, Xor
+from lutc.ops.table import ConstOp, Lut, Number
+from lutc.ops.tensor import Argmax, Dense, Matmul, Sum
+
+ALL: tuple[type[Op], ...] = (
+    *(ConstOp, Number),
+    *(Add, Sub, Mul, Scale, Lincomb, Neg, Abs, Relu, Min, Max),
+    *(Compare, Select, And, Or, Xor, Not, Cat, BitSlice),
+    *(Quant, Rescale, Lut),
+    *(Dense, Matmul, Sum, Argmax),
+    *(Broadcast, Reshape, Transpose, Concat, SliceOp, Gather, Pad),
+    *(Element, Pack, Reg, Call, Map),
+)
+
+TABLE: Mapping[str, type[Op]] = MappingProxyType({op.keyword: op for op in ALL})
+
+__all__ = ["ALL", "TABLE", "Op", "Relation", *sorted(op.__name__ for op in ALL)]

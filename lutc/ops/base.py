@@ -1,0 +1,251 @@
+"""What every operation is made of. One class per operation is its one row in the table.
+
+A class states its keyword, the stages it is legal in, its operands and attributes (as dataclass fields), and how it is
+typed (`infer`), computed (`eval`), bounded (`bounds`), priced (`luts`, `delay`) and built (`rtl`). The parser, the
+printer, the verifier, the interpreter, the random generator and both HDLs read this row and nothing else.
+
+Most operations are typed by one rule: the result has the steps of the exact result (`lsb`), and is the narrowest
+format that holds the image (`bounds`) of the operands' formats. `eval` and `rtl` are written independently on
+purpose: otherwise a simulation would compare a thing with itself.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields
+from enum import Enum
+from fractions import Fraction
+from functools import lru_cache
+from types import UnionType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lutc import numbers
+from lutc.graph import Bounds, Const, Func, OpMistake, Stage, Table, Value
+from lutc.types import Ints, Type
+
+if TYPE_CHECKING:
+    from lutc.netlist import Builder, Net
+    from lutc.target import Target
+
+BOTH = frozenset(Stage)
+TENSOR = frozenset({Stage.TENSOR})
+SCALAR = frozenset({Stage.SCALAR})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Op(Value):
+    """A value made by an operation."""
+
+    keyword: ClassVar[str]
+    stages: ClassVar[frozenset[Stage]] = BOTH
+
+    @property
+    def operands(self) -> tuple[Value, ...]:
+        found: list[Value] = []
+        for name, many in spec(type(self)).operands:
+            value = getattr(self, name)
+            if many:
+                found.extend(value)
+            else:
+                found.append(value)
+        return tuple(found)
+
+    # -- meaning ------------------------------------------------------------------------------------------------
+
+    def lsb(self) -> Ints:
+        """The bits after the point of the exact result, from the operands' types."""
+        return numbers.finest([v.type for v in self.operands])
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        """The smallest and largest code (at `lsb`) of the result, from those of the operands."""
+        raise NotImplementedError(self.keyword)
+
+    def infer(self) -> Type:
+        """The narrowest type that holds every result."""
+        shape = same_shape(self.operands)
+        lo, hi = self.bounds(*(v.type.ranges for v in self.operands))
+        return numbers.narrowest(shape, lo, hi, self.lsb())
+
+    def eval(self, *operands: Ints) -> Ints:
+        """The result's codes, from the operands': arrays of shape `(batch, *type.shape)`, exact integers."""
+        raise NotImplementedError(self.keyword)
+
+    def work_bits(self) -> int:
+        """How wide an integer `eval` may meet on its way; it decides between int64 and Python integers."""
+        return max(self.type.max_width, *(v.type.max_width for v in self.operands), 0)
+
+    # -- hardware -----------------------------------------------------------------------------------------------
+
+    def luts(self, target: Target) -> float:
+        """The LUTs a scalar of this operation takes, estimated."""
+        return 0.0
+
+    def delay(self, target: Target) -> float:
+        """Nanoseconds from the last input to the last output bit of a scalar, estimated; 0 for mere wires."""
+        return 0.0
+
+    def rtl(self, build: Builder, *operands: Net) -> Net:
+        """The circuit of a scalar. The result has `type`'s width and signedness."""
+        raise NotImplementedError(self.keyword)
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute: its name, what it is (see `kinds`), and its default (`MISSING` if it must be given)."""
+
+    name: str
+    kind: Any
+    default: Any
+
+    @property
+    def required(self) -> bool:
+        return self.default is MISSING
+
+
+@dataclass(frozen=True)
+class Spec:
+    """An operation's row as the text sees it.
+
+    `operands` are `(field, is it a list)`; `symbols` are `(field, class)` of constants, tables and functions,
+    optional ones included; `typed` says that the type must be written, because operands do not imply it.
+    """
+
+    operands: tuple[tuple[str, bool], ...]
+    symbols: tuple[tuple[str, type], ...]
+    attributes: tuple[Attribute, ...]
+    typed: bool
+
+
+SYMBOLS: tuple[type, ...] = (Const, Table, Func)
+
+
+@lru_cache(maxsize=None)
+def spec(op: type[Value]) -> Spec:
+    """Read an operation's row off its dataclass fields."""
+    hints = typing.get_type_hints(op)
+    operands, symbols, attributes, typed = [], [], [], False
+    for f in fields(op):
+        kind = hints[f.name]
+        if f.name in ("name", "origin", "span", "type"):
+            continue
+        if kind is Value:
+            operands.append((f.name, False))
+        elif kind == tuple[Value, ...]:
+            operands.append((f.name, True))
+        elif kind in SYMBOLS:
+            symbols.append((f.name, kind))
+        elif f.name == "to":
+            typed = True
+        else:
+            attributes.append(Attribute(f.name, kind, f.default))
+    return Spec(tuple(operands), tuple(symbols), tuple(attributes), typed)
+
+
+def spell(name: str) -> str:
+    """A field's name as the text writes it: `round` stays, `by_` loses the underscore Python forced on it."""
+    return name.rstrip("_")
+
+
+def with_operands(op: Op, operands: Iterator[Value] | list[Value] | tuple[Value, ...], **changes: Any) -> Op:
+    """The same operation on other operands (and, if given, with other fields)."""
+    source = iter(operands)
+    arguments: dict[str, Any] = {}
+    row = spec(type(op))
+    for name, many in row.operands:
+        arguments[name] = tuple(next(source) for _ in getattr(op, name)) if many else next(source)
+    for f in fields(op):
+        if f.init and f.name not in arguments:
+            arguments[f.name] = getattr(op, f.name)
+    arguments.update(changes)
+    return type(op)(**arguments)
+
+
+def attributes_of(op: Op) -> list[tuple[Attribute, Any]]:
+    """The attributes that are not at their default, as the text shows them."""
+    row = spec(type(op))
+    return [(a, v) for a in row.attributes if (v := getattr(op, a.name)) != a.default]
+
+
+# -- attributes as text ---------------------------------------------------------------------------------------------
+
+
+def decode(kind: Any, raw: Any) -> Any:
+    """An attribute read from text: `raw` is a Fraction, a word or a list of them. Raises OpMistake."""
+    if isinstance(kind, UnionType):
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)[0]
+        if not isinstance(raw, list):
+            raw = [raw]
+        return tuple(decode(inner, r) for r in raw)
+    if isinstance(raw, list):
+        raise OpMistake(f"expects one {_described(kind)}, not a list")
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        words = [e.value for e in kind]
+        if raw in words:
+            return kind(raw)
+        if raw in SHORT:
+            return decode(kind, SHORT[raw])
+        raise OpMistake(f"has no choice {raw!r}", "one of: " + ", ".join(words))
+    if kind is bool and raw in ("true", "false"):
+        return raw == "true"
+    if kind is Fraction and isinstance(raw, Fraction):
+        return raw
+    if kind is int and isinstance(raw, Fraction) and raw.denominator == 1:
+        return raw.numerator
+    raise OpMistake(f"expects {_described(kind)}, not {raw}")
+
+
+# A word of every day for the mode most people mean by it.
+SHORT = {"nearest": "nearest-half-up"}
+
+
+def encode(value: Any) -> str:
+    """An attribute as text; `decode` reads it back."""
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(encode, value)) + "]"
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Fraction):
+        return number(value)
+    return str(value)
+
+
+def number(value: Fraction) -> str:
+    """A number as the text writes it: a decimal where that is exact and short, else a quotient."""
+    if value.denominator == 1:
+        return str(value.numerator)
+    places = value.denominator.bit_length() - 1
+    if value.denominator == 1 << places and places <= 40:
+        # 1/2**n has exactly n decimal places
+        digits = str(abs(value.numerator) * 5**places).rjust(places + 1, "0")
+        return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:].rstrip('0')}"
+    return f"{value.numerator}/{value.denominator}"
+
+
+def _described(kind: Any) -> str:
+    return {int: "an integer", Fraction: "a number", bool: "true or false"}.get(kind, "a word")
+
+
+# -- checks that many operations share ----------------------------------------------------------------------------
+
+
+def same_shape(operands: tuple[Value, ...]) -> tuple[int, ...]:
+    """The shape all operands share. Raises OpMistake if they do not."""
+    shapes = [v.type.shape for v in operands]
+    for shape in shapes[1:]:
+        if shape != shapes[0]:
+            raise OpMistake(
+                f"needs operands of one shape, but has {' and '.join(str(list(s)) for s in shapes)}",
+                "spread the smaller one first: %b = broadcast %a, shape=[...]",
+            )
+    return shapes[0]
+
+
+def need(condition: bool, message: str, help: str | None = None) -> None:
+    """Raise OpMistake with `message` unless the condition holds."""
+    if not condition:
+        raise OpMistake(message, help)

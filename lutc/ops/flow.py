@@ -1,0 +1,160 @@
+"""Registers, and functions used once (`call`) or along a tensor (`map`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from lutc.graph import Bounds, Func, Param, Value, body
+from lutc.numbers import dtype
+from lutc.ops.base import SCALAR, TENSOR, Op, need
+from lutc.types import Ints, Type, tensor, uniform
+
+
+def evaluate(values: Sequence[Value], inputs: dict[Value, Ints], keep: Sequence[Value]) -> dict[Value, Ints]:
+    """Compute `values` in order. Returns those in `keep`; the others are forgotten after their last reader."""
+    left = dict.fromkeys(values, 0)
+    for value in values:
+        for operand in value.operands:
+            left[operand] += 1
+    for value in keep:
+        left[value] += 1
+    known = dict(inputs)
+    for value in values:
+        if isinstance(value, Op):
+            kind = dtype(value.work_bits())
+            operands = [known[v].astype(kind, copy=False) for v in value.operands]
+            known[value] = value.eval(*operands).astype(dtype(value.type.max_width), copy=False)
+            for operand in value.operands:
+                left[operand] -= 1
+                if not left[operand]:
+                    del known[operand]
+    return {v: known[v] for v in keep}
+
+
+def bound(values: Sequence[Value], inputs: dict[Value, Bounds]) -> dict[Value, Bounds]:
+    """The range of each of `values`, which stand in order, given those of the parameters."""
+    known = dict(inputs)
+    for value in values:
+        if isinstance(value, Op):
+            known[value] = value.bounds(*(known[v] for v in value.operands))
+    return known
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Reg(Op):
+    """The value one clock cycle later. All values that meet have passed equally many."""
+
+    keyword: ClassVar[str] = "reg"
+    stages: ClassVar = SCALAR
+    x: Value
+
+    def infer(self) -> Type:
+        return self.x.type
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        return operands[0]
+
+    def eval(self, *operands: Ints) -> Ints:
+        return operands[0]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Call(Op):
+    """What a function returns for these arguments. The function stays one module, however often it is used."""
+
+    keyword: ClassVar[str] = "call"
+    func: Func
+    args: tuple[Value, ...]
+
+    def infer(self) -> Type:
+        _arguments(self.func, self.args, [v.type for v in self.args])
+        return self.func.result.type
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        known = bound(body(self.func), dict(zip(self.func.params, operands, strict=True)))
+        return known[self.func.result]
+
+    def eval(self, *operands: Ints) -> Ints:
+        inputs = {p: _cast(x, p) for p, x in zip(self.func.params, operands, strict=True)}
+        return evaluate(body(self.func), inputs, [self.func.result])[self.func.result]
+
+
+def _cast(x: Ints, param: Param) -> Ints:
+    return x.astype(dtype(param.type.max_width), copy=False)
+
+
+def _arguments(func: Func, args: Sequence[Value], kinds: Sequence[Type]) -> None:
+    need(
+        len(args) == len(func.params),
+        f"@{func.name} takes {len(func.params)} arguments, not {len(args)}",
+    )
+    for param, kind in zip(func.params, kinds, strict=True):
+        need(
+            kind == param.type,
+            f"gives {kind} to %{param.name} of @{func.name}, which is {param.type}",
+            f"bring it to that format first: quant to {param.type}",
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Map(Op):
+    """A function applied to every slice along the leading dimension of its arguments, the results stacked."""
+
+    keyword: ClassVar[str] = "map"
+    stages: ClassVar = TENSOR
+    func: Func
+    args: tuple[Value, ...]
+
+    @property
+    def length(self) -> int:
+        return self.args[0].type.shape[0]
+
+    def infer(self) -> Type:
+        lengths = {v.type.shape[0] if v.type.shape else None for v in self.args}
+        need(
+            len(lengths) == 1 and None not in lengths,
+            "needs arguments with a leading dimension of one length",
+            "repeat a shared argument: %b = broadcast %a, shape=[n, ...]",
+        )
+        _arguments(self.func, self.args, [slice_type(v.type, p.type) for v, p in zip(self.args, self.func.params)])  # noqa: B905
+        result = self.func.result.type
+        shape = (self.length, *result.shape)
+        return uniform(shape, result.format) if result.format else tensor(shape, result.formats * self.length)
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        ends = []
+        for i in range(self.length):
+            at = [tuple(b if isinstance(b, int) else b[i] for b in o) for o in operands]
+            known = bound(body(self.func), dict(zip(self.func.params, at, strict=True)))  # type: ignore[arg-type]
+            ends.append(known[self.func.result])
+        shape = self.func.result.type.shape
+        los, his = ([np.broadcast_to(np.asarray(e[k], dtype=object), shape) for e in ends] for k in (0, 1))
+        return np.stack(los), np.stack(his)
+
+    def eval(self, *operands: Ints) -> Ints:
+        batch, n = max(len(x) for x in operands), self.length
+        inputs = {}
+        for param, x in zip(self.func.params, operands, strict=True):
+            full = np.broadcast_to(x, (batch, *x.shape[1:]))
+            inputs[param] = _cast(full.reshape(batch * n, *param.type.shape), param)
+        answer = evaluate(body(self.func), inputs, [self.func.result])[self.func.result]
+        shape = self.func.result.type.shape
+        return np.broadcast_to(answer, (batch * n, *shape)).reshape(batch, n, *shape)
+
+
+def slice_type(kind: Type, like: Type) -> Type:
+    """The type of one slice along the leading dimension: `like` if all slices are that, else the first's."""
+    n = kind.shape[0]
+    if not n:
+        return like
+    size = kind.size // n
+    shape = kind.shape[1:]
+    if kind.format:
+        return uniform(shape, kind.format)
+    slices = [kind.formats[i * size : (i + 1) * size] for i in range(n)]
+    odd = next((s for s in slices if s != like.formats), slices[0])
+    return tensor(shape, odd)

@@ -1,0 +1,116 @@
+"""Constants and truth tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import ClassVar
+
+import numpy as np
+
+from lutc.graph import Bounds, Const, OpMistake, Table, Value
+from lutc.numbers import as_code, dtype, twos
+from lutc.ops.base import Op, need
+from lutc.types import Ints, Type, holding, scalar, uniform
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ConstOp(Op):
+    """A named constant as a value."""
+
+    keyword: ClassVar[str] = "const"
+    symbol: Const
+
+    def infer(self) -> Type:
+        return self.symbol.type
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        return self.symbol.codes, self.symbol.codes
+
+    def eval(self, *operands: Ints) -> Ints:
+        return self.symbol.codes[np.newaxis].astype(dtype(self.type.max_width))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Number(Op):
+    """One number, in the narrowest format that holds it."""
+
+    keyword: ClassVar[str] = "number"
+    value: Fraction
+
+    @property
+    def code(self) -> int:
+        return as_code(self.value, self.type.scalar.frac) if self.value else 0
+
+    def infer(self) -> Type:
+        try:
+            frac = twos(self.value)
+        except ValueError as e:
+            raise OpMistake(str(e), "a format can only hold sums of powers of two") from None
+        return scalar(holding(code := as_code(self.value, frac), code, frac))
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        return self.code, self.code
+
+    def eval(self, *operands: Ints) -> Ints:
+        return np.array([self.code], dtype=dtype(self.type.max_width))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Lut(Op):
+    """What a truth table answers: one table for all elements, or a tensor of tables with one for each.
+
+    Entry k answers the key whose bits, read as an unsigned number, are k.
+    """
+
+    keyword: ClassVar[str] = "lut"
+    key: Value
+    table: Table
+
+    def infer(self) -> Type:
+        key, table = self.key.type, self.table
+        if not table.key.shape:
+            need(
+                not key.size or key.format == table.key.format,
+                f"looks up {key} in @{table.name}, whose key is {table.key}",
+                f"bring it to the key's format first: quant to {uniform(key.shape, table.key.scalar)}",
+            )
+            return uniform(key.shape, table.value.scalar)
+        need(
+            key == table.key,
+            f"looks up {key} in @{table.name}, whose keys are {table.key}",
+            "bring it to the keys' formats first, with quant",
+        )
+        return table.value
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        lo, hi = operands[0]
+        shape = self.key.type.shape
+        tables = self.table.parts()
+        if isinstance(lo, int) and len(tables) == 1:
+            reach = _reachable(tables[0], lo, hi)
+            return min(reach), max(reach)
+        los, his = (np.broadcast_to(np.asarray(x, dtype=object), shape).ravel().tolist() for x in (lo, hi))
+        ends = []
+        for i, (a, b) in enumerate(zip(los, his, strict=True)):
+            reach = _reachable(tables[i % len(tables)], a, b)
+            ends.append((min(reach), max(reach)))
+        columns = list(zip(*ends, strict=True)) or [(), ()]
+        return tuple(np.array(c, dtype=object).reshape(shape) for c in columns)  # type: ignore[return-value]
+
+    def eval(self, *operands: Ints) -> Ints:
+        widths = self.key.type.widths
+        one = np.asarray(1, dtype=np.int64)
+        entry = operands[0] & ((one << widths) - 1)
+        if self.table.key.shape:
+            sizes = one << np.broadcast_to(widths, self.table.key.shape)
+            starts = np.cumsum(sizes.ravel()) - sizes.ravel()
+            entry = entry + starts.reshape(sizes.shape)
+        return self.table.codes.astype(dtype(self.type.max_width))[entry]
+
+
+def _reachable(table: Ints, lo: int, hi: int) -> list[int]:
+    """The entries that keys from `lo` to `hi` read; negative keys stand in the upper half."""
+    if lo < 0:
+        return [*table[lo:].tolist()[: min(hi, -1) - lo + 1], *table[: max(hi + 1, 0)].tolist()]
+    return table[lo : hi + 1].tolist()  # type: ignore[no-any-return]
