@@ -309,7 +309,8 @@ class Module:
     ``nets`` holds every net that an output depends on, operands before users; ``instances`` likewise.
     ``clock`` adds the port ``clk``; ``clock_enable`` adds ``ce``, and all registers hold while it is 0;
     ``reset`` adds ``rst`` (synchronous, active high, stronger than ``ce``). ``notes`` are the lines
-    ``key: text`` of the header comment; ``table_names`` are hints for the names of ROM contents.
+    ``key: text`` of the header comment; ``table_names`` are hints for the names of ROM contents and
+    ``port_comments`` say what a port carries.
     """
 
     name: str
@@ -320,6 +321,7 @@ class Module:
     names: Mapping[Net | Instance, str]
     origins: Mapping[Net | Instance, str]
     table_names: Mapping[tuple[int, ...], str]
+    port_comments: Mapping[str, str]
     clock: bool = False
     clock_enable: bool = False
     reset: bool = False

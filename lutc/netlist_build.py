@@ -72,6 +72,7 @@ class ModuleBuilder:
         self._names: dict[Net | Instance, str] = {}
         self._origins: dict[Net | Instance, str] = {}
         self._tables: dict[tuple[int, ...], str] = {}
+        self._port_comments: dict[str, str] = {}
         self._origin: str | None = None
 
     # Labels
@@ -96,16 +97,21 @@ class ModuleBuilder:
 
     # Ports, instances, the end
 
-    def input(self, port: str, width: int, signed: bool = False) -> Input:
-        """A new input port."""
+    def _new_port(self, port: str, comment: str | None) -> None:
         require(port not in self._inputs and port not in self._outputs, f"there are two ports {port}")
+        if comment is not None:
+            self._port_comments[port] = comment
+
+    def input(self, port: str, width: int, signed: bool = False, comment: str | None = None) -> Input:
+        """A new input port; ``comment`` says what it carries."""
+        self._new_port(port, comment)
         net = self._inputs[port] = Input(port, width, signed)
         self._nets[net] = None
         return net
 
-    def output(self, port: str, net: Net) -> None:
+    def output(self, port: str, net: Net, comment: str | None = None) -> None:
         """A new output port with the format of ``net``."""
-        require(port not in self._inputs and port not in self._outputs, f"there are two ports {port}")
+        self._new_port(port, comment)
         require(net in self._nets, f"{net!r} is not of module {self.name}")
         self._outputs[port] = Output(port, net)
 
@@ -148,7 +154,8 @@ class ModuleBuilder:
         return Module(self.name, tuple(self._inputs.values()), tuple(self._outputs.values()), nets, instances,
                       {key: name for key, name in self._names.items() if key in kept},
                       {key: origin for key, origin in self._origins.items() if key in kept},
-                      dict(self._tables), self.clock, self.clock_enable, self.reset, dict(self.notes))
+                      dict(self._tables), dict(self._port_comments),
+                      self.clock, self.clock_enable, self.reset, dict(self.notes))
 
     def _make(self, kind: type[Net], *arguments: object) -> Net:
         """The one net of this kind with these arguments."""

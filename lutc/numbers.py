@@ -195,3 +195,20 @@ def real(codes: Any, kind: Type) -> Any:
     steps = np.asarray([f.step for f in kind.formats], dtype=object).reshape(kind.shape)
     return np.asarray(codes, dtype=object) * steps
 
+
+
+def signed_digits(number: int) -> list[tuple[int, int]]:
+    """A number's canonical signed digits, as `(shift, sign)` pairs, lowest first: the fewest possible.
+
+    No two neighbouring digits are nonzero (Reitwiesner, "Binary Arithmetic", 1960).
+    """
+    digits = []
+    shift = 0
+    while number:
+        if number & 1:
+            sign = 2 - (number & 3)  # +1 before a 0, -1 before another 1
+            digits.append((shift, sign))
+            number -= sign
+        number >>= 1
+        shift += 1
+    return digits

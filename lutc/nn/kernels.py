@@ -84,72 +84,94 @@ def _round_overload(v: Any, rounding: int) -> Any:
 
 
 @njit(**_FLAGS)
-def encode(x, group_in, scale, lo, hi, rounding, code, low, high):  # type: ignore[no-untyped-def]
-    """Codes of every group: x [n_in, B], code int32 [G, B]; low, high int32 [G] take the extreme codes."""
+def encode(a, z, x, group_in, scale, lo, hi, rounding, code, low, high):  # type: ignore[no-untyped-def]
+    """Codes of groups a..z: x [n_in, B], code int32 [G, B]; low, high int32 [G] take the extreme codes.
+
+    lo, hi: limits of the codes, in x's own float type and at most 2**30 in size.
+    """
     n = x.shape[1]
-    for g in range(group_in.size):
+    half = x.dtype.type(0.5)
+    one = x.dtype.type(1.0)
+    zero = x.dtype.type(0.0)
+    for g in range(a, z):
         row = x[group_in[g]]
         out = code[g]
-        s = scale[g]
+        s, bottom, top = scale[g], lo[g], hi[g]
         if rounding == NEAREST:
             for b in range(n):
                 v = row[b] * s
                 f = np.floor(v)
-                out[b] = np.int32(min(max(np.int32(f) + np.int32(v - f >= 0.5), lo[g]), hi[g]))
+                f += one if v - f >= half else zero
+                out[b] = np.int32(min(max(f, bottom), top))
         elif rounding == FLOOR:
             for b in range(n):
-                out[b] = np.int32(min(max(np.int32(np.floor(row[b] * s)), lo[g]), hi[g]))
+                out[b] = np.int32(min(max(np.floor(row[b] * s), bottom), top))
         else:
             for b in range(n):
-                out[b] = np.int32(min(max(np.int32(np.rint(row[b] * s)), lo[g]), hi[g]))
-        a = out[0]
-        c = out[0]
+                out[b] = np.int32(min(max(np.rint(row[b] * s), bottom), top))
+        least = out[0]
+        most = out[0]
         for b in range(n):
-            a = min(a, out[b])
-            c = max(c, out[b])
-        low[g] = a
-        high[g] = c
+            least = min(least, out[b])
+            most = max(most, out[b])
+        low[g] = least
+        high[g] = most
 
 
 @njit(**_FLAGS)
 def levels(code, low, high, scale, cap, index, start, x_at, count):  # type: ignore[no-untyped-def]
     """Number the points of every group: index [G, B] takes each sample's point, start [G+1] the offsets.
 
-    A group with at most ``cap`` levels between its extreme codes uses its occupied levels as points, any other
-    its samples.  x_at and count (float, by point) take the points' values and how many samples lie on each.
+    A group with at most ``cap`` levels between its extreme codes uses its levels as points, without the unused ones
+    if they are many; any other uses its samples.  x_at and count (float, by point) take the points' values and how
+    many samples lie on each.
     """
     n = code.shape[1]
-    total = np.uint64(0)
+    total = 0
     start[0] = 0
-    rank = np.empty(cap, np.int32)
+    tally = np.empty((4, cap), np.int32)  # four, so that equal codes in a row do not wait for each other
     for g in range(code.shape[0]):
         step = 1 / scale[g]
-        span = np.int64(high[g]) - np.int64(low[g]) + 1
+        first = low[g]
+        span = np.int64(high[g]) - np.int64(first) + 1
+        row = index[g]
+        codes = code[g]
         if span <= cap:
-            for k in range(span):
-                rank[k] = 0
+            for j in range(4):
+                for k in range(span):
+                    tally[j, k] = 0
             for b in range(n):
-                rank[np.uint32(code[g, b] - low[g])] += 1
+                row[b] = codes[b] - first
+            for b in range(0, n - 3, 4):
+                tally[0, row[b]] += 1
+                tally[1, row[b + 1]] += 1
+                tally[2, row[b + 2]] += 1
+                tally[3, row[b + 3]] += 1
+            for b in range(n // 4 * 4, n):
+                tally[0, row[b]] += 1
             used = 0
+            compact = span > 4 * LANES
             for k in range(span):
-                if rank[k] > 0:
-                    x_at[total + np.uint64(used)] = (low[g] + k) * step
-                    count[total + np.uint64(used)] = rank[k]
-                    rank[k] = used
+                c = tally[0, k] + tally[1, k] + tally[2, k] + tally[3, k]
+                if c > 0 or not compact:
+                    x_at[total + used] = (first + k) * step
+                    count[total + used] = c
+                    tally[0, k] = used
                     used += 1
-            for b in range(n):
-                index[g, b] = rank[np.uint32(code[g, b] - low[g])]
+            if used < span:
+                for b in range(n):
+                    row[b] = tally[0, row[b]]
         else:
             used = n
             for b in range(n):
-                x_at[total + np.uint64(b)] = code[g, b] * step
-                count[total + np.uint64(b)] = 1
-                index[g, b] = b
+                x_at[total + b] = codes[b] * step
+                count[total + b] = 1
+                row[b] = b
         padded = (used + LANES - 1) // LANES * LANES
         for k in range(used, padded):
-            x_at[total + np.uint64(k)] = 0
-            count[total + np.uint64(k)] = 0
-        total += np.uint64(padded)
+            x_at[total + k] = 0
+            count[total + k] = 0
+        total += padded
         start[g + 1] = total
 
 
@@ -183,57 +205,6 @@ def mlp(a, z, edge, group, start, at, x_at, w1, b1, w2, b2, act, t, slope):  # t
                         if r > 0:
                             ts[p] += v * r
                             ds[p] += uv
-
-
-@njit(**_FLAGS)
-def mlp_backward(  # type: ignore[no-untyped-def]
-    a, z, edge, group, start, at, x_at, w1, b1, w2, gt, act, gw1, gb1, gw2, gb2
-):
-    """Gradients of the weights of positions a..z from gt, the gradient at each point."""
-    hidden = w1.shape[1]
-    zero = x_at[0] * 0
-    lane = np.empty((3, LANES), x_at.dtype)
-    for q in range(a, z):
-        e = edge[q]
-        g = group[q]
-        first = start[g]
-        n = start[g + 1] - first
-        total = zero
-        for p in range(n):
-            total += gt[at[q] + p]
-        gb2[e] = total
-        for k in range(hidden):
-            u, c, v = w1[e, k], b1[e, k], w2[e, k]
-            s0, s1, s2 = lane[0], lane[1], lane[2]
-            for p in range(LANES):
-                s0[p] = 0
-                s1[p] = 0
-                s2[p] = 0
-            for block in range(0, n, LANES):
-                xs = x_at[first + block : first + block + LANES]
-                gs = gt[at[q] + block : at[q] + block + LANES]
-                if act == TANH:
-                    for p in range(LANES):
-                        h = _tanh(u * xs[p] + c)
-                        d = gs[p] - gs[p] * (h * h)
-                        s0[p] += gs[p] * h
-                        s1[p] += d
-                        s2[p] += d * xs[p]
-                else:
-                    for p in range(LANES):
-                        r = u * xs[p] + c
-                        if r > 0:
-                            s0[p] += gs[p] * r
-                            s1[p] += gs[p]
-                            s2[p] += gs[p] * xs[p]
-            t0, t1, t2 = zero, zero, zero
-            for p in range(LANES):
-                t0 += s0[p]
-                t1 += s1[p]
-                t2 += s2[p]
-            gw2[e, k] = t0
-            gb1[e, k] = t1 * v
-            gw1[e, k] = t2 * v
 
 
 @njit(**_FLAGS)
@@ -303,3 +274,59 @@ def gather(a, z, place, group, at, table, index, out):  # type: ignore[no-untype
                 tab = table[at[q] : at[q + 1]]
                 for b in range(acc.size):
                     acc[b] += tab[row[b]]
+
+
+@njit(**_FLAGS)
+def look_up(a, z, n_in, x, scale, lo, entries, rounding, wrap, at, table, out):  # type: ignore[no-untyped-def]
+    """The layer in fixed point, float64, for outputs a..z: x [n_in, B], out [n_out, B].
+
+    By edge: scale, lowest code lo, number of entries (a power of two if ``wrap``), place ``at`` in the flat table.
+    """
+    n_out, n = out.shape
+    block = 2048
+    far = 2.0**62
+    for b0 in range(0, n, block):
+        b1 = min(b0 + block, n)
+        for o in range(a, z):
+            acc = out[o, b0:b1]
+            for b in range(acc.size):
+                acc[b] = 0.0
+            for i in range(n_in):
+                e = i * n_out + o
+                row = x[i, b0:b1]
+                part = table[at[e] : at[e + 1]]
+                s, first, last = scale[e], lo[e], entries[e] - 1
+                for b in range(acc.size):
+                    k = np.int64(min(max(_round(row[b] * s, rounding), -far), far)) - first
+                    if wrap:
+                        k &= last
+                    else:
+                        k = min(max(k, 0), last)
+                    acc[b] += part[np.uint64(k)]
+
+
+@njit(**_FLAGS)
+def follow(low, high, place, group, fraction, integer, sign, decay):  # type: ignore[no-untyped-def]
+    """`Quantizer.track` for every edge, from the extreme codes of its group; integer and sign in place."""
+    for e in range(place.size):
+        g = group[place[e]]
+        reach = max(max(high[g], 0), max(-low[g] - 1, 0))
+        bits = 0
+        while reach > 0:
+            reach >>= 1
+            bits += 1
+        integer[e] = max(integer[e] - decay, bits - fraction[e])
+        sign[e] = max(sign[e] - decay, 1.0 if low[g] < 0 else 0.0)
+
+
+@njit(**_FLAGS)
+def surrogate(key_width, value_width, by_key, by_value):  # type: ignore[no-untyped-def]
+    """The LUT surrogate of `LUTDense.resources` and its derivatives by edge."""
+    total = 0.0
+    for e in range(key_width.size):
+        m, n = key_width[e], value_width[e]
+        phi = 2.0 ** (m - 5) if m >= 5 else m / 5.0
+        total += n * (0.5 * phi + 1)
+        by_key[e] = 0.5 * n * (_LN2 * phi if m >= 5 else 0.2) if m > 0 else 0.0
+        by_value[e] = 0.5 * phi + 1 if n > 0 else 0.0
+    return total

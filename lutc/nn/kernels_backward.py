@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from .kernels import _FLAGS, _round
+from .kernels import _FLAGS, LANES, TANH, _round, _tanh
 
 _LN2 = math.log(2.0)
 
@@ -117,7 +117,7 @@ def tables_backward(  # type: ignore[no-untyped-def]
 @njit(**_FLAGS)
 def input_backward(  # type: ignore[no-untyped-def]
     a, z, first_group, edges_of, edge, at, index, x, code, scale, lo, hi, rounding, saturating, integer_unit,
-    grad, per_sample, offset, has_offset, need_x, gx, fraction_grad, integer_grad,
+    grad, per_sample, offset, has_offset, gx, fraction_grad, integer_grad,
 ):
     """Gradients at the layer's input and at the input bit widths, for inputs a..z.
 
@@ -213,3 +213,54 @@ def input_backward(  # type: ignore[no-untyped-def]
                     if saturating:
                         integer_grad[edge[q]] += _LN2 * t1
                     q += 1
+
+
+@njit(**_FLAGS)
+def mlp_backward(  # type: ignore[no-untyped-def]
+    a, z, edge, group, start, at, x_at, w1, b1, w2, gt, act, gw1, gb1, gw2, gb2
+):
+    """Gradients of the weights of positions a..z from gt, the gradient at each point."""
+    hidden = w1.shape[1]
+    zero = x_at[0] * 0
+    lane = np.empty((3, LANES), x_at.dtype)
+    for q in range(a, z):
+        e = edge[q]
+        g = group[q]
+        first = start[g]
+        n = start[g + 1] - first
+        total = zero
+        for p in range(n):
+            total += gt[at[q] + p]
+        gb2[e] = total
+        for k in range(hidden):
+            u, c, v = w1[e, k], b1[e, k], w2[e, k]
+            s0, s1, s2 = lane[0], lane[1], lane[2]
+            for p in range(LANES):
+                s0[p] = 0
+                s1[p] = 0
+                s2[p] = 0
+            for block in range(0, n, LANES):
+                xs = x_at[first + block : first + block + LANES]
+                gs = gt[at[q] + block : at[q] + block + LANES]
+                if act == TANH:
+                    for p in range(LANES):
+                        h = _tanh(u * xs[p] + c)
+                        d = gs[p] - gs[p] * (h * h)
+                        s0[p] += gs[p] * h
+                        s1[p] += d
+                        s2[p] += d * xs[p]
+                else:
+                    for p in range(LANES):
+                        r = u * xs[p] + c
+                        if r > 0:
+                            s0[p] += gs[p] * r
+                            s1[p] += gs[p]
+                            s2[p] += gs[p] * xs[p]
+            t0, t1, t2 = zero, zero, zero
+            for p in range(LANES):
+                t0 += s0[p]
+                t1 += s1[p]
+                t2 += s2[p]
+            gw2[e, k] = t0
+            gb1[e, k] = t1 * v
+            gw1[e, k] = t2 * v

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lutc.graph import Overflow, Rounding
 
+Array = NDArray[Any]
 LN2 = 0.6931471805599453
 ROUNDINGS = (Rounding.FLOOR, Rounding.HALF_UP, Rounding.HALF_EVEN)
 
@@ -40,6 +43,11 @@ class Formats(NamedTuple):
     frac: Tensor
 
 
+def flat(v: Tensor) -> Array:
+    """A CPU tensor as a flat NumPy array that shares its memory where it can."""
+    return v.detach().reshape(-1).numpy()  # type: ignore[no-any-return]
+
+
 def round_half_up(v: Tensor) -> Tensor:
     """Nearest integer, ties up, exactly (``floor(v + 0.5)`` is wrong where the sum itself is rounded)."""
     low = torch.floor(v)
@@ -53,21 +61,21 @@ def round_code(v: Tensor, rounding: Rounding) -> Tensor:
     return torch.floor(v) if rounding is Rounding.FLOOR else torch.round(v)
 
 
-class _RoundThrough(torch.autograd.Function):
-    """Nearest integer (ties to even) with the gradient of the identity."""
+class _Through(torch.autograd.Function):
+    """Another tensor's value with the gradient of the identity."""
 
     @staticmethod
-    def forward(ctx: Any, v: Tensor) -> Tensor:
-        return torch.round(v)
+    def forward(ctx: Any, v: Tensor, instead: Tensor) -> Tensor:
+        return instead.clone()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
-        return grad
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return grad, None
 
 
-def round_through(v: Tensor) -> Tensor:
-    """Nearest integer (ties to even) with the gradient of the identity."""
-    return _RoundThrough.apply(v)  # type: ignore[no-any-return, no-untyped-call]
+def through(v: Tensor, instead: Tensor) -> Tensor:
+    """The value of ``instead`` exactly, with gradients to ``v`` (straight-through estimator)."""
+    return _Through.apply(v, instead.detach())  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _FakeQuantize(torch.autograd.Function):
@@ -120,14 +128,9 @@ class _FakeQuantize(torch.autograd.Function):
 
 def code_limits(sign: Tensor, integer: Tensor, fraction: Tensor, *, symmetric: bool) -> tuple[Tensor, Tensor]:
     """Largest and smallest code of a format; both 0 for one without bits."""
-    whole = torch.exp2(integer + fraction)
-    top = torch.clamp(torch.floor(whole) - 1, min=0)
-    bottom = -sign * (top if symmetric else torch.floor(whole) if bool((whole >= 1).all()) else _bottom(whole))
-    return top, bottom
-
-
-def _bottom(whole: Tensor) -> Tensor:
-    return torch.where(whole >= 1, whole, torch.zeros_like(whole))
+    whole = torch.floor(torch.exp2(integer + fraction))  # 1 for a lone sign bit (codes -1 and 0), 0 for no bit at all
+    top = torch.clamp(whole - 1, min=0)
+    return top, -sign * (top if symmetric else whole)
 
 
 def fake_quantize(x: Tensor, bits: Bits, rounding: Rounding, overflow: Overflow | None) -> Tensor:
@@ -152,7 +155,7 @@ class Quantizer(nn.Module):
         tensor, ``(channels, 1, 1)`` per channel of an image, the data's own shape per element.
     integer, fraction: initial bits before (sign not counted) and after the point.
     total: initial wire width, sign included.  If given, (total, integer) are the parameters instead of
-        (integer, fraction), and fraction follows.
+        (integer, fraction), and fraction follows; not for ``"wrap"``.
     rounding: ``"floor"``, ``"nearest-half-up"`` or ``"nearest-half-even"``.
     overflow: ``"wrap"``: the integer bits and the sign are no parameters but follow the data: each training batch sets
         integer = max(integer - decay, what the batch needs), and likewise the sign; nothing wraps in training.
@@ -186,6 +189,8 @@ class Quantizer(nn.Module):
             raise ValueError(f"rounding {rounding!r} is not one of {', '.join(r.value for r in ROUNDINGS)}")
         if total is not None:
             fraction = total - signed - integer
+        if total is not None and self.overflow is Overflow.WRAP:
+            raise ValueError("a wrapping quantiser's integer bits follow the data: give fraction, not total")
         if signed + integer + fraction < 0 or max_bits < 0:
             raise ValueError("a quantiser cannot have a negative number of bits")
         self.by_total, self.decay, self.max_bits = total is not None, decay, max_bits
@@ -212,12 +217,38 @@ class Quantizer(nn.Module):
     def bits(self) -> Bits:
         """The formats in use, differentiable in the trained widths."""
         sign = torch.ceil(self.sign)
-        integer = torch.ceil(self.integer) if self.tracks else round_through(self.integer)
+        integer = torch.ceil(self.integer) if self.tracks else through(self.integer, torch.round(self.integer))
         if self.by_total:
-            wide = round_through(torch.clamp(self.total, 0, self.max_bits))
+            wide = through(self.total, torch.round(torch.clamp(self.total, 0, self.max_bits)))
             return Bits(sign, integer, wide - sign - integer)
-        fraction = torch.minimum(round_through(self.fraction), self.max_bits - sign - integer)
-        return Bits(sign, integer, fraction)
+        room = self.max_bits - sign - integer.detach()
+        return Bits(sign, integer, through(self.fraction, torch.minimum(torch.round(self.fraction), room)))
+
+    def plain(self) -> tuple[Array, Array, Array]:
+        """`bits` as flat NumPy arrays, for the compiled kernels (CPU only)."""
+        sign = np.ceil(flat(self.sign))
+        integer = np.ceil(flat(self.integer)) if self.tracks else np.rint(flat(self.integer))
+        if self.by_total:
+            return sign, integer, np.rint(np.clip(flat(self.total), 0, self.max_bits)) - sign - integer
+        return sign, integer, np.minimum(np.rint(flat(self.fraction)), self.max_bits - sign - integer)
+
+    def pull(self, fraction: Array, integer: Array) -> tuple[Tensor, Tensor | None]:
+        """Gradients at (`precision`, ``integer``) from those at the fraction and integer bits, flat as in `plain`."""
+        first = torch.from_numpy(fraction).view(self.shape)
+        if self.tracks:
+            return first, None
+        if self.by_total:
+            integer = integer - fraction
+        return first, torch.from_numpy(integer).view(self.shape)
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Keep the trained widths where `max_bits` lets them count, so that none drifts out of reach."""
+        if self.by_total:
+            self.total.clamp_(0, self.max_bits)
+        else:
+            room = self.max_bits - torch.ceil(self.sign) - torch.ceil(self.integer)
+            torch.minimum(self.fraction, room, out=self.fraction.detach())
 
     def formats(self) -> Formats:
         """The formats in use, as whole numbers."""
@@ -227,6 +258,8 @@ class Quantizer(nn.Module):
         return Formats(torch.where(width > 0, sign, 0), width, torch.where(width > 0, fraction, 0))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.project()
         bits = self.bits()
         if self.tracks and (self.training or self.tracing):
             y = fake_quantize(x, bits, self.rounding, None)
@@ -241,8 +274,7 @@ class Quantizer(nn.Module):
         """The fixed-point function itself: no gradient, computed in float64, in ``x``'s type."""
         with torch.no_grad():
             bits = Bits(*(v.double() for v in self.bits()))
-            y = fake_quantize(x.double(), bits, self.rounding, self.overflow)
-            return torch.where(bits.width > 0, y, 0.0).to(x.dtype)
+            return fake_quantize(x.double(), bits, self.rounding, self.overflow).to(x.dtype)
 
     def constant(self, w: Tensor) -> Tensor:
         """A weight through this quantiser.  A wrapping one takes the range the weight needs, at any time."""
@@ -279,13 +311,20 @@ class Quantizer(nn.Module):
         need = torch.maximum(torch.frexp(high)[1], torch.frexp(torch.clamp(-low - 1, min=0))[1]) - fraction
         negative = (low < 0).to(self.sign.dtype)
         decay = float("inf") if forget else 0.0 if self.tracing else self.decay
-        if self.by_total and not forget:
-            need = torch.maximum(need, self._need_by_total(low, high, fraction))
         self.integer.copy_(torch.maximum(self.integer - decay, need.to(self.integer.dtype)))
         self.sign.copy_(torch.maximum(self.sign - decay, negative))
 
-    def _need_by_total(self, low: Tensor, high: Tensor, fraction: Tensor) -> Tensor:
-        return torch.zeros_like(fraction) - 1e9  # fraction follows integer there; one more batch settles it
+    def follow(self, low: Array, high: Array, place: Array, group: Array, fraction: Array) -> None:
+        """`track` for the compiled kernels: extreme codes by group, edges' places and the places' groups."""
+        from . import kernels
+
+        decay = 0.0 if self.tracing else self.decay
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            edges = group[place]  # the groups are the same on all ranks, for they stand on parameters alone
+            like = self.integer
+            self.track(*(torch.from_numpy(v[edges]).to(like.dtype).view(self.shape) for v in (low, high)))
+        else:
+            kernels.follow(low, high, place, group, fraction, flat(self.integer), flat(self.sign), decay)
 
     @torch.no_grad()
     def reset_range(self) -> None:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from lutc import numbers
 from lutc.graph import Bounds, Value
+from lutc.netlist import wrap
 from lutc.numbers import align, exact, finest, finest_of, greatest, least, twos
+from lutc.ops import circuits
 from lutc.ops.base import Op, need
 from lutc.types import Ints
+
+if TYPE_CHECKING:
+    from lutc.netlist import Net
+    from lutc.netlist_build import ModuleBuilder
+    from lutc.target import Target
+
 
 
 def _both(op: Op, values: tuple[Ints, ...]) -> list[Ints]:
@@ -41,6 +50,16 @@ class Add(Op):
         a, b = _both(self, operands)
         return a + b
 
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        a, b = (v.type.scalar for v in self.operands)
+        return circuits.add(build, *operands, a, b, self.type.scalar)
+
+    def luts(self, target: Target) -> float:
+        return target.adder_luts(self.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        return target.adder_ns(self.type.max_width)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sub(Op):
@@ -57,6 +76,16 @@ class Sub(Op):
     def eval(self, *operands: Ints) -> Ints:
         a, b = _both(self, operands)
         return a - b
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        a, b = (v.type.scalar for v in self.operands)
+        return circuits.sub(build, *operands, a, b, self.type.scalar)
+
+    def luts(self, target: Target) -> float:
+        return target.adder_luts(self.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        return target.adder_ns(self.type.max_width)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,6 +110,18 @@ class Mul(Op):
 
     def eval(self, *operands: Ints) -> Ints:
         return operands[0] * operands[1]
+
+    def luts(self, target: Target) -> float:
+        return target.multiplier_luts(self.a.type.max_width, self.b.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        return target.multiplier_ns(self.a.type.max_width, self.b.type.max_width)
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        if not self.type.scalar.width:
+            return circuits.zero(build)
+        to = circuits.net_format(self.type.scalar)
+        return build.mul(*(build.fit(n, *to) for n in operands))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -108,6 +149,24 @@ class Scale(Op):
 
     def eval(self, *operands: Ints) -> Ints:
         return operands[0] * self.odd
+
+    def luts(self, target: Target) -> float:
+        terms = len(numbers.signed_digits(self.odd))
+        return max(terms - 1, 0) * target.adder_luts(self.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        terms = len(numbers.signed_digits(self.odd))
+        return max(terms - 1, 0).bit_length() * target.adder_ns(self.type.max_width)
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        to = circuits.net_format(self.type.scalar)
+        x = build.fit(operands[0], *to)
+        if not self.type.scalar.width:
+            return circuits.zero(build)
+        if self.odd < 0 and abs(self.odd) == 1:
+            return build.neg(x)
+        # The factor taken modulo the width: a product is only as wide as its result.
+        return x if self.odd == 1 else build.mul(x, build.const(wrap(self.odd, *to), *to))
 
 
 def _dyadic(value: Fraction, what: str) -> None:
@@ -185,6 +244,27 @@ class Lincomb(Op):
         widest = max(v.type.max_width for v in self.terms)
         return max(self.type.max_width, widest + factors + max(shifts, default=0)) + len(self.terms).bit_length()
 
+    def luts(self, target: Target) -> float:
+        adders = sum(len(numbers.signed_digits(f)) for f in (*self._factors(), self.bias.numerator)) - 1
+        return max(adders, 0) * target.adder_luts(self.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        adders = sum(len(numbers.signed_digits(f)) for f in (*self._factors(), self.bias.numerator)) - 1
+        return max(adders, 0).bit_length() * target.adder_ns(self.type.max_width)
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        to = self.type.scalar
+        shape = circuits.net_format(to)
+        result = build.const(wrap(self._bias(), *shape), *shape)
+        for net, v, factor, shift in zip(operands, self.terms, self._factors(), self._shifts(), strict=True):
+            if not factor or not v.type.scalar.width:
+                continue
+            x = build.fit(build.shift_left(net, shift), *shape)
+            if abs(factor) != 1:
+                x = build.mul(x, build.const(wrap(abs(factor), *shape), *shape))
+            result = build.add(result, x) if factor > 0 else build.sub(result, x)
+        return result
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Neg(Op):
@@ -199,6 +279,15 @@ class Neg(Op):
 
     def eval(self, *operands: Ints) -> Ints:
         return -operands[0]
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return build.neg(build.fit(operands[0], *circuits.net_format(self.type.scalar)))
+
+    def luts(self, target: Target) -> float:
+        return target.adder_luts(self.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        return target.adder_ns(self.type.max_width)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -215,6 +304,19 @@ class Abs(Op):
     def eval(self, *operands: Ints) -> Ints:
         return abs(operands[0])
 
+    def luts(self, target: Target) -> float:
+        return target.adder_luts(self.type.max_width) if self.x.type.scalar.signed else 0.0
+
+    def delay(self, target: Target) -> float:
+        return target.adder_ns(self.type.max_width) if self.x.type.scalar.signed else 0.0
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        x = operands[0]
+        to = circuits.net_format(self.type.scalar)
+        if not x.signed:
+            return x
+        return build.mux(build.msb(x), build.neg(build.fit(x, *to)), build.fit(x, *to))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Relu(Op):
@@ -229,6 +331,17 @@ class Relu(Op):
 
     def eval(self, *operands: Ints) -> Ints:
         return greatest(operands[0], _zero(operands[0]))
+
+    def luts(self, target: Target) -> float:
+        return target.mux_luts(self.type.max_width) if self.x.type.scalar.signed else 0.0
+
+    def delay(self, target: Target) -> float:
+        return target.lut_ns() if self.x.type.scalar.signed else 0.0
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        x = operands[0]
+        to = circuits.net_format(self.type.scalar)
+        return build.mux(build.msb(x), build.const(0, *to), build.fit(x, *to)) if x.signed else x
 
 
 def _zero(like: Ints) -> Ints:
@@ -250,6 +363,15 @@ class Min(Op):
     def eval(self, *operands: Ints) -> Ints:
         return least(*_both(self, operands))
 
+    def luts(self, target: Target) -> float:
+        return target.adder_luts(self.type.max_width) + target.mux_luts(self.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        return target.adder_ns(self.type.max_width) + target.lut_ns()
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return _chosen(self, build, operands, first_if_less=True)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Max(Op):
@@ -265,3 +387,24 @@ class Max(Op):
 
     def eval(self, *operands: Ints) -> Ints:
         return greatest(*_both(self, operands))
+
+    def luts(self, target: Target) -> float:
+        return target.adder_luts(self.type.max_width) + target.mux_luts(self.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        return target.adder_ns(self.type.max_width) + target.lut_ns()
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return _chosen(self, build, operands, first_if_less=False)
+
+
+def _chosen(op: Op, build: ModuleBuilder, operands: tuple[Net, ...], *, first_if_less: bool) -> Net:
+    """The smaller or the larger of two numbers: compared in a format that holds both, then picked."""
+    formats = [v.type.scalar for v in op.operands]
+    both = circuits.common(*formats)
+    if not both.width:
+        return circuits.zero(build)
+    a, b = (circuits.aligned(build, n, f, both) for n, f in zip(operands, formats, strict=True))
+    less = build.lt(a, b)
+    x, y = (build.fit(n, *circuits.net_format(op.type.scalar)) for n in (a, b))
+    return build.mux(less, x, y) if first_if_less else build.mux(less, y, x)

@@ -12,7 +12,6 @@ purpose: otherwise a simulation would compare a thing with itself.
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from fractions import Fraction
@@ -25,7 +24,8 @@ from lutc.graph import Bounds, Const, Func, OpMistake, Stage, Table, Value
 from lutc.types import Ints, Type
 
 if TYPE_CHECKING:
-    from lutc.netlist import Builder, Net
+    from lutc.netlist import Net
+    from lutc.netlist_build import ModuleBuilder
     from lutc.target import Target
 
 BOTH = frozenset(Stage)
@@ -39,6 +39,8 @@ class Op(Value):
 
     keyword: ClassVar[str]
     stages: ClassVar[frozenset[Stage]] = BOTH
+    # Whether the operands' formats are part of the meaning: the same number in another format means something else.
+    strict: ClassVar[bool] = False
 
     @property
     def operands(self) -> tuple[Value, ...]:
@@ -85,7 +87,7 @@ class Op(Value):
         """Nanoseconds from the last input to the last output bit of a scalar, estimated; 0 for mere wires."""
         return 0.0
 
-    def rtl(self, build: Builder, *operands: Net) -> Net:
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
         """The circuit of a scalar. The result has `type`'s width and signedness."""
         raise NotImplementedError(self.keyword)
 
@@ -145,20 +147,6 @@ def spec(op: type[Value]) -> Spec:
 def spell(name: str) -> str:
     """A field's name as the text writes it: `round` stays, `by_` loses the underscore Python forced on it."""
     return name.rstrip("_")
-
-
-def with_operands(op: Op, operands: Iterator[Value] | list[Value] | tuple[Value, ...], **changes: Any) -> Op:
-    """The same operation on other operands (and, if given, with other fields)."""
-    source = iter(operands)
-    arguments: dict[str, Any] = {}
-    row = spec(type(op))
-    for name, many in row.operands:
-        arguments[name] = tuple(next(source) for _ in getattr(op, name)) if many else next(source)
-    for f in fields(op):
-        if f.init and f.name not in arguments:
-            arguments[f.name] = getattr(op, f.name)
-    arguments.update(changes)
-    return type(op)(**arguments)
 
 
 def attributes_of(op: Op) -> list[tuple[Attribute, Any]]:

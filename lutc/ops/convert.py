@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from lutc.graph import Bounds, Overflow, Rounding, Value
 from lutc.numbers import bounded, divide, greatest, least, overflow, rounded
+from lutc.ops import circuits
 from lutc.ops.base import Op, need
 from lutc.types import Fixed, Ints, Type
+
+if TYPE_CHECKING:
+    from lutc.netlist import Net
+    from lutc.netlist_build import ModuleBuilder
+    from lutc.target import Target
+
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,6 +46,34 @@ class Quant(Op):
     def work_bits(self) -> int:
         shift = self.to.fracs - self.x.type.fracs
         return super().work_bits() + max(int(np.max(np.abs(shift), initial=0)), 0) + 1
+
+    def luts(self, target: Target) -> float:
+        source, to = self.x.type.scalar, self.to.scalar
+        adder = target.adder_luts(to.width) if self._rounds() else 0.0
+        lo, hi = (divide(x, source.frac - to.frac, self.round) for x in (source.lo, source.hi))
+        stops = self.overflow is not Overflow.WRAP and (lo < to.lo or hi > to.hi)
+        return adder + (target.mux_luts(to.width) + 1 if stops else 0.0)
+
+    def delay(self, target: Target) -> float:
+        source, to = self.x.type.scalar, self.to.scalar
+        adder = target.adder_ns(to.width) if self._rounds() else 0.0
+        lo, hi = (divide(x, source.frac - to.frac, self.round) for x in (source.lo, source.hi))
+        stops = self.overflow is not Overflow.WRAP and (lo < to.lo or hi > to.hi)
+        return adder + (2 * target.lut_ns() if stops else 0.0)
+
+    def _rounds(self) -> bool:
+        """Whether a scalar needs an incrementer."""
+        source, to = self.x.type.scalar, self.to.scalar
+        return bool(source.width and to.width) and source.frac > to.frac and self.round is not Rounding.FLOOR
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        source, to = self.x.type.scalar, self.to.scalar
+        if not source.width or not to.width:
+            return build.const(0, *circuits.net_format(to))
+        shift = source.frac - to.frac
+        integer = circuits.rounded(build, operands[0], shift, self.round)
+        lo, hi = (divide(x, shift, self.round) for x in (source.lo, source.hi))
+        return circuits.contained(build, integer, to, self.overflow, lo, hi)
 
 
 def _same_shape(x: Type, to: Type) -> None:

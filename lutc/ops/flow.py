@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,11 @@ from lutc.graph import Bounds, Func, Param, Value, body
 from lutc.numbers import dtype
 from lutc.ops.base import SCALAR, TENSOR, Op, need
 from lutc.types import Ints, Type, tensor, uniform
+
+if TYPE_CHECKING:
+    from lutc.netlist import Net
+    from lutc.netlist_build import ModuleBuilder
+
 
 
 def evaluate(values: Sequence[Value], inputs: dict[Value, Ints], keep: Sequence[Value]) -> dict[Value, Ints]:
@@ -61,12 +66,16 @@ class Reg(Op):
     def eval(self, *operands: Ints) -> Ints:
         return operands[0]
 
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return build.reg(operands[0])
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Call(Op):
     """What a function returns for these arguments. The function stays one module, however often it is used."""
 
     keyword: ClassVar[str] = "call"
+    strict: ClassVar[bool] = True
     func: Func
     args: tuple[Value, ...]
 
@@ -105,6 +114,7 @@ class Map(Op):
     """A function applied to every slice along the leading dimension of its arguments, the results stacked."""
 
     keyword: ClassVar[str] = "map"
+    strict: ClassVar[bool] = True
     stages: ClassVar = TENSOR
     func: Func
     args: tuple[Value, ...]

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from lutc.graph import Bounds, OpMistake, Value
 from lutc.numbers import dtype
+from lutc.ops import circuits
 from lutc.ops.base import SCALAR, TENSOR, Op, need
 from lutc.types import ZERO, Ints, Type, tensor, uniform
+
+if TYPE_CHECKING:
+    from lutc.netlist import Net
+    from lutc.netlist_build import ModuleBuilder
+
 
 Index = Any  # an int64 array
 
@@ -213,6 +219,9 @@ class Element(Layout):
         need(0 <= self.at < self.x.type.size, f"takes element {self.at} of {self.x.type}")
         return np.array(self.at)
 
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return circuits.unbundle(build, operands[0], self.x.type, self.at)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pack(Layout):
@@ -229,3 +238,6 @@ class Pack(Layout):
         what = f"cannot give {len(self.parts)} scalars the shape {list(self.shape)}"
         need(all(n >= 0 for n in self.shape), what)
         return _try(what, lambda: np.arange(len(self.parts)).reshape(self.shape))
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return circuits.bundle(build, operands, self.type) if self.shape else operands[0]

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from lutc.graph import Bounds, Value
 from lutc.numbers import align, exact, finest, greatest, least
+from lutc.ops import circuits
 from lutc.ops.base import Op, need, same_shape
 from lutc.types import BIT, Fixed, Ints, Type, tensor, uniform
+
+if TYPE_CHECKING:
+    from lutc.netlist import Net
+    from lutc.netlist_build import ModuleBuilder
+    from lutc.target import Target
+
 
 
 class Relation(Enum):
@@ -80,6 +87,30 @@ class Compare(Op):
         fracs = [int(f) for v in self.operands for f in (np.min(v.type.fracs), np.max(v.type.fracs))]
         return super().work_bits() + max(fracs) - min(fracs)
 
+    def luts(self, target: Target) -> float:
+        return target.adder_luts(max(v.type.max_width for v in self.operands)) / 2
+
+    def delay(self, target: Target) -> float:
+        return target.adder_ns(max(v.type.max_width for v in self.operands))
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        formats = [v.type.scalar for v in self.operands]
+        both = circuits.common(*formats)
+        a, b = (circuits.aligned(build, n, f, both) for n, f in zip(operands, formats, strict=True))
+        match self.rel:
+            case Relation.LT:
+                return build.lt(a, b)
+            case Relation.GT:
+                return build.gt(a, b)
+            case Relation.EQ:
+                return build.eq(a, b)
+            case Relation.NE:
+                return build.not_(build.eq(a, b))
+            case Relation.LE:
+                return build.not_(build.gt(a, b))
+            case Relation.GE:
+                return build.not_(build.lt(a, b))
+
 
 def _bit(condition: Ints) -> Ints:
     return int(condition) if isinstance(condition, bool) else np.asarray(condition, dtype=object) * 1
@@ -117,9 +148,23 @@ class Select(Op):
         no = align(operands[2], self.no.type.fracs, lsb)
         return np.where(operands[0] != 0, yes, no)
 
+    def luts(self, target: Target) -> float:
+        return target.mux_luts(self.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        return target.lut_ns()
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        to = self.type.scalar
+        yes = circuits.aligned(build, operands[1], self.yes.type.scalar, to)
+        no = circuits.aligned(build, operands[2], self.no.type.scalar, to)
+        return build.mux(operands[0], yes, no)
+
 
 class _Bitwise(Op):
     """What the operations on two bit patterns of one format share."""
+
+    strict: ClassVar[bool] = True
 
     def infer(self) -> Type:
         same_shape(self.operands)
@@ -147,6 +192,15 @@ class And(_Bitwise):
     def eval(self, *operands: Ints) -> Ints:
         return operands[0] & operands[1]
 
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return build.and_(*operands)
+
+    def luts(self, target: Target) -> float:
+        return target.mux_luts(self.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        return target.lut_ns()
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Or(_Bitwise):
@@ -159,6 +213,15 @@ class Or(_Bitwise):
     def eval(self, *operands: Ints) -> Ints:
         return operands[0] | operands[1]
 
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return build.or_(*operands)
+
+    def luts(self, target: Target) -> float:
+        return target.mux_luts(self.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        return target.lut_ns()
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Xor(_Bitwise):
@@ -170,6 +233,15 @@ class Xor(_Bitwise):
 
     def eval(self, *operands: Ints) -> Ints:
         return operands[0] ^ operands[1]
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return build.xor(*operands)
+
+    def luts(self, target: Target) -> float:
+        return target.mux_luts(self.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        return target.lut_ns()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -184,12 +256,22 @@ class Not(_Bitwise):
         ends = lo + hi  # -1 if signed, all ones if not: x and its complement always add up to it
         return (ends if isinstance(ends, int) else ends.astype(operands[0].dtype)) - operands[0]
 
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return build.not_(operands[0]) if self.type.scalar.width else circuits.zero(build)
+
+    def luts(self, target: Target) -> float:
+        return target.mux_luts(self.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        return target.lut_ns()
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Cat(Op):
     """Bit patterns side by side, the first the most significant; the result is an unsigned integer."""
 
     keyword: ClassVar[str] = "cat"
+    strict: ClassVar[bool] = True
     parts: tuple[Value, ...]
 
     def infer(self) -> Type:
@@ -210,6 +292,10 @@ class Cat(Op):
             result = (result << width) | (x & ((exact_one(result) << width) - 1))
         return result
 
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        live = [n for n, v in zip(operands, self.parts, strict=True) if v.type.scalar.width]
+        return build.append(*live) if live else circuits.zero(build)
+
 
 def exact_one(like: Ints) -> Ints:
     """A 1 that may be shifted as far as `like` allows."""
@@ -221,6 +307,7 @@ class BitSlice(Op):
     """The bits `high` down to `low` of a bit pattern, both counted; the result is an unsigned integer."""
 
     keyword: ClassVar[str] = "bit_slice"
+    strict: ClassVar[bool] = True
     x: Value
     high: int
     low: int
@@ -239,3 +326,6 @@ class BitSlice(Op):
     def eval(self, *operands: Ints) -> Ints:
         one = exact_one(operands[0])
         return (operands[0] >> self.low) & ((one << (self.high - self.low + 1)) - 1)
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return build.slice(operands[0], self.high, self.low)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from lutc.graph import Bounds, Const, OpMistake, Table, Value
 from lutc.numbers import as_code, dtype, twos
+from lutc.ops import circuits
 from lutc.ops.base import Op, need
 from lutc.types import Ints, Type, holding, scalar, uniform
+
+if TYPE_CHECKING:
+    from lutc.netlist import Net
+    from lutc.netlist_build import ModuleBuilder
+    from lutc.target import Target
+
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,6 +36,12 @@ class ConstOp(Op):
 
     def eval(self, *operands: Ints) -> Ints:
         return self.symbol.codes[np.newaxis].astype(dtype(self.type.max_width))
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        codes = self.symbol.codes.ravel().tolist()
+        if not self.type.shape:
+            return build.const(codes[0], *circuits.net_format(self.type.scalar))
+        return build.const(circuits.words(codes, self.type), max(self.type.bits, 1))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,6 +68,9 @@ class Number(Op):
     def eval(self, *operands: Ints) -> Ints:
         return np.array([self.code], dtype=dtype(self.type.max_width))
 
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return build.const(self.code, *circuits.net_format(self.type.scalar))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Lut(Op):
@@ -64,6 +80,7 @@ class Lut(Op):
     """
 
     keyword: ClassVar[str] = "lut"
+    strict: ClassVar[bool] = True
     key: Value
     table: Table
 
@@ -107,6 +124,19 @@ class Lut(Op):
             starts = np.cumsum(sizes.ravel()) - sizes.ravel()
             entry = entry + starts.reshape(sizes.shape)
         return self.table.codes.astype(dtype(self.type.max_width))[entry]
+
+    def luts(self, target: Target) -> float:
+        return target.table_luts(self.key.type.max_width, self.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        return target.table_ns(self.key.type.max_width)
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        codes = self.table.codes.tolist()
+        to = circuits.net_format(self.type.scalar)
+        if not self.key.type.scalar.width:
+            return build.const(codes[0], *to)
+        return build.rom(operands[0], codes, *to, table=self.table.name)
 
 
 def _reachable(table: Ints, lo: int, hi: int) -> list[int]:

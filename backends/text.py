@@ -1,0 +1,66 @@
+"""Lines of text for both printers."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+
+WIDTH = 110
+
+
+def comment(mark: str, text: str, indent: str = "") -> list[str]:
+    """``text`` as comment lines. ASCII, because not every HDL tool reads anything else, even there."""
+    plain = text.encode("ascii", "replace").decode()
+    return [f"{indent}{mark} {line.rstrip()}".rstrip() for line in plain.splitlines()]
+
+
+def header(mark: str, text: str, notes: Mapping[str, str]) -> list[str]:
+    """The comment a file starts with."""
+    lines = comment(mark, text)
+    if notes:
+        lines.append(mark)
+    room = max(map(len, notes), default=0) + 1
+    for key, note in notes.items():
+        lines += comment(mark, f"{key + ':':{room}} {' '.join(note.split())}")
+    return lines
+
+
+def fold(line: str) -> list[str]:
+    """A line of code, continued on further lines where it is too long. It holds no quoted blanks."""
+    if len(line) <= WIDTH:
+        return [line]
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.wrap(line, WIDTH, subsequent_indent=indent + "    ", break_long_words=False,
+                         break_on_hyphens=False)
+
+
+def aligned(rows: Iterable[Sequence[str]], indent: str) -> list[str]:
+    """Each row's cells under those of the row above, folded where too long."""
+    table = [list(row) for row in rows]
+    if not table:
+        return []
+    # The last cell ends the line, so its width does not matter.
+    widths = [max(len(cell) for cell in column) for column in zip(*(row[:-1] for row in table), strict=True)]
+    lines: list[str] = []
+    for row in table:
+        cells = [f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)] + row[-1:]
+        lines += fold(indent + " ".join(cell for cell in cells if cell).rstrip())
+    return lines
+
+
+def in_rows(cells: Sequence[str], indent: str) -> list[str]:
+    """Cells of equal width, as many to a line as a power of two and the line's width allow."""
+    room = (WIDTH - len(indent)) // (max(map(len, cells)) + 1)
+    count = min(16, 1 << (max(1, room).bit_length() - 1))
+    return [indent + " ".join(cells[start:start + count]) for start in range(0, len(cells), count)]
+
+
+def with_comments(lines: Sequence[str], comments: Sequence[str], separator: str, mark: str) -> list[str]:
+    """Lines of a list, ``separator`` between them, and where there is a comment, that at the end."""
+    ends = [separator] * (len(lines) - 1) + [""]
+    room = max(map(len, lines)) + len(separator)
+    result = []
+    for line, end, text in zip(lines, ends, comments, strict=True):
+        note = " ".join(comment(mark, " ".join(text.split())))
+        result.append(f"{line + end:{room}}  {note}" if text else line + end)
+    return result

@@ -1,0 +1,67 @@
+"""What the frontends share: the list of everything that cannot be compiled, and names that the text can hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from lutc.diagnostics import Diagnostic, LirError
+
+
+class Refusal(Exception):
+    """A layer that cannot be compiled exactly: the reason, and a way out."""
+
+    def __init__(self, reason: str, help: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.help = help
+
+
+@dataclass
+class Refusals:
+    """Collects what cannot be compiled, so that one run names all of it."""
+
+    found: list[Diagnostic] = field(default_factory=list)
+
+    def add(self, layer: str, reason: str, help: str | None = None) -> None:
+        """Note that `layer` (its name and kind, as the user knows them) cannot be compiled, once per reason."""
+        diagnostic = Diagnostic(reason, where=layer, help=help)
+        if diagnostic not in self.found:
+            self.found.append(diagnostic)
+
+    @contextmanager
+    def at(self, layer: str) -> Iterator[None]:
+        """A `Refusal` raised inside becomes an entry of the list, and so does what the builder finds wrong."""
+        try:
+            yield
+        except Refusal as e:
+            self.add(layer, e.reason, e.help)
+        except LirError as e:
+            for d in e.diagnostics:
+                self.add(layer, d.message, d.help)
+
+    def check(self) -> None:
+        """Raise LirError with everything found, if anything was."""
+        if self.found:
+            raise LirError(*self.found)
+
+
+class Names:
+    """Gives out names that text and hardware can spell, each once."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, wish: str, prefix: str = "n") -> str:
+        """`wish` with every odd character replaced, after `prefix` if it would start with a digit, made unique."""
+        word = re.sub(r"\W+", "_", wish, flags=re.ASCII).strip("_") or prefix
+        if word[0].isdigit():
+            word = f"{prefix}_{word}"
+        name, count = word, 1
+        while name.lower() in self._taken:  # VHDL does not tell case apart
+            count += 1
+            name = f"{word}_{count}"
+        self._taken.add(name.lower())
+        return name

@@ -1,0 +1,237 @@
+"""Activations, normalisations and other functions of one number, with and without HGQ2's quantisers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lutc.graph import Overflow, Rounding
+
+from .base import Demand, HgqRule, Rule, activate, activation, axes_of
+from .graph import Layer
+from .lowering import Lowering, Tensor
+from .quantizers import Int, Quantizer, Unsupported, quantizer
+from .unary import Reals, Unary, unary
+
+
+class Activation(Rule):
+    """Keras's Activation, and softmax as a last layer."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.activation = activation(self.config.get("activation", "softmax" if layer.kind == "Softmax" else None))
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return activate(low, x, self.activation)
+
+
+class Relu(Rule):
+    """ReLU and LeakyReLU, with slope, ceiling and threshold."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        default = 0.3 if layer.kind == "LeakyReLU" else 0.0
+        self.slope = float(np.float32(self.config.get("negative_slope", default) or 0.0))
+        ceiling = self.config.get("max_value")
+        self.ceiling = None if ceiling is None else float(ceiling)
+        self.threshold = float(self.config.get("threshold") or 0.0)
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not x.chain and not x.final and not self.threshold:
+            scaled = low.affine(x, by=self.slope)
+            if not self.slope:
+                return Tensor(low.clip(low.b.relu(x.value), None, self.ceiling))
+            if not scaled.chain and 0 < self.slope < 1:
+                return Tensor(low.clip(low.b.max(*low.pairs(x.value, scaled.value)), None, self.ceiling))
+        if not (self.slope or self.threshold or self.ceiling):
+            return low.apply(x, unary("relu"))
+        options = {"negative_slope": self.slope, "max_value": self.ceiling, "threshold": self.threshold}
+        return low.apply(x, unary("relu", **options))
+
+
+class PRelu(Rule):
+    """A rectifier with a slope learnt for each channel."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.alpha = self.own("alpha")["alpha"].astype(np.float64)
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return low.apply(x, Unary("prelu", lambda v, a: np.where(v > 0, v, v * a), (self.alpha,)))
+
+
+class Elu(Rule):
+    """ELU with its alpha."""
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return low.apply(x, unary("elu", alpha=float(self.config.get("alpha", 1.0))))
+
+
+class BatchNormalization(Rule):
+    """Keras's batch norm at inference: a scaling per channel."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        names = [n for n, on in (("gamma", "scale"), ("beta", "center")) if self.config.get(on, True)]
+        self.vars = {k: v.astype(np.float64) for k, v in self.own(*names, "mean", "variance").items()}
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        v = self.vars
+        by = v.get("gamma", np.ones(1)) / np.sqrt(v["variance"] + self.config["epsilon"])
+        add = v.get("beta", np.zeros(1)) - v["mean"] * by
+        shape = along_axis(self.config["axis"], x.shape)
+        return low.affine(x, by=np.broadcast_to(by, v["mean"].shape).reshape(shape), add=add.reshape(shape))
+
+
+def along_axis(axis: Any, shape: tuple[int, ...]) -> list[int]:
+    """The shape of one number per index of an axis, broadcastable to a tensor."""
+    (axis,) = axes_of(axis, len(shape))
+    return [n if i == axis else 1 for i, n in enumerate(shape)]
+
+
+class QBatchNormalization(HgqRule):
+    """Batch norm with quantised factor and offset."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.kq, self.bq = self.quantizer("kq"), self.quantizer("bq")
+        names = [n for n, on in (("gamma", "scale"), ("beta", "center")) if self.config.get(on, True)]
+        self.vars = self.own(*names, "mean", "variance")
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        x, v, one = self.take(low, x), self.vars, np.float32(1)
+        by = v.get("gamma", one) / np.sqrt(v["variance"] + np.float32(self.config["epsilon"]))
+        add = v.get("beta", one) - v["mean"] * by  # HGQ2 takes 1 where there is no beta
+        shape = along_axis(self.config["axis"], x.shape)
+        factor = low.constant(low.weights(self.kq, by).reshape(shape), "factor", x.shape)
+        offset = low.constant(low.weights(self.bq, add).reshape(shape), "offset", x.shape)
+        return self.give(low, Tensor(low.b.add(low.b.mul(low.fixed(x), factor), offset)))
+
+
+class QUnaryFunctionLUT(HgqRule):
+    """Input quantiser, a function of one number, output quantiser: a truth table."""
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self.give(low, self.take(low, x))
+
+
+class QAffinedUnaryFunctionLUT(HgqRule):
+    """The same with a scaling learnt in front of the function."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.vars = self.own("scale", "bias")
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self.give(low, low.affine(self.take(low, x), by=self.vars["scale"], add=self.vars["bias"]))
+
+
+class StandaloneQuantizer(Rule):
+    """HGQ2's Quantizer used as a layer of its own."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.q = quantizer(self.config.get("config"), layer.weights, "it")
+
+    def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
+        return [(self.q, args[0])]
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return low.quantize(x, self.q)
+
+
+class QSoftmax(HgqRule):
+    """Softmax by two tables: of exp, and of the reciprocal of the sum of its results."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.stable = bool(self.config.get("stable", True))
+        self.scaler = float(np.float32(self.config.get("input_scaler", 1.0)))
+        exp, inv = layer.weights("exp_table"), layer.weights("inv_table")
+        self.exp_iq: Quantizer | None = None
+        if self.stable:
+            self.exp_iq = quantizer(self.config["exp_iq_conf"], exp("iq"), "its exp_iq")
+        self.exp_oq = quantizer(self.config["exp_oq_conf"], exp("oq"), "its exp_oq")
+        self.inv_iq = quantizer(self.config["inv_iq_conf"], inv("iq"), "its inv_iq")
+        self.inv_oq = quantizer(self.config["inv_oq_conf"], inv("oq"), "its inv_oq")
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if kwargs.get("mask") is not None:
+            raise Unsupported("it is given a mask", "leave the mask out: a circuit's inputs have one length")
+        x = self.take(low, x)
+        axes = axes_of(self.config["axes"], len(x.shape))
+        if self.stable:
+            top, value = low.pairs(low.greatest(low.fixed(x), axes, keepdims=True), x.value)
+            x = Tensor(low.b.sub(top, value))
+        if self.exp_iq is not None:
+            x = low.quantize(x, self.exp_iq)
+        by = -self.scaler if self.stable else self.scaler
+        x = low.apply(x, Unary("exp", lambda v: np.exp((v * by).astype(np.float32).astype(np.float64))))
+        e = low.fixed(low.quantize(x, self.exp_oq))
+        shape = [1 if i in axes else n for i, n in enumerate(e.type.shape)]
+        total = low.reshape(low.b.sum(e, axes=axes), shape)
+        divisor = low.apply(low.quantize(Tensor(total), self.inv_iq), Unary("1/x", _reciprocal))
+        a, b = low.pairs(e, low.fixed(low.quantize(divisor, self.inv_oq)))
+        return self.give(low, Tensor(low.b.mul(a, b)))
+
+
+def _reciprocal(x: Reals) -> Reals:
+    """1 / (x + Keras's epsilon), each operation in float32."""
+    shifted = (x + float(np.float32(1e-7))).astype(np.float32).astype(np.float64)
+    result: Reals = 1 / shifted
+    return result
+
+
+class Rescaling(Rule):
+    """Keras's Rescaling: one factor and offset."""
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        by, add = (np.asarray(self.config[k], dtype=np.float32) for k in ("scale", "offset"))
+        return low.affine(x, by=by, add=add)
+
+
+class Normalization(Rule):
+    """Keras's Normalization with the mean and variance it was given or adapted to."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        stored = layer.weights.own
+        mean, variance = stored[:2] if len(stored) >= 2 else (self.config.get("mean"), self.config.get("variance"))
+        if mean is None or variance is None:
+            raise Unsupported("it was never adapted", "call its adapt(data) before saving")
+        self.mean, self.variance = (np.asarray(v, dtype=np.float64) for v in (mean, variance))
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        deviation = np.maximum(np.sqrt(self.variance), 1e-7)
+        mean = self.mean
+        if self.config.get("invert"):
+            return low.affine(x, by=deviation, add=mean)
+        shape = along_axis(self.config["axis"], x.shape) if mean.size > 1 else [1] * len(x.shape)
+        mean, deviation = mean.reshape(shape), deviation.reshape(shape)
+        return low.affine(x, add=-mean / deviation, over=deviation)
+
+
+class Embedding(Rule):
+    """A row of numbers for each integer input."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.table = self.own("embeddings")["embeddings"].astype(np.float64)
+        bits = np.array([(len(self.table) - 1).bit_length()])
+        zero: Int = np.array([0])
+        self.index = Quantizer(zero, bits, zero, Rounding.FLOOR, Overflow.SATURATE)
+
+    def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
+        return [(self.index, args[0])]
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        rows, width = self.table.shape
+        x = low.quantize(x, self.index)
+        x = low.move(x, lambda i: np.broadcast_to(i[..., np.newaxis], (*i.shape, width)))
+        columns = np.arange(width, dtype=np.float64)
+
+        def row(v: Reals, column: Reals) -> Reals:
+            return self.table[np.minimum(v.astype(np.int64), rows - 1), column.astype(np.int64)]
+
+        return low.apply(x, Unary("an embedding", row, (columns,)))

@@ -1,0 +1,377 @@
+"""What every rule lowers with: fixed-point tensors, pending functions, quantisers, weights, calibration."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutc.build import Builder
+from lutc.graph import Const, Overflow, Value, topo
+from lutc.numbers import as_code, dtype, real, twos
+from lutc.ops import Op
+from lutc.ops.base import with_operands
+from lutc.types import Fixed, Ints, Type, holding, tensor, uniform
+
+from .calibrate import Trace
+from .quantizers import Quantizer, Real, Unsupported
+from .shapes import Index, positions, rearranged, reshaped
+from .tables import TableMaker
+from .unary import Affine, Reals, Step, Unary
+
+# Up to here every partial sum is exact in float32, whatever the order of the additions.
+FLOAT32_BITS = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A value of the model without its batch axis: an exact value, and functions still to be applied to it.
+
+    `final` names a function of a whole axis (softmax) that only the host may apply.
+    """
+
+    value: Value
+    chain: tuple[Step, ...] = ()
+    final: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.type.shape
+
+
+class Lowering:
+    """One pass over a model that builds a design. With `trace` it follows calibration data as well."""
+
+    def __init__(self, builder: Builder, trace: Trace | None = None, ranges: Trace | None = None) -> None:
+        self.b = builder
+        self.trace = trace
+        self.ranges = ranges
+        self.layer = ""
+        self._names: dict[str, int] = {}
+        self._consts: dict[tuple[Any, ...], Const] = {}
+        self.tables = TableMaker()
+
+    # -- names and constants --------------------------------------------------------------------------------------
+
+    def unique(self, name: str) -> str:
+        """A name no constant, table or function has yet."""
+        name = identifier(name)
+        n = self._names[name] = self._names.get(name, -1) + 1
+        return f"{name}_{n}" if n else name
+
+    def const(self, values: Any, what: str) -> Const:
+        """A constant of floats, exact, in the one narrowest format that holds them all."""
+        reals = np.asarray(values, dtype=np.float64)
+        codes, frac = common_codes(reals)
+        kind = uniform(reals.shape, holding(min([0, *codes]), max([0, *codes]), frac))
+        key = (kind, tuple(codes))
+        if key not in self._consts:
+            self._consts[key] = Const(self.unique(f"{self.layer}_{what}"), kind, np.array(codes, dtype=object))
+        return self._consts[key]
+
+    def constant(self, values: Any, what: str, shape: tuple[int, ...]) -> Value:
+        """A constant as a value, spread to a shape."""
+        reals = np.asarray(values, dtype=np.float64)
+        return self.spread(self.b.const(self.const(reals, what)), shape)
+
+    # -- shapes ---------------------------------------------------------------------------------------------------
+
+    def spread(self, x: Value, shape: Sequence[int]) -> Value:
+        """The value broadcast to a shape; itself if it has it."""
+        result: Value = x if x.type.shape == tuple(shape) else self.b.broadcast(x, shape=tuple(shape))
+        return result
+
+    def reshape(self, x: Value, shape: Sequence[int]) -> Value:
+        return reshaped(self.b, x, tuple(shape))
+
+    def move(self, t: Tensor, fn: Callable[[Index], Index]) -> Tensor:
+        """Apply a movement of elements, given as numpy on `(1, *shape)`, to the value and what is pending."""
+        index = fn(positions(t.shape))
+        if index.shape[:1] != (1,):
+            raise Unsupported("it mixes the samples of a batch", "keep the batch axis first and whole")
+        value = rearranged(self.b, t.value, index[0])
+        return Tensor(value, tuple(self._moved(s, t.shape, index[0]) for s in t.chain), t.final)
+
+    def _moved(self, step: Step, shape: tuple[int, ...], index: Index) -> Step:
+        if all(p.size == 1 for p in step.params):
+            return step
+        if (index < 0).any():
+            raise Unsupported(f"it pads before {step.name} is quantised", "quantise first, or pad before")
+        moved = [np.broadcast_to(p, shape).ravel()[index] for p in step.params]
+        return Affine(*moved) if isinstance(step, Affine) else Unary(step.name, step.fn, tuple(moved))
+
+    def rows(self, x: Value, fn: Callable[[Lowering, Value], Value], keep: int = 1) -> Value:
+        """`fn` on the last `keep` axes at every position of the others.
+
+        Where all positions agree in their formats, `fn` becomes one function mapped over them; else it is applied to
+        the whole tensor, for which it must be written as well.
+        """
+        lead, row = x.type.shape[: -keep], x.type.shape[-keep:]
+        count, size = math.prod(lead), math.prod(row)
+        kind = x.type.format
+        same = kind is not None or all(
+            x.type.formats[i * size : (i + 1) * size] == x.type.formats[:size] for i in range(count)
+        )
+        if count < 2 or not same or self.trace:
+            return fn(self, x)
+        inner = Builder(self.unique(self.layer))
+        param = inner.input("x", uniform(row, kind) if kind else tensor(row, x.type.formats[:size]))
+        with inner.origin(self.layer):
+            func = inner.function(fn(self._inside(inner), param))
+        y = self.b.map(func, self.reshape(x, (count, *row)))
+        return self.reshape(y, (*lead, *y.type.shape[1:]))
+
+    def _inside(self, builder: Builder) -> Lowering:
+        """The same lowering, building into a function."""
+        inner = Lowering(builder, None, self.ranges)
+        inner.layer, inner.tables, inner._names, inner._consts = self.layer, self.tables, self._names, self._consts
+        return inner
+
+    # -- values ---------------------------------------------------------------------------------------------------
+
+    def fixed(self, t: Tensor) -> Value:
+        """The tensor as a fixed-point value. Raises Unsupported while a function is pending."""
+        if t.final:
+            raise Unsupported(
+                f"it reads {t.final}, which is a function of a whole axis",
+                "use hgq.layers.QSoftmax inside a network; a softmax may only be the last layer",
+            )
+        if t.chain:
+            raise Unsupported(
+                f"it computes with {t.chain[-1].name} in floating point",
+                "quantise in between: the layer's iq, the previous layer's oq, or QUnaryFunctionLUT",
+            )
+        return t.value
+
+    def pairs(self, a: Value, b: Value) -> tuple[Value, Value]:
+        """Two values broadcast against each other, as numpy has it."""
+        shape = np.broadcast_shapes(a.type.shape, b.type.shape)
+        return self.spread(a, shape), self.spread(b, shape)
+
+    def affine(self, t: Tensor, by: Any = 1.0, add: Any = 0.0, over: Any = 1.0) -> Tensor:
+        """`t * by / over + add`, parameters broadcasting to the tensor: exact where float32 is, else pending."""
+        params = [np.asarray(p, dtype=np.float64) for p in (by, add, over)]
+        shape = np.broadcast_shapes(t.shape, *(p.shape for p in params))
+        if shape != t.shape:
+            t = self.move(t, lambda i: np.broadcast_to(i, (1, *shape)))
+        step = Affine(*params)
+        if not t.chain and not t.final and (np.frexp(step.over)[0] == 0.5).all():
+            value = self._scaled(t.value, step.by / step.over)
+            if value is not None and step.add.any():
+                value = self.b.add(value, self.constant(step.add, "offset", shape))
+            if value is not None and is_float32(value.type):
+                return Tensor(value)
+        if t.chain and isinstance(last := t.chain[-1], Affine):
+            return Tensor(t.value, (*t.chain[:-1], last.then(step)), t.final)
+        return Tensor(t.value, (*t.chain, step), t.final)
+
+    def _scaled(self, x: Value, by: Reals) -> Value | None:
+        """`x * by` exactly, if float32 computes it exactly too."""
+        if (by == 1).all():
+            return x
+        if by.size == 1:
+            value: Value = self.b.scale(x, by=Fraction(float(by.ravel()[0])))
+        else:
+            value = self.b.mul(x, self.constant(by, "factor", x.type.shape))
+        return value if is_float32(value.type) else None
+
+    def apply(self, t: Tensor, step: Step) -> Tensor:
+        """A function on every element; rectifiers and clips stay exact arithmetic."""
+        if not t.chain and not t.final and step.name == "relu" and not step.params and _plain(step):
+            return Tensor(self.b.relu(t.value))
+        return Tensor(t.value, (*t.chain, step), t.final)
+
+    def clip(self, x: Value, lo: float | None, hi: float | None) -> Value:
+        """The value held between two numbers."""
+        if lo is not None:
+            x = self.b.max(x, self.constant(lo, "low", x.type.shape))
+        if hi is not None:
+            x = self.b.min(x, self.constant(hi, "high", x.type.shape))
+        return x
+
+    def greatest(self, x: Value, axes: int | tuple[int, ...], keepdims: bool = False, op: str = "max") -> Value:
+        """The largest (or with `op` "min" the smallest) element along axes, by halves."""
+        axes = (axes,) if isinstance(axes, int) else axes
+        shape = x.type.shape
+        for axis in axes:
+            while (n := x.type.shape[axis]) > 1:
+                half = n // 2
+                parts = [self._cut(x, axis, a, a + half) for a in (0, half)]
+                top = getattr(self.b, op)(*parts)
+                x = self.b.concat([top, self._cut(x, axis, 2 * half, n)], axis=axis) if n % 2 else top
+        return x if keepdims else self.reshape(x, [n for i, n in enumerate(shape) if i not in axes])
+
+    def _cut(self, x: Value, axis: int, start: int, stop: int) -> Value:
+        at = [(start, stop) if i == axis else (0, n) for i, n in enumerate(x.type.shape)]
+        cut: Value = self.b.slice(x, start=[a for a, _ in at], stop=[z for _, z in at])
+        return cut
+
+    def concat(self, tensors: Sequence[Tensor], axis: int) -> Tensor:
+        """Tensors joined along a Keras axis; what is pending must be the same for all."""
+        rank = len(tensors[0].shape)
+        axis = (axis if axis >= 0 else axis + rank + 1) - 1
+        if axis < 0:
+            raise Unsupported("it joins batches", "join along another axis")
+        chain = tensors[0].chain
+        shared = all(t.chain == chain and not t.final for t in tensors) and all(p.size == 1 for s in chain for p in s.params)
+        if not shared:
+            chain = ()
+        values = [t.value if shared else self.fixed(t) for t in tensors]
+        return Tensor(values[0] if len(values) == 1 else self.b.concat(values, axis=axis), chain)
+
+    def named(self, value: Value, name: str) -> Value:
+        """The value under a name of its own, if it has none yet."""
+        if value.name or not isinstance(value, Op):
+            return value
+        copy = with_operands(value, value.operands, name=self.unique(name))
+        if self.trace and value in self.trace.known:
+            self.trace.known[copy] = self.trace.known[value]
+        return copy
+
+    # -- quantising -----------------------------------------------------------------------------------------------
+
+    def quantize(self, t: Tensor, q: Quantizer) -> Tensor:
+        """Apply a data quantiser."""
+        if t.final:
+            self.fixed(t)
+        if self.ranges:
+            q = self.ranges.final(q)
+        if not t.chain:
+            value = self.observed(t.value, q) if self.trace and traceable(q) else self._quant(t.value, q, q.type(t.shape))
+        else:
+            value = self._pending(t, q)
+        return self.rescaled(Tensor(value), q)
+
+    def rescaled(self, t: Tensor, q: Quantizer) -> Tensor:
+        """The affine step after a quantiser."""
+        if (q.scale, q.shift) == (1, 0):
+            return t
+        value = self.b.scale(self.fixed(t), by=q.scale) if q.scale != 1 else t.value
+        if q.shift:
+            value = self.b.add(value, self.constant(float(q.shift), "shift", t.shape))
+        return Tensor(value)
+
+    def _quant(self, x: Value, q: Quantizer, to: Type) -> Value:
+        if x.type == to:
+            return x
+        value: Value = self.b.quant(x, to=to, round=q.rounding, overflow=q.overflow)
+        return value
+
+    def observed(self, x: Value, q: Quantizer) -> Value:
+        """Round only, in formats as wide as the calibration data need, and note the ranges."""
+        assert self.trace
+        fracs = np.broadcast_to(q.f, (1, *x.type.shape)).ravel().tolist()
+        wide = tensor(x.type.shape, [_wide(g, f) for g, f in zip(x.type.formats, fracs, strict=True)])
+        q = self.trace.observe(q, np.asarray(real(self.codes(x), x.type), dtype=np.float64))
+        return self._quant(x if q.total_bits else self._quant(x, q, wide), q, q.type(x.type.shape))
+
+    def _pending(self, t: Tensor, q: Quantizer) -> Value:
+        """A pending chain and its quantiser: a rescaling if the chain is a scaling (then perhaps relu), else a table."""
+        tracing = self.trace is not None and traceable(q)
+        first, rest = t.chain[0], t.chain[1:]
+        if isinstance(first, Affine) and (not rest or (len(rest) == 1 and _plain(rest[0]))):
+            axis = varying_axis(first, t.shape)
+            if axis is not None:
+                return self._rescale(t, first, q, axis, bool(rest), tracing)
+        table = self.tables.unary(t.value.type, t.chain, q, self.unique(f"{self.layer}_table"), self.layer, tracing)
+        value: Value = self.b.lut(t.value, table)
+        return self.observed(value, q) if tracing else value
+
+    def _rescale(self, t: Tensor, step: Affine, q: Quantizer, axis: int, relu: bool, tracing: bool) -> Value:
+        to = q.type(t.shape)
+        columns = [_along(p, t.shape, axis) for p in step.params]
+        length = max(map(len, columns))
+        by, add, over = ([Fraction(v) for v in (c if len(c) == length else c * length)] for c in columns)
+        by = [a / b for a, b in zip(by, over, strict=True)]
+        mode: dict[str, Any] = {"by": by, "add": add, "axis": axis, "round": q.rounding}
+        if not relu and not tracing:
+            value: Value = self.b.rescale(t.value, to=to, overflow=q.overflow, **mode)
+            return value
+        # Rounding is monotonic and keeps 0, so relu may follow it, as long as nothing has overflowed by then.
+        reach = max(abs(f.value(c)) for _, f in t.value.type.runs for c in (f.lo, f.hi))
+        reach = reach * max(map(abs, by)) + max(map(abs, add))
+        whole = math.ceil(reach).bit_length() + 2
+        fracs = [f + 8 * q.total_bits for f in np.broadcast_to(q.f, (1, *t.shape)).ravel().tolist()]
+        wide = tensor(t.shape, [Fixed(True, max(f + whole, 2), f) for f in fracs])
+        rounded = self.b.rescale(t.value, to=wide, overflow=Overflow.SATURATE, **mode)
+        if relu:
+            rounded = self.b.relu(rounded)
+        return self.observed(rounded, q) if tracing else self._quant(rounded, q, to)
+
+    # -- calibration ----------------------------------------------------------------------------------------------
+
+    def codes(self, value: Value) -> Ints:
+        """What a value carries for the calibration data."""
+        assert self.trace
+        known = self.trace.known
+        for v in topo([value]):
+            if v not in known:
+                assert isinstance(v, Op)
+                kind = dtype(v.work_bits())
+                known[v] = v.eval(*(known[o].astype(kind) for o in v.operands)).astype(dtype(v.type.max_width))
+        return known[value]
+
+    def weights(self, q: Quantizer, x: Real) -> Reals:
+        """Weights after their quantiser, as the framework computes them: in float32."""
+        if self.trace and traceable(q):
+            self.trace.observe(q, np.asarray(x, dtype=np.float64))
+        if self.ranges:
+            q = self.ranges.final(q)
+        return q.weights(np.asarray(x, dtype=np.float32)).astype(np.float64)
+
+
+def traceable(q: Quantizer) -> bool:
+    """Whether calibration sets this quantiser's range."""
+    return q.overflow is Overflow.WRAP and not q.rounds_only
+
+
+def identifier(name: str) -> str:
+    """A layer's name as the IR may spell it."""
+    name = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return name if name and not name[0].isdigit() else f"l_{name}"
+
+
+def common_codes(values: Reals) -> tuple[list[int], int]:
+    """The numbers as integers with the fewest bits after the point that hold them all."""
+    numbers = [Fraction(v) for v in values.ravel().tolist()]
+    frac = max((twos(v) for v in numbers if v), default=0)
+    return [as_code(v, frac) for v in numbers], frac
+
+
+def is_float32(kind: Type) -> bool:
+    """Whether float32 holds every number of the type."""
+    return all(f.width - f.signed <= FLOAT32_BITS for _, f in kind.runs)
+
+
+def _plain(step: Step) -> bool:
+    return isinstance(step, Unary) and step.name == "relu" and not step.params and step.fn.__name__ == "relu"
+
+
+def _wide(source: Fixed, frac: int) -> Fixed:
+    """A format with `frac` bits after the point that rounding from `source` cannot overflow."""
+    return Fixed(True, max(source.width - source.frac + frac, 0) + 2, frac)
+
+
+def _along(p: Reals, shape: tuple[int, ...], axis: int) -> list[float]:
+    """The parameter's values along an axis; one value if it does not vary."""
+    full = np.broadcast_to(p, shape) if shape else p.reshape(1)
+    values = np.moveaxis(full, axis, 0).reshape(full.shape[axis], -1)[:, 0] if full.size else full.ravel()
+    result: list[float] = values[:1].tolist() if (values == values[:1]).all() else values.tolist()
+    return result
+
+
+def varying_axis(step: Affine, shape: tuple[int, ...]) -> int | None:
+    """The one axis along which a scaling's parameters vary (the last if none), or None if there are several."""
+    axes = set()
+    for p in step.params:
+        full = np.broadcast_to(p, shape)
+        axes |= {a for a in range(len(shape)) if (full != np.take(full, [0], axis=a)).any()}
+    return None if len(axes) > 1 else (axes.pop() if axes else -1)
+
+

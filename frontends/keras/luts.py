@@ -1,0 +1,249 @@
+"""LUT-Dense and LUT-Conv: a truth table on every edge, then sums.
+
+The layer computes `y_o = act(sum_i toq_io(f_io(iq_io(x_i))))`, where `f_io` is a small network of one number (HGQ-LUT,
+arXiv 2604.22293). In the circuit `toq_io(f_io(.))` is a table of the edge's key, `iq_io(x_i)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lutc.graph import Value
+
+from .base import HgqRule
+from .conv import channels_last, patches, to_first, to_last, window
+from .dense import expanded, ordered
+from .graph import Layer
+from .lowering import Lowering, Tensor, traceable
+from .quantizers import Int, Quantizer, Unsupported
+from .unary import Reals, Unary, activation_name, unary
+
+
+@dataclass(frozen=True)
+class EdgeNetwork:
+    """The small networks of all edges, flat: hidden layers `(weights [E, d, D], bias [E, D])`, then the output.
+
+    `scale` and `shift` are the batch norm per edge, with the division by sqrt(n_in) included.
+    """
+
+    hidden: tuple[tuple[Reals, Reals], ...]
+    out: Reals
+    bias: Reals
+    activation: Unary
+    scale: Reals
+    shift: Reals
+
+    def __call__(self, edges: Int, x: Reals) -> Reals:
+        """The results `(edges, keys)` in float64, for keys `(1 or edges, keys)`."""
+        h = np.broadcast_to(x, (len(edges), x.shape[-1]))[..., np.newaxis]
+        for w, b in self.hidden:
+            h = self.activation(np.einsum("ekd,edD->ekD", h, w[edges]) + b[edges][:, np.newaxis])
+        y = np.einsum("ekd,ed->ek", h, self.out[edges]) + self.bias[edges][:, np.newaxis]
+        return y * self.scale[edges][:, np.newaxis] + self.shift[edges][:, np.newaxis]
+
+
+def edge_network(layer: Layer, lead: int, norm: Callable[[int], tuple[Reals, Reals]] | None) -> EdgeNetwork:
+    """Read the `module` of a LUT layer; `lead` axes of its weights count edges.
+
+    `norm` gives the batch norm's factor and offset for a number of edges.
+    """
+    module = layer.weights("module", "layers")
+    groups = sorted(module.below(), key=lambda g: int(g.removeprefix("einsum_dense").lstrip("_") or 0))
+    if not groups:
+        raise Unsupported("the file lacks the weights of its tables", "save the whole model: model.save('m.keras')")
+    stored = [module(g).own for g in groups]
+    edges = math.prod(stored[-1][0].shape[:lead])
+
+    def flat(a: Any) -> Reals:
+        result: Reals = np.asarray(a, dtype=np.float64).reshape(edges, *a.shape[lead:])
+        return result
+
+    hidden = tuple(
+        (flat(s[0]), flat(s[1]) if len(s) > 1 else np.zeros((edges, s[0].shape[-1]))) for s in stored[:-1]
+    )
+    out = flat(stored[-1][0])
+    bias = flat(stored[-1][1]) if len(stored[-1]) > 1 else np.zeros(edges)
+    scale, shift = norm(edges) if norm else (np.ones(edges), np.zeros(edges))
+    name = activation_name(layer.config.get("subnn_activation"))
+    return EdgeNetwork(hidden, out, bias, unary(name), scale, shift)
+
+
+def batch_norm(config: dict[str, Any], stored: list[Any]) -> tuple[Reals, Reals]:
+    """Factor and offset of an inference batch norm whose variables are (gamma,) (beta,) mean, variance."""
+    values = [np.asarray(v, dtype=np.float64) for v in stored]
+    gamma = values.pop(0) if config.get("bn_scale", True) else np.ones(1)
+    beta = values.pop(0) if config.get("bn_center", True) else np.zeros(1)
+    mean, variance = values[:2]
+    factor = gamma / np.sqrt(variance + float(np.float32(config["bn_epsilon"])))
+    return factor, beta - mean * factor
+
+
+def shared_over(q: Quantizer, lead: int) -> Quantizer | None:
+    """The quantiser of one position, if it is the same at all positions of the first `lead` axes; else None."""
+
+    def one(a: Int) -> Int | None:
+        first = a[(slice(0, 1),) * (lead + 1)]
+        return first.reshape((1, *a.shape[lead + 1 :])) if (a == first).all() else None
+
+    k, i, f = one(q.k), one(q.i), one(q.f)
+    return None if k is None or i is None or f is None else replace(q, k=k, i=i, f=f)
+
+
+class QDenseT(HgqRule):
+    """LUT-Dense along the last axis."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.n_out = int(self.config.get("n_out", self.config.get("filters", 0)))
+        self.toq = self.quantizer("toq")
+
+        def norm(edges: int) -> tuple[Reals, Reals]:
+            n_in = edges // self.n_out
+            factor, offset = batch_norm(self.config, layer.weights("bn_module").own)
+            root = math.sqrt(n_in)
+            return tuple(np.tile(np.broadcast_to(p / root, (self.n_out,)), n_in) for p in (factor, offset))  # type: ignore[return-value]
+
+        self.network = edge_network(layer, 2, norm if self.config.get("batch_norm") else None)
+
+    def before_iq(self, x: Any) -> Any:
+        return np.broadcast_to(x[..., np.newaxis], (*x.shape, self.n_out))
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self.give(low, Tensor(self.summed(low, x)))
+
+    def summed(self, low: Lowering, t: Tensor) -> Value:
+        """Tables on all edges, summed over the inputs."""
+        lead = len(t.shape) - 1
+        iq = low.ranges.final(self.iq) if low.ranges and self.iq else self.iq
+        toq = low.ranges.final(self.toq) if low.ranges else self.toq
+        iq1, toq1 = (None if q is None else shared_over(q, lead) for q in (iq, toq))
+        if not t.chain and toq1 is not None and (iq is None or iq1 is not None) and not low.trace and lead:
+
+            def one(inner: Lowering, x: Value) -> Value:
+                return self._edges(inner, Tensor(x), *_fit(len(x.type.shape) - 1, lead, (iq1, iq), (toq1, toq)))
+
+            return low.rows(low.fixed(t), one)
+        return self._edges(low, t, iq, toq)
+
+    def _edges(self, low: Lowering, t: Tensor, iq: Quantizer | None, toq: Quantizer | None) -> Value:
+        assert toq is not None
+        t = low.move(t, lambda i: np.broadcast_to(i[..., np.newaxis], (*i.shape, self.n_out)))
+        keys = t if iq is None else low.quantize(t, iq)
+        return low.b.sum(lookup(low, keys, self.network, toq), axes=(len(keys.shape) - 2,))  # type: ignore[no-any-return]
+
+
+def _fit(have: int, lead: int, *choices: tuple[Quantizer | None, Quantizer | None]) -> list[Quantizer | None]:
+    """Per pair: the quantiser of one position where the tensor is one position, else that of all."""
+    return [one if have < lead else every for one, every in choices]
+
+
+def lookup(low: Lowering, keys: Tensor, network: EdgeNetwork, toq: Quantizer, weights: Int | None = None) -> Value:
+    """Look every edge up in its table. `weights` gives the edge of each element; by default they repeat in order."""
+    value = low.fixed(keys)
+    edges = len(network.bias)
+    of = np.arange(value.type.size) % edges if weights is None else weights
+    tracing = low.trace is not None and traceable(toq)
+    table = low.tables.make(
+        value.type,
+        lambda elements, x: network(of[elements], x),
+        toq,
+        low.unique(f"{low.layer}_table"),
+        low.layer,
+        tracing,
+    )
+    y: Value = low.b.lut(value, table)
+    if tracing:
+        y = low.observed(y, toq)
+    return low.fixed(low.rescaled(Tensor(y), toq))
+
+
+class QConvT(QDenseT):
+    """LUT-Conv: patches, then LUT-Dense at every position. `rank` is the number of spatial axes."""
+
+    rank: int
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.window = window(self.config, self.rank)
+        self.last = channels_last(self.config)
+        if int(self.config.get("groups", 1)) != 1:
+            raise Unsupported("its convolution is grouped", "use groups=1")
+
+    def before_iq(self, x: Any) -> Any:
+        counts, pads = self.window.plan(x.shape[1:-1])
+        padded = self.window.pad(x, pads, -1)
+        rows = np.concatenate([self.window.tap(padded, t, counts) for t in self.window.taps], axis=-1)
+        return super().before_iq(rows)
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not self.last:
+            x = low.move(x, to_last)
+        y = Tensor(self.summed(low, Tensor(patches(low, x, self.window))))
+        return self.give(low, y if self.last else low.move(y, to_first))
+
+
+class QEinsumDenseT(HgqRule):
+    """LUT-Dense for an einsum equation: the input spread over the kernel's own axes, tables, a sum, a transpose."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.toq = self.quantizer("toq")
+        self.shape = tuple(layer.build.get("input_shape") or ())
+        if not self.shape:
+            raise Unsupported("the file does not tell its input shape", "build the model before saving it")
+        left, out = self.config["equation"].replace(" ", "").split("->")
+        x, w = left.split(",")
+        self.x, self.w, self.out = expanded(x, w, out, len(self.shape))
+        if self.x[0] != self.out[0] or self.x[0] in self.w:
+            raise Unsupported("its equation does not keep the batch axis first", "put it first, in and out")
+        self.extra = [c for c in self.w if c not in self.x]
+        self.presum = [*self.x, *self.extra][1:]
+        stored = [layer.weights("module", "layers")(g).own for g in layer.weights("module", "layers").below()]
+        kernel = min((s[0] for s in stored if s), key=lambda a: a.ndim)  # the last layer's has the edges' axes alone
+        self.sizes = dict(zip(self.x[1:], self.shape[1:], strict=True))
+        self.sizes |= dict(zip(self.w, kernel.shape[: len(self.w)], strict=True))
+
+        def norm(edges: int) -> tuple[Reals, Reals]:
+            names = [n for n, on in (("gamma", "bn_scale"), ("beta", "bn_center")) if self.config.get(on, True)]
+            values = self.own(*names, *(["b", "e"] if self.config.get("enable_ebops", True) else []), "mean", "var")
+            return self._norm({k: v for k, v in values.items() if k not in ("b", "e")})
+
+        self.network = edge_network(layer, len(self.w), norm if self.config.get("batch_norm") else None)
+
+    def _norm(self, values: dict[str, Any]) -> tuple[Reals, Reals]:
+        axes = self.config.get("normalize_axes") or self.config.get("bias_axes")
+        axes = axes or "".join(c for c in self.w if c in self.out)
+        factor, offset = batch_norm(self.config, list(values.values()))
+        summed = math.prod(self.sizes[c] for c in self.x[1:] if c not in self.out)
+        shape = [self.sizes[c] for c in self.w]
+        spread = []
+        for p in (factor, offset):
+            p = np.broadcast_to(p, [self.sizes[c] for c in axes]) / math.sqrt(summed)
+            order = [axes.index(c) for c in self.w if c in axes]
+            p = p.transpose(order).reshape([self.sizes[c] if c in axes else 1 for c in self.w])
+            spread.append(np.broadcast_to(p, shape).ravel())
+        return spread[0], spread[1]
+
+    def before_iq(self, x: Any) -> Any:
+        extra = [self.sizes[c] for c in self.extra]
+        return np.broadcast_to(x.reshape((*x.shape, *(1 for _ in extra))), (*x.shape, *extra))
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        t = low.move(x, self.before_iq)
+        keys = self.take(low, t)
+        toq = low.ranges.final(self.toq) if low.ranges else self.toq
+        where = np.arange(len(self.network.bias)).reshape([self.sizes[c] for c in self.w])
+        where = where.transpose([self.w.index(c) for c in self.presum if c in self.w])
+        where = where.reshape([self.sizes[c] if c in self.w else 1 for c in self.presum])
+        edges = np.broadcast_to(where, keys.shape).ravel()
+        y = lookup(low, keys, self.network, toq, edges)
+        gone = [i for i, c in enumerate(self.presum) if c not in self.out]
+        if gone:
+            y = low.b.sum(y, axes=gone)
+        left = [c for c in self.presum if c in self.out]
+        return self.give(low, Tensor(ordered(low, y, left, list(self.out[1:]))))

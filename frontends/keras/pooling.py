@@ -1,0 +1,84 @@
+"""Pooling: the taps of a window, folded by max or added and divided."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from .base import HgqRule, Rule
+from .conv import Window, channels_last, to_first, to_last, window
+from .graph import Layer
+from .lowering import Lowering, Tensor
+
+
+class Pooling(Rule):
+    """MaxPooling, AveragePooling and their global forms; `rank` spatial axes."""
+
+    rank: int
+    largest: bool
+    whole = False
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.read_window()
+
+    def read_window(self) -> None:
+        self.last = channels_last(self.config)
+        self.window = None if self.whole else window({**self.config, "dilation_rate": 1}, self.rank, "pool_size")
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self.pooled(low, x)
+
+    def pooled(self, low: Lowering, x: Tensor) -> Tensor:
+        if not self.last:
+            x = low.move(x, to_last)
+        y = self._whole(low, x) if self.window is None else self._windows(low, x, self.window)
+        kept = self.window is not None or bool(self.config.get("keepdims"))
+        return y if self.last or not kept else low.move(y, to_first)
+
+    def _whole(self, low: Lowering, x: Tensor) -> Tensor:
+        spatial, channels = x.shape[:-1], x.shape[-1]
+        count = int(np.prod(spatial))
+        if self.largest:
+            rows = low.reshape(low.fixed(x), (count, channels))
+            y = Tensor(low.greatest(rows, 0))
+        else:
+            y = low.affine(Tensor(low.b.sum(low.fixed(x), axes=tuple(range(self.rank)))), over=float(count))
+        if self.config.get("keepdims"):
+            y = low.move(y, lambda i: i.reshape(1, *(1 for _ in spatial), channels))
+        return y
+
+    def _windows(self, low: Lowering, x: Tensor, w: Window) -> Tensor:
+        value = low.fixed(x)
+        spatial = value.type.shape[:-1]
+        counts, pads = w.plan(spatial)
+        if self.largest:
+            # A tap in the padding repeats an element at the border, which the same window holds already.
+            parts = []
+            for tap in w.taps:
+                picks = [
+                    np.clip(np.arange(c) * s + t - p[0], 0, n - 1)
+                    for c, s, t, p, n in zip(counts, w.strides, tap, pads, spatial, strict=True)
+                ]
+                parts.append(low.move(Tensor(value), lambda i, at=picks: i[np.ix_([0], *at, range(i.shape[-1]))]).value)
+            return Tensor(reduce(low.b.max, parts))
+        padded = Tensor(value)
+        if any(map(any, pads)):
+            padded = low.move(padded, lambda i: w.pad(i, pads, -1))
+        parts = [low.move(padded, lambda i, tap=tap: w.tap(i, tap, counts)).value for tap in w.taps]  # type: ignore[misc]
+        total = reduce(low.b.add, parts)
+        ones = w.pad(np.ones((1, *spatial, 1)), pads)
+        return low.affine(Tensor(total), over=sum(w.tap(ones, tap, counts)[0] for tap in w.taps))
+
+
+class QPooling(Pooling, HgqRule):
+    """HGQ2's pooling: iq, the pooling, oq."""
+
+    def __init__(self, layer: Layer) -> None:
+        HgqRule.__init__(self, layer)
+        self.read_window()
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self.give(low, self.pooled(low, self.take(low, x)))

@@ -1,0 +1,101 @@
+"""Movements of elements, found by running Keras's own shape rules on an array of positions.
+
+A layout layer is written once, as a numpy function. Run on the positions of the elements it says where each element
+of the result comes from; `rearranged` then picks the plainest IR operation that does the same.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutc.build import Builder
+from lutc.graph import Value
+
+Index = NDArray[np.int64]
+
+
+def positions(shape: tuple[int, ...]) -> Index:
+    """The position of every element, with a batch axis of length 1 in front as Keras sees the tensor."""
+    return np.arange(math.prod(shape), dtype=np.int64).reshape(1, *shape)
+
+
+def rearranged(b: Builder, x: Value, index: Index) -> Value:
+    """A tensor whose element at each place is the element of `x` that `index` names (-1: the number 0)."""
+    shape, size = x.type.shape, x.type.size
+    flat = index.ravel()
+    if flat.size == size and np.array_equal(flat, np.arange(size)):
+        return reshaped(b, x, index.shape)
+    if index.min(initial=0) < 0:
+        return _padded(b, x, index)
+    if flat.size == size:
+        where = np.arange(size).reshape(shape)
+        for perm in permutations(range(len(shape))) if len(shape) <= 4 else ():
+            if np.array_equal(where.transpose(perm).ravel(), flat):
+                return reshaped(b, b.transpose(x, perm=perm), index.shape)
+    picked = _per_axis(index, shape)
+    if picked is not None:
+        return _pick(b, x, picked)
+    flat_x = reshaped(b, x, (size,))
+    return reshaped(b, b.gather(flat_x, indices=tuple(flat.tolist()), axis=0), index.shape)
+
+
+def reshaped(b: Builder, x: Value, shape: tuple[int, ...]) -> Value:
+    """The tensor under another shape; itself if it has it already."""
+    result: Value = x if x.type.shape == tuple(shape) else b.reshape(x, shape=tuple(shape))
+    return result
+
+
+def _per_axis(index: Index, shape: tuple[int, ...]) -> list[Index] | None:
+    """The indices taken of each axis, if the movement takes every axis on its own; else None."""
+    if index.ndim != len(shape) or not index.size:
+        return None
+    picked = []
+    for axis, coordinate in enumerate(np.unravel_index(index, shape)):
+        along = np.moveaxis(coordinate, axis, 0).reshape(index.shape[axis], -1)
+        if (along != along[:, :1]).any():
+            return None
+        picked.append(along[:, 0])
+    return picked
+
+
+def _pick(b: Builder, x: Value, picked: list[Index]) -> Value:
+    """Slices where an axis is taken in even steps, gathers where it is not."""
+    start, stop, step = [], [], []
+    for axis, taken in enumerate(picked):
+        steps = np.diff(taken)
+        even = len(taken) == 1 or (steps[0] > 0 and bool((steps == steps[0]).all()))
+        start.append(int(taken[0]) if even else 0)
+        stop.append(int(taken[-1]) + 1 if even else x.type.shape[axis])
+        step.append(int(steps[0]) if even and len(taken) > 1 else 1)
+    if (tuple(stop) != x.type.shape) or any(start) or set(step) != {1}:
+        x = b.slice(x, start=start, stop=stop, step=() if set(step) == {1} else step)
+    for axis, taken in enumerate(picked):
+        if x.type.shape[axis] != len(taken) or not np.array_equal(taken - start[axis], np.arange(len(taken)) * step[axis]):
+            x = b.gather(x, indices=tuple(taken.tolist()), axis=axis)
+    return x
+
+
+def _padded(b: Builder, x: Value, index: Index) -> Value:
+    """A movement with zeros in it: a border of them if that is all, else a gather from the tensor and one zero."""
+    live = index >= 0
+    if index.ndim == len(x.type.shape):
+        before, after = [], []
+        for axis in range(index.ndim):
+            used = np.flatnonzero(live.any(axis=tuple(a for a in range(index.ndim) if a != axis)))
+            if not len(used):
+                break
+            before.append(int(used[0]))
+            after.append(index.shape[axis] - 1 - int(used[-1]))
+        else:
+            inner = index[tuple(slice(a, n - z) for a, z, n in zip(before, after, index.shape, strict=True))]
+            if (inner >= 0).all():
+                return b.pad(rearranged(b, x, inner), before=before, after=after)  # type: ignore[no-any-return]
+    size = x.type.size
+    longer = b.pad(reshaped(b, x, (size,)), before=(0,), after=(1,))
+    indices = tuple(np.where(live, index, size).ravel().tolist())
+    return reshaped(b, b.gather(longer, indices=indices, axis=0), index.shape)

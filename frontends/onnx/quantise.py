@@ -1,0 +1,216 @@
+"""The one place where numbers are rounded: scale, offset and clips of a tensor meet a quantiser's steps and range."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from lutc.build import Builder
+from lutc.frontends.importer import Refusal
+from lutc.graph import Overflow, Rounding, Value
+from lutc.numbers import twos
+from lutc.types import Fixed, Type
+
+from . import exact as ex
+from .exact import Exact
+from .tensors import Pending, Scaled, Shape, concrete, core
+from .walk import Mapped, Walk, formats
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """What a quantiser does to a real number z: the integer `clip(round(z * by + add), lo, hi)`.
+
+    All four broadcast to the tensor's shape. The value of the design carries the integer times `2**-frac`.
+    """
+
+    by: Exact
+    add: Exact
+    lo: Exact
+    hi: Exact
+    round: Rounding = Rounding.HALF_EVEN
+    frac: int = 0
+
+
+def quantise(walk: Walk, t: Scaled, grid: Grid) -> Scaled:
+    """The tensor on the quantiser's grid: its value is the integer times `2**-grid.frac`, its scale is 1.
+
+    Clips commute with a quantiser, for both are monotone: they only narrow its range.
+    """
+    by, add = ex.times(t.scale, grid.by), ex.plus(ex.times(t.offset, grid.by), grid.add)
+    ends = [ex.rounded_all(ex.plus(ex.times(x, grid.by), grid.add), grid.round) for x in (t.lo, t.hi)]
+    swap = grid.by < 0
+    first, last = ex.choose(swap, ends[1], ends[0]), ex.choose(swap, ends[0], ends[1])
+    lo, hi = (ex.minimum(ex.maximum(x, grid.lo), grid.hi) for x in (first, last))
+    value: Value | Pending
+    if isinstance(t.value, Pending):
+        value = _port(walk, t, t.value, replace(grid, by=by, add=add, lo=lo, hi=hi))
+    else:
+        inner = Grid(*(walk.inner(x, t.shape) for x in (by, add, lo, hi)), grid.round, grid.frac)
+        value = _placed(walk, t.value, inner)
+    return Scaled(t.shape, value, batched=t.batched)
+
+
+def bipolar(walk: Walk, t: Scaled) -> Scaled:
+    """-1 where the tensor is negative, else +1: `2 * u + 1` of a one-bit value u that is -1 or 0.
+
+    Only the sign counts, so the scale is taken out of the comparison and the offset rounded to the value's steps.
+    """
+    if isinstance(t.value, Pending):
+        sure = quantise(walk, t, Grid(ex.number(1), ex.number(0), ex.number(-1), ex.number(0), Rounding.FLOOR))
+        return sure.times(ex.number(2)).plus(ex.number(1))
+    value = concrete(t)
+    finest = max((f.frac for f in value.type.formats if f.width), default=0)
+    step = Fraction(2) ** -finest
+    by, add, lo, hi = (ex.spread(x, t.shape) for x in (t.scale, t.offset, t.lo, t.hi))
+    signs, terms = np.empty(t.shape, dtype=object), np.empty(t.shape, dtype=object)
+    for at in np.ndindex(t.shape):
+        a, b = by[at], add[at]
+        if a == 0 or lo[at] >= 0 or hi[at] < 0:
+            fixed = max(min(b, hi[at]), lo[at]) if a == 0 else lo[at]
+            signs[at], terms[at] = Fraction(0), Fraction(0 if fixed >= 0 else -1)
+        else:
+            # a*v + b >= 0 where sign(a)*v >= -b/|a|, a threshold that may move up to the next step of v.
+            signs[at] = Fraction(1 if a > 0 else -1)
+            terms[at] = (b / abs(a) / step).__floor__() * step
+    grid = Grid(ex.compress(signs), ex.compress(terms), ex.number(-1), ex.number(0), Rounding.FLOOR)
+    inner = replace(grid, by=walk.inner(grid.by, t.shape), add=walk.inner(grid.add, t.shape))
+    low = Scaled(t.shape, _placed(walk, value, inner), batched=t.batched)
+    return low.times(ex.number(2)).plus(ex.number(1))
+
+
+# -- ports ----------------------------------------------------------------------------------------------------------
+
+
+def _port(walk: Walk, t: Scaled, pending: Pending, grid: Grid) -> Value:
+    """An input's first quantiser becomes the rule of its port, and costs no hardware."""
+    port = pending.port
+    by, add, lo, hi = (ex.lone(x) for x in (grid.by, grid.add, grid.lo, grid.hi))
+    way_out = f"give the input a format of its own: --input-type {port.name}=s16f10"
+    if by is None or add is None or lo is None or hi is None or not by:
+        raise Refusal(
+            f"quantises input {port.name!r} with a scale or an offset for each channel, and a port has only one",
+            way_out,
+        )
+    rule = (by, add, lo, hi, grid.round, grid.frac)
+    if port.param is None:
+        shape = core(port.shape)
+        kind = formats(shape, grid.lo, grid.hi, grid.frac)
+        mode = _overflow(kind, grid.lo, grid.hi, shape)[0]
+        unit = Fraction(2) ** grid.frac
+        port.param = walk.port(port.name, kind, grid.round, mode, unit / by, -add / by)
+        port.rule = rule
+    if port.rule != rule:
+        raise Refusal(f"quantises input {port.name!r} in another way than an earlier layer does", way_out)
+    value: Value = port.param
+    scale = Fraction(2) ** -grid.frac
+    value = walk.clamp(value, ex.number(lo * scale), ex.number(hi * scale), value.type.shape)
+    for move in pending.moves:
+        value = move(value)
+    return value
+
+
+# -- hardware -------------------------------------------------------------------------------------------------------
+
+
+def _placed(walk: Walk, value: Value, grid: Grid) -> Value:
+    """Quantise inside of the function if the value is one mapped over positions, so that it stays one module."""
+    mapped = walk.maps.get(value)
+    if mapped is None or not all(_per_channel(x, value) for x in (grid.by, grid.add, grid.lo, grid.hi)):
+        return _emit(walk, walk.b, value, grid)
+    old = mapped.func
+    inside = Grid(*(_channels(x) for x in (grid.by, grid.add, grid.lo, grid.hi)), grid.round, grid.frac)
+    builder = Builder(old.name)
+    with builder.origin(walk.node.name if walk.node else None):
+        result = _emit(walk, builder, old.result, inside)
+    func = replace(old, result=result)
+    after = walk.b.map(func, mapped.args)
+    placed = mapped.place(after)
+    walk.maps[placed] = Mapped(func, mapped.args, mapped.place, mapped.channels)
+    return placed
+
+
+def _per_channel(array: Exact, value: Value) -> bool:
+    """Whether numbers beside a mapped value differ at most from channel to channel."""
+    return array.size == 1
+
+
+def _channels(array: Exact) -> Exact:
+    return array
+
+
+def _emit(walk: Walk, b: Builder, value: Value, grid: Grid) -> Value:
+    """`clip(round(value * by + add), lo, hi) * 2**-frac`."""
+    shape = value.type.shape
+    scale = ex.number(Fraction(2) ** -grid.frac)
+    by, add = ex.times(grid.by, scale), ex.times(grid.add, scale)
+    to = formats(shape, grid.lo, grid.hi, grid.frac)
+    mode, exactly = _overflow(to, grid.lo, grid.hi, shape)
+    factor = ex.lone(by)
+    if factor is not None and ex.power_of_two(factor) and _cheap(value, factor, add, grid.frac):
+        value = walk.affine(value, by, add, b)
+        if not _inside(value.type, to, grid):
+            value = b.quant(value, to=to, round=grid.round, overflow=mode)
+    else:
+        value = _rescale(b, value, by, add, to, grid.round, mode)
+    if exactly:
+        return value
+    return walk.clamp(value, ex.times(grid.lo, scale), ex.times(grid.hi, scale), shape, b)
+
+
+def _cheap(value: Value, factor: Fraction, add: Exact, frac: int) -> bool:
+    """Whether adding the offset needs no steps finer than there are, or than rounding looks at."""
+    finest = max((f.frac for f in value.type.formats if f.width), default=0) - ex.exponent(factor)
+    return ex.every(lambda v: ex.dyadic(v) and (not v or twos(v) <= max(finest, frac + 1)), add)
+
+
+def _inside(kind: Type, to: Type, grid: Grid) -> bool:
+    """Whether every number of a type is on the grid and in its range already."""
+    shape = kind.shape
+    lo, hi = (ex.spread(x, shape).ravel().tolist() for x in (grid.lo, grid.hi))
+    return all(
+        not f.width or (f.frac <= grid.frac and a <= f.lo << (grid.frac - f.frac) and f.hi << (grid.frac - f.frac) <= z)
+        for f, a, z in zip(kind.formats, lo, hi, strict=True)
+    ) and all(a <= 0 <= z for f, a, z in zip(kind.formats, lo, hi, strict=True) if not f.width)
+
+
+def _overflow(to: Type, lo: Exact, hi: Exact, shape: Shape) -> tuple[Overflow, bool]:
+    """The overflow mode whose range is the quantiser's, or the closest; and whether it is the very same."""
+    low, high = (ex.spread(x, shape).ravel().tolist() for x in (lo, hi))
+    ends = list(zip(low, high, to.formats, strict=True))
+
+    def same(symmetric: bool) -> bool:
+        return all(a == (max(f.lo, -f.hi) if symmetric else f.lo) and z == f.hi for a, z, f in ends)
+
+    if not same(False) and same(True):
+        return Overflow.SATURATE_SYMMETRIC, True
+    return Overflow.SATURATE, same(False)
+
+
+def _rescale(
+    b: Builder, value: Value, by: Exact, add: Exact, to: Type, rounding: Rounding, mode: Overflow
+) -> Value:
+    """`rescale` has factors along one dimension: a value whose factors differ along several is laid flat for it."""
+    shape = value.type.shape
+    by, add = ex.ranked(by, len(shape)), ex.ranked(add, len(shape))
+    axes = [i for i in range(len(shape)) if by.shape[i] > 1 or add.shape[i] > 1]
+    if len(axes) <= 1:
+        axis = axes[0] if axes else -1
+        return b.rescale(
+            value, to=to, by=by.ravel(), add=add.ravel(), axis=axis if shape else -1, round=rounding, overflow=mode
+        )
+    flat = (value.type.size,)
+    done = b.rescale(
+        b.reshape(value, shape=flat),
+        to=Type(flat, to.runs),
+        by=ex.spread(by, shape).ravel(),
+        add=ex.spread(add, shape).ravel(),
+        round=rounding,
+        overflow=mode,
+    )
+    return b.reshape(done, shape=shape)
+
+
+__all__ = ["Fixed", "Grid", "bipolar", "quantise"]

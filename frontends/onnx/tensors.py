@@ -1,0 +1,180 @@
+"""What a tensor of the model is while it is lowered: known at compile time, or a value of the design times a scale.
+
+The model's dimensions are kept as the model has them; a value of the design lacks a leading dimension of length 1,
+which counts the samples of a batch (`core`). The circuit takes one sample at a time, so a dimension of that meaning
+is taken to have length 1 from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from lutc.frontends.importer import Refusal
+from lutc.graph import Param, Value
+from lutc.types import Type
+
+from . import exact as ex
+from .exact import INF, Exact
+
+Shape = tuple[int, ...]
+
+
+def core(shape: Shape) -> Shape:
+    """The shape of a value of the design that stands for a tensor of this shape."""
+    return shape[1:] if shape and shape[0] == 1 else shape
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A constant: its numbers as the framework computes them.
+
+    Of a quantised one also what they mean exactly: integer `codes`, and `scale`, which broadcasts to their shape.
+    """
+
+    array: Any
+    codes: Any = None
+    scale: Exact = None
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(self.array.shape)
+
+    def reals(self) -> Exact:
+        """The exact numbers."""
+        if self.codes is None:
+            return ex.exact(self.array)
+        return ex.times(ex.exact(self.codes), self.scale)
+
+
+@dataclass(eq=False)
+class Port:
+    """An input of the model that has no format yet; its first quantiser gives it one.
+
+    `rule` is what that quantiser asked for: another one may share the port if it asks for the same.
+    """
+
+    name: str
+    shape: Shape
+    param: Param | None = None
+    rule: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Pending:
+    """An input that has no format yet, moved about by `moves` once it has one."""
+
+    port: Port
+    moves: tuple[Callable[[Value], Value], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """A tensor computed by the design: `clip(scale * value + offset, lo, hi)`, exact.
+
+    `integer` names the model's integer type, if it has one (then the value is used as it is, never rounded).
+    `batched` says that the first dimension has no fixed length in the model: nothing may mix it with others.
+    """
+
+    shape: Shape
+    value: Value | Pending
+    scale: Exact = field(default_factory=lambda: ex.number(1))
+    offset: Exact = field(default_factory=lambda: ex.number(0))
+    lo: Exact = field(default_factory=lambda: ex.number(-INF))
+    hi: Exact = field(default_factory=lambda: ex.number(INF))
+    integer: str | None = None
+    batched: bool = False
+
+    @property
+    def type(self) -> Type:
+        """The type of the value. Raises Refusal if it has no format yet."""
+        return concrete(self).type
+
+    def times(self, factor: Exact) -> Scaled:
+        """The tensor times constants that broadcast to its shape."""
+        a, b = ex.times(self.lo, factor), ex.times(self.hi, factor)
+        swap = factor < 0
+        return replace(
+            self,
+            scale=ex.times(self.scale, factor),
+            offset=ex.times(self.offset, factor),
+            lo=ex.choose(swap, b, a),
+            hi=ex.choose(swap, a, b),
+        )
+
+    def plus(self, term: Exact) -> Scaled:
+        """The tensor plus constants that broadcast to its shape."""
+        return replace(
+            self,
+            offset=ex.plus(self.offset, term),
+            lo=ex.plus(self.lo, term),
+            hi=ex.plus(self.hi, term),
+        )
+
+    def clip(self, lo: Exact, hi: Exact) -> Scaled:
+        """The tensor kept within constants; where `lo` is above `hi`, `hi` counts."""
+        return replace(
+            self,
+            lo=ex.minimum(ex.maximum(self.lo, lo), hi),
+            hi=ex.minimum(ex.maximum(self.hi, lo), hi),
+        )
+
+    def clips(self) -> bool:
+        """Whether a clip is still to be applied to numbers it would change."""
+        if isinstance(self.value, Pending):
+            return bool((self.lo > -INF).any() or (self.hi < INF).any())
+        lo, hi = reach(self)
+        return bool((lo < self.lo).any() or (hi > self.hi).any())
+
+
+Tensor = Known | Scaled
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What a refused layer would have made. Its shape, if known, lets the layers after a quantiser be looked up."""
+
+    shape: Shape | None = None
+
+
+def concrete(t: Scaled) -> Value:
+    """The value of a tensor. Raises Refusal if it is an input without a format."""
+    if isinstance(t.value, Value):
+        return t.value
+    name = t.value.port.name
+    raise Refusal(
+        f"reads input {name!r}, which has no format: nothing quantises it before this layer",
+        f"quantise it in the model, or give it a format: --input-type {name}=s16f10",
+    )
+
+
+def full(array: Any, shape: Shape) -> Any:
+    """Numbers of a value of the design (bounds, widths), in the shape of the model's tensor."""
+    return np.broadcast_to(np.asarray(array, dtype=object), core(shape)).reshape(shape)
+
+
+def reach(t: Scaled) -> tuple[Exact, Exact]:
+    """The smallest and largest number every element may be before it is clipped, in the tensor's shape."""
+    kind = t.type
+    steps = np.asarray([f.step for f in kind.formats], dtype=object).reshape(t.shape)
+    a, b = (full(x, t.shape) * steps * t.scale + t.offset for x in kind.ranges)
+    return np.minimum(a, b), np.maximum(a, b)
+
+
+def plain(shape: Shape, value: Value, like: Scaled | None = None, scale: Fraction | Exact = 1) -> Scaled:
+    """A tensor that is a value of the design times a scale, batched as the tensors it was made of."""
+    factor = scale if isinstance(scale, np.ndarray) else ex.number(scale)
+    return Scaled(shape, value, scale=factor, batched=like.batched if like else False)
+
+
+def small(t: Tensor | Missing | None) -> Any:
+    """A constant's array. Raises Refusal if it is not known at compile time."""
+    if isinstance(t, Known):
+        return t.array
+    raise Refusal(
+        "needs constant parameters, but one is computed from the inputs", "export the model with fixed parameters"
+    )

@@ -1,0 +1,284 @@
+"""One pass over a model that builds a design: what every rule lowers with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from lutc.build import Builder
+from lutc.frontends.importer import Names, Refusal, Refusals
+from lutc.graph import Const, Func, Output, Overflow, Param, Rounding, Value
+from lutc.numbers import twos
+from lutc.types import Fixed, Type, holding, tensor, uniform
+
+from . import exact as ex
+from .exact import Exact
+from .model import Model, Node
+from .tensors import Known, Missing, Pending, Port, Scaled, Shape, Tensor, concrete, core, full
+
+# How many bits a factor or a term may have that joins two scales. Any two float32 scales of like size stay below it.
+JOIN_BITS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """A value that is a function mapped over positions: what was mapped, and how its result was moved about after.
+
+    A quantiser that follows goes into the function, so that a kernel with its activation stays one module.
+    """
+
+    func: Func
+    args: tuple[Value, ...]
+    place: Callable[[Value], Value]
+
+
+class Walk:
+    """The state of the pass: the builder, every tensor so far, and everything refused so far."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.b = Builder(model.name)
+        self.refusals = Refusals()
+        self.names = Names()
+        self.tensors: dict[str, Tensor | Missing] = dict(model.constants)
+        self.params: dict[str, Param] = {}
+        self.outputs: list[Output] = []
+        self.notes: list[str] = []
+        self.maps: dict[Value, Mapped] = {}
+        self.consumers: dict[str, list[Node]] = {}
+        self.node: Node | None = None
+        self._consts: dict[tuple[Any, ...], Const] = {}
+        for node in model.nodes:
+            for name in node.inputs:
+                self.consumers.setdefault(name, []).append(node)
+
+    # -- ports ------------------------------------------------------------------------------------------------------
+
+    def port(
+        self,
+        name: str,
+        kind: Type,
+        round: Rounding = Rounding.HALF_EVEN,
+        overflow: Overflow = Overflow.SATURATE,
+        scale: Fraction = Fraction(1),
+        offset: Fraction = Fraction(0),
+    ) -> Param:
+        """Make the input port of the model's input `name`."""
+        spelled = self.names.take(name, "in")
+        param = Param(kind, round, overflow, scale, offset, name=spelled, origin=name)
+        self.params[name] = param
+        return param
+
+    # -- constants --------------------------------------------------------------------------------------------------
+
+    def const(self, values: Exact, what: str = "") -> Const:
+        """Dyadic numbers as a named constant of one format, the narrowest; equal constants are one."""
+        flat = values.ravel().tolist()
+        frac = max((twos(v) for v in flat if v), default=0)
+        codes = [int(v * Fraction(2) ** frac) for v in flat]
+        kind = uniform(values.shape, holding(min(codes, default=0), max(codes, default=0), frac))
+        key = (kind, tuple(codes))
+        if key not in self._consts:
+            owner = self.node.name if self.node else "model"
+            name = self.names.take(f"{owner}_{what}" if what else owner, "c")
+            self._consts[key] = Const(name, kind, np.array(codes, dtype=object).reshape(values.shape))
+        return self._consts[key]
+
+    def constant(self, values: Exact, shape: Shape, what: str = "", b: Builder | None = None) -> Value:
+        """Dyadic numbers, broadcast to the shape of a value of the design."""
+        build = b or self.b
+        lone = ex.lone(values)
+        if lone is not None:
+            number: Value = build.number(value=lone)
+            return build.broadcast(number, shape=shape) if shape else number
+        value: Value = build.const(self.const(values, what))
+        return value if value.type.shape == shape else build.broadcast(value, shape=shape)
+
+    # -- moving -----------------------------------------------------------------------------------------------------
+
+    def move(
+        self, t: Scaled, shape: Shape, emit: Callable[[Value], Value], numpy: Callable[[Any], Any]
+    ) -> Scaled:
+        """A tensor with its elements moved: `emit` moves the value, `numpy` does the same to an array of numbers."""
+        value: Value | Pending
+        if isinstance(t.value, Pending):
+            value = replace(t.value, moves=(*t.value.moves, emit))
+        else:
+            value = emit(t.value)
+        parts = []
+        for array in (t.scale, t.offset, t.lo, t.hi):
+            lone = ex.lone(array)
+            parts.append(ex.number(lone) if lone is not None else ex.compress(numpy(ex.spread(array, t.shape))))
+        return Scaled(shape, value, *parts, integer=t.integer, batched=t.batched)
+
+    def reshape(self, t: Scaled, shape: Shape) -> Scaled:
+        """The same elements in row-major order."""
+        if shape == t.shape:
+            return t
+
+        def emit(v: Value) -> Value:
+            return v if v.type.shape == core(shape) else self.b.reshape(v, shape=core(shape))
+
+        return self.move(t, shape, emit, lambda a: a.reshape(shape))
+
+    def transpose(self, t: Scaled, perm: tuple[int, ...]) -> Scaled:
+        """The dimensions in another order."""
+        shape = tuple(t.shape[i] for i in perm)
+        if perm == tuple(range(len(perm))):
+            return t
+
+        def emit(v: Value) -> Value:
+            if t.shape[0] == 1 and perm[0] == 0:
+                inner = tuple(i - 1 for i in perm[1:])
+                return v if inner == tuple(range(len(inner))) else self.b.transpose(v, perm=inner)
+            whole = v if v.type.shape == t.shape else self.b.reshape(v, shape=t.shape)
+            moved = self.b.transpose(whole, perm=perm)
+            return moved if core(shape) == shape else self.b.reshape(moved, shape=core(shape))
+
+        return self.move(t, shape, emit, lambda a: a.transpose(perm))
+
+    def broadcast(self, t: Scaled, shape: Shape) -> Scaled:
+        """The tensor repeated along new or length-1 dimensions."""
+        if shape == t.shape:
+            return t
+
+        def emit(v: Value) -> Value:
+            # With a leading dimension of length 1 left away, numpy's alignment at the last one still holds.
+            if len(core(t.shape)) <= len(core(shape)):
+                return v if v.type.shape == core(shape) else self.b.broadcast(v, shape=core(shape))
+            return self.b.reshape(v, shape=core(shape))
+
+        return self.move(t, shape, emit, lambda a: np.broadcast_to(a, shape))
+
+    def index(self, t: Scaled, positions: Any, shape: Shape | None = None) -> Scaled:
+        """The elements at flat positions, in the shape of the array `positions`."""
+        to = tuple(positions.shape) if shape is None else shape
+
+        def emit(v: Value) -> Value:
+            flat = v if len(v.type.shape) == 1 else self.b.reshape(v, shape=(v.type.size,))
+            picked = self.b.gather(flat, indices=positions.ravel(), axis=0)
+            return picked if core(to) == (picked.type.size,) else self.b.reshape(picked, shape=core(to))
+
+        return self.move(t, to, emit, lambda a: a.ravel()[positions].reshape(to))
+
+    # -- exact values -----------------------------------------------------------------------------------------------
+
+    def units(self, tensors: list[Scaled], joint: Callable[[Exact], Exact] | None = None) -> tuple[Exact, list[Value]]:
+        """Values and a scale they share: every tensor is `unit * value`, with no offset and no clip left.
+
+        `joint` makes the scale agree along the dimensions where it has to; without it, one scale serves all.
+        Raises Refusal if factors would need more than `JOIN_BITS` bits.
+        """
+        parts = [(t, self._pieces(t)) for t in tensors]
+        unit = self._unit([p for t, pieces in parts for p in pieces], [t.scale for t in tensors], joint)
+        return unit, [self._over(t, unit) for t in tensors]
+
+    def exact(self, t: Scaled) -> tuple[Fraction, Value]:
+        """One tensor as a value times one scale. Raises as `units` does."""
+        unit, (value,) = self.units([t])
+        lone = ex.lone(unit)
+        assert lone is not None
+        return lone, value
+
+    def _pieces(self, t: Scaled) -> list[Exact]:
+        """All numbers that have to be multiples of the scale's unit, up to powers of two."""
+        bounds = [x for x in (t.lo, t.hi) if t.clips()]
+        return [t.scale, t.offset, *(ex.choose(abs(x) < ex.INF, x, ex.number(0)) for x in bounds)]
+
+    def _unit(
+        self, pieces: list[Exact], scales: list[Exact], joint: Callable[[Exact], Exact] | None
+    ) -> Exact:
+        lone = ex.lone(scales[0])
+        everywhere = [v for p in pieces for v in p.ravel().tolist()]
+        if lone and all(ex.dyadic(v / lone) and _bits(v / lone) <= JOIN_BITS for v in everywhere):
+            return ex.number(1 if ex.power_of_two(lone) else abs(lone))
+        if joint is None:
+            unit = ex.number(ex.gcd(everywhere))
+        else:
+            spread = np.broadcast_arrays(*(joint(p) for p in pieces))
+            unit = np.empty(spread[0].shape, dtype=object)
+            for at in np.ndindex(unit.shape):
+                unit[at] = ex.gcd([v for s in spread for v in np.ravel(s[at]).tolist()])
+        most = max(_bits(q) for p in pieces for q in np.asarray(p / unit, dtype=object).ravel().tolist())
+        if most > JOIN_BITS:
+            raise Refusal(
+                f"joins numbers whose scales have no unit in common: factors of {most} bits would be needed",
+                "quantise the operands first, best with scales that are powers of two times each other",
+            )
+        return unit
+
+    def _over(self, t: Scaled, unit: Exact) -> Value:
+        """The value that times `unit` is the tensor."""
+        value, shape = concrete(t), core(t.shape)
+        factor, term = (self.inner(np.asarray(x / unit, dtype=object), t.shape) for x in (t.scale, t.offset))
+        value = self.affine(value, factor, term)
+        if t.clips():
+            lo, hi = (self.inner(np.asarray(x / unit, dtype=object), t.shape) for x in (t.lo, t.hi))
+            value = self.clamp(value, lo, hi, shape)
+        return value
+
+    def inner(self, array: Exact, shape: Shape) -> Exact:
+        """Numbers beside a tensor of this shape as numbers beside its value."""
+        whole = ex.ranked(array, len(shape))
+        return ex.compress(whole if core(shape) == shape else whole.reshape(whole.shape[1:]))
+
+    def affine(self, value: Value, factor: Exact, term: Exact, b: Builder | None = None) -> Value:
+        """`value * factor + term` for dyadic numbers that broadcast to the value's shape."""
+        build = b or self.b
+        lone = ex.lone(factor)
+        if lone is None:
+            value = build.mul(value, self.constant(factor, value.type.shape, "scale", b))
+        elif lone != 1:
+            value = build.scale(value, by=lone)
+        if not ex.every(lambda v: not v, term):
+            value = build.add(value, self.constant(term, value.type.shape, "offset", b))
+        return value
+
+    def clamp(self, value: Value, lo: Exact, hi: Exact, shape: Shape, b: Builder | None = None) -> Value:
+        """The value kept within dyadic bounds, where it can be outside of them."""
+        build = b or self.b
+        steps = np.asarray([f.step for f in value.type.formats], dtype=object).reshape(shape)
+        least, most = (np.broadcast_to(np.asarray(x, dtype=object), shape) * steps for x in value.type.ranges)
+        if (least < lo).any():
+            # Where there is no bound, the least number the value can be takes its place.
+            bound = ex.compress(ex.spread(ex.choose(lo == -ex.INF, least, lo), shape))
+            if ex.every(lambda v: v == 0, bound):
+                value = build.relu(value)
+            else:
+                value = build.max(value, self.constant(bound, shape, "low", b))
+        if (most > hi).any():
+            bound = ex.compress(ex.spread(ex.choose(hi == ex.INF, most, hi), shape))
+            value = build.min(value, self.constant(bound, shape, "high", b))
+        return value
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def _bits(value: Fraction) -> int:
+    return value.numerator.bit_length() + value.denominator.bit_length() - 1
+
+
+def formats(shape: Shape, lo: Exact, hi: Exact, frac: int) -> Type:
+    """The type of the narrowest formats that hold integer codes from `lo` to `hi`."""
+    low, high = ex.lone(lo), ex.lone(hi)
+    if low is not None and high is not None:
+        return uniform(shape, holding(int(low), int(high), frac))
+    columns = (ex.spread(x, shape).ravel().tolist() for x in (lo, hi))
+    return tensor(shape, [holding(int(a), int(b), frac) for a, b in zip(*columns, strict=True)])
+
+
+def known(t: Tensor | None, what: str) -> Known:
+    """A constant operand. Raises Refusal if it is computed from the inputs."""
+    if isinstance(t, Known):
+        return t
+    raise Refusal(f"needs a constant {what}", f"export the model with a fixed {what}")
+
+
+__all__ = ["Fixed", "Mapped", "Mapping", "Port", "Walk", "formats", "full", "known", "math"]

@@ -1,0 +1,116 @@
+"""From the scalar stage to the netlist: every operation's own `rtl`, inputs and outputs as ports, calls as instances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lutc.analysis.latency import latency
+from lutc.diagnostics import Diagnostic, LirError
+from lutc.graph import Design, Func, Param, Stage, Value, body, functions
+from lutc.netlist import Module, Net
+from lutc.netlist_build import ModuleBuilder
+from lutc.ops import Call, Op
+from lutc.ops.circuits import net_format, zero
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a circuit has besides its data ports: `clk` if it has registers, and these if asked for."""
+
+    clock_enable: bool = False
+    valid: bool = False
+
+
+def netlist(design: Design, control: Control = Control(), notes: dict[str, str] | None = None) -> list[Module]:
+    """The modules of a design, callees first; the last is the design itself.
+
+    A design without registers is combinational: it has no clock, and no clock enable however much one is asked for.
+    Raises LirError for a design that is not in the scalar stage, or that still holds an operation without a circuit.
+    """
+    _ready(design)
+    clocked = latency(design) > 0
+    modules: dict[Func, Module] = {}
+    for func in functions(design):
+        registers = latency(func) > 0
+        build = ModuleBuilder(func.name, clock=registers, clock_enable=registers and control.clock_enable)
+        nets = _inputs(build, func.params)
+        _fill(build, body(func), nets, modules)
+        build.output("result", nets[func.result])
+        modules[func] = build.build()
+    build = ModuleBuilder(design.name, clock=clocked, clock_enable=clocked and control.clock_enable)
+    build.notes.update(notes or {})
+    nets = _inputs(build, design.params)
+    _fill(build, body(design), nets, modules)
+    if control.valid:
+        build.output("valid_out", build.delay(build.input("valid_in", 1), latency(design), reset=None))
+    for output in design.outputs:
+        if output.value.type.bits:
+            build.output(output.name, nets[output.value])
+    if not any(o.value.type.bits for o in design.outputs) and not control.valid:
+        raise LirError(
+            Diagnostic(
+                "every output is the constant 0 without bits: there is nothing to build",
+                where=design.name,
+                help="check the model's last quantiser",
+            )
+        )
+    return [*modules.values(), build.build()]
+
+
+def _ready(design: Design) -> None:
+    wrong = []
+    for owner in (*functions(design), design):
+        for value in body(owner):
+            if isinstance(value, Op) and not isinstance(value, Call) and type(value).rtl is Op.rtl:
+                wrong.append(
+                    Diagnostic(
+                        f"'{value.keyword}' has no circuit of its own",
+                        value.span,
+                        f"%{value.name}" if value.name else owner.name,
+                        "run the passes that write it out: scalarize, lower",
+                    )
+                )
+    if design.stage is not Stage.SCALAR and not wrong:
+        wrong.append(Diagnostic("a tensor-stage design has no circuit", where=design.name, help="run scalarize"))
+    if wrong:
+        raise LirError(*wrong[:20])
+
+
+def _inputs(build: ModuleBuilder, params: tuple[Param, ...]) -> dict[Value, Net]:
+    """A port for every parameter that has bits."""
+    nets: dict[Value, Net] = {}
+    for param in params:
+        kind = param.type
+        if not kind.bits:
+            nets[param] = zero(build)
+        elif kind.shape:
+            nets[param] = build.input(param.name or "x", kind.bits)
+        else:
+            nets[param] = build.input(param.name or "x", *net_format(kind.scalar))
+    return nets
+
+
+def _fill(
+    build: ModuleBuilder, values: list[Value], nets: dict[Value, Net], modules: dict[Func, Module]
+) -> None:
+    for value in values:
+        if isinstance(value, Param):
+            continue
+        assert isinstance(value, Op)
+        with build.at(value.origin):
+            if isinstance(value, Call):
+                net = _instance(build, value, nets, modules[value.func])
+            else:
+                net = value.rtl(build, *(nets[v] for v in value.operands))
+            nets[value] = build.label(net, value.name)
+
+
+def _instance(build: ModuleBuilder, call: Call, nets: dict[Value, Net], module: Module) -> Net:
+    ports = {
+        p.name or "x": nets[a]
+        for p, a in zip(call.func.params, call.args, strict=True)
+        if p.type.bits
+    }
+    return build.instance(module, ports, call.name)["result"]
+
+

@@ -1,0 +1,325 @@
+"""Training on the grid: a LUT layer evaluated once per level and edge instead of once per sample and edge.
+
+A quantised edge input takes few values, so each edge's small network is evaluated at the values that occur in the
+batch and every sample reads the result.  Forward: gather and sum.  Backward: the output gradient is summed over the
+samples on each point (a weighted histogram), which gives the networks' gradient from one pass over the points; the
+gradient at the input reads a table of derivatives.  Batch-norm statistics are exact, from the counts.  The values
+and gradients are those of `lutc.nn.lut.evaluate_reference`, up to the order of additions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lutc.graph import Overflow, Rounding
+
+from . import kernels, kernels_backward
+from .quantizer import Array, Quantizer, flat
+
+ROUND = {
+    Rounding.FLOOR: kernels.FLOOR,
+    Rounding.HALF_UP: kernels.NEAREST,
+    Rounding.HALF_EVEN: kernels.NEAREST_EVEN,
+}
+FAR = 1 << 30  # codes are kept within +-FAR; float32 data cannot resolve more
+WORTH_THREADS = 1 << 20  # sample-edge pairs below which starting threads costs more than it saves
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads)
+
+
+def spread(work: int, count: int, kernel: Callable[..., None], *arguments: Any) -> None:
+    """Run ``kernel(a, z, *arguments)`` over 0..count, in torch's number of threads if ``work`` is worth it."""
+    threads = min(torch.get_num_threads(), count)
+    if threads < 2 or work < WORTH_THREADS:
+        kernel(0, count, *arguments)
+        return
+    cuts = [count * k // threads for k in range(threads + 1)]
+    jobs = [_pool(threads).submit(kernel, a, z, *arguments) for a, z in zip(cuts[:-1], cuts[1:], strict=True)]
+    for job in jobs:
+        job.result()
+
+
+@dataclass
+class Grid:
+    """A batch's points; see `lutc.nn.kernels` for the words. Arrays by group, by position, by point."""
+
+    x: Array  # [n_in, B]
+    scale: Array  # [G] 2**fraction
+    lo: Array  # [G] limits of the codes
+    hi: Array
+    low: Array  # [G] extreme codes of the batch
+    high: Array
+    code: Array  # [G, B] int32
+    index: Array  # [G, B] uint32, a sample's point
+    start: Array  # [G + 1] points of a group
+    edges_of: Array  # [G + 1] positions of a group
+    first_group: Array  # [n_in + 1] groups of an input
+    edge: Array  # [E] position -> edge
+    place: Array  # [E] edge -> position
+    group: Array  # [E] position -> group
+    at: Array  # [E + 1] a position's table
+    x_at: Array  # points' values and counts
+    count: Array
+
+    @property
+    def samples(self) -> int:
+        return int(self.x.shape[1])
+
+    @property
+    def work(self) -> int:
+        return self.samples * self.edge.size
+
+
+def make_grid(x: Array, fraction: Array, limits: tuple[Array, Array] | None, rounding: int, n_out: int) -> Grid:
+    """The points of the batch ``x`` [n_in, B] for edge inputs with ``fraction`` bits by edge.
+
+    ``limits`` are the smallest and largest codes by edge of a saturating quantiser; None: codes are not limited.
+    Raises ValueError if ``x`` holds a number that is not finite.
+    """
+    n_in, samples = x.shape
+    if not np.isfinite(x).all():
+        where = int(np.nonzero(~np.isfinite(x).all(axis=1))[0][0])
+        raise ValueError(f"input {where} of a LUT layer is not finite; is the learning rate too high?")
+    edges = np.arange(n_in * n_out)
+    owner = edges // n_out
+    keys: Sequence[Array] = (fraction, owner) if limits is None else (limits[0], limits[1], fraction, owner)
+    order = np.lexsort(keys)
+    new = np.zeros(edges.size, bool)
+    new[0] = True
+    for key in keys:
+        k = key[order]
+        new[1:] |= k[1:] != k[:-1]
+    group = np.cumsum(new) - 1
+    heads = order[new]
+    count = heads.size
+    scale = np.exp2(fraction[heads]).astype(x.dtype)
+    if limits is None:
+        lo, hi = np.full(count, -FAR, x.dtype), np.full(count, FAR, x.dtype)
+    else:
+        lo, hi = (np.clip(v[heads], -FAR, FAR).astype(x.dtype) for v in limits)
+    code = np.empty((count, samples), np.int32)
+    low, high = np.empty(count, np.int32), np.empty(count, np.int32)
+    spread(code.size * 4, count, kernels.encode, x, owner[heads], scale, lo, hi, rounding, code, low, high)
+    cap = max(2 * samples, 64)
+    span = high.astype(np.int64) - low + 1
+    size = np.where(span <= 4 * kernels.LANES, span, np.minimum(span, samples))
+    room = int((size + kernels.LANES).sum())
+    index = np.empty((count, samples), np.uint32)
+    start = np.empty(count + 1, np.int64)
+    x_at, weight = np.empty(room, x.dtype), np.empty(room, x.dtype)
+    kernels.levels(code, low, high, scale, cap, index, start, x_at, weight)
+    points = np.diff(start.astype(np.int64))
+    at = np.zeros(edges.size + 1, np.int64)
+    np.cumsum(points[group], out=at[1:])
+    place = np.empty(edges.size, np.uint32)
+    place[order] = edges
+    edges_of = np.append(np.flatnonzero(new), edges.size).astype(np.int64)
+    first_group = np.searchsorted(owner[heads], np.arange(n_in + 1)).astype(np.int64)
+    return Grid(
+        x, scale, lo, hi, low, high, code, index, start, edges_of, first_group, order.astype(np.int64), place,
+        group.astype(np.uint32), at, x_at, weight,
+    )  # fmt: skip
+
+
+@dataclass
+class Norm:
+    """A batch norm of the table values: per-output affine parameters, and statistics kept or taken from the batch."""
+
+    eps: float
+    divisor: float  # sqrt(n_in)
+    mean: Tensor | None  # given: used as they are; None: the batch's, which are then left here
+    var: Tensor | None
+    from_batch: bool = False
+
+
+@dataclass
+class Settings:
+    """What a `GridLUT` call is told beside its tensors.
+
+    network: ``network(x, *weights)`` for x [P] and weights whose leading [n_in, n_out] axes became [P], or None for
+    the compiled network of one hidden layer with ``activation``.
+    """
+
+    inputs: Quantizer
+    tables: Quantizer
+    activation: int
+    norm: Norm | None
+    network: Callable[..., Tensor] | None = None
+
+
+class _Compiled:
+    """The networks of all edges at the grid's points, by `kernels.mlp`."""
+
+    def __init__(self, settings: Settings, grid: Grid, weights: Sequence[Tensor]) -> None:
+        self.grid, self.activation = grid, settings.activation
+        self.hidden = weights[0].shape[-1]
+        self.shapes = [w.shape for w in weights]
+        edges = grid.edge.size
+        self.weights = [w.detach().reshape(edges, self.hidden).numpy() for w in weights[:3]] + [flat(weights[3])]
+        total = int(grid.at[-1])
+        self.t, self.slope = np.empty(total, grid.x.dtype), np.empty(total, grid.x.dtype)
+        self._run(kernels.mlp, *self.weights, self.activation, self.t, self.slope)
+
+    def _run(self, kernel: Callable[..., None], *arguments: Any) -> None:
+        g = self.grid
+        work = 8 * self.t.size * self.hidden
+        spread(work, g.edge.size, kernel, g.edge, g.group, g.start, g.at, g.x_at, *arguments)
+
+    def backward(self, grad: Array) -> list[Tensor]:
+        w1, b1, w2, _ = self.weights
+        out = [np.empty(shape, grad.dtype) for shape in self.shapes]
+        views = [v.reshape(self.grid.edge.size, -1) for v in out[:3]] + [out[3].reshape(-1)]
+        self._run(kernels_backward.mlp_backward, w1, b1, w2, grad, self.activation, *views)
+        return [torch.from_numpy(v) for v in out]
+
+
+class _Traced:
+    """The same for any network, by torch's autograd on the points."""
+
+    def __init__(self, settings: Settings, grid: Grid, weights: Sequence[Tensor]) -> None:
+        assert settings.network is not None
+        sizes = np.diff(grid.at.astype(np.int64))
+        edge = torch.from_numpy(np.repeat(grid.edge.astype(np.int64), sizes))
+        within = np.arange(edge.numel()) - np.repeat(grid.at[:-1].astype(np.int64), sizes)
+        x = torch.from_numpy(grid.x_at[np.repeat(grid.start[grid.group].astype(np.int64), sizes) + within])
+        with torch.enable_grad():
+            self.leaves = [w.detach().requires_grad_() for w in weights]
+            x.requires_grad_()
+            here = [w.reshape(-1, *w.shape[2:])[edge] for w in self.leaves]
+            self.out = settings.network(x, *here)
+            slope = torch.autograd.grad(self.out.sum(), x, retain_graph=True)[0]
+        self.t, self.slope = self.out.detach().numpy(), slope.numpy()
+
+    def backward(self, grad: Array) -> list[Tensor]:
+        return list(torch.autograd.grad(self.out, self.leaves, torch.from_numpy(grad)))
+
+
+class GridLUT(torch.autograd.Function):
+    """The LUT layer on the grid, float32 or float64, CPU.
+
+    ``apply(settings, x, precision, integer, table_precision, table_integer, gamma, beta, *weights)`` with x
+    [B, n_in], the parameters of the quantisers in ``settings``, gamma and beta [n_out] or None, and the weights that
+    ``settings.network`` takes; without one the kernels' own network, whose weights are w1, b1, w2 [n_in, n_out,
+    hidden] and b2 [n_in, n_out].  Gives [B, n_out].
+    """
+
+    @staticmethod
+    def forward(  # noqa: PLR0913
+        ctx: Any, settings: Settings, x: Tensor, precision: Tensor, integer: Tensor, table_precision: Tensor,
+        table_integer: Tensor, gamma: Tensor | None, beta: Tensor | None, *weights: Tensor,
+    ) -> Tensor:  # fmt: skip
+        n_out = precision.shape[1]
+        iq, tq = settings.inputs, settings.tables
+        sign, whole, fraction = iq.plain()
+        xt = np.ascontiguousarray(x.detach().t().numpy())
+        dtype = xt.dtype
+        grid = make_grid(xt, fraction, _limits(iq, sign, whole, fraction), ROUND[iq.rounding], n_out)
+        where = (grid.edge, grid.group, grid.start, grid.at)
+        network = _Compiled(settings, grid, weights) if settings.network is None else _Traced(settings, grid, weights)
+        t, slope = network.t, network.slope
+        mean, inv_std = np.zeros(n_out), np.ones(n_out)
+        gain, bias = np.ones(n_out), np.zeros(n_out)
+        norm = settings.norm
+        if norm is not None:
+            if norm.mean is None or norm.var is None:
+                mean, var = kernels.moments(*where, grid.count, t, n_out, grid.samples)
+                norm.from_batch, norm.mean, norm.var = True, torch.from_numpy(mean), torch.from_numpy(var)
+            else:
+                mean, var = norm.mean.double().numpy(), norm.var.double().numpy()
+            inv_std = 1 / np.sqrt(var + norm.eps)
+            gain = inv_std / norm.divisor
+            if gamma is not None:
+                gain = gain * gamma.detach().double().numpy()
+            bias = -mean * gain
+            if beta is not None:
+                bias = bias + beta.detach().double().numpy() / norm.divisor
+        affine = [v.astype(dtype) for v in (gain, bias)]
+        _, table_whole, table_frac = tq.plain()
+        scale = np.exp2(table_frac)
+        limit = np.maximum(np.floor(np.exp2(table_frac + table_whole)) - 1, 0)
+        table = np.empty_like(t)
+        kernels.tables(*where, t, *affine, scale, limit, ROUND[tq.rounding], table)
+        out = np.empty((n_out, grid.samples), dtype)
+        spread(grid.work, n_out, kernels.gather, grid.place, grid.group, grid.at, table, grid.index, out)
+        units = np.exp2(whole[grid.edge[grid.edges_of[:-1]]]).astype(dtype)  # 2**integer of each group
+        ctx.kept = (grid, units, network, t, slope, affine, mean, inv_std, scale, limit, settings)
+        ctx.with_affine = (gamma is not None, beta is not None)
+        ctx.shape = tuple(precision.shape)
+        if iq.tracks and not iq.frozen:
+            iq.follow(grid.low, grid.high, grid.place, grid.group, fraction)
+        return torch.from_numpy(out).t()
+
+    @staticmethod
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        grid, units, network, t, slope, affine, mean, inv_std, scale, limit, settings = ctx.kept
+        n_in, n_out = ctx.shape
+        iq, tq = settings.inputs, settings.tables
+        dtype = t.dtype
+        edges = n_in * n_out
+        where = (grid.edge, grid.group, grid.start, grid.at)
+        go = np.ascontiguousarray(grad_out.t().numpy())
+        g = np.empty_like(t)
+        groups = grid.scale.size
+        spread(grid.work, groups, kernels_backward.scatter, grid.edges_of, grid.edge, grid.group, grid.at, grid.index, go, g)
+        gain_grad, bias_grad = np.zeros(n_out), np.zeros(n_out)
+        table_f, table_i = np.empty(edges, dtype), np.empty(edges, dtype)
+        per_sample, offset = np.empty_like(t), np.empty_like(t)
+        norm = settings.norm
+        batch_stats = norm is not None and norm.from_batch
+        kernels_backward.tables_backward(
+            *where, grid.count, t, slope, *affine, mean, inv_std, scale, limit, ROUND[tq.rounding], grid.samples,
+            batch_stats, g, gain_grad, bias_grad, table_f, table_i, per_sample, offset,
+        )  # fmt: skip
+        by_weight = network.backward(g)
+        gx = np.empty_like(grid.x)
+        in_f, in_i = np.empty(edges, dtype), np.empty(edges, dtype)
+        spread(
+            grid.work, n_in, kernels_backward.input_backward, grid.first_group, grid.edges_of, grid.edge, grid.at,
+            grid.index, grid.x, grid.code, grid.scale, grid.lo, grid.hi, ROUND[iq.rounding], not iq.tracks,
+            units, go, per_sample, offset, batch_stats, gx, in_f, in_i,
+        )  # fmt: skip
+        divisor = norm.divisor if norm is not None else 1.0
+        has_gamma, has_beta = ctx.with_affine
+        ggamma = torch.from_numpy((gain_grad / divisor).astype(dtype)) if has_gamma else None
+        gbeta = torch.from_numpy((bias_grad / divisor).astype(dtype)) if has_beta else None
+        ctx.kept = None
+        return None, torch.from_numpy(gx).t(), *iq.pull(in_f, in_i), *tq.pull(table_f, table_i), ggamma, gbeta, *by_weight
+
+
+def _limits(q: Quantizer, sign: Array, integer: Array, fraction: Array) -> tuple[Array, Array] | None:
+    """Smallest and largest codes of a saturating quantiser."""
+    if q.tracks:
+        return None
+    whole = np.floor(np.exp2(integer + fraction))
+    top = np.maximum(whole - 1, 0)
+    return -sign * (top if q.overflow is Overflow.SATURATE_SYMMETRIC else whole), top
+
+
+class Surrogate(torch.autograd.Function):
+    """``apply(layer, *parameters of its two quantisers)``: the LUT surrogate, in one compiled pass."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Quantizer, tables: Quantizer, *parameters: Tensor) -> Tensor:
+        key, value = (np.maximum(sum(q.plain()), 0) for q in (inputs, tables))
+        by_key, by_value = np.empty_like(key), np.empty_like(value)
+        total = kernels.surrogate(key, value, by_key, by_value)
+        ctx.kept = (inputs, tables, by_key, by_value)
+        return parameters[0].new_tensor(total)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        inputs, tables, by_key, by_value = ctx.kept
+        g = grad.item()
+        return None, None, *inputs.pull(by_key * g, by_key * g), *tables.pull(by_value * g, by_value * g)

@@ -1,0 +1,67 @@
+"""What a model costs in hardware, while it is trained: differentiable in its bit widths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LayerResources:
+    """A layer's cost in LUTs (EBOPs for arithmetic layers, the LUT surrogate for LUT layers) and mean widths."""
+
+    name: str
+    kind: str
+    luts: Tensor
+    key_bits: float
+    value_bits: float
+    pruned: float  # share of edges or weights without bits
+
+
+@dataclass(frozen=True)
+class Resources:
+    """``total`` is a differentiable scalar; ``layers`` has a row per layer that costs something."""
+
+    total: Tensor
+    layers: tuple[LayerResources, ...]
+
+    def __str__(self) -> str:
+        head = f"{'layer':<24} {'kind':<12} {'LUTs':>10} {'in bits':>8} {'out/w bits':>10} {'pruned':>7}"
+        rows = [
+            f"{r.name:<24} {r.kind:<12} {r.luts.item():>10.1f} {r.key_bits:>8.2f} {r.value_bits:>10.2f} {r.pruned:>7.1%}"
+            for r in self.layers
+        ]
+        return "\n".join([head, *rows, f"{'total':<24} {'':<12} {self.total.item():>10.1f}"])
+
+
+def resource_total(model: nn.Module) -> Tensor:
+    """The sum of all layers' ``resources()``: the term for the loss, without the table's work."""
+    found = [m.resources() for m in model.modules() if hasattr(m, "resources")]
+    return torch.stack(found).sum() if found else torch.zeros(())
+
+
+def resources(model: nn.Module) -> Resources:
+    """LUTs of every layer and in total.
+
+    For layers of arithmetic these are EBOPs, the sum of products of operand widths (HGQ, arXiv 2405.00645), for LUT
+    layers the surrogate of HGQ-LUT (arXiv 2604.22293). A convolution counts its kernel as often as it is applied in
+    parallel to the last input it has seen.
+    """
+    rows = []
+    for name, layer in model.named_modules():
+        if hasattr(layer, "resources"):
+            key, value = layer.resource_bits()
+            pruned = 1 - ((key > 0) & (value > 0)).double().mean().item() if key.shape == value.shape else 0.0
+            rows.append(
+                LayerResources(
+                    name or "model",
+                    type(layer).__name__,
+                    layer.resources(),
+                    key.double().mean().item(),
+                    value.double().mean().item(),
+                    pruned,
+                )
+            )
+    return Resources(torch.stack([r.luts for r in rows]).sum() if rows else torch.zeros(()), tuple(rows))

@@ -1,0 +1,192 @@
+"""Circuit pieces that the operations' `rtl` share.
+
+A scalar's net has its format's width and signedness; a number without bits is the one-bit constant 0. A bundle's net
+is unsigned and holds its elements' bits side by side, row-major, the first element lowest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lutc.graph import Overflow, Rounding
+from lutc.types import Fixed, Type, holding
+
+if TYPE_CHECKING:
+    from lutc.netlist import Net
+    from lutc.netlist_build import ModuleBuilder
+
+
+def net_format(fmt: Fixed) -> tuple[int, bool]:
+    """The width and signedness of a scalar's net."""
+    return max(fmt.width, 1), fmt.signed
+
+
+def zero(build: ModuleBuilder) -> Net:
+    """The net of a number without bits."""
+    return build.const(0, 1)
+
+
+def aligned(build: ModuleBuilder, net: Net, source: Fixed, target: Fixed) -> Net:
+    """A number of format `source`, moved to the steps of `target` (not coarser) and wrapped into its width."""
+    if not source.width or not target.width:
+        return build.const(0, *net_format(target))
+    return build.fit(build.shift_left(net, target.frac - source.frac), *net_format(target))
+
+
+def common(a: Fixed, b: Fixed) -> Fixed:
+    """The narrowest format that holds every number of both."""
+    frac = max([f.frac for f in (a, b) if f.width], default=0)
+    ends = [(f.lo << max(frac - f.frac, 0), f.hi << max(frac - f.frac, 0)) for f in (a, b)]
+    return holding(min(e[0] for e in ends), max(e[1] for e in ends), frac)
+
+
+def add(build: ModuleBuilder, a: Net, b: Net, fa: Fixed, fb: Fixed, to: Fixed) -> Net:
+    """`a + b` in format `to`. Bits below the coarser operand's lowest one pass by the adder."""
+    if fa.width and fb.width and fa.frac < fb.frac:
+        a, b, fa, fb = b, a, fb, fa
+    low = min(fa.frac - fb.frac, fa.width, to.width - 1) if fb.width else 0
+    if low <= 0 or fa.frac != to.frac:
+        return build.add(aligned(build, a, fa, to), aligned(build, b, fb, to))
+    return _beside(build, build.add, a, b, fa, fb, to, low)
+
+
+def sub(build: ModuleBuilder, a: Net, b: Net, fa: Fixed, fb: Fixed, to: Fixed) -> Net:
+    """`a - b` in format `to`; the low bits of `a` pass by where `b` has none."""
+    low = min(fa.frac - fb.frac, fa.width, to.width - 1) if fa.width and fb.width else 0
+    if low <= 0 or fa.frac != to.frac:
+        return build.sub(aligned(build, a, fa, to), aligned(build, b, fb, to))
+    return _beside(build, build.sub, a, b, fa, fb, to, low)
+
+
+def _beside(build, operation, a, b, fa, fb, to, low):  # type: ignore[no-untyped-def]
+    """An operation on the bits from `low` up; the lowest bits of `a` are the result's."""
+    rest = Fixed(to.signed, to.width - low, to.frac - low)
+    top = build.resize(a, max(a.width, low + 1))
+    high = build.as_(build.slice(top, top.width - 1, low), fa.signed)
+    x = build.fit(high, *net_format(rest))
+    y = aligned(build, b, fb, rest)
+    return build.as_(build.append(operation(x, y), build.slice(a, low - 1, 0)), to.signed)
+
+
+def rounded(build: ModuleBuilder, net: Net, shift: int, rounding: Rounding) -> Net:
+    """`net / 2**shift`, rounded to an integer; the result is wide enough for every case."""
+    if shift <= 0:
+        return build.shift_left(net, -shift)
+    net = build.resize(net, max(net.width, shift + 1))
+    floor = build.as_(build.slice(net, net.width - 1, shift), net.signed)
+    up = _rounds_up(build, net, shift, rounding)
+    if up is None:
+        return floor
+    wide = floor.width + 1
+    return build.add(build.resize(floor, wide), build.fit(up, wide, net.signed))
+
+
+def _rounds_up(build: ModuleBuilder, net: Net, shift: int, rounding: Rounding) -> Net | None:
+    """Whether to go to the upper neighbour: from the first bit lost, the others, the sign and the last bit kept."""
+    first = build.bit(net, shift - 1)
+    others = _any(build, build.slice(net, shift - 2, 0)) if shift > 1 else build.const(0, 1)
+    negative = build.msb(net) if net.signed else build.const(0, 1)
+    more = build.and_(first, others)
+    match rounding:
+        case Rounding.FLOOR:
+            return None
+        case Rounding.CEIL:
+            return build.or_(first, others)
+        case Rounding.TOWARD_ZERO:
+            return build.and_(build.or_(first, others), negative) if net.signed else None
+        case Rounding.AWAY:
+            return build.and_(build.or_(first, others), build.not_(negative))
+        case Rounding.HALF_UP:
+            return first
+        case Rounding.HALF_DOWN:
+            return more
+        case Rounding.HALF_EVEN:
+            return build.and_(first, build.or_(others, build.bit(net, shift)))
+        case Rounding.HALF_AWAY:
+            return build.mux(negative, more, first)
+        case Rounding.HALF_ZERO:
+            return build.mux(negative, first, more)
+
+
+def _any(build: ModuleBuilder, bits: Net) -> Net:
+    """1 where a bit is 1."""
+    if bits.width == 1:
+        return bits
+    return build.not_(build.eq(bits, build.const(0, bits.width)))
+
+
+def contained(build: ModuleBuilder, net: Net, to: Fixed, mode: Overflow, lo: int, hi: int) -> Net:
+    """An integer in `[lo, hi]` brought into the range of `to`. Tests are built only for ends that can be passed."""
+    width, signed = net_format(to)
+    if not to.width:
+        return zero(build)
+    fitted = build.fit(net, width, signed)
+    if mode is Overflow.WRAP:
+        return fitted
+    floor = max(to.lo, -to.hi) if mode is Overflow.SATURATE_SYMMETRIC else to.lo
+    if hi > to.hi:
+        fitted = build.mux(_above(build, net, to), build.const(to.hi, width, signed), fitted)
+    if lo < floor:
+        fitted = build.mux(_below(build, net, to, floor), build.const(floor, width, signed), fitted)
+    return fitted
+
+
+def _above(build: ModuleBuilder, net: Net, to: Fixed) -> Net:
+    """Whether an integer exceeds the largest code: it is positive and has a bit above the format's."""
+    kept = to.width - to.signed
+    top = net.width - net.signed
+    if top <= kept:
+        return build.const(0, 1)
+    over = _any(build, build.slice(net, top - 1, kept))
+    return build.and_(build.not_(build.msb(net)), over) if net.signed else over
+
+
+def _below(build: ModuleBuilder, net: Net, to: Fixed, floor: int) -> Net:
+    """Whether an integer is less than the smallest code allowed."""
+    if not net.signed:
+        return build.const(0, 1)
+    if floor == 0:
+        return build.msb(net)
+    if floor == to.lo and net.width > to.width:
+        high = build.slice(net, net.width - 2, to.width - 1)
+        ones = build.const((1 << high.width) - 1, high.width)
+        return build.and_(build.msb(net), build.not_(build.eq(high, ones)))
+    wide = max(net.width, to.width)
+    return build.lt(build.resize(net, wide), build.const(floor, wide, True))
+
+
+def bundle(build: ModuleBuilder, nets: Sequence[Net], kind: Type) -> Net:
+    """Scalars side by side."""
+    live = [n for n, f in zip(nets, kind.formats, strict=True) if f.width]
+    return build.append(*reversed(live)) if live else zero(build)
+
+
+def unbundle(build: ModuleBuilder, net: Net, kind: Type, at: int) -> Net:
+    """One element of a bundle."""
+    fmt = kind.formats[at]
+    if not fmt.width:
+        return zero(build)
+    if not kind.shape:
+        return net
+    low = offset(kind, at)
+    return build.as_(build.slice(net, low + fmt.width - 1, low), fmt.signed)
+
+
+def offset(kind: Type, at: int) -> int:
+    """Where an element's lowest bit stands in its bundle."""
+    position, left = 0, at
+    for count, fmt in kind.runs:
+        if left < count:
+            return position + left * fmt.width
+        position += count * fmt.width
+        left -= count
+    raise IndexError(at)
+
+
+def words(codes: Sequence[int], kind: Type) -> int:
+    """Constant elements as the number their bundle's bits read."""
+    word = 0
+    for code, fmt in zip(reversed(codes), reversed(kind.formats), strict=True):
+        word = word << fmt.width | (code & ((1 << fmt.width) - 1))
+    return word

@@ -1,0 +1,1 @@
+"""Passes: one per file, listed with their reasons in `pipelines.py`."""

@@ -1,0 +1,278 @@
+"""`rescale` by any rational factor as a multiplication by an integer, an offset and a shift, proved right.
+
+The wanted answer for a code x is `round(x * slope + start)` with rational slope and start. A multiplier m, an offset b
+and a shift k do the same if `floor((x * m + b) / 2**k)` is that integer for every x in bounds. Two ways to know:
+
+* Few codes: every one is tried. For a given k and m, each x confines b to an interval; they must all overlap.
+* Many codes: Let the floor form of the rounding be `floor(x * slope + shifted)`, whose values are multiples of 1/D.
+  Between one of them and the next integer below there is room: an error in [0, 1/D) changes no floor. With
+  `m = ceil(slope * 2**k)` the error grows by less than `2**-k` a step, so `2**k >= D * (hi - lo + 1)` is enough
+  (the argument of Granlund and Montgomery, "Division by Invariant Integers using Multiplication", 1994).
+
+Roundings that treat ties or signs apart are the floor form plus a correction from the exact remainder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, lcm
+from typing import ClassVar
+
+from lutc import target as targets
+from lutc.analysis.ranges import Ranges
+from lutc.graph import Design, Overflow, Rounding, Table, Value
+from lutc.numbers import bounded, quantised, rounded
+from lutc.ops import Compare, Lincomb, Lut, Number, Quant, Relation, Rescale, Scale, Select
+from lutc.ops.base import Op
+from lutc.passes.adders import digits
+from lutc.passes.manager import Pass
+from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.simplify import simplified
+from lutc.target import Target
+from lutc.types import BIT, Fixed, holding, scalar
+
+_TRY_ALL = 1 << 12  # so many codes are tried one by one; beyond, the inequality proves it
+
+
+@dataclass(frozen=True)
+class Lower(Pass):
+    """Write `rescale` as tables, thresholds or multiply-add-shift, whichever is smallest; each proved for all inputs."""
+
+    name: ClassVar[str] = "lower"
+    target: str = "xcvu13p"
+
+    def __call__(self, design: Design) -> Design:
+        target = targets.load(self.target)
+        ranges = Ranges()
+
+        def rule(rw: Rewriter, op: Op) -> Value:
+            op_new = simplified(rw, op)
+            if isinstance(op_new, Rescale) and not op_new.type.shape:
+                return lowered(rw, op_new, ranges, target)
+            return op_new
+
+        return rebuild(design, rule)
+
+
+def lowered(rw: Rewriter, op: Rescale, ranges: Ranges, target: Target) -> Value:
+    """The cheapest circuit for one scalar `rescale`."""
+    source, to = op.x.type.scalar, op.to.scalar
+    (by, add), (lo, hi) = op.factors()[0], ranges.of(op.x)
+    if not to.width or lo == hi or not by:
+        return rw.make(Number, to.value(quantised(source.value(lo) * by + add, to, op.round, op.overflow)))
+    if _dyadic(by) and _dyadic(add):
+        exact = rw.make(Lincomb, (op.x,), (by,), add)
+        return simplified(rw, rw.make(Quant, exact, op.to, op.round, op.overflow))
+    line = Line(by * source.step / to.step, add / to.step, op.round)
+    ways: list[tuple[float, Callable[[], Value]]] = []
+    if hi - lo < _TRY_ALL:
+        answers = [bounded(rounded(line.at(x), op.round), to, op.overflow) for x in range(lo, hi + 1)]
+        ways.append((target.table_luts(source.width, to.width), lambda: _table(rw, op, lo, answers)))
+        steps = [(x, a) for x, a, b in zip(range(lo + 1, hi + 1), answers[1:], answers, strict=False) if a != b]
+        if len(steps) <= 3:
+            cost = len(steps) * (target.adder_luts(source.width) / 2 + target.mux_luts(to.width))
+            ways.append((cost, lambda: _thresholds(rw, op, answers[0], steps)))
+    affine = multiplier(line, lo, hi)
+    cost = sum(len(digits(Fraction(n))) for n in (affine.times, affine.plus)) * target.adder_luts(source.width + 2)
+    ways.append((cost, lambda: _affine(rw, op, affine, line, (lo, hi))))
+    return min(ways, key=lambda w: w[0])[1]()
+
+
+def _dyadic(value: Fraction) -> bool:
+    return not value.denominator & (value.denominator - 1)
+
+
+@dataclass(frozen=True)
+class Line:
+    """`x * slope + start`, to be rounded to an integer."""
+
+    slope: Fraction
+    start: Fraction
+    round: Rounding
+
+    def at(self, x: int) -> Fraction:
+        return x * self.slope + self.start
+
+    def floor_form(self) -> tuple[Fraction, bool]:
+        """The start with which taking the floor rounds as wanted, and whether only up to a correction."""
+        half = Fraction(1, 2)
+        match self.round:
+            case Rounding.FLOOR:
+                return self.start, False
+            case Rounding.HALF_UP:
+                return self.start + half, False
+            case Rounding.CEIL:
+                # The values are multiples of 1/D: one step less than 1 above is as good as the next integer.
+                return self.start + 1 - Fraction(1, self.denominator), False
+            case Rounding.HALF_DOWN:
+                return self.start + half - Fraction(1, 2 * self.denominator), False
+        return self.start + half, True
+
+    @property
+    def denominator(self) -> int:
+        """D: all values are multiples of 1/D."""
+        return lcm(self.slope.denominator, self.start.denominator)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """`floor((x * times + plus) / 2**shift)`. `exact` says it already is the rounding asked for."""
+
+    times: int
+    plus: int
+    shift: int
+    exact: bool
+
+    def at(self, x: int) -> int:
+        return (x * self.times + self.plus) >> self.shift
+
+
+def multiplier(line: Line, lo: int, hi: int) -> Affine:
+    """The smallest proved multiplier for codes `lo` to `hi`."""
+    if hi - lo < _TRY_ALL:
+        wanted = [rounded(line.at(x), line.round) for x in range(lo, hi + 1)]
+        for shift in range(0, 64):
+            found = _tried(line, lo, wanted, shift)
+            if found:
+                return found
+    return _proved(line, lo, hi)
+
+
+def _tried(line: Line, lo: int, wanted: list[int], shift: int) -> Affine | None:
+    """A multiplier and an offset that give every wanted answer, if there are some with this shift."""
+    power = 1 << shift
+    nearest = line.slope * power
+    for times in sorted({nearest.__floor__(), ceil(nearest)}, key=lambda m: abs(m - nearest)):
+        if not times:
+            continue
+        least = max(w * power - x * times for x, w in enumerate(wanted, lo))
+        most = min((w + 1) * power - x * times for x, w in enumerate(wanted, lo)) - 1
+        if least <= most:
+            return Affine(times, _roundest(least, most), shift, True)
+    return None
+
+
+def _roundest(least: int, most: int) -> int:
+    """The number of an interval with the most trailing zeros: the cheapest offset to add."""
+    if least <= 0 <= most:
+        return 0
+    low, high = (least, most) if least > 0 else (-most, -least)
+    power = 1
+    while (high // (power * 2)) * power * 2 >= low:
+        power *= 2
+    found = (high // power) * power
+    return found if least > 0 else -found
+
+
+def _proved(line: Line, lo: int, hi: int) -> Affine:
+    start, corrected = line.floor_form()
+    slope = line.slope
+    denominator = Line(slope, start, Rounding.FLOOR).denominator
+    shift = (denominator * (hi - lo + 2)).bit_length()
+    power = 1 << shift
+    # Both parts err upwards from x = lo on: together by less than (hi - lo + 1) / 2**shift < 1/D.
+    times = ceil(slope * power)
+    plus = ceil((slope * lo + start) * power) - times * lo
+    assert 0 <= Fraction(hi * times + plus, power) - (slope * hi + start) < Fraction(1, denominator)
+    return Affine(times, plus, shift, not corrected)
+
+
+def _table(rw: Rewriter, op: Rescale, lo: int, answers: list[int]) -> Value:
+    """A truth table; keys out of bounds never come, and repeat the nearest answer."""
+    key, to = op.x.type.scalar, op.to.scalar
+    codes = []
+    for pattern in range(1 << key.width):
+        code = pattern - (1 << key.width) if pattern > key.hi else pattern
+        codes.append(answers[min(max(code - lo, 0), len(answers) - 1)])
+    table = rw.symbol(Table(rw.name or "rescale", scalar(key), scalar(to), codes))  # type: ignore[arg-type]
+    return rw.make(Lut, op.x, table)
+
+
+def _thresholds(rw: Rewriter, op: Rescale, first: int, steps: list[tuple[int, int]]) -> Value:
+    """A few comparisons: the answer changes at these codes and nowhere else."""
+    source, to = op.x.type.scalar, op.to.scalar
+    result: Value = rw.make(Number, to.value(first))
+    for code, answer in steps:
+        past = rw.make(Compare, op.x, rw.make(Number, source.value(code)), Relation.GE)
+        result = rw.make(Select, past, rw.make(Number, to.value(answer)), result)
+    return rw.fit(result, op.to)
+
+
+def _affine(rw: Rewriter, op: Rescale, affine: Affine, line: Line, ends: tuple[int, int]) -> Value:
+    """Multiply, add, shift; then the correction where the rounding needs one; then the format's range."""
+    source, to = op.x.type.scalar, op.to.scalar
+    # In units of the result's steps. The value of x is code * step, so its code is x / step.
+    unit = to.step / (1 << affine.shift)
+    line_value = rw.make(Lincomb, (op.x,), (affine.times / source.step * unit,), affine.plus * unit)
+    low, high = sorted((affine.at(ends[0]), affine.at(ends[1])))
+    whole = holding(min(low, 0) - 1, max(high, 0) + 1, to.frac)
+    result: Value = rw.make(Quant, line_value, scalar(whole), Rounding.FLOOR, Overflow.WRAP)
+    if not affine.exact:
+        result = _corrected(rw, op, result, line)
+    return simplified(rw, rw.make(Quant, result, op.to, Rounding.FLOOR, op.overflow))
+
+
+def _corrected(rw: Rewriter, op: Rescale, result: Value, line: Line) -> Value:
+    """From `nearest-half-up` to the rounding asked for, by looking at the exact remainder.
+
+    With q the answer so far, `D * (x*slope + start + 1/2 - q)` is an integer in [0, D): it is 0 at a tie.
+    """
+    source, to = op.x.type.scalar, op.to.scalar
+    d = 2 * line.denominator
+    # D * (x*slope + start + 1/2) - D * q, all integers
+    rest = rw.make(
+        Lincomb,
+        (op.x, result),
+        (line.slope * d / source.step, -d / to.step),
+        (line.start + Fraction(1, 2)) * d,
+    )
+    negative = _sign(rw, op, line)
+    zero = rw.make(Number, Fraction(0))
+    tie = rw.make(Compare, rest, zero, Relation.EQ)
+    below_half = rw.make(Compare, rest, rw.make(Number, Fraction(d, 2)), Relation.LT)
+    exact = rw.make(Compare, rest, rw.make(Number, Fraction(d, 2)), Relation.EQ)
+    one = scalar(BIT)
+    match op.round:
+        case Rounding.HALF_EVEN:
+            odd = rw.make(Compare, _lowest(rw, result), rw.make(Number, Fraction(1)), Relation.EQ)
+            return _minus(rw, result, _both(rw, tie, odd), to)
+        case Rounding.HALF_AWAY:
+            return _minus(rw, result, _both(rw, tie, negative), to)
+        case Rounding.HALF_ZERO:
+            positive = rw.make(Select, negative, zero, rw.make(Number, Fraction(1)))
+            return _minus(rw, result, _both(rw, tie, rw.fit(positive, one)), to)
+    # Toward zero and away: q is floor(v + 1/2); where the rest is below a half, v's floor is q - 1.
+    floor = _minus(rw, result, below_half, to)
+    up = rw.make(Lincomb, (floor,), (Fraction(1),), to.step)
+    ceiling = rw.make(Select, exact, result, up)
+    yes, no = (ceiling, floor) if op.round is Rounding.TOWARD_ZERO else (floor, ceiling)
+    return rw.make(Select, negative, yes, no)
+
+
+def _sign(rw: Rewriter, op: Rescale, line: Line) -> Value:
+    """Whether the exact value is negative: a comparison of x with the line's zero."""
+    source = op.x.type.scalar
+    root = -line.start / line.slope  # in codes
+    if line.slope > 0:
+        return rw.make(Compare, op.x, rw.make(Number, source.value(ceil(root))), Relation.LT)
+    return rw.make(Compare, op.x, rw.make(Number, source.value(root.__floor__())), Relation.GT)
+
+
+def _lowest(rw: Rewriter, value: Value) -> Value:
+    """The lowest bit of a value as a number 0 or 1."""
+    fmt = value.type.scalar
+    units = rw.make(Scale, value, 1 / fmt.step)
+    return rw.make(Quant, units, scalar(BIT))
+
+
+def _both(rw: Rewriter, a: Value, b: Value) -> Value:
+    return rw.make(Select, a, b, rw.fit(rw.make(Number, Fraction(0)), scalar(BIT)))
+
+
+def _minus(rw: Rewriter, value: Value, bit: Value, to: Fixed) -> Value:
+    """One step less where the bit is set."""
+    return rw.make(Lincomb, (value, bit), (Fraction(1), -to.step))
+
+

@@ -1,0 +1,136 @@
+"""A pass is a frozen value, a pipeline a list of them; verifying, dumping and checking are the runner's job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, get_type_hints
+
+import numpy as np
+
+from lutc.diagnostics import did_you_mean, error
+from lutc.graph import Design
+from lutc.interp import execute
+from lutc.print import print_design
+from lutc.verify import verify
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Design in, design out; the fields are its options, the docstring its help."""
+
+    name: ClassVar[str]
+
+    def __call__(self, design: Design) -> Design:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        options = [f"{f.name}={v}" for f in fields(self) if (v := getattr(self, f.name)) != f.default]
+        return self.name + ("{" + ", ".join(options) + "}" if options else "")
+
+
+Observer = Callable[[int, Pass, Design], None]
+
+
+def run(
+    design: Design,
+    passes: Sequence[Pass],
+    *,
+    dump: Path | None = None,
+    check: int = 0,
+    observer: Observer | None = None,
+) -> Design:
+    """Run passes in order and verify the design after each.
+
+    `dump` is a folder that gets `00-input.lir`, `01-simplify.lir` and so on. `check` is the number of random vectors
+    on which the design must mean the same after each pass as before; the first difference raises LirError, because a
+    pass that changes the meaning is a bug of lutc's. `observer` is told of every pass that has run.
+    """
+    if dump:
+        dump.mkdir(parents=True, exist_ok=True)
+        (dump / "00-input.lir").write_text(print_design(design))
+    vectors = _random_codes(design, check) if check else None
+    expected = execute(design, vectors) if vectors is not None else None
+    for number, step in enumerate(passes, 1):
+        design = step(design)
+        verify(design)
+        if dump:
+            (dump / f"{number:02}-{step.name}.lir").write_text(print_design(design))
+        if vectors is not None and expected is not None:
+            _same(step, execute(design, vectors), expected)
+        if observer:
+            observer(number, step, design)
+    return design
+
+
+def _random_codes(design: Design, count: int) -> dict[str, Any]:
+    """Codes over the whole of every port's range, its ends among them."""
+    rng = np.random.default_rng(0)
+    codes = {}
+    for param in design.params:
+        columns = []
+        for fmt in param.type.formats:
+            words = [int.from_bytes(rng.bytes(-(-fmt.width // 8) or 1), "little") for _ in range(count)]
+            column = [fmt.lo, fmt.hi, *(w % (fmt.hi - fmt.lo + 1) + fmt.lo for w in words)]
+            columns.append(column[:count])
+        codes[param.name or ""] = np.array(columns, dtype=object).T.reshape(count, *param.type.shape)
+    return codes
+
+
+def _same(step: Pass, got: dict[str, Any], expected: dict[str, Any]) -> None:
+    for port, want in expected.items():
+        if not np.array_equal(got[port], want):
+            row = int(np.argwhere(np.asarray(got[port] != want))[0][0])
+            raise error(
+                f"pass {step} changed output {port!r} on random vector {row}",
+                help="this is a bug in lutc: please report it with the file in front of the pass (--dump)",
+            )
+
+
+_STEP = re.compile(r"\s*([\w-]+)\s*(?:\{([^}]*)\})?\s*(?:,|$)")
+
+
+def parse_passes(text: str, known: Sequence[type[Pass]]) -> list[Pass]:
+    """Read `"scalarize, narrow, pipeline{period=2.5}"`. Raises LirError naming what it does not know."""
+    names = {p.name: p for p in known}
+    steps: list[Pass] = []
+    at = 0
+    while at < len(text.rstrip()):
+        match = _STEP.match(text, at)
+        if not match:
+            raise error(f"cannot read the passes from {text[at:]!r} on", help='write -p "scalarize, pipeline{stages=2}"')
+        at = match.end()
+        name, options = match[1], match[2]
+        if name not in names:
+            raise error(f"no pass {name!r}", help=did_you_mean(name, list(names)) or "lutc passes lists them")
+        steps.append(names[name](**_options(names[name], options or "")))
+    return steps
+
+
+def _options(kind: type[Pass], text: str) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    known = {f.name: f for f in fields(kind)}
+    given = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        key, _, value = (x.strip() for x in part.partition("="))
+        if key not in known:
+            raise error(f"pass {kind.name} has no option {key!r}", help=did_you_mean(key, list(known)))
+        given[key] = _value(hints[key], value, f"{kind.name}{{{key}}}")
+    missing = [n for n, f in known.items() if f.default is MISSING and n not in given]
+    if missing:
+        raise error(f"pass {kind.name} needs {', '.join(missing)}", help=f"write {kind.name}{{{missing[0]}=...}}")
+    return given
+
+
+def _value(kind: Any, text: str, what: str) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        for cast in (int, float, str):
+            if cast is kind or cast in getattr(kind, "__args__", ()):
+                return cast(text)
+    except (ValueError, KeyError):
+        pass
+    raise error(f"{what} cannot be {text!r}")

@@ -1,0 +1,159 @@
+"""Registers: the design cut into stages of equal delay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from lutc import target as targets
+from lutc.analysis.latency import latency
+from lutc.diagnostics import error
+from lutc.graph import Design, Func, Output, Param, Stage, Value, body, functions
+from lutc.ops import Call, ConstOp, Number, Reg
+from lutc.ops.base import Op
+from lutc.passes.manager import Pass
+from lutc.passes.rebuild import Rewriter, with_operands
+from lutc.target import Target
+
+# Where a value stands: the number of registers on its way, and the nanoseconds since the last of them.
+Place = tuple[int, float]
+
+
+@dataclass(frozen=True)
+class Pipeline(Pass):
+    """Cut the design into stages by the target's delay model; registers only where values pass from stage to stage.
+
+    Give `period` (the clock in nanoseconds) or `stages` (how many ranks of registers; 0 for none). The last rank is
+    at the outputs. With a period, the fewest stages that meet it are taken, and then cut as evenly as they can be.
+    """
+
+    name: ClassVar[str] = "pipeline"
+    period: float = 0.0
+    stages: int = -1
+    target: str = "xcvu13p"
+
+    def __call__(self, design: Design) -> Design:
+        if design.stage is not Stage.SCALAR:
+            raise error("only a scalar-stage design can be pipelined", where=design.name, help="run scalarize first")
+        if latency(design):
+            raise error("the design has registers already", where=design.name, help="pipeline a design without them")
+        target = targets.load(self.target)
+        if self.stages == 0:
+            return design
+        period = self.period or target.clock_ns
+        if self.stages > 0:
+            period = _shortest_period(design, target, self.stages)
+        elif period <= target.register:
+            raise error(
+                f"a clock of {period} ns leaves no time between registers, which take {target.register} ns",
+                help="choose a longer clock period",
+            )
+        else:
+            # The same number of stages, with the slack spread over them.
+            ranks = _Cut(design, target, period).ranks
+            period = min(period, _shortest_period(design, target, ranks))
+        cut = _Cut(design, target, period, self.stages if self.stages > 0 else 0)
+        return cut.apply(design)
+
+
+def _shortest_period(design: Design, target: Target, stages: int) -> float:
+    """The shortest clock period (to 10 ps) with which this many stages are enough."""
+    low, high = target.register, target.register + 0.01
+    while _Cut(design, target, high).ranks > stages:
+        low, high = high, high * 2
+        if high > 1e6:
+            raise error(f"{stages} stages are not enough whatever the clock", where=design.name)
+    while high - low > 0.01:
+        middle = (low + high) / 2
+        low, high = (low, middle) if _Cut(design, target, middle).ranks <= stages else (middle, high)
+    return high
+
+
+class _Cut:
+    """A placement of every value for one clock period."""
+
+    def __init__(self, design: Design, target: Target, period: float, ranks: int = 0) -> None:
+        self.target = target
+        self.budget = period - target.register
+        self.places: dict[Value, Place] = {}
+        # Of a function, its delay if it fits into one stage, else how many ranks it takes by itself.
+        self.funcs: dict[Func, tuple[int, float]] = {}
+        for func in functions(design):
+            self.place(body(func))
+            rank, time = self.places[func.result]
+            self.funcs[func] = (0, time) if rank == 0 else (rank + 1, 0.0)
+        self.place(body(design))
+        last = max((self.places[o.value][0] for o in design.outputs), default=0)
+        self.ranks = max(last + 1, ranks)
+
+    def place(self, values: Sequence[Value]) -> None:
+        for value in values:
+            if isinstance(value, Param | Number | ConstOp):
+                self.places[value] = (0, 0.0)
+                continue
+            assert isinstance(value, Op)
+            stage, time = max((self.places[v] for v in value.operands if not _fixed(v)), default=(0, 0.0))
+            if isinstance(value, Call) and self.funcs[value.func][0]:
+                # A pipelined function wants its arguments at the start of a stage, and ends in registers.
+                stage += time > 0
+                self.places[value] = (stage + self.funcs[value.func][0], 0.0)
+                continue
+            delay = self.funcs[value.func][1] if isinstance(value, Call) else value.delay(self.target)
+            if time > 0 and time + delay > self.budget:
+                stage, time = stage + 1, 0.0
+            self.places[value] = (stage, time + delay)
+
+    def start(self, value: Value) -> int:
+        """The stage in which a value's operands are read."""
+        stage = self.places[value][0]
+        return stage - self.funcs[value.func][0] if isinstance(value, Call) else stage
+
+    def apply(self, design: Design) -> Design:
+        made: dict[Func, Func] = {}
+        for func in functions(design):
+            ranks = self.funcs[func][0]
+            insert = _Insertion(self, made)
+            insert.values(body(func))
+            made[func] = replace(func, result=insert.at(func.result, ranks))
+        insert = _Insertion(self, made)
+        insert.values(body(design))
+        outputs = tuple(
+            Output(o.name, insert.at(o.value, self.ranks), o.scale, o.offset) for o in design.outputs
+        )
+        return replace(design, outputs=outputs)
+
+
+class _Insertion:
+    """The same values with registers between the stages; each value's registers form one shared chain."""
+
+    def __init__(self, cut: _Cut, made: dict[Func, Func]) -> None:
+        self.cut = cut
+        self.made = made
+        self.rw = Rewriter()
+        self.new: dict[Value, Value] = {}
+
+    def values(self, values: Sequence[Value]) -> None:
+        for value in values:
+            if isinstance(value, Param):
+                self.new[value] = value
+                continue
+            assert isinstance(value, Op)
+            operands = [self.at(v, self.cut.start(value)) for v in value.operands]
+            changes = {"func": self.made[value.func]} if isinstance(value, Call) else {}
+            self.new[value] = with_operands(value, operands, **changes)
+
+    def at(self, value: Value, stage: int) -> Value:
+        """The value as it is in a later stage."""
+        current = self.new[value]
+        if _fixed(value):
+            return current
+        for _ in range(stage - self.cut.places[value][0]):
+            self.rw.origin = value.origin
+            current = self.rw.make(Reg, current, name=f"{value.name}_r" if value.name else None)
+        return current
+
+
+def _fixed(value: Value) -> bool:
+    """Constants are the same in every cycle and need no registers."""
+    return isinstance(value, Number | ConstOp)

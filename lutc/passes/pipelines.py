@@ -1,0 +1,32 @@
+"""The pipelines: one pass a line, each with the reason for its place."""
+
+from __future__ import annotations
+
+from lutc.passes.adders import Adders
+from lutc.passes.lower import Lower
+from lutc.passes.manager import Pass
+from lutc.passes.narrow import Narrow
+from lutc.passes.pipeline import Pipeline
+from lutc.passes.prune import Prune
+from lutc.passes.scalarize import Scalarize
+from lutc.passes.simplify import Simplify
+from lutc.passes.sums import Sums
+
+ALL: tuple[type[Pass], ...] = (Simplify, Prune, Scalarize, Narrow, Sums, Lower, Adders, Pipeline)
+
+
+def standard(target: str, period: float = 0.0, stages: int = -1) -> list[Pass]:
+    """From a tensor-stage design to one that is ready for the netlist."""
+    return [
+        Simplify(),  # small tensors first: everything after has less to do
+        Prune(),  # while a weight matrix is still one thing
+        Scalarize(),  # from here on each number has its own width
+        Sums(),  # before narrowing puts wire operations between the additions
+        Narrow(),  # ranges decide how `rescale` is done
+        Lower(target),  # needs the ranges
+        Sums(),  # the multipliers of `lower` are sums too
+        Narrow(),  # and have ranges of their own
+        Adders(target),  # last of all choices: until here every sum was whole
+        Narrow(),  # partial sums are narrower than their formats say
+        Pipeline(period, stages, target),
+    ]

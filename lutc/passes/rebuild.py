@@ -1,0 +1,144 @@
+"""The one way a pass rewrites: from the inputs to the outputs, every value made anew by a rule.
+
+What comes for free: types are inferred again, equal values become one, and what no output reads is gone. So there is
+no pass for dead code or for common subexpressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from lutc.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions
+from lutc.ops import Quant
+from lutc.ops.base import Op, spec
+from lutc.types import Type
+
+# Made from an operation whose operands are the new ones already; gives the value that takes its place.
+Rule = Callable[["Rewriter", Op], Value]
+
+
+class Rewriter:
+    """Makes values, each only once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], Value] = {}
+        self._symbols: dict[tuple[Any, ...], Any] = {}
+        self.origin: str | None = None
+        self.name: str | None = None
+        self.original: Op | None = None  # what is being rewritten, as it was
+
+    def make(self, kind: type[Op], *arguments: Any, name: str | None = None, **attributes: Any) -> Op:
+        """An operation of this kind, from the layer now being rewritten; an equal one made before is reused."""
+        return self.keep(kind(*arguments, **attributes, name=name, origin=self.origin))
+
+    def keep(self, op: Op) -> Op:
+        """The value equal to `op` that was made first: `op` itself if there is none."""
+        return self._known.setdefault(identity(op, self), op)  # type: ignore[return-value]
+
+    def symbol(self, thing: Any) -> Any:
+        """The first constant or table with the same contents."""
+        if isinstance(thing, Const):
+            return self._symbols.setdefault(("const", *thing.key), thing)
+        if isinstance(thing, Table):
+            key = ("table", thing.key, thing.value, tuple(thing.codes.tolist()))
+            return self._symbols.setdefault(key, thing)
+        return thing
+
+    def fit(self, value: Value, to: Type) -> Value:
+        """The value in another format that is known to hold it: wires only."""
+        return value if value.type == to else self.make(Quant, value, to)
+
+
+@lru_cache(maxsize=None)
+def _plain_fields(kind: type[Op]) -> tuple[str, ...]:
+    row = spec(kind)
+    names = [a.name for a in row.attributes]
+    return (*names, *(("to",) if row.typed else ()))
+
+
+def identity(op: Op, rewriter: Rewriter) -> tuple[Any, ...]:
+    """What makes two operations the same: kind, operands, symbols, attributes."""
+    kind = type(op)
+    symbols = (id(rewriter.symbol(getattr(op, n))) for n, _ in spec(kind).symbols)
+    return (kind, op.operands, *symbols, *(getattr(op, n) for n in _plain_fields(kind)))
+
+
+def with_operands(op: Op, operands: Sequence[Value], **changes: Any) -> Op:
+    """The same operation on other operands (and with other fields, if given)."""
+    kind = type(op)
+    row = spec(kind)
+    arguments: dict[str, Any] = {"name": op.name, "origin": op.origin, "span": op.span}
+    at = 0
+    for name, many in row.operands:
+        if many:
+            count = len(getattr(op, name))
+            arguments[name] = tuple(operands[at : at + count])
+            at += count
+        else:
+            arguments[name] = operands[at]
+            at += 1
+    for name, _ in row.symbols:
+        arguments[name] = getattr(op, name)
+    for name in _plain_fields(kind):
+        arguments[name] = getattr(op, name)
+    arguments.update(changes)
+    return kind(**arguments)
+
+
+def rebuild(design: Design, rule: Rule, *, stage: Stage | None = None) -> Design:
+    """Rewrite a design and its functions, bottom up, by a rule."""
+    made: dict[Func, Func] = {}
+    for func in functions(design):
+        rewriter = Rewriter()
+        new = _rewrite(func, rule, rewriter, made)
+        made[func] = Func(func.name, func.params, rewriter.fit(new[func.result], func.result.type), func.span)
+    rewriter = Rewriter()
+    new = _rewrite(design, rule, rewriter, made)
+    outputs = []
+    for o in design.outputs:
+        rewriter.origin = o.value.origin
+        outputs.append(Output(o.name, rewriter.fit(new[o.value], o.value.type), o.scale, o.offset))
+    return replace(design, outputs=tuple(outputs), stage=stage or design.stage)
+
+
+def _rewrite(owner: Design | Func, rule: Rule, rewriter: Rewriter, made: dict[Func, Func]) -> dict[Value, Value]:
+    new: dict[Value, Value] = {p: p for p in owner.params}
+    for value in body(owner):
+        if isinstance(value, Param):
+            continue
+        assert isinstance(value, Op)
+        rewriter.origin = value.origin
+        rewriter.name = value.name
+        rewriter.original = value
+        operands = [new[v] for v in value.operands]
+        if value.strict:
+            operands = [rewriter.fit(n, v.type) for n, v in zip(operands, value.operands, strict=True)]
+        changes = {"func": made[f]} if (f := getattr(value, "func", None)) and made[f] is not f else {}
+        if changes or any(n is not o for n, o in zip(operands, value.operands, strict=True)):
+            fresh = with_operands(value, operands, **changes)
+        else:
+            fresh = value
+        result = rule(rewriter, fresh)
+        if isinstance(result, Op):
+            result = rewriter.keep(result)
+        if result is not fresh and result.name is None and value.name is not None and isinstance(result, Op):
+            result = rename(result, value.name)
+        new[value] = result
+    return new
+
+
+def rename(op: Op, name: str) -> Op:
+    """Give a value that has no name yet the name of the one it replaces, so that the output stays readable."""
+    object.__setattr__(op, "name", name)  # made a moment ago by this very pass: nobody has seen it without
+    return op
+
+
+def keep_all(rewriter: Rewriter, op: Op) -> Value:
+    """The rule that changes nothing: what remains is merging equals and dropping the unused."""
+    return op
+
+
+

@@ -1,0 +1,185 @@
+"""Constant folding and the identities that always pay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import ClassVar
+
+import numpy as np
+
+from lutc.graph import Const, Design, Overflow, Rounding, Value
+from lutc.numbers import dtype
+from lutc.ops import (
+    Abs,
+    Add,
+    Call,
+    ConstOp,
+    Element,
+    Lincomb,
+    Lut,
+    Map,
+    Mul,
+    Neg,
+    Number,
+    Pack,
+    Quant,
+    Reg,
+    Relu,
+    Rescale,
+    Scale,
+    Select,
+    Sub,
+    Xor,
+)
+from lutc.ops.base import Op
+from lutc.ops.layout import Layout
+from lutc.passes.manager import Pass
+from lutc.passes.rebuild import Rewriter, rebuild, with_operands
+from lutc.types import ZERO
+
+_WORTH_FOLDING = 1 << 16  # elements; folding a tensor larger than this would only make the file longer
+
+
+@dataclass(frozen=True)
+class Simplify(Pass):
+    """Fold constants, drop what has no effect, merge equal values and equal tables, forget what nobody reads."""
+
+    name: ClassVar[str] = "simplify"
+
+    def __call__(self, design: Design) -> Design:
+        return rebuild(design, simplified)
+
+
+def simplified(rw: Rewriter, op: Op) -> Value:
+    """The rule."""
+    folded = _folded(rw, op)
+    if folded is not None:
+        return folded
+    match op:
+        case Quant():
+            return _quant(rw, op)
+        case Relu(x=x) | Abs(x=x) if all(not f.signed for _, f in x.type.runs):
+            return x
+        case Neg(x=Neg(x=x)):
+            return x
+        case Scale(x=x, by=by):
+            return _scale(rw, op, x, by)
+        case Add(a=a, b=b) if _is_zero(b):
+            return a
+        case Add(a=a, b=b) if _is_zero(a):
+            return b
+        case Sub(a=a, b=b) if _is_zero(b):
+            return a
+        case Sub(a=a, b=b) if _is_zero(a):
+            return rw.make(Neg, b)
+        case Sub(a=a, b=b) | Xor(a=a, b=b) if a is b and not op.type.shape:
+            return _number(rw, Fraction(0))
+        case Mul(a=a, b=Number(value=v)) | Mul(a=Number(value=v), b=a):
+            return simplified(rw, rw.make(Scale, a, v))
+        case Lincomb():
+            return _lincomb(rw, op)
+        case Rescale(by=(by,), add=(Fraction(numerator=0),)) if not by.denominator & (by.denominator - 1):
+            return rw.make(Quant, rw.make(Scale, op.x, by), op.to, op.round, op.overflow)
+        case Select(condition=c, yes=yes, no=no):
+            if isinstance(c, Number):
+                return yes if c.value else no
+            return yes if yes is no else op
+        case Element(x=Pack(parts=parts), at=at):
+            return parts[at]
+        case Element(x=x) if not x.type.shape:
+            return x
+        case Lut(table=table):
+            return with_operands(op, op.operands, table=rw.symbol(table))
+        case Layout(operands=(x,)) if x.type == op.type and _in_place(op):
+            return x
+    return op
+
+
+def _folded(rw: Rewriter, op: Op) -> Value | None:
+    """The result of an operation on constants, if it is one."""
+    if isinstance(op, ConstOp | Number | Reg | Call | Map) or op.type.size > _WORTH_FOLDING:
+        return None
+    if not op.type.shape and op.type.scalar == ZERO:
+        return _number(rw, Fraction(0))
+    if not all(isinstance(v, ConstOp | Number) for v in op.operands):
+        return None
+    kind = dtype(op.work_bits())
+    codes = op.eval(*(v.eval().astype(kind) for v in op.operands if isinstance(v, Op)))[0]
+    if op.type.shape:
+        return rw.make(ConstOp, Const(rw.name or "folded", op.type, np.asarray(codes, dtype=object)))
+    return _number(rw, op.type.scalar.value(int(codes)))
+
+
+def _number(rw: Rewriter, value: Fraction) -> Value:
+    return rw.make(Number, value)
+
+
+def _is_zero(value: Value) -> bool:
+    return all(f.width == 0 for _, f in value.type.runs) or (isinstance(value, Number) and not value.value)
+
+
+def _in_place(op: Layout) -> bool:
+    return bool((op.index.ravel() == np.arange(op.type.size)).all())
+
+
+def _quant(rw: Rewriter, op: Quant) -> Value:
+    if op.x.type == op.to:
+        return op.x
+    if op.type.shape:
+        return op
+    source, to = op.x.type.scalar, op.to.scalar
+    fits = source.frac <= to.frac or not source.width
+    held = fits and to.value(to.lo) <= source.value(source.lo) and source.value(source.hi) <= to.value(to.hi)
+    if held and (op.round, op.overflow) != (Rounding.FLOOR, Overflow.WRAP):
+        # The symmetric mode could still move the lowest code, but only where the source reaches it.
+        if op.overflow is Overflow.SATURATE_SYMMETRIC and source.value(source.lo) < to.value(-to.hi):
+            return op
+        return rw.make(Quant, op.x, op.to)
+    if isinstance(op.x, Quant) and held and op.x.x.type == op.to and _held(op.x):
+        return op.x.x
+    return op
+
+
+def _held(op: Quant) -> bool:
+    """Whether a scalar conversion keeps every number of the source's format."""
+    source, to = op.x.type.scalar, op.to.scalar
+    return source.frac <= to.frac and to.value(to.lo) <= source.value(source.lo) and (
+        source.value(source.hi) <= to.value(to.hi)
+    )
+
+
+def _scale(rw: Rewriter, op: Scale, x: Value, by: Fraction) -> Value:
+    if by == 1:
+        return x
+    if by == -1:
+        return rw.make(Neg, x)
+    if isinstance(x, Scale):
+        return simplified(rw, rw.make(Scale, x.x, by * x.by))
+    return op
+
+
+def _lincomb(rw: Rewriter, op: Lincomb) -> Value:
+    """Merge equal terms, drop those of weight 0, take constants into the bias."""
+    weights: dict[Value, Fraction] = {}
+    bias = op.bias
+    for v, w in zip(op.terms, op.weights, strict=True):
+        while isinstance(v, Scale | Neg):
+            v, w = v.x, w * (v.by if isinstance(v, Scale) else -1)
+        if isinstance(v, Number):
+            bias += w * v.value
+        elif w and not _is_zero(v):
+            weights[v] = weights.get(v, Fraction(0)) + w
+    weights = {v: w for v, w in weights.items() if w}
+    if op.type.shape:
+        return op
+    if not weights:
+        return _number(rw, bias)
+    if len(weights) == 1 and not bias:
+        v, w = next(iter(weights.items()))
+        return simplified(rw, rw.make(Scale, v, w))
+    if tuple(weights) == op.terms and tuple(weights.values()) == op.weights and bias == op.bias:
+        return op
+    return rw.make(Lincomb, tuple(weights), tuple(weights.values()), bias)
+
+

@@ -1,0 +1,103 @@
+"""What a device is like: device data is data, in `targets/*.toml`.
+
+The delay model is made for choosing and for placing registers, not for promising a clock: a logic level is one LUT and
+the wire to it, a carry chain adds a little for every bit.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+from lutc.diagnostics import did_you_mean, error
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device. Delays are in nanoseconds, counts in LUTs (of `lut_inputs` inputs each)."""
+
+    name: str
+    family: str
+    part: str
+    description: str
+    luts: int  # on the whole device
+    ffs: int
+    dsps: int
+    lut_inputs: int
+    fractured: bool  # a LUT may serve as two with one input less, on shared inputs
+    mux_levels: int  # dedicated multiplexers behind the LUTs (MUXF7, F8, F9: 3)
+    lut: float  # through a LUT
+    net: float  # from one cell to the next
+    mux: float  # through a dedicated multiplexer
+    carry: float  # along one bit of a carry chain
+    carry_ends: float  # onto and off the chain
+    register: float  # clock to output plus setup
+    clock_ns: float  # the clock period to aim at if the user names none
+
+    def lut_ns(self) -> float:
+        """One logic level with its wire."""
+        return self.lut + self.net
+
+    def adder_luts(self, width: int) -> float:
+        """A carry-chain adder, one LUT a bit."""
+        return float(width)
+
+    def adder_ns(self, width: int) -> float:
+        return self.lut_ns() + self.carry_ends + self.carry * width if width > 1 else self.lut_ns()
+
+    def mux_luts(self, width: int) -> float:
+        """A two-way choice: three inputs a bit, so two bits share a fractured LUT."""
+        return width / 2 if self.fractured else float(width)
+
+    def table_luts(self, inputs: int, outputs: int) -> float:
+        """A truth table in LUTs, before any minimisation."""
+        if inputs <= self.lut_inputs - 1 and self.fractured:
+            return outputs / 2
+        return outputs * float(1 << max(inputs - self.lut_inputs, 0))
+
+    def table_ns(self, inputs: int) -> float:
+        extra = max(inputs - self.lut_inputs, 0)
+        near = min(extra, self.mux_levels)
+        # Beyond the dedicated multiplexers, each LUT level picks one of four.
+        return self.lut_ns() + near * self.mux + -(-(extra - near) // 2) * self.lut_ns()
+
+    def multiplier_luts(self, a: int, b: int) -> float:
+        """An array multiplier out of ternary-free adders: one row for each bit of the shorter factor."""
+        return float(a * b)
+
+    def multiplier_ns(self, a: int, b: int) -> float:
+        return max(min(a, b) - 1, 1).bit_length() * self.adder_ns(a + b)
+
+
+def _folder() -> Path:
+    return Path(str(resources.files("lutc") / "targets"))
+
+
+def names() -> list[str]:
+    """The targets lutc knows by name."""
+    return sorted(p.stem for p in _folder().glob("*.toml"))
+
+
+@lru_cache(maxsize=32)
+def load(name: str) -> Target:
+    """A target by name, or from a `.toml` file of the user's own. Raises LirError if there is none such."""
+    path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise error(
+            f"no target {name!r}",
+            help=did_you_mean(name, names()) or "lutc targets lists them; or give the path of a .toml file",
+        ) from None
+    except tomllib.TOMLDecodeError as e:
+        raise error(str(e), where=str(path)) from None
+    known = {f.name for f in fields(Target)}
+    wrong = sorted(set(data) - known) + sorted(known - set(data) - {"name"})
+    if wrong:
+        raise error(
+            f"fields missing or unknown: {', '.join(wrong)}", where=str(path), help="copy one of lutc's own targets"
+        )
+    return Target(**({"name": path.stem} | data))
