@@ -85,6 +85,13 @@ class Layout:
     callees: dict[Module, Layout] = field(repr=False)
 
     @property
+    def ports(self) -> dict[str, str]:
+        """The identifier of every data port, by the name it was built with."""
+        inputs = {port.port: self.names[port] for port in self.module.inputs}
+        outputs = (output.port for output in self.module.outputs)
+        return inputs | dict(zip(outputs, self.outputs, strict=True))
+
+    @property
     def controls(self) -> list[str]:
         """The ports clk, ce and rst, as far as this module has them."""
         module = self.module
@@ -108,7 +115,9 @@ def arrange(modules: Sequence[Module]) -> list[Layout]:
             return
         for instance in module.instances:
             if instance.module not in names:
-                raise ValueError(f"{module.name} has an instance of {instance.module.name}, which is not emitted")
+                raise ValueError(
+                    f"{module.name} has an instance of {instance.module.name}, which is not emitted"
+                )
             place(instance.module)
         done[module] = _lay_out(module, names[module], done)
 
@@ -145,15 +154,30 @@ def _lay_out(module: Module, name: str, callees: dict[Module, Layout]) -> Layout
         else:
             count += 1
             names[net] = scope.claim(f"t{count}")
-    inner = {net: scope.claim(f"{names[net]}_i") for net in wires if isinstance(net, Input | InstanceOutput)}
-    return Layout(module, name, outputs, names, inner, _sections(module, wires), _results(module), _tables(module, scope),
-                  _unread(module, names), scope.claim("unused"), scope.claim("key"), callees)
+    inner: dict[Net, str] = {
+        net: scope.claim(f"{names[net]}_i") for net in wires if isinstance(net, Input | InstanceOutput)
+    }
+    return Layout(
+        module,
+        name,
+        outputs,
+        names,
+        inner,
+        _sections(module, wires),
+        _results(module),
+        _tables(module, scope),
+        _unread(module, names),
+        scope.claim("unused"),
+        scope.claim("key"),
+        callees,
+    )
 
 
 def _wires(module: Module) -> list[Net]:
     """The nets with a wire or a port of their own, in the module's order."""
-    reads = Counter(operand for net in module.nets if not isinstance(net, InstanceOutput)
-                    for operand in net.operands)
+    reads = Counter(
+        operand for net in module.nets if not isinstance(net, InstanceOutput) for operand in net.operands
+    )
     driven = Counter(output.net for output in module.outputs)
     needed = _needed_by_name(module)
     selects = {net.select for net in module.nets if isinstance(net, Mux)}
@@ -179,11 +203,20 @@ def _needed_by_name(module: Module) -> set[Net]:
                 source = a.a if isinstance(a, As) else a
                 if not isinstance(source, Slice):  # whose sign bit is a bit of what it slices
                     needed.add(source)
+            case Rom(key=key) if not isinstance(key, Slice | Append):
+                needed.add(key)  # Icarus 11 does not wrap around in `table[key + 1]`
     return {net for net in needed if not isinstance(net, Const)}
 
 
-def _written_in_place(net: Net, module: Module, reads: Counter[Net], driven: Counter[Net], needed: set[Net],
-                      selects: set[Net], size: dict[Net, int]) -> bool:
+def _written_in_place(
+    net: Net,
+    module: Module,
+    reads: Counter[Net],
+    driven: Counter[Net],
+    needed: set[Net],
+    selects: set[Net],
+    size: dict[Net, int],
+) -> bool:
     """Decide; where the answer is yes, ``size`` gets an entry."""
     if isinstance(net, Const):
         size[net] = 1
@@ -233,8 +266,10 @@ def _results(module: Module) -> dict[Instance, tuple[Net, ...]]:
     for net in module.nets:
         if isinstance(net, InstanceOutput):
             results[net.instance][net.port] = net
-    return {instance: tuple(nets[output.port] for output in instance.module.outputs)
-            for instance, nets in results.items()}
+    return {
+        instance: tuple(nets[output.port] for output in instance.module.outputs)
+        for instance, nets in results.items()
+    }
 
 
 def _tables(module: Module, scope: Scope) -> dict[Rom, Table]:

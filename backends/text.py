@@ -26,16 +26,18 @@ def header(mark: str, text: str, notes: Mapping[str, str]) -> list[str]:
 
 
 def fold(line: str) -> list[str]:
-    """A line of code, continued on further lines where it is too long. It holds no quoted blanks."""
+    """A line of code, continued on further lines where it is too long. A NUL is a blank not to break at."""
     if len(line) <= WIDTH:
-        return [line]
+        return [line.replace("\0", " ")]
     indent = line[: len(line) - len(line.lstrip())]
-    return textwrap.wrap(line, WIDTH, subsequent_indent=indent + "    ", break_long_words=False,
-                         break_on_hyphens=False)
+    lines = textwrap.wrap(
+        line, WIDTH, subsequent_indent=indent + "    ", break_long_words=False, break_on_hyphens=False
+    )
+    return [part.replace("\0", " ") for part in lines]
 
 
-def aligned(rows: Iterable[Sequence[str]], indent: str) -> list[str]:
-    """Each row's cells under those of the row above, folded where too long."""
+def aligned(rows: Iterable[Sequence[str]], indent: str, end: str = "") -> list[str]:
+    """Each row's cells under those of the row above, then ``end``; folded where too long."""
     table = [list(row) for row in rows]
     if not table:
         return []
@@ -44,7 +46,7 @@ def aligned(rows: Iterable[Sequence[str]], indent: str) -> list[str]:
     lines: list[str] = []
     for row in table:
         cells = [f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)] + row[-1:]
-        lines += fold(indent + " ".join(cell for cell in cells if cell).rstrip())
+        lines += fold(indent + " ".join(cell for cell in cells if cell).rstrip() + end)
     return lines
 
 
@@ -52,7 +54,7 @@ def in_rows(cells: Sequence[str], indent: str) -> list[str]:
     """Cells of equal width, as many to a line as a power of two and the line's width allow."""
     room = (WIDTH - len(indent)) // (max(map(len, cells)) + 1)
     count = min(16, 1 << (max(1, room).bit_length() - 1))
-    return [indent + " ".join(cells[start:start + count]) for start in range(0, len(cells), count)]
+    return [indent + " ".join(cells[start : start + count]) for start in range(0, len(cells), count)]
 
 
 def with_comments(lines: Sequence[str], comments: Sequence[str], separator: str, mark: str) -> list[str]:

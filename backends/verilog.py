@@ -2,9 +2,10 @@
 
 Tables of up to 256 entries are case functions, larger ones are arrays set in an ``initial`` block. Measured with
 Icarus 11, Verilator 5.006 and Yosys 0.70 against ``TABLE[key * WIDTH +: WIDTH]`` on a constant vector: all three
-are free of warnings and give the same number of LUTs. A look-up among 64 entries takes Icarus 3 us by case, 1 us
-by array and 2 us by vector; among 4096 entries 108 us, 2 us and 1500 us. Yosys spends 25 ms on every array
-before it has become logic again, too much for networks made of thousands of small tables.
+are free of warnings and give about the same number of LUTs. A look-up among 64 entries takes Icarus 3 us by case,
+1 us by array and 2 us by vector; among 4096 entries 108 us, 2 us and 1500 us. Yosys spends 25 ms on every array
+before it is logic again, too much for networks made of thousands of small tables. ``syn_romstyle`` keeps a large
+table with a register behind it out of block RAM; Yosys refuses Vivado's word for that, "distributed".
 
 Bits that nobody reads end in one reduction called ``unused``: a name with that word in it is how Verilator is
 told that they are meant to be unread.
@@ -19,7 +20,6 @@ from lutc.netlist import (
     And,
     Append,
     As,
-    Compare,
     Const,
     Eq,
     Gt,
@@ -45,7 +45,15 @@ from .text import aligned, comment, fold, header, in_rows, with_comments
 
 _LARGEST_CASE = 256
 _OPERATORS: dict[type[Net], str] = {
-    Add: "+", Sub: "-", Mul: "*", And: "&", Or: "|", Xor: "^", Eq: "==", Lt: "<", Gt: ">",
+    Add: "+",
+    Sub: "-",
+    Mul: "*",
+    And: "&",
+    Or: "|",
+    Xor: "^",
+    Eq: "==",
+    Lt: "<",
+    Gt: ">",
 }
 
 
@@ -86,7 +94,10 @@ class _Printer:
         for section in self.layout.sections:
             lines += ["", *self._section(section)]
         outputs = zip(self.layout.outputs, self.layout.module.outputs, strict=True)
-        lines += ["", *aligned([(f"assign {name}", f"= {self.top(output.net)};") for name, output in outputs], "  ")]
+        lines += [
+            "",
+            *aligned([(f"assign {name}", f"= {self.top(output.net)};") for name, output in outputs], "  "),
+        ]
         lines += [*self._unread(), "endmodule", ""]
         return "\n".join(lines)
 
@@ -111,13 +122,16 @@ class _Printer:
             case Resize(a=a, signed=False):
                 return f"{{{net.width - a.width}'d0, {operand(a)}}}"
             case Resize(a=a):
-                return f"{{{{{net.width - a.width}{{{self.sign(a)}}}}}, {operand(a)}}}"
+                more, sign = net.width - a.width, self.sign(a)
+                return f"{{{sign if more == 1 else f'{{{more}{{{sign}}}}}'}, {operand(a)}}}"
             case Append(parts=parts):
                 return f"{{{', '.join(map(operand, parts))}}}"
             case Slice(a=a, high=high, low=low):
-                return operand(a) + ("" if a.width == 1 else f"[{high}]" if high == low else f"[{high}:{low}]")
+                return operand(a) + (
+                    "" if a.width == 1 else f"[{high}]" if high == low else f"[{high}:{low}]"
+                )
             case Not(a=a):
-                return f"~{operand(a)}"
+                return f"(~{operand(a)})"
             case Sub(a=Const(value=0), b=b):
                 return f"(-{operand(b)})"
             case Mul(a=a, b=b) | Lt(a=a, b=b) | Gt(a=a, b=b):
@@ -157,9 +171,15 @@ class _Printer:
         comments = module.port_comments
         rows = [("input  wire", "", "", name) for name in self.layout.controls]
         rows += [("input  wire", _sign(port), _range(port.width), self.names[port]) for port in module.inputs]
-        rows += [("output wire", _sign(output.net), _range(output.net.width), name)
-                 for name, output in zip(self.layout.outputs, module.outputs, strict=True)]
-        asked = [*self.layout.controls, *(port.port for port in (*module.inputs, *module.outputs))]
+        rows += [
+            ("output wire", _sign(output.net), _range(output.net.width), name)
+            for name, output in zip(self.layout.outputs, module.outputs, strict=True)
+        ]
+        asked = [
+            *self.layout.controls,
+            *(port.port for port in module.inputs),
+            *(port.port for port in module.outputs),
+        ]
         return with_comments(aligned(rows, "  "), [comments.get(port, "") for port in asked], ",", "//")
 
     def _table(self, table: Table) -> list[str]:
@@ -168,14 +188,28 @@ class _Printer:
         values = [f"{table.width}'h{pattern:0{hexits}x};" for pattern in table.patterns]
         if size > _LARGEST_CASE:
             cells = [f"{table.name}[{i:{digits}}] = {value}" for i, value in enumerate(values)]
-            return ['  (* rom_style = "distributed" *)', f"  reg {vector}{table.name} [0:{size - 1}];",
-                    "  initial begin", *in_rows(cells, "    "), "  end"]
+            return [
+                '  (* syn_romstyle = "logic" *)',
+                f"  reg {vector}{table.name} [0:{size - 1}];",
+                "  initial begin",
+                *in_rows(cells, "    "),
+                "  end",
+            ]
         key = self.layout.key_name
-        cells = [f"{f'{table.key_width}{chr(39)}d{i}':>{digits + 3}}: {table.name} = {value}"
-                 for i, value in enumerate(values)]
+        cells = [
+            f"{f'{table.key_width}{chr(39)}d{i}':>{digits + 3}}: {table.name} = {value}"
+            for i, value in enumerate(values)
+        ]
         argument = f"{_range(table.key_width)} {key}".lstrip()
-        return [f"  function {vector}{table.name};", f"    input {argument};", f"    case ({key})", *in_rows(cells, "      "),
-                f"      default: {table.name} = {table.width}'bx;", "    endcase", "  endfunction"]
+        return [
+            f"  function {vector}{table.name};",
+            f"    input {argument};",
+            f"    case ({key})",
+            *in_rows(cells, "      "),
+            f"      default: {table.name} = {table.width}'bx;",
+            "    endcase",
+            "  endfunction",
+        ]
 
     def _section(self, section: Section) -> list[str]:
         lines = comment("//", section.origin, "  ") if section.origin else []
@@ -187,10 +221,8 @@ class _Printer:
                 value = "" if net.reset is None else f"= {_literal(net.reset, *net.format)}"
             elif not isinstance(net, InstanceOutput):
                 value = f"= {_bare(self.operation(net))}"
-            name = self.names[net]
-            rows.append([kind, _sign(net), _range(net.width),
-                         name if value else f"{name};", f"{value};" if value else ""])
-        lines += aligned(rows, "  ")
+            rows.append([kind, _sign(net), _range(net.width), self.names[net], value])
+        lines += aligned(rows, "  ", ";")
         for instance in section.instances:
             lines += self._instance(instance)
         return lines + self._registers(section.registers)
@@ -198,10 +230,14 @@ class _Printer:
     def _instance(self, instance: Instance) -> list[str]:
         callee = self.layout.callees[instance.module]
         pins = [(name, name) for name in callee.controls]
-        pins += [(callee.names[port], self.expression(net))
-                 for port, net in zip(instance.module.inputs, instance.inputs, strict=True)]
-        pins += [(pin, self.names[net])
-                 for pin, net in zip(callee.outputs, self.layout.results[instance], strict=True)]
+        pins += [
+            (callee.names[port], self.expression(net))
+            for port, net in zip(instance.module.inputs, instance.inputs, strict=True)
+        ]
+        pins += [
+            (pin, self.names[net])
+            for pin, net in zip(callee.outputs, self.layout.results[instance], strict=True)
+        ]
         text = ", ".join(f".{pin}({wire})" for pin, wire in pins)
         return fold(f"  {callee.name} {self.names[instance]} ({text});")
 
@@ -216,8 +252,14 @@ class _Printer:
             loads = aligned([(self.names[net], f"<= {self.top(net.a)};") for net in group], "    ")
             if resets:
                 clears = [(self.names[net], f"<= {_literal(net.reset or 0, *net.format)};") for net in group]
-                lines += ["  always @(posedge clk)", "  if (rst) begin", *aligned(clears, "    "),
-                          f"  end else {condition}begin", *loads, "  end"]
+                lines += [
+                    "  always @(posedge clk)",
+                    "  if (rst) begin",
+                    *aligned(clears, "    "),
+                    f"  end else {condition}begin",
+                    *loads,
+                    "  end",
+                ]
             else:
                 lines += [f"  always @(posedge clk) {condition}begin", *loads, "  end"]
         return lines
@@ -229,5 +271,8 @@ class _Printer:
         for name, width, high, low in self.layout.unread:
             whole = (high, low) == (width - 1, 0)
             parts.append(name if whole else f"{name}[{high}]" if high == low else f"{name}[{high}:{low}]")
-        return ["", "  // Bits that nothing reads, gathered so that lint tools know it is meant.",
-                *fold(f"  wire {self.layout.unread_name} = &{{1'b0, {', '.join(parts)}}};")]
+        return [
+            "",
+            "  // Bits that nothing reads, gathered so that lint tools know it is meant.",
+            *fold(f"  wire {self.layout.unread_name} = &{{1'b0, {', '.join(parts)}}};"),
+        ]

@@ -40,7 +40,14 @@ from .layout import Layout, Section, Table, arrange
 from .text import aligned, comment, fold, header, in_rows, with_comments
 
 _OPERATORS: dict[type[Net], str] = {
-    Add: "+", Sub: "-", And: "and", Or: "or", Xor: "xor", Eq: "=", Lt: "<", Gt: ">",
+    Add: "+",
+    Sub: "-",
+    And: "and",
+    Or: "or",
+    Xor: "xor",
+    Eq: "=",
+    Lt: "<",
+    Gt: ">",
 }
 _TRUNCATE = """
   -- The low bits, where numeric_std's resize would keep the sign.
@@ -99,16 +106,29 @@ class _Printer:
         self.layout = layout
         inputs = {net: name for net, name in layout.inner.items() if isinstance(net, Input)}
         self.names = {net: name for net, name in layout.names.items() if isinstance(net, Net)} | inputs
-        self.truncated = {_kind(net) for net in layout.module.nets if isinstance(net, Mul)
-                          and _factor(net.a).width + _factor(net.b).width > net.width}
+        self.truncated = {
+            _kind(net)
+            for net in layout.module.nets
+            if isinstance(net, Mul) and _factor(net.a).width + _factor(net.b).width > net.width
+        }
 
     def file(self, head: str) -> str:
         layout, module = self.layout, self.layout.module
         inputs = [net for net in layout.names if isinstance(net, Input)]
         lines = header("--", head, module.notes)
-        lines += ["library ieee;", "use ieee.std_logic_1164.all;", "use ieee.numeric_std.all;", "",
-                  f"entity {layout.name} is", "  port (", *self._ports(), "  );", "end entity;", "",
-                  f"architecture rtl of {layout.name} is"]
+        lines += [
+            "library ieee;",
+            "use ieee.std_logic_1164.all;",
+            "use ieee.numeric_std.all;",
+            "",
+            f"entity {layout.name} is",
+            "  port (",
+            *self._ports(),
+            "  );",
+            "end entity;",
+            "",
+            f"architecture rtl of {layout.name} is",
+        ]
         for kind in sorted(self.truncated):
             lines += _TRUNCATE.format(kind=kind).splitlines()
         for table in dict.fromkeys(layout.tables.values()):
@@ -116,12 +136,16 @@ class _Printer:
         lines += ["", *self._signals((net, self.names[net]) for net in inputs)]
         for section in layout.sections:
             lines += ["", *self._declarations(section)]
-        lines += ["begin", *aligned([(f"{_target(net, self.names[net])}", f"<= {_from_port(net, layout.names[net])};")
-                                     for net in inputs], "  ")]
+        copies = [
+            (_target(net, self.names[net]), f"<= {_from_port(net, layout.names[net])};") for net in inputs
+        ]
+        lines += ["begin", *aligned(copies, "  ")]
         for section in layout.sections:
             lines += ["", *self._section(section)]
-        outputs = [(name, f"<= {self.to_port(output.net)};")
-                   for name, output in zip(layout.outputs, module.outputs, strict=True)]
+        outputs = [
+            (name, f"<= {self.to_port(output.net)};")
+            for name, output in zip(layout.outputs, module.outputs, strict=True)
+        ]
         lines += ["", *aligned(outputs, "  "), "end architecture;", ""]
         return "\n".join(lines)
 
@@ -148,7 +172,9 @@ class _Printer:
             case Resize(a=a):
                 return f"resize({self.top(a)}, {net.width})"
             case Append(parts=parts):
-                return f"({' & '.join(f'unsigned({self.top(a)})' if a.signed else operand(a) for a in parts)})"
+                return (
+                    f"({' & '.join(f'unsigned({self.top(a)})' if a.signed else operand(a) for a in parts)})"
+                )
             case Slice(a=a):
                 return f"unsigned({self.part(net)})" if a.signed else self.part(net)
             case Not(a=a):
@@ -164,7 +190,7 @@ class _Printer:
             case Add(a=a, b=b) | Sub(a=a, b=b) | And(a=a, b=b) | Or(a=a, b=b) | Xor(a=a, b=b):
                 return f"({operand(a)} {_OPERATORS[type(net)]} {operand(b)})"
             case Compare():
-                return f'"1" when {self.condition(net)} else "0"'
+                return f'"1" when {self.comparison(net)} else "0"'
             case Mux(select=select, then=then, other=other):
                 return f"{self.top(then)} when {self.condition(select)} else {self.top(other)}"
             case Rom(key=key):
@@ -182,9 +208,13 @@ class _Printer:
         match net:
             case Slice(a=a, high=high):
                 return f"{self.names[a]}({high}) = '1'"
-            case Eq(a=a, b=b) | Lt(a=a, b=b) | Gt(a=a, b=b):
-                return f"{self.expression(a)} {_OPERATORS[type(net)]} {self.expression(b)}"
+            case Compare():
+                return self.comparison(net)
         return f'{self.expression(net)} = "1"'
+
+    def comparison(self, net: Compare) -> str:
+        """A boolean."""
+        return f"{self.expression(net.a)} {_OPERATORS[type(net)]} {self.expression(net.b)}"
 
     def to_port(self, net: Net) -> str:
         """What a port takes."""
@@ -193,7 +223,9 @@ class _Printer:
         if net not in self.names and isinstance(net, Rom):
             return f"{self.layout.tables[net].name}(to_integer({self.top(net.key)}))"
         if net not in self.names and isinstance(net, Mux):
-            return (f"{self.to_port(net.then)} when {self.condition(net.select)} else {self.to_port(net.other)}")
+            return (
+                f"{self.to_port(net.then)} when {self.condition(net.select)} else {self.to_port(net.other)}"
+            )
         return f"std_logic_vector({self.top(net)})"
 
     # Statements
@@ -203,9 +235,15 @@ class _Printer:
         comments = module.port_comments
         rows = [(name, ": in ", "std_logic") for name in self.layout.controls]
         rows += [(self.layout.names[port], ": in ", _port_type(port)) for port in module.inputs]
-        rows += [(name, ": out", _port_type(output.net))
-                 for name, output in zip(self.layout.outputs, module.outputs, strict=True)]
-        asked = [*self.layout.controls, *(port.port for port in (*module.inputs, *module.outputs))]
+        rows += [
+            (name, ": out", _port_type(output.net))
+            for name, output in zip(self.layout.outputs, module.outputs, strict=True)
+        ]
+        asked = [
+            *self.layout.controls,
+            *(port.port for port in module.inputs),
+            *(port.port for port in module.outputs),
+        ]
         return with_comments(aligned(rows, "    "), [comments.get(port, "") for port in asked], ";", "--")
 
     def _table(self, table: Table) -> list[str]:
@@ -213,21 +251,32 @@ class _Printer:
         cells = [f"{_bits(pattern, table.width)}," for pattern in table.patterns]
         cells[-1] = cells[-1].rstrip(",")
         element = _vector("std_logic_vector", table.width)
-        return [f"  type {table.type_name} is array (0 to {size - 1}) of {element};",
-                f"  constant {table.name} : {table.type_name} := (", *in_rows(cells, "    "), "  );"]
+        return [
+            f"  type {table.type_name} is array (0 to {size - 1}) of {element};",
+            f"  constant {table.name} : {table.type_name} := (",
+            *in_rows(cells, "    "),
+            "  );",
+        ]
 
     def _signals(self, named: Iterable[tuple[Net, str]]) -> list[str]:
         rows = []
         for net, name in named:
-            start = f" := {_literal(net.reset, *net.format)}" if isinstance(net, Reg) and net.reset is not None else ""
+            start = (
+                f" := {_literal(net.reset, *net.format)}"
+                if isinstance(net, Reg) and net.reset is not None
+                else ""
+            )
             rows.append(("signal", name, f": {_vector(_kind(net), net.width)}{start};"))
         return aligned(rows, "  ")
 
     def _declarations(self, section: Section) -> list[str]:
         lines = comment("--", section.origin, "  ") if section.origin else []
         lines += self._signals((net, self.names[net]) for net in section.nets)
-        rows = [("signal", self.layout.inner[net], f": {_port_type(net)};")
-                for net in section.nets if isinstance(net, InstanceOutput)]
+        rows = [
+            ("signal", self.layout.inner[net], f": {_port_type(net)};")
+            for instance in section.instances
+            for net in self.layout.results[instance]
+        ]
         return lines + aligned(rows, "  ")
 
     def _section(self, section: Section) -> list[str]:
@@ -249,9 +298,11 @@ class _Printer:
         for port, net in zip(instance.module.inputs, instance.inputs, strict=True):
             value = _bits(net.value & ((1 << net.width) - 1), net.width) if isinstance(net, Const) else ""
             pins.append((callee.names[port], value if value and net.width > 1 else self.to_port(net)))
-        pins += [(pin, self.layout.inner[net])
-                 for pin, net in zip(callee.outputs, self.layout.results[instance], strict=True)]
-        text = ", ".join(f"{pin} => {wire}" for pin, wire in pins)
+        pins += [
+            (pin, self.layout.inner[net])
+            for pin, net in zip(callee.outputs, self.layout.results[instance], strict=True)
+        ]
+        text = ", ".join(f"{pin} => {wire}".replace(" ", "\0") for pin, wire in pins)
         return fold(f"  {self.layout.names[instance]} : entity work.{callee.name} port map ({text});")
 
     def _registers(self, registers: list[Reg]) -> list[str]:
@@ -266,8 +317,13 @@ class _Printer:
             enable = "if ce = '1' then" if module.clock_enable else ""
             if resets:
                 clears = [(self.names[net], f"<= {_literal(net.reset or 0, *net.format)};") for net in group]
-                lines += ["      if rst = '1' then", *aligned(clears, "        "),
-                          f"      {'els' + enable if enable else 'else'}", *loads, "      end if;"]
+                lines += [
+                    "      if rst = '1' then",
+                    *aligned(clears, "        "),
+                    f"      {'els' + enable if enable else 'else'}",
+                    *loads,
+                    "      end if;",
+                ]
             elif enable:
                 lines += [f"      {enable}", *loads, "      end if;"]
             else:

@@ -42,7 +42,7 @@ def netlist(design: Design, control: Control = Control(), notes: dict[str, str] 
     nets = _inputs(build, design.params)
     _fill(build, body(design), nets, modules)
     if control.valid:
-        build.output("valid_out", build.delay(build.input("valid_in", 1), latency(design), reset=None))
+        build.output("valid_out", build.delay(build.input("valid_in", 1), latency(design), reset=0))
     for output in design.outputs:
         if output.value.type.bits:
             build.output(output.name, nets[output.value])

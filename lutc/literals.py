@@ -16,8 +16,9 @@ import numpy as np
 from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean
 from lutc.graph import Table
 from lutc.ops.base import number
-from lutc.syntax import inside, parser, span
+from lutc.syntax import inside, parser, place_of, span
 from lutc.types import MAX_WIDTH, Fixed, Type, uniform
+from lutc.verify import MAX_KEY
 
 if TYPE_CHECKING:
     from lark import Token
@@ -36,9 +37,9 @@ def type_of(text: str) -> Type:
     if not re.match(r"<|[su]\d+(f-?\d+)?(\[|$)", text := text.strip()):
         raise ValueError(f"{text!r} is no type")
     try:
-        tree = parser().parse(text.replace("\n", " "), start="type")
+        tree: Any = parser().parse(text.replace("\n", " "), start="type")
     except UnexpectedInput as e:
-        rest = text[e.pos_in_stream or 0 :] if e.pos_in_stream is not None else ""
+        rest = text[place_of(e, text) :]
         raise ValueError(f"{text!r} is no type" + (f": {rest!r} is not expected" if rest else "")) from None
     dims = next((c for c in tree.children if getattr(c, "data", None) == "dims"), None)
     shape = tuple(_small(c) for c in dims.children) if dims is not None else ()
@@ -69,7 +70,9 @@ def _format(text: str) -> Fixed:
     return Fixed(sign == "s", int(width), int(frac or 0))
 
 
-TYPE_HELP = "a type is a format such as s8f4 (signed, 8 bits, 4 of them after the point), then a shape: s8f4[16]"
+TYPE_HELP = (
+    "a type is a format such as s8f4 (signed, 8 bits, 4 of them after the point), then a shape: s8f4[16]"
+)
 
 # -- numbers and lists ------------------------------------------------------------------------------------------------
 
@@ -116,10 +119,11 @@ def list_of(text: str) -> list[Any]:
     from lark.exceptions import UnexpectedInput
 
     try:
-        return parser().parse(_blank(text), start="list")  # type: ignore[return-value]
+        found: Any = parser().parse(_blank(text), start="list")
     except UnexpectedInput as e:
-        rest = text[e.pos_in_stream or 0 :][:10]
+        rest = text[place_of(e, text) :][:10]
         raise ValueError(f"this list is wrong at {rest!r}") from None
+    return list(found)
 
 
 def _blank(text: str) -> str:
@@ -131,9 +135,8 @@ def _blank(text: str) -> str:
 # -- data -----------------------------------------------------------------------------------------------------------
 
 
-def nearest(value: Fraction, fmt: Fixed) -> str:
-    """Why a number is none of a format's, and which of them are the nearest."""
-    text = number(value)
+def nearest(value: Fraction, fmt: Fixed, text: str) -> str:
+    """Why a number, written as `text`, is none of a format's, and which of them are the nearest."""
     lo, hi = fmt.value(fmt.lo), fmt.value(fmt.hi)
     if not lo <= value <= hi:
         return f"{text} is no number of {fmt}, which reaches from {number(lo)} to {number(hi)}"
@@ -152,14 +155,14 @@ class Codes:
     def __call__(self, text: str) -> int:
         code = self.known.get(text)
         if code is None:
-            code = self.known[text] = exact_code(number_of(text), self.fmt)
+            code = self.known[text] = exact_code(number_of(text), self.fmt, text)
         return code
 
 
-def exact_code(value: Fraction, fmt: Fixed) -> int:
+def exact_code(value: Fraction, fmt: Fixed, text: str) -> int:
     """The code of a number of the format. Raises ValueError naming the nearest if it is none."""
     if not fmt.holds(value):
-        raise ValueError(nearest(value, fmt))
+        raise ValueError(nearest(value, fmt, text))
     return (value / fmt.step).numerator
 
 
@@ -218,7 +221,9 @@ def _at_words(source: Source, token: Token, text: str, bad: dict[int, str]) -> l
     places = [m.span() for m in re.finditer(r"[^\s,\[\]]+", text)]
     help = "choose one of them, or a format with more bits"
     return [
-        Diagnostic(message, inside(source, token, *places[i]), help=help if "is no number of" in message else None)
+        Diagnostic(
+            message, inside(source, token, *places[i]), help=help if "is no number of" in message else None
+        )
         for i, message in bad.items()
     ]
 
@@ -256,7 +261,9 @@ def file_codes(place: Span, folder: Path | None, name: str, runs: Runs, kind: Ty
     total = sum(n for n, _ in runs)
     if array.size != total or (kind and array.shape not in (kind.shape, (total,))):
         needs = f"the shape {list(kind.shape)}" if kind else f"{total} entries"
-        raise LirError(Diagnostic(f"{name} has the shape {list(array.shape)}, but {what} needs {needs}", place))
+        raise LirError(
+            Diagnostic(f"{name} has the shape {list(array.shape)}, but {what} needs {needs}", place)
+        )
     values = array.ravel().tolist()
     codes: list[int] = []
     at = 0
@@ -266,9 +273,13 @@ def file_codes(place: Span, folder: Path | None, name: str, runs: Runs, kind: Ty
             code = known.get(values[i])
             if code is None:
                 try:
-                    code = known[values[i]] = exact_code(Fraction(values[i]), fmt)
+                    code = known[values[i]] = exact_code(Fraction(values[i]), fmt, str(values[i]))
                 except (ValueError, OverflowError) as e:
-                    reason = str(e) if isinstance(e, ValueError) and "no number of" in str(e) else "it is not finite"
+                    reason = (
+                        str(e)
+                        if isinstance(e, ValueError) and "no number of" in str(e)
+                        else "it is not finite"
+                    )
                     raise LirError(Diagnostic(f"element {i} of {name}: {reason}", place)) from None
             codes.append(code)
         at += n
@@ -293,9 +304,6 @@ def _load(place: Span, folder: Path | None, name: str) -> Any:
     return array
 
 
-MAX_KEY = 20  # bits: a table of a million entries
-
-
 def table_runs(key: Type, value: Type) -> list[tuple[int, Fixed]]:
     """How many entries of which format a table has. Raises ValueError if key and value do not go together."""
     if key.shape != value.shape:
@@ -307,4 +315,3 @@ def table_runs(key: Type, value: Type) -> list[tuple[int, Fixed]]:
     if key.format and value.format:
         return [(Table.entries(key), value.format)]
     return [(1 << k.width, v) for k, v in zip(key.formats, value.formats, strict=True)]
-

@@ -133,8 +133,10 @@ class Slice(Unary):
     low: int
 
     def __post_init__(self) -> None:
-        require(0 <= self.low <= self.high < self.a.width,
-                f"bits {self.high}..{self.low} are not all in {self.a.text}")
+        require(
+            0 <= self.low <= self.high < self.a.width,
+            f"bits {self.high}..{self.low} are not all in {self.a.text}",
+        )
         self._set_format(self.high - self.low + 1, False)
 
 
@@ -152,8 +154,10 @@ class Reg(Unary):
 
     def __post_init__(self) -> None:
         self._set_format(*self.a.format)
-        require(self.reset is None or representable(self.reset, *self.format),
-                f"the reset value {self.reset} does not fit {self.text}")
+        require(
+            self.reset is None or representable(self.reset, *self.format),
+            f"the reset value {self.reset} does not fit {self.text}",
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -174,8 +178,10 @@ class Binary(Net):
     b: Net
 
     def __post_init__(self) -> None:
-        require(self.a.format == self.b.format,
-                f"{type(self).__name__} needs operands of one format, not {self.a.text} and {self.b.text}")
+        require(
+            self.a.format == self.b.format,
+            f"{type(self).__name__} needs operands of one format, not {self.a.text} and {self.b.text}",
+        )
         self._set_format(*self._result())
 
     def _result(self) -> tuple[int, bool]:
@@ -237,8 +243,10 @@ class Mux(Net):
 
     def __post_init__(self) -> None:
         require(self.select.format == (1, False), f"a select is one unsigned bit, not {self.select.text}")
-        require(self.then.format == self.other.format,
-                f"Mux needs arms of one format, not {self.then.text} and {self.other.text}")
+        require(
+            self.then.format == self.other.format,
+            f"Mux needs arms of one format, not {self.then.text} and {self.other.text}",
+        )
         self._set_format(*self.then.format)
 
     @property
@@ -257,8 +265,10 @@ class Rom(Net):
 
     def __post_init__(self) -> None:
         self._set_format(self.of_width, self.of_signed)
-        require(len(self.contents) == 1 << self.key.width,
-                f"a key of {self.key.width} bits does not go with {len(self.contents)} entries")
+        require(
+            len(self.contents) == 1 << self.key.width,
+            f"a key of {self.key.width} bits does not go with {len(self.contents)} entries",
+        )
         for value in (min(self.contents), max(self.contents)):
             require(representable(value, *self.format), f"the entry {value} does not fit {self.text}")
 
@@ -288,7 +298,6 @@ class InstanceOutput(Net):
     @property
     def operands(self) -> tuple[Net, ...]:
         return self.instance.inputs
-
 
 
 # Modules

@@ -58,8 +58,9 @@ class ModuleBuilder:
     from and becomes a comment over its group; :meth:`at` sets it for everything built inside a ``with``.
     """
 
-    def __init__(self, name: str, *, clock: bool = False, clock_enable: bool = False,
-                 reset: bool = False) -> None:
+    def __init__(
+        self, name: str, *, clock: bool = False, clock_enable: bool = False, reset: bool = False
+    ) -> None:
         require(clock or not (clock_enable or reset), "a clock enable or a reset needs a clock")
         self.name = name
         self.clock, self.clock_enable, self.reset = clock, clock_enable, reset
@@ -118,16 +119,19 @@ class ModuleBuilder:
     def instance(self, module: Module, inputs: Mapping[str, Net], name: str | None = None) -> dict[str, Net]:
         """Instantiate ``module``; its output nets by port name. ``clk``, ``ce``, ``rst`` are implied."""
         if module.clock:
-            require(self.clock and self.clock_enable == module.clock_enable,
-                    f"{self.name} and its instance of {module.name} differ in clock or clock enable")
+            require(
+                self.clock and self.clock_enable == module.clock_enable,
+                f"{self.name} and its instance of {module.name} differ in clock or clock enable",
+            )
             require(self.reset or not module.reset, f"{module.name} needs a reset that {self.name} has not")
-        require(set(inputs) == {port.port for port in module.inputs},
-                f"inputs of {module.name} are {[port.port for port in module.inputs]}, not {list(inputs)}")
+        require(
+            set(inputs) == {port.port for port in module.inputs},
+            f"inputs of {module.name} are {[port.port for port in module.inputs]}, not {list(inputs)}",
+        )
         nets = tuple(inputs[port.port] for port in module.inputs)
         for port, net in zip(module.inputs, nets, strict=True):
             require(net in self._nets, f"{net!r} is not of module {self.name}")
-            require(net.format == port.format,
-                    f"{module.name}.{port.port} takes {port.text}, not {net.text}")
+            require(net.format == port.format, f"{module.name}.{port.port} takes {port.text}, not {net.text}")
         known = self._instances.setdefault((module, *nets), Instance(module, nets))
         if name is not None:
             self._names.setdefault(known, name)
@@ -147,15 +151,30 @@ class ModuleBuilder:
                 todo.extend(net.operands)
         used = {net.instance for net in live if isinstance(net, InstanceOutput)}
         # Every output of a live instance stays: the printers have to connect it.
-        nets = tuple(net for net in self._nets if net in live or isinstance(net, Input)
-                     or (isinstance(net, InstanceOutput) and net.instance in used))
+        nets = tuple(
+            net
+            for net in self._nets
+            if net in live
+            or isinstance(net, Input)
+            or (isinstance(net, InstanceOutput) and net.instance in used)
+        )
         instances = tuple(instance for instance in self._instances.values() if instance in used)
         kept = {*nets, *instances}
-        return Module(self.name, tuple(self._inputs.values()), tuple(self._outputs.values()), nets, instances,
-                      {key: name for key, name in self._names.items() if key in kept},
-                      {key: origin for key, origin in self._origins.items() if key in kept},
-                      dict(self._tables), dict(self._port_comments),
-                      self.clock, self.clock_enable, self.reset, dict(self.notes))
+        return Module(
+            self.name,
+            tuple(self._inputs.values()),
+            tuple(self._outputs.values()),
+            nets,
+            instances,
+            {key: name for key, name in self._names.items() if key in kept},
+            {key: origin for key, origin in self._origins.items() if key in kept},
+            dict(self._tables),
+            dict(self._port_comments),
+            self.clock,
+            self.clock_enable,
+            self.reset,
+            dict(self.notes),
+        )
 
     def _make(self, kind: type[Net], *arguments: object) -> Net:
         """The one net of this kind with these arguments."""
@@ -226,14 +245,18 @@ class ModuleBuilder:
                 return self.slice(a, high, low)
             case Resize(a=a) if high < a.width:
                 return self.slice(a, high, low)
+            case Resize(a=a, signed=False) if high < net.width:
+                known = self.slice(a, a.width - 1, low) if low < a.width else self.const(0, 1)
+                return self.resize(known, high - low + 1)
             case Slice(a=a, low=base) if high < net.width:
                 return self.slice(a, high + base, low + base)
-            case Append(parts=parts):
-                below = net.width
+            case Append(parts=parts) if 0 <= low <= high < net.width:
+                taken, below = [], net.width
                 for part in parts:
                     below -= part.width
-                    if below <= low <= high < below + part.width:
-                        return self.slice(part, high - below, low - below)
+                    if low < below + part.width and below <= high:
+                        taken.append(self.slice(part, min(high - below, part.width - 1), max(low - below, 0)))
+                return self.append(*taken)
         return self._make(Slice, net, high, low)
 
     def bit(self, net: Net, index: int) -> Net:
@@ -272,6 +295,8 @@ class ModuleBuilder:
 
     def sub(self, a: Net, b: Net) -> Net:
         """``a - b`` modulo ``2**width``."""
+        if a is b:
+            return self.const(0, *a.format)
         return a if _is(b, 0) and a.format == b.format else self._binary(Sub, a, b)
 
     def neg(self, a: Net) -> Net:
@@ -287,14 +312,28 @@ class ModuleBuilder:
 
     def and_(self, a: Net, b: Net) -> Net:
         """Bitwise and."""
+        if a.format == b.format:
+            for one, two in ((a, b), (b, a)):
+                if one is two or _is(one, 0) or _is(two, _ones(two)):
+                    return one
         return self._binary(And, a, b)
 
     def or_(self, a: Net, b: Net) -> Net:
         """Bitwise or."""
+        if a.format == b.format:
+            for one, two in ((a, b), (b, a)):
+                if one is two or _is(one, _ones(one)) or _is(two, 0):
+                    return one
         return self._binary(Or, a, b)
 
     def xor(self, a: Net, b: Net) -> Net:
         """Bitwise exclusive or."""
+        if a.format == b.format:
+            for one, two in ((a, b), (b, a)):
+                if one is two:
+                    return self.const(0, *a.format)
+                if _is(two, 0):
+                    return one
         return self._binary(Xor, a, b)
 
     def not_(self, a: Net) -> Net:
@@ -308,19 +347,30 @@ class ModuleBuilder:
 
     def eq(self, a: Net, b: Net) -> Net:
         """1 where ``a == b``; one unsigned bit."""
-        return self.const(1, 1) if a is b else self._binary(Eq, a, b)
+        if a is b:
+            return self.const(1, 1)
+        if a.format == b.format and (_highest(a) < _lowest(b) or _highest(b) < _lowest(a)):
+            return self.const(0, 1)
+        return self._binary(Eq, a, b)
 
     def lt(self, a: Net, b: Net) -> Net:
         """1 where ``a < b``; one unsigned bit."""
-        if a is b or (a.format == b.format and (_is(a, _highest(a)) or _is(b, _lowest(b)))):
-            return self.const(0, 1)
-        return self._binary(Lt, a, b)
+        return self._order(Lt, a, b, a, b)
 
     def gt(self, a: Net, b: Net) -> Net:
         """1 where ``a > b``; one unsigned bit."""
-        if a is b or (a.format == b.format and (_is(a, _lowest(a)) or _is(b, _highest(b)))):
+        return self._order(Gt, a, b, b, a)
+
+    def _order(self, kind: type[Binary], a: Net, b: Net, less: Net, more: Net) -> Net:
+        """The comparison of ``a`` with ``b`` that is 1 where ``less < more``."""
+        if less is more:
             return self.const(0, 1)
-        return self._binary(Gt, a, b)
+        if a.format == b.format:
+            if _highest(less) < _lowest(more):
+                return self.const(1, 1)
+            if _lowest(less) >= _highest(more):
+                return self.const(0, 1)
+        return self._binary(kind, a, b)
 
     # Choice, tables, registers
 
@@ -335,8 +385,9 @@ class ModuleBuilder:
                 return self.mux(inverted, other, then)
         return self._make(Mux, select, then, other)
 
-    def rom(self, key: Net, contents: Sequence[int], width: int, signed: bool = False,
-            table: str | None = None) -> Net:
+    def rom(
+        self, key: Net, contents: Sequence[int], width: int, signed: bool = False, table: str | None = None
+    ) -> Net:
         """``contents[bit pattern of key]``, numbers of the given format; ``table`` names the contents."""
         entries = tuple(index(entry) for entry in contents)
         if table is not None:
@@ -366,9 +417,26 @@ def _is(net: Net, value: int) -> bool:
     return isinstance(net, Const) and net.value == value
 
 
+def _ones(net: Net) -> int:
+    """The number whose bits are all 1."""
+    return -1 if net.signed else (1 << net.width) - 1
+
+
 def _lowest(net: Net) -> int:
+    """No value is below; by format alone, and through extensions."""
+    match net:
+        case Const(value=value):
+            return value
+        case Resize(a=a):
+            return _lowest(a)
     return -(1 << (net.width - 1)) if net.signed else 0
 
 
 def _highest(net: Net) -> int:
-    return _lowest(net) + (1 << net.width) - 1
+    """No value is above."""
+    match net:
+        case Const(value=value):
+            return value
+        case Resize(a=a):
+            return _highest(a)
+    return (1 << (net.width - net.signed)) - 1

@@ -6,12 +6,12 @@ who read it are not blamed as well. What has been read is verified.
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean, e
 from lutc.graph import Const, Design, Func, OpMistake, Output, Overflow, Param, Rounding, Stage, Table, Value
 from lutc.literals import TYPE_HELP, file_codes, inline_codes, raw_value, table_runs, type_of
 from lutc.ops import TABLE, Op
-from lutc.ops.base import SYMBOLS, Attribute, decode, spec, spell
+from lutc.ops.base import Attribute, decode, spec, spell
 from lutc.syntax import Block, Data, Statement
 from lutc.types import Type
 from lutc.verify import stage_mistake, violations
@@ -35,16 +35,28 @@ def parse(text: str, name: str = "<text>", folder: Path | None = None) -> Design
 
     Raises LirError with everything that is wrong.
     """
-    source = Source(name, text)
-    file = syntax.read(source)
-    reader = _Reader(source, folder, file)
-    design = reader.design()
-    problems = reader.problems
-    if design is not None and not problems:
-        problems = violations(design, retype=False)
+    with _untroubled():
+        source = Source(name, text)
+        reader = _Reader(source, folder, syntax.read(source))
+        design = reader.design()
+        problems = reader.problems
+        if design is not None and not problems:
+            problems = violations(design, retype=False)
     if design is None or problems:
         raise LirError(*sorted(problems, key=_position))
     return design
+
+
+@contextmanager
+def _untroubled() -> Iterator[None]:
+    """Without the garbage collector: it would take half of the time, and nearly all that is made here is kept."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def parse_file(path: Path | str) -> Design:
@@ -80,12 +92,12 @@ class _Row:
     many: str | None
     symbols: tuple[tuple[str, type], ...]
     attributes: dict[str, Attribute]
+    kinds: dict[str, Any]
     required: tuple[str, ...]
     typed: bool
 
 
-@lru_cache(maxsize=None)
-def _row(op: type[Op]) -> _Row:
+def _read_row(op: type[Op]) -> _Row:
     row = spec(op)
     return _Row(
         op,
@@ -93,10 +105,13 @@ def _row(op: type[Op]) -> _Row:
         next((name for name, many in row.operands if many), None),
         row.symbols,
         {spell(a.name): a for a in row.attributes},
+        {spell(a.name): a.kind for a in row.attributes},
         tuple(spell(a.name) for a in row.attributes if a.required),
         row.typed,
     )
 
+
+_ROWS = {keyword: _read_row(op) for keyword, op in TABLE.items()}
 
 _INPUT: dict[str, Any] = {"round": Rounding, "overflow": Overflow, "scale": Fraction, "offset": Fraction}
 _OUTPUT: dict[str, Any] = {"scale": tuple[Fraction, ...], "offset": tuple[Fraction, ...]}
@@ -108,7 +123,7 @@ class _Scope:
     """The values of one body: those known so far (None: poisoned), and where each is defined."""
 
     known: dict[str, Value | None]
-    places: dict[str, syntax.Token | Any]
+    places: dict[str, Any]
 
 
 class _Reader:
@@ -253,9 +268,11 @@ class _Reader:
         return Design(str(block.name), params, tuple(outputs), self.stage, _notes(self.source.text), place)
 
     def _result(self, scope: _Scope, token: Any) -> Value | None:
-        with self._collecting():
+        try:
             return self._value(scope, str(token), syntax.span(self.source, token))
-        return None
+        except LirError as e:
+            self.problems.extend(e.diagnostics)
+            return None
 
     def _body(self, block: Block) -> tuple[_Scope, tuple[Param, ...]]:
         scope = _Scope({n: None for n in self.file.lost if n[0] == "%"}, {})
@@ -287,37 +304,46 @@ class _Reader:
         before = len(self.problems)
         place = syntax.span(self.source, s.target, syntax.last_token(s))
         values, symbols = self._operands(scope, s)
-        op = TABLE.get(s.keyword)
-        if op is None:
-            self._wrong(f"there is no operation {str(s.keyword)!r}", s.keyword, help=did_you_mean(s.keyword, [*TABLE]))
+        row = _ROWS.get(s.keyword)
+        if row is None:
+            self._wrong(
+                f"there is no operation {str(s.keyword)!r}", s.keyword, help=did_you_mean(s.keyword, [*TABLE])
+            )
             return None
-        row = _row(op)
-        with self._collecting():
-            if self.stage not in op.stages:
-                message, help = stage_mistake(op, self.stage)
-                self._wrong(message, s.keyword, help=help)
+        op = row.op
+        if self.stage not in op.stages:
+            message, help = stage_mistake(op, self.stage)
+            self._wrong(message, s.keyword, help=help)
+        try:
             declared = self._type(s.type) if s.type is not None else None
-            arguments = self._attributes({n: a.kind for n, a in row.attributes.items()}, s.attributes, f"'{s.keyword}'")
+            arguments = self._attributes(row.kinds, s.attributes, f"'{s.keyword}'")
             arguments = {row.attributes[n].name: v for n, v in arguments.items()}
             arguments |= self._arguments(row, s, place, values, symbols)
             origin = syntax.unquoted(self.source, s.origin) if s.origin is not None else None
             if row.typed and declared is None:
-                form = f"{s.target}: s8f4 = {s.keyword} ..."
-                self._wrong(f"'{s.keyword}' needs a type: its operands do not imply one", s.keyword, help=form)
+                message = f"'{s.keyword}' needs a type: its operands do not imply one"
+                self._wrong(message, s.keyword, help=f"write: {s.target}: s8f4 = {s.keyword} ...")
             if len(self.problems) > before or None in values or None in symbols:
                 return None
             if row.typed:
                 arguments["to"] = declared
-            try:
-                value = op(**arguments, name=s.target[1:], origin=origin, span=place)
-            except OpMistake as e:
-                raise error(f"'{s.keyword}' {e.message}", span=place, help=e.help) from None
-            except (ValueError, OverflowError, MemoryError) as e:
-                raise error(f"'{s.keyword}' has no type here: {e}", span=place) from None
+            value = self._made(op, arguments, s, origin, place)
             if declared is not None and declared != value.type:
                 raise self._declared(s, declared, value.type, place)
             return value
-        return None
+        except LirError as e:
+            self.problems.extend(e.diagnostics)
+            return None
+
+    def _made(
+        self, op: type[Op], fields: dict[str, Any], s: Statement, origin: str | None, place: Span
+    ) -> Op:
+        try:
+            return op(**fields, name=s.target[1:], origin=origin, span=place)
+        except OpMistake as e:
+            raise error(f"'{s.keyword}' {e.message}", span=place, help=e.help) from None
+        except (ValueError, OverflowError, MemoryError) as e:
+            raise error(f"'{s.keyword}' has no type here: {e}", span=place) from None
 
     def _declared(self, s: Statement, declared: Type, found: Type, place: Span) -> LirError:
         message = f"'{s.keyword}' gives {found} here, but {s.target} is declared {declared}"
@@ -352,14 +378,23 @@ class _Reader:
             return scope.known[name]
         later = scope.places.get(name)
         if later is not None and later.line == place.line:
-            raise error(f"{name} is made from itself", span=place, help="to use the value before, give it another name")
+            raise error(
+                f"{name} is made from itself",
+                span=place,
+                help="to use the value before, give it another name",
+            )
         if later is not None:
             help = f"{name} is defined below, at line {later.line}; move that line up"
             raise error(f"{name} is used before it is defined", span=place, help=help)
         raise error(f"there is no value {name}", span=place, help=did_you_mean(name, [*scope.known]))
 
     def _arguments(
-        self, row: _Row, s: Statement, place: Span, values: Sequence[Value | None], symbols: Sequence[Symbol | None]
+        self,
+        row: _Row,
+        s: Statement,
+        place: Span,
+        values: Sequence[Value | None],
+        symbols: Sequence[Symbol | None],
     ) -> dict[str, Any]:
         """The operation's operands and symbols, by field."""
         found: dict[str, Any] = dict(zip(row.operands, values, strict=False))
@@ -376,8 +411,8 @@ class _Reader:
         wanted = [f"one {_KINDS[kind]}" for _, kind in row.symbols]
         if len(symbols) != len(row.symbols):
             takes = " and ".join(wanted) or "no constant, table or function"
-            names = ", ".join(n for n in syntax.operands(s.operands) if n[0] == "@") or "none"
-            self.problems.append(Diagnostic(f"'{s.keyword}' takes {takes}, but has {names}", place))
+            given = ", ".join(n for n in syntax.operands(s.operands) if n[0] == "@") or "none"
+            self.problems.append(Diagnostic(f"'{s.keyword}' takes {takes}, but has {given}", place))
             return found
         for (field, kind), symbol in zip(row.symbols, symbols, strict=True):
             if symbol is not None and not isinstance(symbol, kind):
@@ -392,7 +427,9 @@ class _Reader:
                 self.problems.append(Diagnostic(f"'{s.keyword}' needs {required}=", place, help=help))
         return found
 
-    def _attributes(self, kinds: dict[str, Any], given: Sequence[syntax.Attribute], what: str) -> dict[str, Any]:
+    def _attributes(
+        self, kinds: dict[str, Any], given: Sequence[syntax.Attribute], what: str
+    ) -> dict[str, Any]:
         """Attributes by name, decoded. Everything wrong is noted; what is missing is the caller's business."""
         found: dict[str, Any] = {}
         for name, token in given:
@@ -445,5 +482,3 @@ def _notes(text: str) -> tuple[str, ...]:
     """The notes that the printer put above a design."""
     head = text[: m.start()] if (m := re.search(r"^\s*(const|table|func|design)\b", text, re.M)) else text
     return tuple(re.findall(r"^# note: ([^\r\n]*)", head, re.M))
-
-

@@ -6,10 +6,8 @@ run reports them all; names that went with the statement are remembered, and nob
 
 from __future__ import annotations
 
-import gc
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
@@ -210,7 +208,9 @@ def unquoted(source: Source, token: Token) -> str:
     try:
         return str(json.loads(token.removeprefix("!"), strict=False))
     except ValueError:
-        problem = Diagnostic("this string has an escape that is none", span(source, token), help='use \\" or \\\\')
+        problem = Diagnostic(
+            "this string has an escape that is none", span(source, token), help='use \\" or \\\\'
+        )
         raise LirError(problem) from None
 
 
@@ -230,12 +230,12 @@ def read(source: Source) -> File:
     broken = False  # a head was blanked: what follows may be its body
     for _ in range(REPAIRS):
         try:
-            file = _untroubled(lambda: parser().parse(text, start="file"))
+            file: File = parser().parse(text, start="file")  # type: ignore[assignment]
         except UnexpectedInput as e:
-            at = _place(e, text)
+            at = place_of(e, text)
             if not problems or (at < len(text) - 1 and not broken):
                 problems.append(_explain(e, source, text))
-            headless = "LIR" in (e.expected if hasattr(e, "expected") else e.allowed)
+            headless = "LIR" in _expected(e)
             if len(text) > PATIENT or at >= len(text) - 1 or headless:
                 break
             start, end, broken = _region(text, at)
@@ -249,17 +249,6 @@ def read(source: Source) -> File:
         else:
             return File(file.version, file.stage, file.parts, problems, lost)
     return File(problems=problems, lost=lost)
-
-
-def _untroubled(parse: Callable[[], Any]) -> Any:
-    """Call without the garbage collector: millions of tokens, all of them kept, would make it half of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return parse()
-    finally:
-        if enabled:
-            gc.enable()
 
 
 _STARTS = re.compile(r"\s*(?:%[\w.]+\s*[:=]|%[\w.]+\s|(?:const|table|func|design|lir)\b|\})")
@@ -316,17 +305,27 @@ def _words(terminals: set[str]) -> str:
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def _place(e: UnexpectedInput, text: str) -> int:
+def place_of(e: UnexpectedInput, text: str) -> int:
+    """Where in the text; its end, if that came too early."""
     token = getattr(e, "token", None)
     if token is not None and token.type == "$END":
         return len(text)
-    return e.pos_in_stream or 0
+    at: int | None = getattr(e, "pos_in_stream", None)
+    return len(text) if at is None else at
+
+
+def _expected(e: UnexpectedInput) -> set[str]:
+    """The terminals that could have stood there."""
+    for name in ("accepts", "expected", "allowed"):
+        if found := getattr(e, name, None):
+            return set(found)
+    return set()
 
 
 def _explain(e: UnexpectedInput, source: Source, text: str) -> Diagnostic:
     """A syntax error in the user's words."""
-    expected: set[str] = set(getattr(e, "accepts", None) or getattr(e, "expected", None) or e.allowed or ())
-    at = _place(e, text)
+    expected = _expected(e)
+    at = place_of(e, text)
     token = getattr(e, "token", None)
     if token is not None and token.type == "$END":
         return _too_short(source, expected)
@@ -366,9 +365,8 @@ def _in_words(found: str, before: str, expected: set[str]) -> tuple[str, str | N
         return f"the line ends too early: expected {_words(expected)}", None
     if found == "[" and "LIST" in expected:
         return "this '[' is never closed", "a list holds numbers and words, and ends with ']'"
-    if found == '"' or found.startswith("!"):
-        if expected & {"ORIGIN", "STRING"}:
-            return "this string is never closed", "an origin is written !\"layer\", a file name \"w.npy\""
+    if found[0] in '"!' and expected & {"ORIGIN", "STRING"}:
+        return "this string is never closed", 'an origin is written !"layer", a file name "w.npy"'
     if "COMMA" in expected and (found[0] in "%@" or re.match(r"\w", found)):
         return f"a comma is missing before {found!r}", "operands and key=value are separated by commas"
     if found == "(" and "OPERANDS" in expected:
@@ -385,4 +383,3 @@ def _in_words(found: str, before: str, expected: set[str]) -> tuple[str, str | N
             help = "close the block above with '}'"
         return f"expected a statement or '}}', not {found!r}", help
     return f"expected {_words(expected)}, not {found!r}", None
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -16,13 +16,12 @@ from lutc.build import Builder
 from lutc.graph import Const, Overflow, Value, topo
 from lutc.numbers import as_code, dtype, real, twos
 from lutc.ops import Op
-from lutc.ops.base import with_operands
 from lutc.types import Fixed, Ints, Type, holding, tensor, uniform
 
 from .calibrate import Trace
 from .quantizers import Quantizer, Real, Unsupported
 from .shapes import Index, positions, rearranged, reshaped
-from .tables import TableMaker
+from .tables import UNROUNDED, TableMaker
 from .unary import Affine, Reals, Step, Unary
 
 # Up to here every partial sum is exact in float32, whatever the order of the additions.
@@ -56,6 +55,8 @@ class Lowering:
         self._names: dict[str, int] = {}
         self._consts: dict[tuple[Any, ...], Const] = {}
         self.tables = TableMaker()
+        self.untraced: dict[str, None] = {}
+        self.wide: dict[str, None] = {}
 
     # -- names and constants --------------------------------------------------------------------------------------
 
@@ -131,6 +132,7 @@ class Lowering:
         """The same lowering, building into a function."""
         inner = Lowering(builder, None, self.ranges)
         inner.layer, inner.tables, inner._names, inner._consts = self.layer, self.tables, self._names, self._consts
+        inner.untraced, inner.wide = self.untraced, self.wide
         return inner
 
     # -- values ---------------------------------------------------------------------------------------------------
@@ -229,7 +231,7 @@ class Lowering:
         """The value under a name of its own, if it has none yet."""
         if value.name or not isinstance(value, Op):
             return value
-        copy = with_operands(value, value.operands, name=self.unique(name))
+        copy = replace(value, name=self.unique(name))
         if self.trace and value in self.trace.known:
             self.trace.known[copy] = self.trace.known[value]
         return copy
@@ -242,8 +244,10 @@ class Lowering:
             self.fixed(t)
         if self.ranges:
             q = self.ranges.final(q)
+        if q.tracked and not q.traced:
+            self.untraced[self.layer] = None
         if not t.chain:
-            value = self.observed(t.value, q) if self.trace and traceable(q) else self._quant(t.value, q, q.type(t.shape))
+            value = self.observed(t.value, q) if self.trace and q.tracked else self._quant(t.value, q, q.type(t.shape))
         else:
             value = self._pending(t, q)
         return self.rescaled(Tensor(value), q)
@@ -273,7 +277,7 @@ class Lowering:
 
     def _pending(self, t: Tensor, q: Quantizer) -> Value:
         """A pending chain and its quantiser: a rescaling if the chain is a scaling (then perhaps relu), else a table."""
-        tracing = self.trace is not None and traceable(q)
+        tracing = self.trace is not None and q.tracked
         first, rest = t.chain[0], t.chain[1:]
         if isinstance(first, Affine) and (not rest or (len(rest) == 1 and _plain(rest[0]))):
             axis = varying_axis(first, t.shape)
@@ -297,12 +301,34 @@ class Lowering:
         reach = max(abs(f.value(c)) for _, f in t.value.type.runs for c in (f.lo, f.hi))
         reach = reach * max(map(abs, by)) + max(map(abs, add))
         whole = math.ceil(reach).bit_length() + 2
-        fracs = [f + 8 * q.total_bits for f in np.broadcast_to(q.f, (1, *t.shape)).ravel().tolist()]
+        fracs = [UNROUNDED if q.total_bits else f for f in np.broadcast_to(q.f, (1, *t.shape)).ravel().tolist()]
         wide = tensor(t.shape, [Fixed(True, max(f + whole, 2), f) for f in fracs])
         rounded = self.b.rescale(t.value, to=wide, overflow=Overflow.SATURATE, **mode)
         if relu:
             rounded = self.b.relu(rounded)
         return self.observed(rounded, q) if tracing else self._quant(rounded, q, to)
+
+    # -- what the user should know --------------------------------------------------------------------------------
+
+    def notes(self) -> list[str]:
+        """Untraced ranges, sums beyond float32, table entries near a tie."""
+        found = []
+        if self.untraced:
+            found.append(
+                f"the ranges of the wrapping quantisers of {', '.join(self.untraced)} were never traced on data, so "
+                "numbers beyond those seen in training wrap, as they do in Keras; to trace them: --calibrate x.npy"
+            )
+        if self.wide:
+            found.append(
+                f"sums of {', '.join(self.wide)} may take more than {FLOAT32_BITS} bits; they are exact here, and "
+                "Keras rounds them to float32"
+            )
+        for layer, count in self.tables.ties.items():
+            found.append(
+                f"{count} table entries of {layer} lie so near a rounding tie that another float32 implementation may "
+                "round them the other way"
+            )
+        return found
 
     # -- calibration ----------------------------------------------------------------------------------------------
 
@@ -319,16 +345,11 @@ class Lowering:
 
     def weights(self, q: Quantizer, x: Real) -> Reals:
         """Weights after their quantiser, as the framework computes them: in float32."""
-        if self.trace and traceable(q):
+        if self.trace and q.tracked:
             self.trace.observe(q, np.asarray(x, dtype=np.float64))
         if self.ranges:
             q = self.ranges.final(q)
         return q.weights(np.asarray(x, dtype=np.float32)).astype(np.float64)
-
-
-def traceable(q: Quantizer) -> bool:
-    """Whether calibration sets this quantiser's range."""
-    return q.overflow is Overflow.WRAP and not q.rounds_only
 
 
 def identifier(name: str) -> str:

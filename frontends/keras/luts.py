@@ -19,7 +19,7 @@ from .base import HgqRule
 from .conv import channels_last, patches, to_first, to_last, window
 from .dense import expanded, ordered
 from .graph import Layer
-from .lowering import Lowering, Tensor, traceable
+from .lowering import Lowering, Tensor
 from .quantizers import Int, Quantizer, Unsupported
 from .unary import Reals, Unary, activation_name, unary
 
@@ -147,7 +147,7 @@ def lookup(low: Lowering, keys: Tensor, network: EdgeNetwork, toq: Quantizer, we
     value = low.fixed(keys)
     edges = len(network.bias)
     of = np.arange(value.type.size) % edges if weights is None else weights
-    tracing = low.trace is not None and traceable(toq)
+    tracing = low.trace is not None and toq.tracked
     table = low.tables.make(
         value.type,
         lambda elements, x: network(of[elements], x),
@@ -210,8 +210,7 @@ class QEinsumDenseT(HgqRule):
 
         def norm(edges: int) -> tuple[Reals, Reals]:
             names = [n for n, on in (("gamma", "bn_scale"), ("beta", "bn_center")) if self.config.get(on, True)]
-            values = self.own(*names, *(["b", "e"] if self.config.get("enable_ebops", True) else []), "mean", "var")
-            return self._norm({k: v for k, v in values.items() if k not in ("b", "e")})
+            return self._norm(self.own(*names, "mean", "variance"))
 
         self.network = edge_network(layer, len(self.w), norm if self.config.get("batch_norm") else None)
 

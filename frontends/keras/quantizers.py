@@ -7,7 +7,7 @@ numbers and count rounded to the nearest integer, ties to even. An element with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -53,7 +53,8 @@ class Quantizer:
     """A fixed-point quantiser. `k`, `i`, `f` broadcast to what it quantises, batch axis included for data.
 
     `rounds_only`: a weight's quantiser in mode WRAP never wraps. `scale` and `shift` are applied after quantising
-    (`affine` of HGQ2). `traced` is False if the ranges of a WRAP quantiser are still those of training.
+    (`affine` of HGQ2). `tracked`: its range follows the data (mode WRAP, not frozen); `traced` is False if that range
+    is still the one of training. `total_bits`: `i + f` is given, so that `f` follows `i`.
     """
 
     k: Int
@@ -64,6 +65,7 @@ class Quantizer:
     rounds_only: bool = False
     scale: Fraction = Fraction(1)
     shift: Fraction = Fraction(0)
+    tracked: bool = False
     traced: bool = True
     total_bits: bool = False
 
@@ -164,7 +166,8 @@ def quantizer(conf: Any, saved: Weights, what: str) -> Quantizer:
     else:
         i, last, k = stored
     ri, rlast = (np.rint(a.astype(np.float32)).astype(np.int64) for a in (i, last))
-    weight = bool(c.get("is_weight")) and wrap and bool(c.get("trainable", True))
+    tracked = wrap and bool(c.get("trainable", True))
+    weight = tracked and bool(c.get("is_weight"))
     return Quantizer(
         k=k.astype(np.int64),
         i=ri,
@@ -174,7 +177,8 @@ def quantizer(conf: Any, saved: Weights, what: str) -> Quantizer:
         rounds_only=weight and (kind == "kif" or round_mode == "RND"),
         scale=scale,
         shift=shift,
-        traced=not wrap or bool((ri == i).all()),
+        tracked=tracked,
+        traced=not tracked or bool((ri == i).all()),
         total_bits=kind == "kbi",
     )
 
@@ -198,8 +202,3 @@ def _affine(c: dict[str, Any], what: str) -> tuple[Fraction, Fraction]:
         return Fraction(1), Fraction(0)
     scale, shift = c["affine"]
     return Fraction(scale), Fraction(shift)
-
-
-def numbers(quantizers: Sequence[Quantizer]) -> Iterator[NDArray[np.int64]]:
-    """For tests and reports: the widths of every quantiser's elements."""
-    return (np.where(q.live, q.k + q.i + q.f, 0) for q in quantizers)

@@ -23,6 +23,7 @@ from .unary import Reals, Step, evaluate
 
 MAX_KEY_BITS = 18
 MAX_ENTRIES = 1 << 22
+UNROUNDED = 24  # bits after the point that stand for a real number while ranges are traced
 FLOAT32_DOUBT = 2.0**-20
 
 # Gives the results `(elements, keys)` for the elements at these flat positions and the keys' numbers.
@@ -61,12 +62,14 @@ class TableMaker:
         """A tensor of tables, one per element of `key` (one table if it is a scalar).
 
         Every table's values get the narrowest format that holds them. `rounds_only` leaves the quantiser's overflow
-        out, for tracing. Raises Unsupported for keys too wide to enumerate, and results that are no numbers.
+        out, for tracing, and its rounding too where that follows from the range. Raises Unsupported for keys too wide to enumerate, and results that are no numbers.
         """
         _check_size(key)
         shape = (1, *key.shape)
         k, i, f = (np.broadcast_to(a.reshape((1,) * (len(shape) - a.ndim) + a.shape) if key.shape else a.ravel()[0],
                                    shape).ravel() for a in (q.k, q.i, q.f))
+        if rounds_only and q.total_bits:
+            f = np.full_like(f, UNROUNDED)
         parts: list[NDArray[np.object_]] = [np.empty(0)] * key.size
         formats: list[Fixed] = [ZERO] * key.size
         for fmt, elements in _groups(key):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lutc.diagnostics import LirError, error
+from lutc.diagnostics import error
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -119,7 +119,7 @@ def _proto(onnx: Any, source: Any) -> tuple[Any, str]:
 
 
 def _parsed(onnx: Any, data: bytes, name: str) -> Any:
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     proto = onnx.ModelProto()
     try:
@@ -204,14 +204,15 @@ def fold(model: Model, node: Node, arrays: list[Any]) -> list[Any]:
 
     given = {n: a for n, a in zip(node.inputs, arrays, strict=True) if n}
     info = onnx.helper.make_empty_tensor_value_info
-    graph = onnx.helper.make_graph([node.proto], "fold", [info(n) for n in given], [info(n) for n in node.outputs if n])
+    graph = onnx.helper.make_graph(
+        [node.proto], "fold", [info(n) for n in given], [info(n) for n in node.outputs if n]
+    )
     opset = onnx.helper.make_opsetid("", model.opset)
     whole = onnx.helper.make_model(graph, opset_imports=[opset])
     with np.errstate(all="ignore"):
         try:
             return list(ReferenceEvaluator(whole).run(None, given))
         except Exception as e:  # the evaluator raises whatever numpy and its operators raise
-            raise error(f"cannot be computed at compile time: {str(e) or type(e).__name__}".splitlines()[0]) from None
-
-
-__all__ = ["QONNX", "Input", "LirError", "Model", "Node", "array_of", "fold", "read"]
+            raise error(
+                f"cannot be computed at compile time: {str(e) or type(e).__name__}".splitlines()[0]
+            ) from None

@@ -11,12 +11,12 @@ from lutc.build import Builder
 from lutc.frontends.importer import Refusal
 from lutc.graph import Overflow, Rounding, Value
 from lutc.numbers import twos
-from lutc.types import Fixed, Type
+from lutc.types import Type
 
 from . import exact as ex
 from .exact import Exact
 from .tensors import Pending, Scaled, Shape, concrete, core
-from .walk import Mapped, Walk, formats
+from .walk import Walk, formats
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +48,8 @@ def quantise(walk: Walk, t: Scaled, grid: Grid) -> Scaled:
     if isinstance(t.value, Pending):
         value = _port(walk, t, t.value, replace(grid, by=by, add=add, lo=lo, hi=hi))
     else:
-        inner = Grid(*(walk.inner(x, t.shape) for x in (by, add, lo, hi)), grid.round, grid.frac)
-        value = _placed(walk, t.value, inner)
+        by, add, lo, hi = (walk.inner(x, t.shape) for x in (by, add, lo, hi))
+        value = _placed(walk, t.value, Grid(by, add, lo, hi, grid.round, grid.frac))
     return Scaled(t.shape, value, batched=t.batched)
 
 
@@ -59,26 +59,52 @@ def bipolar(walk: Walk, t: Scaled) -> Scaled:
     Only the sign counts, so the scale is taken out of the comparison and the offset rounded to the value's steps.
     """
     if isinstance(t.value, Pending):
-        sure = quantise(walk, t, Grid(ex.number(1), ex.number(0), ex.number(-1), ex.number(0), Rounding.FLOOR))
+        sure = quantise(
+            walk, t, Grid(ex.number(1), ex.number(0), ex.number(-1), ex.number(0), Rounding.FLOOR)
+        )
         return sure.times(ex.number(2)).plus(ex.number(1))
     value = concrete(t)
     finest = max((f.frac for f in value.type.formats if f.width), default=0)
     step = Fraction(2) ** -finest
-    by, add, lo, hi = (ex.spread(x, t.shape) for x in (t.scale, t.offset, t.lo, t.hi))
-    signs, terms = np.empty(t.shape, dtype=object), np.empty(t.shape, dtype=object)
-    for at in np.ndindex(t.shape):
-        a, b = by[at], add[at]
-        if a == 0 or lo[at] >= 0 or hi[at] < 0:
-            fixed = max(min(b, hi[at]), lo[at]) if a == 0 else lo[at]
+    by, add, lo, hi = np.broadcast_arrays(t.scale, t.offset, t.lo, t.hi)
+    signs, terms = np.empty(by.shape, dtype=object), np.empty(by.shape, dtype=object)
+    for at in np.ndindex(by.shape):
+        factor, term = by[at], add[at]
+        if factor == 0 or lo[at] >= 0 or hi[at] < 0:
+            fixed = max(min(term, hi[at]), lo[at]) if factor == 0 else lo[at]
             signs[at], terms[at] = Fraction(0), Fraction(0 if fixed >= 0 else -1)
         else:
-            # a*v + b >= 0 where sign(a)*v >= -b/|a|, a threshold that may move up to the next step of v.
-            signs[at] = Fraction(1 if a > 0 else -1)
-            terms[at] = (b / abs(a) / step).__floor__() * step
+            # With f, t the factor and term: f*v + t >= 0 where sign(f)*v >= -t/|f|, which may move up to a step of v.
+            signs[at] = Fraction(1 if factor > 0 else -1)
+            terms[at] = (term / abs(factor) / step).__floor__() * step
     grid = Grid(ex.compress(signs), ex.compress(terms), ex.number(-1), ex.number(0), Rounding.FLOOR)
     inner = replace(grid, by=walk.inner(grid.by, t.shape), add=walk.inner(grid.add, t.shape))
     low = Scaled(t.shape, _placed(walk, value, inner), batched=t.batched)
     return low.times(ex.number(2)).plus(ex.number(1))
+
+
+def ties(t: Scaled, by: Exact) -> bool:
+    """Whether `t * by` can lie exactly between two integers. Says yes where that is hard to tell."""
+    if isinstance(t.value, Pending) or t.clips():
+        return True
+    kind = t.type
+    finest = max((f.frac for f in kind.formats if f.width), default=0)
+    shifts = [finest - f.frac if f.width else 0 for f in kind.formats]
+    lo = min(f.lo << n for f, n in zip(kind.formats, shifts, strict=True))
+    hi = max(f.hi << n for f, n in zip(kind.formats, shifts, strict=True))
+    slopes, terms = np.broadcast_arrays(ex.times(t.scale, by), ex.times(t.offset, by))
+    pairs = zip(slopes.ravel().tolist(), terms.ravel().tolist(), strict=True)
+    return any(_tie(a * Fraction(2) ** -finest, b, lo, hi) for a, b in pairs)
+
+
+def _tie(slope: Fraction, term: Fraction, lo: int, hi: int) -> bool:
+    """Whether `slope * c + term` is a half for an integer c in `[lo, hi]`: a linear congruence."""
+    p, q = slope.numerator, slope.denominator
+    wanted = (Fraction(1, 2) - term) * q  # c * p has to be this, up to multiples of q
+    if wanted.denominator != 1:
+        return False
+    first = wanted.numerator * pow(p, -1, q) % q if q > 1 else 0
+    return lo + (first - lo) % q <= hi
 
 
 # -- ports ----------------------------------------------------------------------------------------------------------
@@ -98,15 +124,16 @@ def _port(walk: Walk, t: Scaled, pending: Pending, grid: Grid) -> Value:
     if port.param is None:
         shape = core(port.shape)
         kind = formats(shape, grid.lo, grid.hi, grid.frac)
-        mode = _overflow(kind, grid.lo, grid.hi, shape)[0]
+        mode, _ = _overflow(kind, grid.lo, grid.hi, shape)
         unit = Fraction(2) ** grid.frac
         port.param = walk.port(port.name, kind, grid.round, mode, unit / by, -add / by)
         port.rule = rule
     if port.rule != rule:
         raise Refusal(f"quantises input {port.name!r} in another way than an earlier layer does", way_out)
     value: Value = port.param
-    scale = Fraction(2) ** -grid.frac
-    value = walk.clamp(value, ex.number(lo * scale), ex.number(hi * scale), value.type.shape)
+    if not _overflow(value.type, grid.lo, grid.hi, value.type.shape)[1]:
+        scale = Fraction(2) ** -grid.frac
+        value = walk.clamp(value, ex.number(lo * scale), ex.number(hi * scale), value.type.shape)
     for move in pending.moves:
         value = move(value)
     return value
@@ -118,27 +145,21 @@ def _port(walk: Walk, t: Scaled, pending: Pending, grid: Grid) -> Value:
 def _placed(walk: Walk, value: Value, grid: Grid) -> Value:
     """Quantise inside of the function if the value is one mapped over positions, so that it stays one module."""
     mapped = walk.maps.get(value)
-    if mapped is None or not all(_per_channel(x, value) for x in (grid.by, grid.add, grid.lo, grid.hi)):
+    parts = (grid.by, grid.add, grid.lo, grid.hi)
+    rank = len(value.type.shape)
+    if mapped is None or any(x.size not in (1, ex.ranked(x, rank).shape[mapped.axis]) for x in parts):
         return _emit(walk, walk.b, value, grid)
     old = mapped.func
-    inside = Grid(*(_channels(x) for x in (grid.by, grid.add, grid.lo, grid.hi)), grid.round, grid.frac)
+    by, add, lo, hi = (x.ravel() for x in parts)
+    inside = Grid(by, add, lo, hi, grid.round, grid.frac)
     builder = Builder(old.name)
     with builder.origin(walk.node.name if walk.node else None):
         result = _emit(walk, builder, old.result, inside)
     func = replace(old, result=result)
     after = walk.b.map(func, mapped.args)
     placed = mapped.place(after)
-    walk.maps[placed] = Mapped(func, mapped.args, mapped.place, mapped.channels)
+    walk.maps[placed] = replace(mapped, func=func)
     return placed
-
-
-def _per_channel(array: Exact, value: Value) -> bool:
-    """Whether numbers beside a mapped value differ at most from channel to channel."""
-    return array.size == 1
-
-
-def _channels(array: Exact) -> Exact:
-    return array
 
 
 def _emit(walk: Walk, b: Builder, value: Value, grid: Grid) -> Value:
@@ -171,7 +192,8 @@ def _inside(kind: Type, to: Type, grid: Grid) -> bool:
     shape = kind.shape
     lo, hi = (ex.spread(x, shape).ravel().tolist() for x in (grid.lo, grid.hi))
     return all(
-        not f.width or (f.frac <= grid.frac and a <= f.lo << (grid.frac - f.frac) and f.hi << (grid.frac - f.frac) <= z)
+        not f.width
+        or (f.frac <= grid.frac and a <= f.lo << (grid.frac - f.frac) and f.hi << (grid.frac - f.frac) <= z)
         for f, a, z in zip(kind.formats, lo, hi, strict=True)
     ) and all(a <= 0 <= z for f, a, z in zip(kind.formats, lo, hi, strict=True) if not f.width)
 
@@ -198,9 +220,16 @@ def _rescale(
     axes = [i for i in range(len(shape)) if by.shape[i] > 1 or add.shape[i] > 1]
     if len(axes) <= 1:
         axis = axes[0] if axes else -1
-        return b.rescale(
-            value, to=to, by=by.ravel(), add=add.ravel(), axis=axis if shape else -1, round=rounding, overflow=mode
+        done: Value = b.rescale(
+            value,
+            to=to,
+            by=by.ravel(),
+            add=add.ravel(),
+            axis=axis if shape else -1,
+            round=rounding,
+            overflow=mode,
         )
+        return done
     flat = (value.type.size,)
     done = b.rescale(
         b.reshape(value, shape=flat),
@@ -210,7 +239,4 @@ def _rescale(
         round=rounding,
         overflow=mode,
     )
-    return b.reshape(done, shape=shape)
-
-
-__all__ = ["Fixed", "Grid", "bipolar", "quantise"]
+    return b.reshape(done, shape=shape)  # type: ignore[no-any-return]

@@ -176,5 +176,6 @@ def small(t: Tensor | Missing | None) -> Any:
     if isinstance(t, Known):
         return t.array
     raise Refusal(
-        "needs constant parameters, but one is computed from the inputs", "export the model with fixed parameters"
+        "needs constant parameters, but one is computed from the inputs",
+        "export the model with fixed parameters",
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -14,12 +13,12 @@ from lutc.build import Builder
 from lutc.frontends.importer import Names, Refusal, Refusals
 from lutc.graph import Const, Func, Output, Overflow, Param, Rounding, Value
 from lutc.numbers import twos
-from lutc.types import Fixed, Type, holding, tensor, uniform
+from lutc.types import Type, holding, tensor, uniform
 
 from . import exact as ex
 from .exact import Exact
 from .model import Model, Node
-from .tensors import Known, Missing, Pending, Port, Scaled, Shape, Tensor, concrete, core, full
+from .tensors import Known, Missing, Pending, Scaled, Shape, Tensor, concrete, core
 
 # How many bits a factor or a term may have that joins two scales. Any two float32 scales of like size stay below it.
 JOIN_BITS = 64
@@ -35,6 +34,7 @@ class Mapped:
     func: Func
     args: tuple[Value, ...]
     place: Callable[[Value], Value]
+    axis: int  # of the placed value: the dimension along which the function's result lies
 
 
 class Walk:
@@ -95,8 +95,9 @@ class Walk:
         lone = ex.lone(values)
         if lone is not None:
             number: Value = build.number(value=lone)
-            return build.broadcast(number, shape=shape) if shape else number
-        value: Value = build.const(self.const(values, what))
+            value: Value = build.broadcast(number, shape=shape) if shape else number
+            return value
+        value = build.const(self.const(values, what))
         return value if value.type.shape == shape else build.broadcast(value, shape=shape)
 
     # -- moving -----------------------------------------------------------------------------------------------------
@@ -113,8 +114,18 @@ class Walk:
         parts = []
         for array in (t.scale, t.offset, t.lo, t.hi):
             lone = ex.lone(array)
-            parts.append(ex.number(lone) if lone is not None else ex.compress(numpy(ex.spread(array, t.shape))))
-        return Scaled(shape, value, *parts, integer=t.integer, batched=t.batched)
+            parts.append(
+                ex.number(lone) if lone is not None else ex.compress(numpy(ex.spread(array, t.shape)))
+            )
+        scale, offset, lo, hi = parts
+        return Scaled(shape, value, scale, offset, lo, hi, t.integer, t.batched)
+
+    def reshaped(self, value: Value, shape: Shape) -> Value:
+        """A value of the design under another shape, if it has another."""
+        if value.type.shape == shape:
+            return value
+        done: Value = self.b.reshape(value, shape=shape)
+        return done
 
     def reshape(self, t: Scaled, shape: Shape) -> Scaled:
         """The same elements in row-major order."""
@@ -122,7 +133,7 @@ class Walk:
             return t
 
         def emit(v: Value) -> Value:
-            return v if v.type.shape == core(shape) else self.b.reshape(v, shape=core(shape))
+            return self.reshaped(v, core(shape))
 
         return self.move(t, shape, emit, lambda a: a.reshape(shape))
 
@@ -135,10 +146,11 @@ class Walk:
         def emit(v: Value) -> Value:
             if t.shape[0] == 1 and perm[0] == 0:
                 inner = tuple(i - 1 for i in perm[1:])
-                return v if inner == tuple(range(len(inner))) else self.b.transpose(v, perm=inner)
-            whole = v if v.type.shape == t.shape else self.b.reshape(v, shape=t.shape)
-            moved = self.b.transpose(whole, perm=perm)
-            return moved if core(shape) == shape else self.b.reshape(moved, shape=core(shape))
+                turned: Value = v if inner == tuple(range(len(inner))) else self.b.transpose(v, perm=inner)
+                return turned
+            whole = self.reshaped(v, t.shape)
+            moved: Value = self.b.transpose(whole, perm=perm)
+            return self.reshaped(moved, core(shape))
 
         return self.move(t, shape, emit, lambda a: a.transpose(perm))
 
@@ -149,9 +161,10 @@ class Walk:
 
         def emit(v: Value) -> Value:
             # With a leading dimension of length 1 left away, numpy's alignment at the last one still holds.
-            if len(core(t.shape)) <= len(core(shape)):
-                return v if v.type.shape == core(shape) else self.b.broadcast(v, shape=core(shape))
-            return self.b.reshape(v, shape=core(shape))
+            if v.type.shape == core(shape) or len(core(t.shape)) > len(core(shape)):
+                return self.reshaped(v, core(shape))
+            wide: Value = self.b.broadcast(v, shape=core(shape))
+            return wide
 
         return self.move(t, shape, emit, lambda a: np.broadcast_to(a, shape))
 
@@ -160,22 +173,21 @@ class Walk:
         to = tuple(positions.shape) if shape is None else shape
 
         def emit(v: Value) -> Value:
-            flat = v if len(v.type.shape) == 1 else self.b.reshape(v, shape=(v.type.size,))
-            picked = self.b.gather(flat, indices=positions.ravel(), axis=0)
-            return picked if core(to) == (picked.type.size,) else self.b.reshape(picked, shape=core(to))
+            picked = self.b.gather(self.reshaped(v, (v.type.size,)), indices=positions.ravel(), axis=0)
+            return self.reshaped(picked, core(to))
 
         return self.move(t, to, emit, lambda a: a.ravel()[positions].reshape(to))
 
     # -- exact values -----------------------------------------------------------------------------------------------
 
-    def units(self, tensors: list[Scaled], joint: Callable[[Exact], Exact] | None = None) -> tuple[Exact, list[Value]]:
+    def units(self, tensors: list[Scaled], apart: bool = False) -> tuple[Exact, list[Value]]:
         """Values and a scale they share: every tensor is `unit * value`, with no offset and no clip left.
 
-        `joint` makes the scale agree along the dimensions where it has to; without it, one scale serves all.
+        One scale serves all elements, unless they may be `apart`: then it may differ from channel to channel.
         Raises Refusal if factors would need more than `JOIN_BITS` bits.
         """
         parts = [(t, self._pieces(t)) for t in tensors]
-        unit = self._unit([p for t, pieces in parts for p in pieces], [t.scale for t in tensors], joint)
+        unit = self._unit([p for t, pieces in parts for p in pieces], [t.scale for t in tensors], apart)
         return unit, [self._over(t, unit) for t in tensors]
 
     def exact(self, t: Scaled) -> tuple[Fraction, Value]:
@@ -190,20 +202,19 @@ class Walk:
         bounds = [x for x in (t.lo, t.hi) if t.clips()]
         return [t.scale, t.offset, *(ex.choose(abs(x) < ex.INF, x, ex.number(0)) for x in bounds)]
 
-    def _unit(
-        self, pieces: list[Exact], scales: list[Exact], joint: Callable[[Exact], Exact] | None
-    ) -> Exact:
+    def _unit(self, pieces: list[Exact], scales: list[Exact], apart: bool) -> Exact:
         lone = ex.lone(scales[0])
         everywhere = [v for p in pieces for v in p.ravel().tolist()]
         if lone and all(ex.dyadic(v / lone) and _bits(v / lone) <= JOIN_BITS for v in everywhere):
             return ex.number(1 if ex.power_of_two(lone) else abs(lone))
-        if joint is None:
-            unit = ex.number(ex.gcd(everywhere))
-        else:
-            spread = np.broadcast_arrays(*(joint(p) for p in pieces))
-            unit = np.empty(spread[0].shape, dtype=object)
+        if apart:
+            columns = np.broadcast_arrays(*pieces)
+            unit: Exact = np.empty(columns[0].shape, dtype=object)
             for at in np.ndindex(unit.shape):
-                unit[at] = ex.gcd([v for s in spread for v in np.ravel(s[at]).tolist()])
+                together: list[Any] = [c[at] for c in columns]
+                unit[at] = ex.gcd(together)
+        else:
+            unit = ex.number(ex.gcd(everywhere))
         most = max(_bits(q) for p in pieces for q in np.asarray(p / unit, dtype=object).ravel().tolist())
         if most > JOIN_BITS:
             raise Refusal(
@@ -279,6 +290,3 @@ def known(t: Tensor | None, what: str) -> Known:
     if isinstance(t, Known):
         return t
     raise Refusal(f"needs a constant {what}", f"export the model with a fixed {what}")
-
-
-__all__ = ["Fixed", "Mapped", "Mapping", "Port", "Walk", "formats", "full", "known", "math"]

@@ -31,7 +31,7 @@ ROUND = {
     Rounding.HALF_EVEN: kernels.NEAREST_EVEN,
 }
 FAR = 1 << 30  # codes are kept within +-FAR; float32 data cannot resolve more
-WORTH_THREADS = 1 << 20  # sample-edge pairs below which starting threads costs more than it saves
+WORTH_THREADS = 1 << 21  # nanoseconds, roughly, below which starting threads costs more than it saves
 
 
 @cache
@@ -55,15 +55,15 @@ def spread(work: int, count: int, kernel: Callable[..., None], *arguments: Any) 
 class Grid:
     """A batch's points; see `lutc.nn.kernels` for the words. Arrays by group, by position, by point."""
 
+    layout: Layout
     x: Array  # [n_in, B]
     scale: Array  # [G] 2**fraction
     lo: Array  # [G] limits of the codes
     hi: Array
     low: Array  # [G] extreme codes of the batch
     high: Array
-    code: Array  # [G, B] int32
-    index: Array  # [G, B] uint32, a sample's point
-    start: Array  # [G + 1] points of a group
+    index: Array  # [G, B] unsigned, a sample's point
+    start: Array  # [G] where a group's points start
     edges_of: Array  # [G + 1] positions of a group
     first_group: Array  # [n_in + 1] groups of an input
     edge: Array  # [E] position -> edge
@@ -82,54 +82,78 @@ class Grid:
         return self.samples * self.edge.size
 
 
-def make_grid(x: Array, fraction: Array, limits: tuple[Array, Array] | None, rounding: int, n_out: int) -> Grid:
-    """The points of the batch ``x`` [n_in, B] for edge inputs with ``fraction`` bits by edge.
+@dataclass
+class Layout:
+    """Which edges share a group: it changes only when a bit width does, so a layer keeps the last one."""
 
-    ``limits`` are the smallest and largest codes by edge of a saturating quantiser; None: codes are not limited.
+    keys: tuple[Array, ...]  # by edge: fraction bits, and the limits of the codes if there are any
+    owner: Array  # [G] input of a group
+    scale: Array  # [G] 2**fraction, float64
+    limits: Array  # [2, G] smallest and largest code, float64
+    edges_of: Array
+    first_group: Array
+    edge: Array
+    place: Array
+    group: Array
+
+
+def make_layout(keys: tuple[Array, ...], n_in: int, n_out: int) -> Layout:
+    edges = np.arange(n_in * n_out)
+    owner = edges // n_out
+    order = np.lexsort((*keys, owner))
+    new = np.zeros(edges.size, bool)
+    new[0] = True
+    for key in (*keys, owner):
+        k = key[order]
+        new[1:] |= k[1:] != k[:-1]
+    heads = order[new]
+    place = np.empty(edges.size, np.uint32)
+    place[order] = edges
+    limits = np.stack([k[heads] for k in keys[1:]]) if len(keys) > 1 else np.outer([-FAR, FAR], np.ones(heads.size))
+    return Layout(
+        keys,
+        owner[heads],
+        np.exp2(keys[0][heads]),
+        np.clip(limits, -FAR, FAR),
+        np.append(np.flatnonzero(new), edges.size),
+        np.searchsorted(owner[heads], np.arange(n_in + 1)),
+        order,
+        place,
+        (np.cumsum(new) - 1).astype(np.uint32),
+    )
+
+
+def make_grid(x: Array, keys: tuple[Array, ...], rounding: int, n_out: int, last: Layout | None = None) -> Grid:
+    """The points of the batch ``x`` [n_in, B].
+
+    ``keys`` are by edge: the fraction bits and, for a saturating quantiser, the smallest and the largest code.
     Raises ValueError if ``x`` holds a number that is not finite.
     """
     n_in, samples = x.shape
     if not np.isfinite(x).all():
         where = int(np.nonzero(~np.isfinite(x).all(axis=1))[0][0])
         raise ValueError(f"input {where} of a LUT layer is not finite; is the learning rate too high?")
-    edges = np.arange(n_in * n_out)
-    owner = edges // n_out
-    keys: Sequence[Array] = (fraction, owner) if limits is None else (limits[0], limits[1], fraction, owner)
-    order = np.lexsort(keys)
-    new = np.zeros(edges.size, bool)
-    new[0] = True
-    for key in keys:
-        k = key[order]
-        new[1:] |= k[1:] != k[:-1]
-    group = np.cumsum(new) - 1
-    heads = order[new]
-    count = heads.size
-    scale = np.exp2(fraction[heads]).astype(x.dtype)
-    if limits is None:
-        lo, hi = np.full(count, -FAR, x.dtype), np.full(count, FAR, x.dtype)
+    if last is not None and len(last.keys) == len(keys) and all(map(np.array_equal, keys, last.keys)):
+        layout = last
     else:
-        lo, hi = (np.clip(v[heads], -FAR, FAR).astype(x.dtype) for v in limits)
-    code = np.empty((count, samples), np.int32)
-    low, high = np.empty(count, np.int32), np.empty(count, np.int32)
-    spread(code.size * 4, count, kernels.encode, x, owner[heads], scale, lo, hi, rounding, code, low, high)
-    cap = max(2 * samples, 64)
-    span = high.astype(np.int64) - low + 1
-    size = np.where(span <= 4 * kernels.LANES, span, np.minimum(span, samples))
-    room = int((size + kernels.LANES).sum())
-    index = np.empty((count, samples), np.uint32)
-    start = np.empty(count + 1, np.int64)
-    x_at, weight = np.empty(room, x.dtype), np.empty(room, x.dtype)
-    kernels.levels(code, low, high, scale, cap, index, start, x_at, weight)
-    points = np.diff(start.astype(np.int64))
-    at = np.zeros(edges.size + 1, np.int64)
-    np.cumsum(points[group], out=at[1:])
-    place = np.empty(edges.size, np.uint32)
-    place[order] = edges
-    edges_of = np.append(np.flatnonzero(new), edges.size).astype(np.int64)
-    first_group = np.searchsorted(owner[heads], np.arange(n_in + 1)).astype(np.int64)
+        layout = make_layout(keys, n_in, n_out)
+    count = layout.owner.size
+    scale, (lo, hi) = layout.scale.astype(x.dtype), layout.limits.astype(x.dtype)
+    low, high, size = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int64)
+    cap = max(2 * samples, 4 * kernels.LANES)
+    room = max(samples, 4 * kernels.LANES) + kernels.LANES
+    index = np.empty((count, samples), np.uint16 if room < 1 << 16 else np.uint32)
+    x_at, weight = np.empty(room * count, x.dtype), np.empty(room * count, x.dtype)
+    spread(
+        2 * index.size, count, kernels.points, x, layout.owner, scale, lo, hi, rounding, cap, index, room, x_at, weight,
+        size, low, high,
+    )  # fmt: skip
+    start = np.arange(count) * room
+    at = np.zeros(layout.edge.size + 1, np.int64)
+    np.cumsum(size[layout.group], out=at[1:])
     return Grid(
-        x, scale, lo, hi, low, high, code, index, start, edges_of, first_group, order.astype(np.int64), place,
-        group.astype(np.uint32), at, x_at, weight,
+        layout, x, scale, lo, hi, low, high, index, start, layout.edges_of, layout.first_group, layout.edge,
+        layout.place, layout.group, at, x_at, weight,
     )  # fmt: skip
 
 
@@ -157,6 +181,7 @@ class Settings:
     activation: int
     norm: Norm | None
     network: Callable[..., Tensor] | None = None
+    layout: Layout | None = None
 
 
 class _Compiled:
@@ -174,7 +199,7 @@ class _Compiled:
 
     def _run(self, kernel: Callable[..., None], *arguments: Any) -> None:
         g = self.grid
-        work = 8 * self.t.size * self.hidden
+        work = self.t.size * self.hidden
         spread(work, g.edge.size, kernel, g.edge, g.group, g.start, g.at, g.x_at, *arguments)
 
     def backward(self, grad: Array) -> list[Tensor]:
@@ -225,7 +250,8 @@ class GridLUT(torch.autograd.Function):
         sign, whole, fraction = iq.plain()
         xt = np.ascontiguousarray(x.detach().t().numpy())
         dtype = xt.dtype
-        grid = make_grid(xt, fraction, _limits(iq, sign, whole, fraction), ROUND[iq.rounding], n_out)
+        grid = make_grid(xt, _keys(iq, sign, whole, fraction), ROUND[iq.rounding], n_out, settings.layout)
+        settings.layout = grid.layout
         where = (grid.edge, grid.group, grid.start, grid.at)
         network = _Compiled(settings, grid, weights) if settings.network is None else _Traced(settings, grid, weights)
         t, slope = network.t, network.slope
@@ -247,14 +273,14 @@ class GridLUT(torch.autograd.Function):
                 bias = bias + beta.detach().double().numpy() / norm.divisor
         affine = [v.astype(dtype) for v in (gain, bias)]
         _, table_whole, table_frac = tq.plain()
-        scale = np.exp2(table_frac)
-        limit = np.maximum(np.floor(np.exp2(table_frac + table_whole)) - 1, 0)
+        scale = np.exp2(table_frac).astype(dtype)
+        limit = np.maximum(np.floor(np.exp2(table_frac + table_whole)) - 1, 0).astype(dtype)
         table = np.empty_like(t)
-        kernels.tables(*where, t, *affine, scale, limit, ROUND[tq.rounding], table)
+        kernels.tables(grid.edge, grid.at, t, *affine, scale, limit, table)
         out = np.empty((n_out, grid.samples), dtype)
         spread(grid.work, n_out, kernels.gather, grid.place, grid.group, grid.at, table, grid.index, out)
         units = np.exp2(whole[grid.edge[grid.edges_of[:-1]]]).astype(dtype)  # 2**integer of each group
-        ctx.kept = (grid, units, network, t, slope, affine, mean, inv_std, scale, limit, settings)
+        ctx.kept = (grid, units, network, t, slope, affine, mean.astype(dtype), inv_std.astype(dtype), scale, limit, settings)
         ctx.with_affine = (gamma is not None, beta is not None)
         ctx.shape = tuple(precision.shape)
         if iq.tracks and not iq.frozen:
@@ -271,40 +297,47 @@ class GridLUT(torch.autograd.Function):
         where = (grid.edge, grid.group, grid.start, grid.at)
         go = np.ascontiguousarray(grad_out.t().numpy())
         g = np.empty_like(t)
-        groups = grid.scale.size
-        spread(grid.work, groups, kernels_backward.scatter, grid.edges_of, grid.edge, grid.group, grid.at, grid.index, go, g)
+        spread(grid.work, edges, kernels_backward.scatter, grid.edge, grid.group, grid.at, grid.index, go, g)
         gain_grad, bias_grad = np.zeros(n_out), np.zeros(n_out)
         table_f, table_i = np.empty(edges, dtype), np.empty(edges, dtype)
         per_sample, offset = np.empty_like(t), np.empty_like(t)
         norm = settings.norm
         batch_stats = norm is not None and norm.from_batch
         kernels_backward.tables_backward(
-            *where, grid.count, t, slope, *affine, mean, inv_std, scale, limit, ROUND[tq.rounding], grid.samples,
-            batch_stats, g, gain_grad, bias_grad, table_f, table_i, per_sample, offset,
+            *where, grid.count, t, slope, *affine, mean, inv_std, scale, limit, grid.samples, batch_stats,
+            g, gain_grad, bias_grad, table_f, table_i, per_sample, offset,
         )  # fmt: skip
         by_weight = network.backward(g)
         gx = np.empty_like(grid.x)
         in_f, in_i = np.empty(edges, dtype), np.empty(edges, dtype)
-        spread(
-            grid.work, n_in, kernels_backward.input_backward, grid.first_group, grid.edges_of, grid.edge, grid.at,
-            grid.index, grid.x, grid.code, grid.scale, grid.lo, grid.hi, ROUND[iq.rounding], not iq.tracks,
-            units, go, per_sample, offset, batch_stats, gx, in_f, in_i,
-        )  # fmt: skip
+        need_x = bool(ctx.needs_input_grad[1])
+        layout = (grid.first_group, grid.edges_of, grid.edge)
+        if iq.tracks:
+            spread(
+                grid.work, n_in, kernels_backward.input_backward, *layout, grid.start, grid.at, grid.index, grid.x,
+                grid.x_at, go, per_sample, offset, batch_stats, need_x, gx, in_f,
+            )  # fmt: skip
+        else:
+            spread(
+                grid.work, n_in, kernels_backward.input_backward_saturating, *layout, grid.start, grid.at, grid.index,
+                grid.x, grid.x_at, grid.scale, grid.lo, grid.hi, ROUND[iq.rounding], units, go, per_sample, offset, gx, in_f,
+                in_i,
+            )  # fmt: skip
         divisor = norm.divisor if norm is not None else 1.0
         has_gamma, has_beta = ctx.with_affine
         ggamma = torch.from_numpy((gain_grad / divisor).astype(dtype)) if has_gamma else None
         gbeta = torch.from_numpy((bias_grad / divisor).astype(dtype)) if has_beta else None
         ctx.kept = None
-        return None, torch.from_numpy(gx).t(), *iq.pull(in_f, in_i), *tq.pull(table_f, table_i), ggamma, gbeta, *by_weight
+        return None, torch.from_numpy(gx).t() if need_x else None, *iq.pull(in_f, in_i), *tq.pull(table_f, table_i), ggamma, gbeta, *by_weight
 
 
-def _limits(q: Quantizer, sign: Array, integer: Array, fraction: Array) -> tuple[Array, Array] | None:
-    """Smallest and largest codes of a saturating quantiser."""
+def _keys(q: Quantizer, sign: Array, integer: Array, fraction: Array) -> tuple[Array, ...]:
+    """What tells groups apart: fraction bits and, of a saturating quantiser, its smallest and largest code."""
     if q.tracks:
-        return None
+        return (fraction,)
     whole = np.floor(np.exp2(integer + fraction))
     top = np.maximum(whole - 1, 0)
-    return -sign * (top if q.overflow is Overflow.SATURATE_SYMMETRIC else whole), top
+    return fraction, -sign * (top if q.overflow is Overflow.SATURATE_SYMMETRIC else whole), top
 
 
 class Surrogate(torch.autograd.Function):

@@ -84,95 +84,87 @@ def _round_overload(v: Any, rounding: int) -> Any:
 
 
 @njit(**_FLAGS)
-def encode(a, z, x, group_in, scale, lo, hi, rounding, code, low, high):  # type: ignore[no-untyped-def]
-    """Codes of groups a..z: x [n_in, B], code int32 [G, B]; low, high int32 [G] take the extreme codes.
+def points(  # type: ignore[no-untyped-def]
+    a, z, x, owner, scale, lo, hi, rounding, cap, index, room, x_at, count, size, low, high
+):
+    """Encode the batch x [n_in, B] for groups a..z and number each group's points.
 
-    lo, hi: limits of the codes, in x's own float type and at most 2**30 in size.
+    A group with at most ``cap`` levels between its extreme codes uses its levels as points, without the unused ones
+    if they are many; any other uses its samples.  index [G, B] takes each sample's point; group g's points start at
+    g * room, where x_at and count (float) take their values and how many samples lie on each; size [G] takes how
+    many there are, padding included; low and high [G] the extreme codes.  lo, hi [G]: limits of the codes, in x's
+    float type and at most 2**30 in size.
     """
     n = x.shape[1]
-    half = x.dtype.type(0.5)
-    one = x.dtype.type(1.0)
-    zero = x.dtype.type(0.0)
+    half, one, zero = x.dtype.type(0.5), x.dtype.type(1.0), x.dtype.type(0.0)
+    codes = np.empty(n, np.int32)
+    tally = np.empty((4, cap), np.int32)  # four, so that equal codes in a row do not wait for each other
     for g in range(a, z):
-        row = x[group_in[g]]
-        out = code[g]
+        row = x[owner[g]]
         s, bottom, top = scale[g], lo[g], hi[g]
         if rounding == NEAREST:
             for b in range(n):
                 v = row[b] * s
                 f = np.floor(v)
                 f += one if v - f >= half else zero
-                out[b] = np.int32(min(max(f, bottom), top))
+                codes[b] = np.int32(min(max(f, bottom), top))
         elif rounding == FLOOR:
             for b in range(n):
-                out[b] = np.int32(min(max(np.floor(row[b] * s), bottom), top))
+                codes[b] = np.int32(min(max(np.floor(row[b] * s), bottom), top))
         else:
             for b in range(n):
-                out[b] = np.int32(min(max(np.rint(row[b] * s), bottom), top))
-        least = out[0]
-        most = out[0]
+                codes[b] = np.int32(min(max(np.rint(row[b] * s), bottom), top))
+        least = codes[0]
+        most = codes[0]
         for b in range(n):
-            least = min(least, out[b])
-            most = max(most, out[b])
+            least = min(least, codes[b])
+            most = max(most, codes[b])
         low[g] = least
         high[g] = most
-
-
-@njit(**_FLAGS)
-def levels(code, low, high, scale, cap, index, start, x_at, count):  # type: ignore[no-untyped-def]
-    """Number the points of every group: index [G, B] takes each sample's point, start [G+1] the offsets.
-
-    A group with at most ``cap`` levels between its extreme codes uses its levels as points, without the unused ones
-    if they are many; any other uses its samples.  x_at and count (float, by point) take the points' values and how
-    many samples lie on each.
-    """
-    n = code.shape[1]
-    total = 0
-    start[0] = 0
-    tally = np.empty((4, cap), np.int32)  # four, so that equal codes in a row do not wait for each other
-    for g in range(code.shape[0]):
-        step = 1 / scale[g]
-        first = low[g]
-        span = np.int64(high[g]) - np.int64(first) + 1
-        row = index[g]
-        codes = code[g]
+        step = one / s
+        span = np.int64(most) - np.int64(least) + 1
+        out = index[g]
+        xs = x_at[g * room : (g + 1) * room]
+        cs = count[g * room : (g + 1) * room]
         if span <= cap:
             for j in range(4):
                 for k in range(span):
                     tally[j, k] = 0
             for b in range(n):
-                row[b] = codes[b] - first
+                codes[b] -= least
             for b in range(0, n - 3, 4):
-                tally[0, row[b]] += 1
-                tally[1, row[b + 1]] += 1
-                tally[2, row[b + 2]] += 1
-                tally[3, row[b + 3]] += 1
+                tally[0, np.uint32(codes[b])] += 1
+                tally[1, np.uint32(codes[b + 1])] += 1
+                tally[2, np.uint32(codes[b + 2])] += 1
+                tally[3, np.uint32(codes[b + 3])] += 1
             for b in range(n // 4 * 4, n):
-                tally[0, row[b]] += 1
+                tally[0, np.uint32(codes[b])] += 1
             used = 0
             compact = span > 4 * LANES
             for k in range(span):
                 c = tally[0, k] + tally[1, k] + tally[2, k] + tally[3, k]
                 if c > 0 or not compact:
-                    x_at[total + used] = (first + k) * step
-                    count[total + used] = c
+                    xs[used] = (least + k) * step
+                    cs[used] = c
                     tally[0, k] = used
                     used += 1
-            if used < span:
+            if compact:
                 for b in range(n):
-                    row[b] = tally[0, row[b]]
+                    out[b] = tally[0, np.uint32(codes[b])]
+            else:
+                for b in range(n):
+                    out[b] = codes[b]
         else:
             used = n
             for b in range(n):
-                x_at[total + b] = codes[b] * step
-                count[total + b] = 1
-                row[b] = b
+                xs[b] = codes[b] * step
+                cs[b] = 1
+                out[b] = b
         padded = (used + LANES - 1) // LANES * LANES
         for k in range(used, padded):
-            x_at[total + k] = 0
-            count[total + k] = 0
-        total += padded
-        start[g + 1] = total
+            xs[k] = 0
+            cs[k] = 0
+        size[g] = padded
 
 
 @njit(**_FLAGS)
@@ -183,7 +175,7 @@ def mlp(a, z, edge, group, start, at, x_at, w1, b1, w2, b2, act, t, slope):  # t
         e = edge[q]
         g = group[q]
         first = start[g]
-        n = start[g + 1] - first
+        n = at[q + 1] - at[q]
         for block in range(0, n, LANES):
             xs = x_at[first + block : first + block + LANES]
             ts = t[at[q] + block : at[q] + block + LANES]
@@ -212,37 +204,49 @@ def moments(edge, group, start, at, count, t, n_out, samples):  # type: ignore[n
     """Mean and biased variance of the table values of each output over samples and inputs, from level counts."""
     mean = np.zeros(n_out)
     var = np.zeros(n_out)
-    n_in = edge.size // n_out
-    for second in range(2):
-        for q in range(edge.size):
-            o = edge[q] % n_out
-            first = start[group[q]]
-            n = start[group[q] + 1] - first
-            total = 0.0
-            if second == 0:
-                for p in range(n):
-                    total += count[first + p] * t[at[q] + p]
-                mean[o] += total / (samples * n_in)
-            else:
-                m = mean[o]
-                for p in range(n):
-                    d = t[at[q] + p] - m
-                    total += count[first + p] * (d * d)
-                var[o] += total / (samples * n_in)
+    share = n_out / (samples * edge.size)
+    zero = t.dtype.type(0)
+    for q in range(edge.size):
+        first = start[group[q]]
+        n = at[q + 1] - at[q]
+        cs = count[first : first + n]
+        ts = t[at[q] : at[q] + n]
+        total = zero
+        for p in range(n):
+            total += cs[p] * ts[p]
+        mean[edge[q] % n_out] += total * share
+    for q in range(edge.size):
+        first = start[group[q]]
+        n = at[q + 1] - at[q]
+        cs = count[first : first + n]
+        ts = t[at[q] : at[q] + n]
+        m = t.dtype.type(mean[edge[q] % n_out])
+        total = zero
+        for p in range(n):
+            d = ts[p] - m
+            total += cs[p] * (d * d)
+        var[edge[q] % n_out] += total * share
     return mean, var
 
 
 @njit(**_FLAGS)
-def tables(edge, group, start, at, t, gain, bias, scale, limit, rounding, out):  # type: ignore[no-untyped-def]
-    """out = saturating symmetric quantisation of gain * t + bias; scale, limit (largest code) are per edge."""
+def tables(edge, at, t, gain, bias, scale, limit, out):  # type: ignore[no-untyped-def]
+    """out = gain * t + bias, rounded half up and saturated symmetrically; scale and limit (largest code) by edge."""
     n_out = gain.size
+    half = t.dtype.type(0.5)
+    one = t.dtype.type(1.0)
+    zero = t.dtype.type(0.0)
     for q in range(edge.size):
         e = edge[q]
         a, c, s, m = gain[e % n_out], bias[e % n_out], scale[e], limit[e]
-        r = 1 / s
-        for p in range(at[q], at[q + 1]):
-            v = min(max(_round((a * t[p] + c) * s, rounding), -m), m)
-            out[p] = v * r
+        r = one / s
+        ts = t[at[q] : at[q + 1]]
+        os = out[at[q] : at[q + 1]]
+        for p in range(ts.size):
+            v = (a * ts[p] + c) * s
+            f = np.floor(v)
+            f += one if v - f >= half else zero
+            os[p] = min(max(f, -m), m) * r
 
 
 @njit(**_FLAGS)
@@ -330,3 +334,18 @@ def surrogate(key_width, value_width, by_key, by_value):  # type: ignore[no-unty
         by_key[e] = 0.5 * n * (_LN2 * phi if m >= 5 else 0.2) if m > 0 else 0.0
         by_value[e] = 0.5 * phi + 1 if n > 0 else 0.0
     return total
+
+
+@njit(**_FLAGS)
+def plain(sign, integer, precision, tracks, by_total, max_bits):  # type: ignore[no-untyped-def]
+    """`Quantizer.bits` on flat arrays: sign, integer and fraction bits, [3, E]."""
+    out = np.empty((3, sign.size), sign.dtype)
+    for e in range(sign.size):
+        k = np.ceil(sign[e])
+        i = np.ceil(integer[e]) if tracks else np.rint(integer[e])
+        if by_total:
+            f = np.rint(min(max(precision[e], 0), max_bits)) - k - i
+        else:
+            f = min(np.rint(precision[e]), max_bits - k - i)
+        out[0, e], out[1, e], out[2, e] = k, i, f
+    return out

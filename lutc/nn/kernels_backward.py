@@ -13,206 +13,243 @@ _LN2 = math.log(2.0)
 
 
 @njit(**_FLAGS)
-def scatter(a, z, edges_of, edge, group, at, index, grad, out):  # type: ignore[no-untyped-def]
-    """out[point] = sum of grad [n_out, B] over the samples on the point, for groups a..z.
+def scatter(a, z, edge, group, at, index, grad, out):  # type: ignore[no-untyped-def]
+    """out[point] = sum of grad [n_out, B] over the samples on the point, for positions a..z.
 
-    Four edges of a group are done at a time: their additions to memory do not wait for each other.
+    Four positions are done at a time: their additions to memory do not wait for each other.
     """
     n_out, n = grad.shape
-    for g in range(a, z):
-        row = index[g]
-        q = edges_of[g]
-        end = edges_of[g + 1]
-        for p in range(at[q], at[end]):
-            out[p] = 0
-        while q + 3 < end:
-            s0 = out[at[q] : at[q + 1]]
-            s1 = out[at[q + 1] : at[q + 2]]
-            s2 = out[at[q + 2] : at[q + 3]]
-            s3 = out[at[q + 3] : at[q + 4]]
-            g0 = grad[edge[q] % n_out]
-            g1 = grad[edge[q + 1] % n_out]
-            g2 = grad[edge[q + 2] % n_out]
-            g3 = grad[edge[q + 3] % n_out]
-            for b in range(n):
-                k = row[b]
-                s0[k] += g0[b]
-                s1[k] += g1[b]
-                s2[k] += g2[b]
-                s3[k] += g3[b]
-            q += 4
-        while q < end:
-            s0 = out[at[q] : at[q + 1]]
-            g0 = grad[edge[q] % n_out]
-            for b in range(n):
-                s0[row[b]] += g0[b]
-            q += 1
+    for p in range(at[a], at[z]):
+        out[p] = 0
+    q = a
+    while q + 3 < z:
+        s0, s1 = out[at[q] : at[q + 1]], out[at[q + 1] : at[q + 2]]
+        s2, s3 = out[at[q + 2] : at[q + 3]], out[at[q + 3] : at[q + 4]]
+        r0, r1, r2, r3 = index[group[q]], index[group[q + 1]], index[group[q + 2]], index[group[q + 3]]
+        g0, g1 = grad[edge[q] % n_out], grad[edge[q + 1] % n_out]
+        g2, g3 = grad[edge[q + 2] % n_out], grad[edge[q + 3] % n_out]
+        for b in range(n):
+            s0[r0[b]] += g0[b]
+            s1[r1[b]] += g1[b]
+            s2[r2[b]] += g2[b]
+            s3[r3[b]] += g3[b]
+        q += 4
+    while q < z:
+        s0 = out[at[q] : at[q + 1]]
+        r0 = index[group[q]]
+        g0 = grad[edge[q] % n_out]
+        for b in range(n):
+            s0[r0[b]] += g0[b]
+        q += 1
 
 
 @njit(**_FLAGS)
 def tables_backward(  # type: ignore[no-untyped-def]
-    edge, group, start, at, count, t, slope, gain, bias, mean, inv_std, scale, limit, rounding, samples, batch_stats,
+    edge, group, start, at, count, t, slope, gain, bias, mean, inv_std, scale, limit, samples, batch_stats,
     grad, gain_grad, bias_grad, fraction_grad, integer_grad, per_sample, offset,
 ):
     """Back through the table quantiser and the batch norm, table by table.
 
     In: grad, the gradient summed over each point's samples.  Out: grad, that at the value t before the batch norm;
-    gain_grad, bias_grad [n_out], of y = gain * (t - mean) * inv_std + const where `gain` here is the whole slope
-    (gain_grad is returned for the normalised value); fraction_grad, integer_grad by edge (HGQ, arXiv 2405.00645:
-    the quantisation error halves with each bit, so d value / d bits = ln 2 * error, and a saturated value follows
-    its limit); per_sample and offset, so that one sample's gradient at the input is
+    gain_grad and bias_grad [n_out], at the normalised value's factor and addend; fraction_grad and integer_grad by
+    edge (HGQ, arXiv 2405.00645: the quantisation error halves with each bit, so d value / d bits = ln 2 * error, and
+    a saturated value follows its limit); per_sample and offset, so that one sample's gradient at the input is
     per_sample[point] * (gradient at the output) + offset[point].
     """
     n_out = gain.size
-    n_in = edge.size // n_out
-    mean_grad = np.zeros(n_out)
-    mean_grad_hat = np.zeros(n_out)
+    mean_grad = np.zeros(n_out, t.dtype)
+    mean_grad_hat = np.zeros(n_out, t.dtype)
+    half = t.dtype.type(0.5)
+    one = t.dtype.type(1.0)
+    zero = t.dtype.type(0.0)
     for q in range(edge.size):
         e = edge[q]
         o = e % n_out
         a, c, s, m = gain[o], bias[o], scale[e], limit[e]
-        r = 1 / s
+        r = one / s
         mu, iv = mean[o], inv_std[o]
-        total = 0.0
-        total_hat = 0.0
-        error = 0.0
-        edge_top = 0.0
-        for p in range(at[q], at[q + 1]):
-            y = a * t[p] + c
-            code = _round(y * s, rounding)
-            if code > m:
-                edge_top += grad[p]
-                per_sample[p] = 0
-            elif code < -m:
-                edge_top -= grad[p]
-                per_sample[p] = 0
-            else:
-                error += grad[p] * (y - code * r)
-                total += grad[p]
-                total_hat += grad[p] * ((t[p] - mu) * iv)
-                per_sample[p] = 1
+        total, total_hat, error, top = zero, zero, zero, zero
+        ts = t[at[q] : at[q + 1]]
+        gs = grad[at[q] : at[q + 1]]
+        ps = per_sample[at[q] : at[q + 1]]
+        for p in range(ts.size):
+            y = a * ts[p] + c
+            v = y * s
+            f = np.floor(v)
+            f += one if v - f >= half else zero
+            inside = one if (f <= m) and (f >= -m) else zero
+            g = gs[p] * inside
+            ps[p] = inside
+            top += (gs[p] - g) * (one if f > zero else -one)
+            error += g * (y - f * r)
+            total += g
+            total_hat += g * ((ts[p] - mu) * iv)
         bias_grad[o] += total
         gain_grad[o] += total_hat
-        fraction_grad[e] = _LN2 * (error + edge_top * r)
-        integer_grad[e] = _LN2 * (edge_top * (m + 1) * r)
+        fraction_grad[e] = _LN2 * (error + top * r)
+        integer_grad[e] = _LN2 * (top * (m + one) * r)
     if batch_stats:
+        share = n_out / (samples * edge.size)
         for o in range(n_out):
-            mean_grad[o] = bias_grad[o] / (samples * n_in)
-            mean_grad_hat[o] = gain_grad[o] / (samples * n_in)
+            mean_grad[o] = bias_grad[o] * share
+            mean_grad_hat[o] = gain_grad[o] * share
     for q in range(edge.size):
-        e = edge[q]
-        o = e % n_out
+        o = edge[q] % n_out
         a = gain[o]
         mu, iv = mean[o], inv_std[o]
         g0, g1 = mean_grad[o], mean_grad_hat[o]
         first = start[group[q]]
-        for p in range(at[q], at[q + 1]):
-            shift = g0 + ((t[p] - mu) * iv) * g1
-            inside = per_sample[p]
-            grad[p] = a * (grad[p] * inside - count[first + (p - at[q])] * shift)
-            per_sample[p] = a * inside * slope[p]
-            offset[p] = -a * shift * slope[p]
+        n = at[q + 1] - at[q]
+        ts = t[at[q] : at[q] + n]
+        gs = grad[at[q] : at[q] + n]
+        ps = per_sample[at[q] : at[q] + n]
+        ds = slope[at[q] : at[q] + n]
+        fs = offset[at[q] : at[q] + n]
+        cs = count[first : first + n]
+        for p in range(n):
+            shift = g0 + ((ts[p] - mu) * iv) * g1
+            inside = ps[p]
+            gs[p] = a * (gs[p] * inside - cs[p] * shift)
+            ps[p] = a * inside * ds[p]
+            fs[p] = -a * shift * ds[p]
+
+
+@njit(**_FLAGS)
+def _through_table(grad, slope, offset, with_offset, row, error, gx, need_x):  # type: ignore[no-untyped-def]
+    """Add v = grad * slope[row] (+ offset[row]) to gx if ``need_x``; return the sum of v * error."""
+    total = error.dtype.type(0)
+    if with_offset:
+        if need_x:
+            for b in range(row.size):
+                v = grad[b] * slope[row[b]] + offset[row[b]]
+                gx[b] += v
+                total += v * error[b]
+        else:
+            for b in range(row.size):
+                total += (grad[b] * slope[row[b]] + offset[row[b]]) * error[b]
+    elif need_x:
+        for b in range(row.size):
+            v = grad[b] * slope[row[b]]
+            gx[b] += v
+            total += v * error[b]
+    else:
+        for b in range(row.size):
+            total += grad[b] * slope[row[b]] * error[b]
+    return total
 
 
 @njit(**_FLAGS)
 def input_backward(  # type: ignore[no-untyped-def]
-    a, z, first_group, edges_of, edge, at, index, x, code, scale, lo, hi, rounding, saturating, integer_unit,
-    grad, per_sample, offset, has_offset, gx, fraction_grad, integer_grad,
+    a, z, first_group, edges_of, edge, start, at, index, x, x_at, grad, per_sample, offset, has_offset, need_x,
+    gx, fraction_grad,
 ):
-    """Gradients at the layer's input and at the input bit widths, for inputs a..z.
+    """Gradients at the layer's input and at the fraction bits of a quantiser that does not saturate, inputs a..z.
 
-    x, gx [n_in, B]; fraction_grad and integer_grad by edge, the latter only filled when ``saturating``.
-    integer_unit [G] is 2**integer, the value whose change a saturated sample follows.
+    x, gx [n_in, B], the latter only filled if ``need_x``; fraction_grad by edge.  ``offset`` depends on a sample
+    by its point alone: in groups with many edges it is added up over them before the samples read it, and meets
+    the rounding errors as sums over each point.
     """
     n_out, n = grad.shape
     block = 2048
     error = np.empty(block, x.dtype)
-    inside = np.empty(block, x.dtype)
-    rail = np.empty(block, x.dtype)
     zero = x.dtype.type(0)
     for i in range(a, z):
+        if need_x:
+            for b in range(n):
+                gx[i, b] = 0
         for g in range(first_group[i], first_group[i + 1]):
-            for q in range(edges_of[g], edges_of[g + 1]):
+            q0, q1 = edges_of[g], edges_of[g + 1]
+            points = at[q0 + 1] - at[q0]
+            levels = x_at[start[g] : start[g] + points]
+            for q in range(q0, q1):
                 fraction_grad[edge[q]] = 0
-                integer_grad[edge[q]] = 0
-        for b0 in range(0, n, block):
-            b1 = min(b0 + block, n)
-            xs = x[i, b0:b1]
-            gs = gx[i, b0:b1]
-            for b in range(gs.size):
-                gs[b] = 0
-            for g in range(first_group[i], first_group[i + 1]):
-                cs = code[g, b0:b1]
+            together = has_offset and q1 - q0 > 4
+            common = np.zeros(points, x.dtype)
+            errors = np.zeros((4, points), x.dtype)  # four, for the reason that scatter has
+            if together:
+                for q in range(q0, q1):
+                    fs = offset[at[q] : at[q + 1]]
+                    for p in range(points):
+                        common[p] += fs[p]
+            for b0 in range(0, n, block):
+                b1 = min(b0 + block, n)
+                xs = x[i, b0:b1]
+                gs = gx[i, b0:b1] if need_x else xs
                 row = index[g, b0:b1]
-                s = scale[g]
-                r = 1 / s
+                es = error[: b1 - b0]
                 for b in range(xs.size):
-                    error[b] = xs[b] - cs[b] * r
-                if saturating:
-                    for b in range(xs.size):
-                        v = _round(xs[b] * s, rounding)
-                        inside[b] = 1
-                        rail[b] = 0
-                        if v > hi[g]:
-                            inside[b] = 0
-                            rail[b] = integer_unit[g]
-                            error[b] = r
-                        elif v < lo[g]:
-                            inside[b] = 0
-                            rail[b] = -integer_unit[g]
-                            error[b] = 0
-                            if lo[g] == -hi[g]:
-                                error[b] = -r
-                            if lo[g] == 0:
-                                rail[b] = 0
-                                error[b] = 0
-                q = edges_of[g]
-                end = edges_of[g + 1]
-                if not saturating:
-                    while q + 1 < end:
-                        p0 = per_sample[at[q] : at[q + 1]]
-                        p1 = per_sample[at[q + 1] : at[q + 2]]
-                        f0 = offset[at[q] : at[q + 1]]
-                        f1 = offset[at[q + 1] : at[q + 2]]
-                        g0 = grad[edge[q] % n_out, b0:b1]
-                        g1 = grad[edge[q + 1] % n_out, b0:b1]
-                        t0 = zero
-                        t1 = zero
-                        if has_offset:
-                            for b in range(xs.size):
-                                v0 = g0[b] * p0[row[b]] + f0[row[b]]
-                                v1 = g1[b] * p1[row[b]] + f1[row[b]]
-                                gs[b] += v0 + v1
-                                t0 += v0 * error[b]
-                                t1 += v1 * error[b]
-                        else:
-                            for b in range(xs.size):
-                                v0 = g0[b] * p0[row[b]]
-                                v1 = g1[b] * p1[row[b]]
-                                gs[b] += v0 + v1
-                                t0 += v0 * error[b]
-                                t1 += v1 * error[b]
-                        fraction_grad[edge[q]] += _LN2 * t0
-                        fraction_grad[edge[q + 1]] += _LN2 * t1
-                        q += 2
-                while q < end:
-                    p0 = per_sample[at[q] : at[q + 1]]
-                    f0 = offset[at[q] : at[q + 1]]
-                    g0 = grad[edge[q] % n_out, b0:b1]
-                    t0 = zero
-                    t1 = zero
-                    for b in range(xs.size):
-                        v0 = g0[b] * p0[row[b]] + f0[row[b]]
-                        t0 += v0 * error[b]
-                        if saturating:
-                            gs[b] += v0 * inside[b]
-                            t1 += v0 * rail[b]
-                        else:
-                            gs[b] += v0
-                    fraction_grad[edge[q]] += _LN2 * t0
-                    if saturating:
-                        integer_grad[edge[q]] += _LN2 * t1
-                    q += 1
+                    es[b] = xs[b] - levels[row[b]]
+                if together:
+                    for b in range(0, xs.size - 3, 4):
+                        errors[0, row[b]] += es[b]
+                        errors[1, row[b + 1]] += es[b + 1]
+                        errors[2, row[b + 2]] += es[b + 2]
+                        errors[3, row[b + 3]] += es[b + 3]
+                    for b in range(xs.size // 4 * 4, xs.size):
+                        errors[0, row[b]] += es[b]
+                    if need_x:
+                        for b in range(xs.size):
+                            gs[b] += common[row[b]]
+                for q in range(q0, q1):
+                    ps, fs = per_sample[at[q] : at[q + 1]], offset[at[q] : at[q + 1]]
+                    go = grad[edge[q] % n_out, b0:b1]
+                    alone = has_offset and not together
+                    fraction_grad[edge[q]] += _through_table(go, ps, fs, alone, row, es, gs, need_x)
+            for q in range(q0, q1):
+                t = zero
+                if together:
+                    fs = offset[at[q] : at[q + 1]]
+                    for p in range(points):
+                        t += fs[p] * (errors[0, p] + errors[1, p] + errors[2, p] + errors[3, p])
+                fraction_grad[edge[q]] = _LN2 * (fraction_grad[edge[q]] + t)
+
+
+@njit(**_FLAGS)
+def input_backward_saturating(  # type: ignore[no-untyped-def]
+    a, z, first_group, edges_of, edge, start, at, index, x, x_at, scale, lo, hi, rounding, unit, grad, per_sample, offset,
+    gx, fraction_grad, integer_grad,
+):
+    """The same for a quantiser that saturates; a sample outside its range follows the limit it is held at.
+
+    unit [G] is 2**integer; lo, hi the limits of the codes.
+    """
+    n_out, n = grad.shape
+    error = np.empty(n, x.dtype)
+    inside = np.empty(n, x.dtype)
+    rail = np.empty(n, x.dtype)
+    for i in range(a, z):
+        for b in range(n):
+            gx[i, b] = 0
+        for g in range(first_group[i], first_group[i + 1]):
+            s = scale[g]
+            r = 1 / s
+            row = index[g]
+            for b in range(n):
+                v = _round(x[i, b] * s, rounding)
+                inside[b] = 1
+                rail[b] = 0
+                error[b] = x[i, b] - x_at[start[g] + row[b]]
+                if v > hi[g]:
+                    inside[b], rail[b], error[b] = 0, unit[g], r
+                elif v < lo[g]:
+                    inside[b], rail[b], error[b] = 0, 0, 0
+                    if lo[g] < 0:
+                        rail[b] = -unit[g]
+                        if lo[g] == -hi[g]:
+                            error[b] = -r
+            for q in range(edges_of[g], edges_of[g + 1]):
+                ps = per_sample[at[q] : at[q + 1]]
+                fs = offset[at[q] : at[q + 1]]
+                gs = grad[edge[q] % n_out]
+                t0 = x.dtype.type(0)
+                t1 = x.dtype.type(0)
+                for b in range(n):
+                    v = gs[b] * ps[row[b]] + fs[row[b]]
+                    gx[i, b] += v * inside[b]
+                    t0 += v * error[b]
+                    t1 += v * rail[b]
+                fraction_grad[edge[q]] = _LN2 * t0
+                integer_grad[edge[q]] = _LN2 * t1
 
 
 @njit(**_FLAGS)
@@ -227,7 +264,7 @@ def mlp_backward(  # type: ignore[no-untyped-def]
         e = edge[q]
         g = group[q]
         first = start[g]
-        n = start[g + 1] - first
+        n = at[q + 1] - at[q]
         total = zero
         for p in range(n):
             total += gt[at[q] + p]

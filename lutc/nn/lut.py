@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lutc.graph import Overflow
 
 from . import kernels
-from .grid import ROUND, GridLUT, Norm, Settings, Surrogate, spread
+from .grid import ROUND, GridLUT, Layout, Norm, Settings, Surrogate, spread
 from .quantizer import Array, Formats, Quantizer, fake_quantize, flat, round_code
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -128,6 +128,7 @@ class LUTDense(nn.Module):
             self.beta = nn.Parameter(torch.zeros(n_out))
             self.register_buffer("running_mean", torch.zeros(n_out))
             self.register_buffer("running_var", torch.ones(n_out))
+        self._layout: Layout | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -201,11 +202,12 @@ class LUTDense(nn.Module):
             norm = Norm(self.eps, math.sqrt(self.n_in), mean, var)
         compiled = self.depth == 1 and self.activation in _COMPILED
         network = None if compiled else self.network
-        settings = Settings(iq, tq, _COMPILED.get(self.activation, -1), norm, network)
+        settings = Settings(iq, tq, _COMPILED.get(self.activation, -1), norm, network, self._layout)
         affine = (self.gamma, self.beta) if self.batch_norm else (None, None)
         y: Tensor = GridLUT.apply(  # type: ignore[no-untyped-call]
             settings, x, iq.precision, iq.integer, tq.precision, tq.integer, *affine, *self.weights
         )
+        self._layout = settings.layout
         if norm is not None and norm.from_batch:
             assert norm.mean is not None and norm.var is not None
             self._keep(norm.mean, norm.var)
@@ -259,7 +261,7 @@ class LUTDense(nn.Module):
         fraction = flat(iq.bits().fraction.double().cpu())  # also where the format has no bits: the key is then 0
         out = np.empty((self.n_out, len(x)))
         spread(
-            8 * xt.size * self.n_out, self.n_out, kernels.look_up, self.n_in, xt, np.exp2(fraction), tables.lowest,
+            2 * xt.size * self.n_out, self.n_out, kernels.look_up, self.n_in, xt, np.exp2(fraction), tables.lowest,
             1 << flat(tables.keys.width), ROUND[iq.rounding], iq.tracks, tables.at, tables.reals(), out,
         )  # fmt: skip
         return torch.from_numpy(out).t().to(x)

@@ -45,7 +45,7 @@ class Formats(NamedTuple):
 
 def flat(v: Tensor) -> Array:
     """A CPU tensor as a flat NumPy array that shares its memory where it can."""
-    return v.detach().reshape(-1).numpy()  # type: ignore[no-any-return]
+    return v.detach().contiguous().numpy().ravel()
 
 
 def round_half_up(v: Tensor) -> Tensor:
@@ -226,11 +226,12 @@ class Quantizer(nn.Module):
 
     def plain(self) -> tuple[Array, Array, Array]:
         """`bits` as flat NumPy arrays, for the compiled kernels (CPU only)."""
-        sign = np.ceil(flat(self.sign))
-        integer = np.ceil(flat(self.integer)) if self.tracks else np.rint(flat(self.integer))
-        if self.by_total:
-            return sign, integer, np.rint(np.clip(flat(self.total), 0, self.max_bits)) - sign - integer
-        return sign, integer, np.minimum(np.rint(flat(self.fraction)), self.max_bits - sign - integer)
+        from . import kernels
+
+        sign, integer, fraction = kernels.plain(
+            flat(self.sign), flat(self.integer), flat(self.precision), self.tracks, self.by_total, self.max_bits
+        )
+        return sign, integer, fraction
 
     def pull(self, fraction: Array, integer: Array) -> tuple[Tensor, Tensor | None]:
         """Gradients at (`precision`, ``integer``) from those at the fraction and integer bits, flat as in `plain`."""

@@ -15,7 +15,7 @@ import typing
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -122,9 +122,13 @@ class Spec:
 SYMBOLS: tuple[type, ...] = (Const, Table, Func)
 
 
-@lru_cache(maxsize=None)
 def spec(op: type[Value]) -> Spec:
-    """Read an operation's row off its dataclass fields."""
+    """An operation's row, read off its dataclass fields."""
+    return _spec(op)  # type: ignore[arg-type]  # mypy holds that a class with __hash__ is not hashable itself
+
+
+@cache
+def _spec(op: type[Value]) -> Spec:
     hints = typing.get_type_hints(op)
     operands, symbols, attributes, typed = [], [], [], False
     for f in fields(op):
@@ -237,3 +241,14 @@ def need(condition: bool, message: str, help: str | None = None) -> None:
     """Raise OpMistake with `message` unless the condition holds."""
     if not condition:
         raise OpMistake(message, help)
+
+
+def describe(op: type[Op]) -> str:
+    """An operation's row in words: what it does, what it takes, where it is legal."""
+    row = spec(op)
+    arguments = [f"%{n}, ..." if many else f"%{n}" for n, many in row.operands]
+    arguments += [f"@{n}" for n, _ in row.symbols]
+    arguments += [f"{spell(a.name)}={'...' if a.required else encode(a.default)}" for a in row.attributes]
+    stages = " and ".join(sorted(s.value for s in op.stages))
+    declared = ": TYPE" if row.typed else ""
+    return f"%y{declared} = {op.keyword} {', '.join(arguments)}\n\n{op.__doc__}\n\nLegal in the {stages} stage.".rstrip()

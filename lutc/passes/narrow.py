@@ -47,7 +47,7 @@ def _narrowed(rw: Rewriter, op: Op, ranges: Ranges) -> Value:
         return op
     if not to.shape and (to.scalar == ZERO or int(lo) == int(hi)):
         return rw.make(Number, int(lo) * Fraction(2) ** -int(frac))
-    result = rw.make(Quant, op, to)
+    result = simplified(rw, rw.make(Quant, op, to))
     ranges.set(result, (lo, hi))
     return result
 
@@ -63,9 +63,10 @@ def _quant(rw: Rewriter, op: Quant, ranges: Ranges) -> Value:
     mode = Overflow.WRAP if inside else op.overflow
     if not inside and to != op.to and op.overflow is not Overflow.SATURATE:
         # Other modes look at the format's own ends: convert first, then drop the bits never used.
-        result = rw.make(Quant, op, to)
+        result: Value = rw.make(Quant, op, to)
     else:
         result = _converted(rw, op, to, mode, lo, hi) if (to, mode) != (op.to, op.overflow) else op
+    result = simplified(rw, result) if isinstance(result, Op) else result
     ranges.set(result, (lo, hi))
     return result
 

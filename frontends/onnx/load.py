@@ -1,0 +1,204 @@
+"""From an ONNX model to a design: one walk over the nodes, every refusal collected, then the design or the list."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lutc.build import as_type
+from lutc.diagnostics import did_you_mean, error
+from lutc.frontends.importer import Refusal
+from lutc.graph import Design, Output
+from lutc.types import BIT, Fixed, holding, uniform
+from lutc.verify import verify
+
+from . import exact as ex
+from .final import output
+from .model import QONNX, Input, Model, Node, fold, read
+from .qdq import RANGES
+from .rule import Inputs
+from .shapes import shapes_of
+from .table import QONNX_RULES, STANDARD_RULES, find
+from .tensors import Known, Missing, Pending, Port, Scaled, Tensor, core
+from .walk import Walk
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+FLOATS = ("float", "double", "float16", "bfloat16")
+
+
+def load_onnx(
+    source: str | os.PathLike[str] | bytes | ModelProto,
+    *,
+    input_types: Mapping[str, str | Fixed] | str | None = None,
+) -> Design:
+    """A quantised ONNX model as a design, bit-exact.
+
+    `source` is a path, the bytes of a file, or an `onnx.ModelProto`. `input_types` gives formats such as `"s16f10"`
+    to inputs nothing quantises, by name; under the name `""`, or alone, to all of them.
+
+    A first dimension of length 1, or of a length the model leaves open, counts samples and is no part of the ports.
+    Raises LirError with one diagnostic for each layer that cannot be compiled exactly, or for a file that is no
+    readable model.
+    """
+    model = read(source)
+    walk = Walk(model)
+    given = {"": input_types} if isinstance(input_types, str) else dict(input_types or {})
+    _inputs(walk, given)
+    for node in model.nodes:
+        before = len(walk.refusals.found)
+        walk.node = node
+        with walk.refusals.at(node.label), walk.b.origin(node.name):
+            _lower(walk, node)
+        if len(walk.refusals.found) > before:
+            _stand_in(walk, node)
+    walk.node = None
+    _outputs(walk)
+    walk.refusals.check()
+    return _design(walk)
+
+
+# -- ports ----------------------------------------------------------------------------------------------------------
+
+
+def _inputs(walk: Walk, given: Mapping[str, str | Fixed]) -> None:
+    names = [i.name for i in walk.model.inputs]
+    for name in given:
+        if name and name not in names:
+            raise error(f"the model has no input {name!r}", help=did_you_mean(name, names))
+    for item in walk.model.inputs:
+        with walk.refusals.at(f"{item.name} (input)"):
+            kind = given.get(item.name, given.get(""))
+            walk.tensors[item.name] = _input(walk, item, kind)
+        walk.tensors.setdefault(item.name, Missing())
+
+
+def _input(walk: Walk, item: Input, kind: str | Fixed | None) -> Scaled:
+    if item.dims is None:
+        raise Refusal("has no shape", "export the model with fixed input shapes, except for the batch")
+    open_dims = [i for i, n in enumerate(item.dims) if n is None]
+    if any(open_dims[:1]) or len(open_dims) > 1:
+        raise Refusal(
+            f"has no fixed length in dimension {next(i for i in open_dims if i)}",
+            "export the model with fixed input shapes, except for the batch",
+        )
+    shape = tuple(n or 1 for n in item.dims)
+    batched = bool(open_dims)
+    if len(shape) > 1 and shape[0] > 1:
+        walk.note(
+            f"input {item.name} has a first dimension of length {shape[0]}, which is taken as data: "
+            "export with a batch of 1 for a circuit that takes one sample"
+        )
+    integer = item.dtype if item.dtype in RANGES else None
+    fmt: Fixed | None = None
+    if integer:
+        fmt = holding(*RANGES[integer], 0)
+    elif item.dtype == "bool":
+        fmt = BIT
+    elif item.dtype not in FLOATS:
+        raise Refusal(
+            f"holds elements of type {item.dtype}, which are no numbers", "use a float or an integer type"
+        )
+    elif kind is not None:
+        fmt = kind if isinstance(kind, Fixed) else as_type(kind).scalar
+    if fmt is None:
+        return Scaled(shape, Pending(Port(item.name, shape)), batched=batched)
+    return Scaled(shape, walk.port(item.name, uniform(core(shape), fmt)), integer=integer, batched=batched)
+
+
+def _outputs(walk: Walk) -> None:
+    makers = {name: node.name for node in walk.model.nodes for name in node.outputs}
+    for name in walk.model.outputs:
+        found = walk.tensors.get(name)
+        with walk.refusals.at(f"{name} (output)"), walk.b.origin(makers.get(name)):
+            if found is None:
+                raise Refusal("is made by no layer", "the model is broken: export it again")
+            if not isinstance(found, Missing):
+                output(walk, name, found)
+
+
+def _design(walk: Walk) -> Design:
+    unused = [i.name for i in walk.model.inputs if i.name not in walk.params]
+    for name in unused:
+        walk.note(f"input {name} is read by nothing and has no port")
+    params = tuple(walk.params[i.name] for i in walk.model.inputs if i.name in walk.params)
+    outputs: tuple[Output, ...] = tuple(walk.outputs)
+    design = Design(walk.names.take(walk.model.name, "model"), params, outputs, notes=tuple(walk.notes))
+    verify(design)
+    return design
+
+
+# -- nodes ----------------------------------------------------------------------------------------------------------
+
+
+def _lower(walk: Walk, node: Node) -> None:
+    tensors = [walk.tensors.get(n, Missing()) if n else None for n in node.inputs]
+    rule = find(node)
+    constant = all(t is None or isinstance(t, Known) for t in tensors)
+    if rule is None and not (constant and node.domain == ""):
+        raise _unknown(node)
+    if rule:
+        extra = sorted(set(node.attributes) - rule.attributes)
+        if extra and not constant:
+            raise Refusal(f"has the attribute {extra[0]!r}, which is not supported", "export it without")
+    if any(isinstance(t, Missing) for t in tensors):
+        for name in node.outputs:
+            walk.tensors[name] = Missing()
+        return
+    inputs: Inputs = [t for t in tensors if not isinstance(t, Missing)]
+    first = inputs[0] if inputs else None
+    if constant and not (rule and rule.folds):
+        if rule and rule.moves and isinstance(first, Known) and first.codes is not None:
+            results: tuple[Tensor, ...] = (_moved(walk.model, node, first, inputs),)
+        else:
+            arrays = [t.array if isinstance(t, Known) else None for t in inputs]
+            results = tuple(Known(np.asarray(a)) for a in fold(walk.model, node, arrays))
+    else:
+        assert rule is not None
+        made = rule.lower(walk, node, inputs)
+        results = made if isinstance(made, tuple) else (made,)
+    walk.tensors.update((n, r) for n, r in zip(node.outputs, results, strict=False) if n)
+    for name in node.outputs[len(results) :]:
+        if name and (name in walk.consumers or name in walk.model.outputs):
+            raise Refusal(
+                f"has a second output {name!r} that is used, which is not supported", "leave it away"
+            )
+
+
+def _unknown(node: Node) -> Refusal:
+    table = STANDARD_RULES if node.domain == "" else QONNX_RULES
+    if node.domain not in ("", *QONNX):
+        return Refusal(
+            f"belongs to the operator domain {node.domain!r}, which is not known here",
+            "known are the standard's own '' and " + ", ".join(sorted(QONNX)),
+        )
+    close = did_you_mean(node.op, sorted(table))
+    return Refusal(
+        "is no operator that can be compiled",
+        close or "replace it by operators that can, or let the host compute it: lutc reads the README's list",
+    )
+
+
+def _moved(model: Model, node: Node, x: Known, inputs: Inputs) -> Known:
+    """A quantised constant with its elements moved, codes and scales with them."""
+    index = np.arange(x.array.size, dtype=np.int64).reshape(x.shape)
+    others: list[Any] = [t.array if isinstance(t, Known) else None for t in inputs[1:]]
+    at = np.asarray(fold(model, node, [index, *others])[0])
+    scale = ex.spread(x.scale, x.shape).ravel()[at].reshape(at.shape)
+    return Known(x.array.ravel()[at], x.codes.ravel()[at], ex.compress(scale))
+
+
+def _stand_in(walk: Walk, node: Node) -> None:
+    """After a refusal: outputs of the right shape, so that the layers behind are looked at as well."""
+    shapes = shapes_of(walk.model)
+    for name in node.outputs:
+        shape = shapes.get(name)
+        if shape is None:
+            walk.tensors[name] = Missing()
+        else:
+            stand_in = walk.port(f"{node.name} refused", uniform(core(shape), Fixed(True, 8, 4)))
+            walk.tensors[name] = Scaled(shape, stand_in)

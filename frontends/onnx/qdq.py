@@ -1,0 +1,127 @@
+"""QuantizeLinear and DequantizeLinear: `saturate(round_half_even(x / scale) + zero)` and `(q - zero) * scale`.
+
+Source: the ONNX operator specification. The zero point is added after the rounding, which differs from adding it before
+where ties meet odd zero points; there the value of the design is the rounded number without the zero point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from lutc.frontends.importer import Refusal
+
+from . import exact as ex
+from .exact import Exact
+from .model import Node
+from .qonnx import scale_of, step_of
+from .quantise import Grid, quantise, ties
+from .rule import Inputs, Rule, axis_of, computed, needed, optional, rule
+from .tensors import Known, Shape, Tensor, small
+from .walk import Walk
+
+RANGES = {
+    f"{'' if signed else 'u'}int{bits}": (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    if signed
+    else (0, (1 << bits) - 1)
+    for bits in (2, 4, 8, 16, 32)
+    for signed in (True, False)
+}
+# TensorProto.DataType of the integers a tensor may be quantised to.
+TYPES = {
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    12: "uint32",
+    21: "uint4",
+    22: "int4",
+    25: "uint2",
+    26: "int2",
+}
+
+
+def _integers(array: Any) -> Any:
+    """A constant's integers as Python has them (numpy has no 4-bit type of its own)."""
+    return np.asarray(array).astype(np.int64)
+
+
+def _along(node: Node, array: Any, shape: Shape) -> Any:
+    """A parameter for each channel, in a shape that broadcasts to the tensor's."""
+    array = np.asarray(array)
+    if array.size == 1:
+        return array.reshape(())
+    if node.get("block_size", 0) or array.ndim > 1:
+        raise Refusal(
+            "has a scale for each block of a channel, which no integer product can take out",
+            "quantise per tensor or per channel",
+        )
+    axis = axis_of(node.get("axis", 1), len(shape))
+    if array.shape[0] != shape[axis]:
+        raise Refusal(f"has {array.shape[0]} scales for {shape[axis]} channels", "check the node's axis")
+    return array.reshape(tuple(-1 if i == axis else 1 for i in range(len(shape))))
+
+
+def _parameters(node: Node, inputs: Inputs, shape: Shape) -> tuple[Any, Any, str | None]:
+    """Scale and zero point, in shapes that broadcast to the tensor's, and the zero point's type."""
+    scale = _along(node, scale_of(needed(inputs, 1)), shape)
+    zero = optional(inputs, 2)
+    if zero is None:
+        return scale, np.zeros((), dtype=np.int64), None
+    kind = small(zero).dtype.name
+    return scale, _along(node, _integers(small(zero)), shape), kind
+
+
+def quantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """QuantizeLinear, to any integer type the standard has."""
+    x = needed(inputs, 0)
+    scale, zero, kind = _parameters(node, inputs, x.shape)
+    kind = kind or TYPES.get(node.get("output_dtype", 0) or 2)
+    if kind not in RANGES:
+        raise Refusal(f"quantises to {kind or 'a type'} that is no integer", "quantise to an integer type")
+    lo, hi = RANGES[kind]
+    if isinstance(x, Known):
+        with np.errstate(all="ignore"):
+            steps = np.rint(x.array / scale)
+        if not np.isfinite(steps).all():
+            raise Refusal("quantises constants that are not finite", "train or export the model again")
+        return Known(np.clip(steps.astype(np.int64) + zero, lo, hi))
+    t = computed(x)
+    s, z = ex.exact(scale), ex.exact(zero)
+    frac = step_of(s)
+    inverse = ex.compress(np.asarray(1 / s, dtype=object))
+    if ex.every(lambda v: v % 2 == 0, z) or not ties(t, inverse):
+        # Rounding before or after adding it comes to the same, and the type's own range saves comparisons.
+        done = quantise(walk, t, Grid(inverse, z, ex.number(lo), ex.number(hi), frac=frac))
+        return replace(done.times(ex.number(Fraction(2) ** frac)), integer=kind)
+    low, high = (ex.compress(np.asarray(Fraction(e) - z, dtype=object)) for e in (lo, hi))
+    done = quantise(walk, t, Grid(inverse, ex.number(0), low, high, frac=frac))
+    return replace(done.times(ex.number(Fraction(2) ** frac)).plus(z), integer=kind)
+
+
+def dequantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """DequantizeLinear. Of a constant, its codes and scale are kept, for the products to take out."""
+    x = needed(inputs, 0)
+    scale, zero, _ = _parameters(node, inputs, x.shape)
+    s = ex.exact(scale)
+    if isinstance(x, Known):
+        codes = _integers(x.array) - zero
+        dtype = scale.dtype if scale.dtype.kind == "f" else np.dtype(np.float32)
+        return Known((codes.astype(dtype) * scale).astype(dtype), codes, s)
+    return replace(computed(x).plus(_negative(ex.exact(zero))).times(s), integer=None)
+
+
+def _negative(x: Exact) -> Exact:
+    return ex.times(x, ex.number(-1))
+
+
+RULES: dict[str, Rule] = {
+    "QuantizeLinear": rule(
+        quantize, "axis", "saturate", "block_size", "output_dtype", "precision", folds=True
+    ),
+    "DequantizeLinear": rule(dequantize, "axis", "block_size", "output_dtype", folds=True),
+}

@@ -1,0 +1,51 @@
+"""lutc: trained, quantised neural networks as fixed-latency FPGA circuits.
+
+    design = lutc.load("model.onnx")
+    y = design.run(x)
+    build = lutc.compile(design, target="xcvu13p", clock_ns=2.0)
+    build.write("build")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lutc._version import __version__
+
+if TYPE_CHECKING:
+    from lutc.build import Builder
+    from lutc.diagnostics import Diagnostic, LirError
+    from lutc.driver import Build, compile, load, simulate
+    from lutc.graph import Design
+    from lutc.parse import parse
+
+# Where the public names live. They are imported when first used: `lutc --help` must not wait for numpy.
+_HOMES = {
+    "Builder": "build",
+    "Diagnostic": "diagnostics",
+    "LirError": "diagnostics",
+    "Build": "driver",
+    "compile": "driver",
+    "load": "driver",
+    "simulate": "driver",
+    "Design": "graph",
+    "parse": "parse",
+}
+
+__all__ = [
+    "Build",
+    "Builder",
+    "Design",
+    "Diagnostic",
+    "LirError",
+    "__version__",
+    "compile",
+    "load",
+    "parse",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"lutc.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'lutc' has no attribute {name!r}")

@@ -1,0 +1,347 @@
+"""The command line. No logic lives here: arguments in, calls, text out.
+
+Exit codes: 0 done; 1 a verification found a wrong bit, or `fmt --check` a file to format; 2 the user's input is wrong;
+3 a bug in lutc; 130 interrupted. Heavy imports wait inside the commands, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lutc._version import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FILE = click.Path(path_type=Path)
+
+
+class Group(click.Group):
+    """Turns what goes wrong into messages and exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(130)
+        except Exception as e:
+            from lutc.diagnostics import LirError
+
+            if isinstance(e, LirError):
+                for d in e.diagnostics:
+                    click.echo(str(d), err=True)
+                if len(e.diagnostics) > 1:
+                    click.echo(f"{len(e.diagnostics)} errors", err=True)
+                ctx.exit(2)
+            if isinstance(e, OSError):
+                click.echo(f"{e.filename or 'error'}: error: {e.strerror or e}", err=True)
+                ctx.exit(2)
+            if os.environ.get("LUTC_TRACEBACK"):
+                raise
+            click.echo(f"internal error: {type(e).__name__}: {e}", err=True)
+            click.echo(" = help: this is a bug in lutc; LUTC_TRACEBACK=1 shows where", err=True)
+            ctx.exit(3)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lutc")
+def main() -> None:
+    """Compile trained, quantised neural networks to fixed-latency FPGA circuits."""
+
+
+def console(stderr: bool = False) -> Console:
+    from rich.console import Console as Terminal
+
+    # Without a terminal, lines must not be folded at 80 columns: they end in logs and pipes.
+    return Terminal(stderr=stderr, width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def model_options(command: Any) -> Any:
+    """The options of every command that loads a model."""
+    command = click.option(
+        "--input-type",
+        "input_types",
+        multiple=True,
+        metavar="[NAME=]TYPE",
+        help="Format of an input that has none, such as s8f4; once for all inputs, or by name.",
+    )(command)
+    return click.option("--calibrate", type=FILE, help="Samples (.npy or .npz) to trace value ranges on.")(command)
+
+
+def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None) -> Any:
+    import lutc
+
+    types = {}
+    for item in input_types:
+        name, _, kind = item.rpartition("=")
+        types[name] = kind
+    samples = read_arrays(calibrate) if calibrate else None
+    return lutc.load(model, input_types=types, calibrate=samples)
+
+
+def read_arrays(path: Path) -> Any:
+    """One array from a .npy, a dict of them from a .npz. Raises LirError for anything else."""
+    import numpy as np
+
+    from lutc.diagnostics import error
+
+    try:
+        data = np.load(path)
+    except (ValueError, EOFError) as e:
+        raise error(f"no array of numbers: {e}", where=str(path), help="save it with numpy.save or numpy.savez") from None
+    return data if isinstance(data, np.ndarray) else dict(data)
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@click.option("--target", default="xcvu13p", show_default=True, help="A name from `lutc targets`, or a .toml file.")
+@click.option("-o", "--output", type=FILE, default=Path("build"), show_default=True, help="The build folder.")
+@click.option("--hdl", type=click.Choice(["verilog", "vhdl"]), default="verilog", show_default=True)
+@click.option("--clock-ns", type=float, help="Clock period to meet, in nanoseconds.")
+@click.option("--clock-mhz", type=float, help="The same as a frequency.")
+@click.option("--stages", type=int, help="Ranks of registers instead of a clock; 0 makes it combinational.")
+@click.option("--clock-enable", is_flag=True, help="Add the input `ce`; registers hold while it is 0.")
+@click.option("--valid", is_flag=True, help="Add `valid_in` and `valid_out`, which follows it by the latency.")
+@click.option("--top", help="Name of the top module.")
+@click.option("--verify", is_flag=True, help="Simulate the result and compare every bit; exit 1 if one is wrong.")
+@click.option("--vectors", type=int, default=1000, show_default=True, help="Test vectors in the bench.")
+@click.option("--test-data", type=FILE, help="Your own test vectors (.npy or .npz), before the random ones.")
+@click.option("--check", is_flag=True, help="Compare random vectors before and after every pass.")
+@model_options
+@click.pass_context
+def compile(  # noqa: A001
+    ctx: click.Context,
+    model: Path,
+    target: str,
+    output: Path,
+    hdl: str,
+    clock_ns: float | None,
+    clock_mhz: float | None,
+    stages: int | None,
+    clock_enable: bool,
+    valid: bool,
+    top: str | None,
+    verify: bool,
+    vectors: int,
+    test_data: Path | None,
+    check: bool,
+    input_types: tuple[str, ...],
+    calibrate: Path | None,
+) -> None:
+    """Compile MODEL (.lir, .onnx, .keras ...) to a build folder with HDL, a test bench and a report."""
+    import lutc
+    from lutc.diagnostics import error
+    from lutc.report.terminal import show
+
+    if clock_mhz is not None:
+        if clock_ns is not None or clock_mhz <= 0:
+            raise error("give the clock once, as --clock-ns or --clock-mhz, above 0")
+        clock_ns = 1000 / clock_mhz
+    rows = _by_name(read_arrays(test_data)) if test_data else None
+    with console(stderr=True).status("loading") as status:
+        design = load_model(model, input_types, calibrate)
+        build = lutc.compile(
+            design,
+            target,
+            clock_ns=clock_ns,
+            stages=stages,
+            hdl=hdl,
+            clock_enable=clock_enable,
+            valid=valid,
+            top=top,
+            check=1000 if check else 0,
+            progress=status.update,
+        )
+        status.update("writing")
+        folder = build.write(output, vectors=vectors, user_vectors=rows)
+    show(build.report, console())
+    click.echo(f"wrote {folder}/")
+    if verify:
+        _simulate(ctx, folder)
+
+
+def _by_name(arrays: Any) -> dict[str, Any]:
+    return arrays if isinstance(arrays, dict) else {"": arrays}
+
+
+@main.command()
+@click.argument("build", type=FILE, default=Path("build"))
+@click.pass_context
+def simulate(ctx: click.Context, build: Path) -> None:
+    """Run the test bench of the folder BUILD again."""
+    _simulate(ctx, build)
+
+
+def _simulate(ctx: click.Context, folder: Path) -> None:
+    import lutc
+
+    with console(stderr=True).status("simulating"):
+        result = lutc.simulate(folder)
+    if not result.passed:
+        click.echo(f"FAILED: {result.message}", err=True)
+        ctx.exit(1)
+    click.echo(f"verified: {result.vectors} vectors, {result.cycles} cycles in {result.simulator}, no bit wrong")
+
+
+@main.command()
+@click.argument("files", type=FILE, nargs=-1, required=True)
+def check(files: tuple[Path, ...]) -> None:
+    """Verify .lir FILES: every error at once, with its place and the next step."""
+    from lutc.diagnostics import Diagnostic, LirError
+    from lutc.parse import parse_file
+
+    found: list[Diagnostic] = []
+    for file in files:
+        try:
+            parse_file(file)
+        except LirError as e:
+            found += e.diagnostics
+        else:
+            click.echo(f"{file}: ok")
+    if found:
+        raise LirError(*found)
+
+
+@main.command()
+@click.argument("files", type=FILE, nargs=-1, required=True)
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file would change.")
+@click.pass_context
+def fmt(ctx: click.Context, files: tuple[Path, ...], check: bool) -> None:
+    """Bring .lir FILES into canonical form, comments kept."""
+    from lutc.fmt import format_text
+
+    changed = False
+    for file in files:
+        before = file.read_text()
+        after = format_text(before, str(file))
+        if after == before:
+            continue
+        changed = True
+        if check:
+            click.echo(f"{file}: would change")
+        else:
+            temporary = file.with_name(f".{file.name}.new")
+            temporary.write_text(after)
+            temporary.replace(file)
+            click.echo(f"{file}: formatted")
+    if check and changed:
+        ctx.exit(1)
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@click.option("--input", "inputs", type=FILE, required=True, help="Real numbers: .npy, or .npz with one array per port.")
+@click.option("--output", type=FILE, required=True, help="Where the answers go: .npy, or .npz for several ports.")
+@model_options
+def run(model: Path, inputs: Path, output: Path, input_types: tuple[str, ...], calibrate: Path | None) -> None:
+    """Run MODEL in the reference interpreter, exactly."""
+    import numpy as np
+
+    from lutc.diagnostics import error
+
+    design = load_model(model, input_types, calibrate)
+    given = read_arrays(inputs)
+    answers = design.run(**given) if isinstance(given, dict) else design.run(given)
+    if isinstance(answers, dict):
+        if output.suffix != ".npz":
+            raise error(f"{len(answers)} outputs need a .npz file", where=str(output))
+        np.savez(output, **{k: _storable(v) for k, v in answers.items()})
+    else:
+        np.save(output, _storable(answers))
+
+
+def _storable(answer: Any) -> Any:
+    """Rational answers as the nearest doubles: a file of numbers holds no fractions."""
+    return answer.astype(float) if answer.dtype == object else answer
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@click.option("-p", "--passes", "text", required=True, metavar="PASSES", help='Such as "scalarize, pipeline{stages=2}".')
+@click.option("--dump", type=FILE, help="Write the design after every pass into this folder.")
+@click.option("--check", is_flag=True, help="Compare random vectors before and after every pass.")
+@click.option("-o", "--output", type=FILE, help="Write the result here instead of to the terminal.")
+@model_options
+def opt(
+    model: Path,
+    text: str,
+    dump: Path | None,
+    check: bool,
+    output: Path | None,
+    input_types: tuple[str, ...],
+    calibrate: Path | None,
+) -> None:
+    """Run PASSES on MODEL and print the design that comes out."""
+    from lutc.passes.manager import parse_passes
+    from lutc.passes.manager import run as run_passes
+    from lutc.passes.pipelines import ALL
+    from lutc.print import print_design
+
+    steps = parse_passes(text, ALL)
+    design = load_model(model, input_types, calibrate)
+    result = print_design(run_passes(design, steps, dump=dump, check=1000 if check else 0))
+    if output:
+        output.write_text(result)
+    else:
+        click.echo(result, nl=False)
+
+
+@main.command()
+def passes() -> None:
+    """List the passes and their options."""
+    from dataclasses import fields
+
+    from lutc.passes.pipelines import ALL
+
+    for kind in ALL:
+        options = ", ".join(f"{f.name}={f.default}" for f in fields(kind))
+        click.echo(f"{kind.name}{{{options}}}" if options else kind.name)
+        click.echo(f"    {(kind.__doc__ or '').splitlines()[0]}")
+
+
+@main.command()
+@click.argument("name", required=False)
+def ops(name: str | None) -> None:
+    """List the operations, or show one."""
+    from lutc.diagnostics import did_you_mean, error
+    from lutc.ops import TABLE
+    from lutc.ops.base import describe
+
+    if name is None:
+        for op in TABLE.values():
+            click.echo(f"{op.keyword:10} {(op.__doc__ or '').splitlines()[0]}")
+    elif name in TABLE:
+        click.echo(describe(TABLE[name]))
+    else:
+        raise error(f"no operation {name!r}", help=did_you_mean(name, list(TABLE)))
+
+
+@main.command()
+def targets() -> None:
+    """List the devices lutc knows."""
+    from lutc.target import load, names
+
+    for name in names():
+        target = load(name)
+        click.echo(f"{name:14} {target.luts:>9,} LUT{target.lut_inputs}  {target.description}")
+
+
+@main.command()
+@click.pass_context
+def doctor(ctx: click.Context) -> None:
+    """Say what is installed, what is missing, and how to get it."""
+    from lutc.report.doctor import examine
+
+    healthy = True
+    for line, fine in examine():
+        healthy &= fine
+        click.echo(line)
+    ctx.exit(0 if healthy else 1)

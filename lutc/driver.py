@@ -1,0 +1,205 @@
+"""Load, run the pipeline, emit: what the command line and `import lutc` both use."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lutc import plugins, target as targets
+from lutc.analysis.latency import latency
+from lutc.diagnostics import error
+from lutc.emit import Control, netlist
+from lutc.graph import Design
+from lutc.netlist import Module
+from lutc.parse import parse_file
+from lutc.passes.manager import Pass, run
+from lutc.passes.pipelines import standard
+from lutc.print import print_design
+from lutc.report.facts import facts
+
+Progress = Callable[[str], None]
+
+
+def load(
+    source: Any,
+    example_inputs: Any = None,
+    *,
+    input_types: Mapping[str, str] | str | None = None,
+    calibrate: Any = None,
+) -> Design:
+    """A design from a model: a path (`.lir`, `.onnx`, `.keras` ...) or a live model object.
+
+    `input_types` gives formats to inputs that are never quantised: one for all, or one per input name. Raises
+    LirError listing everything that cannot be compiled exactly.
+    """
+    types = {"": input_types} if isinstance(input_types, str) else dict(input_types or {})
+    options = plugins.LoadOptions(types, calibrate, example_inputs)
+    if isinstance(source, Design):
+        return source
+    if isinstance(source, str | Path):
+        return _load_file(Path(source), options)
+    for frontend in plugins.frontends():
+        if frontend.matches(source):
+            return frontend.load(source, options)
+    raise error(f"no frontend takes a {type(source).__module__}.{type(source).__name__}", help=_known_kinds())
+
+
+def _load_file(path: Path, options: plugins.LoadOptions) -> Design:
+    if not path.exists():
+        raise error("no such file", where=str(path))
+    if path.suffix == Design.extension:
+        return parse_file(path)
+    for frontend in plugins.frontends():
+        if path.suffix in frontend.suffixes:
+            return frontend.load(path, options)
+    raise error(f"no frontend reads {path.suffix or 'files without a suffix'}", where=str(path), help=_known_kinds())
+
+
+def _known_kinds() -> str:
+    suffixes = [s for f in plugins.frontends() for s in f.suffixes]
+    return "lutc reads " + ", ".join([Design.extension, *suffixes])
+
+
+@dataclass(frozen=True)
+class Build:
+    """A compiled design: the source it means the same as, the final scalar stage, the netlist and the report."""
+
+    source: Design
+    design: Design
+    modules: tuple[Module, ...]
+    control: Control
+    hdl: str
+    report: dict[str, Any]
+    stages: tuple[tuple[str, Design], ...] = field(repr=False, default=())
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The HDL, by file name."""
+        emit: Callable[..., dict[str, str]] = plugins.backend(self.hdl)
+        return emit(self.modules, _header(self.report))
+
+    def run(self, *inputs: Any, **named: Any) -> Any:
+        """What the circuit answers, by the interpreter on the final stage; see `lutc.interp.run`."""
+        return self.design.run(*inputs, **named)
+
+    def write(self, folder: str | Path, *, vectors: int = 1000, user_vectors: Any = None) -> Path:
+        """Write the build folder: model.lir, stages/, rtl/, sim/, report.json. It is complete or not there at all.
+
+        `vectors` counts the bench's random and corner vectors; `user_vectors` are rows of real numbers, by input
+        name, that come before them. Raises LirError if `folder` holds something that is not a build of lutc's.
+        """
+        folder = Path(folder)
+        if folder.exists() and not (folder / "report.json").exists() and any(folder.iterdir()):
+            raise error(
+                "the folder holds other things than a build of lutc's",
+                where=str(folder),
+                help="give another folder with -o, or empty this one",
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            self._fill(temporary, vectors, user_vectors)
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.rename(folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        folder.chmod(0o755)
+        return folder
+
+    def _fill(self, folder: Path, vectors: int, user_vectors: Any) -> None:
+        (folder / "model.lir").write_text(print_design(self.source))
+        (folder / "stages").mkdir()
+        for number, (name, design) in enumerate(self.stages, 1):
+            (folder / "stages" / f"{number:02}-{name}.lir").write_text(print_design(design))
+        (folder / "rtl").mkdir()
+        files = self.files
+        for name, text in files.items():
+            (folder / "rtl" / name).write_text(text)
+        bench = plugins.backend("bench")
+        bench.write(folder, self, [f"rtl/{n}" for n in files], vectors, user_vectors)
+        (folder / "report.json").write_text(json.dumps(self.report, indent=2) + "\n")
+
+
+def compile(  # noqa: A001 - the word everyone expects
+    source: Any,
+    target: str = "xcvu13p",
+    *,
+    clock_ns: float | None = None,
+    stages: int | None = None,
+    hdl: str = "verilog",
+    clock_enable: bool = False,
+    valid: bool = False,
+    top: str | None = None,
+    passes: list[Pass] | None = None,
+    check: int = 0,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Build:
+    """Compile a model (see `load`, which takes `options`) for a target.
+
+    `clock_ns` is the clock period to meet, or `stages` the ranks of registers to cut the design into (0: none); if
+    neither is given, the target's usual clock. `check` random vectors are compared before and after every pass.
+    """
+    if clock_ns is not None and stages is not None:
+        raise error("a clock period and a number of stages exclude each other", help="give one of them")
+    if clock_ns is not None and clock_ns <= 0 or stages is not None and stages < 0:
+        raise error("a clock period is above 0 ns, and a number of stages 0 or more")
+    device = targets.load(target)
+    tell = progress or (lambda text: None)
+    tell("reading the model")
+    model = load(source, **options)
+    if top:
+        from dataclasses import replace
+
+        model = replace(model, name=top)
+    steps = passes or standard(target, clock_ns or 0.0, -1 if stages is None else stages)
+    dumps: list[tuple[str, Design]] = []
+
+    def observe(number: int, step: Pass, design: Design) -> None:
+        dumps.append((step.name, design))
+        tell(f"{step.name} ({number} of {len(steps)})")
+
+    design = run(model, steps, check=check, observer=observe)
+    control = Control(clock_enable and latency(design) > 0, valid)
+    tell("building the netlist")
+    period = clock_ns or (device.clock_ns if stages is None else None)
+    modules = tuple(netlist(design, control, _notes(design, device)))
+    report = facts(
+        design,
+        device,
+        hdl=hdl,
+        period=period,
+        control={"clock_enable": control.clock_enable, "valid": valid},
+    )
+    report["top"], names = plugins.backend("bench").identifiers(modules)
+    for port in (*report["inputs"], *report["outputs"]):
+        port["port"] = names.get(port["name"])
+    return Build(model, design, modules, control, hdl, report, tuple(dumps))
+
+
+def _notes(design: Design, device: targets.Target) -> dict[str, str]:
+    """The facts that stand in the header of the top module."""
+    return {
+        "target": device.part,
+        "latency": f"{latency(design)} cycles",
+        "initiation interval": "1 cycle",
+    }
+
+
+def _header(report: dict[str, Any]) -> str:
+    return f"Generated by lutc {report['lutc']}. Yours to use under any terms you like."
+
+
+def simulate(folder: str | Path) -> Any:
+    """Run a build folder's bench again. Returns the result of `lutc.backends.simulate.simulate`."""
+    path = Path(folder)
+    if not (path / "sim").is_dir():
+        raise error("no build of lutc's", where=str(path), help="make one: lutc compile MODEL -o " + str(path))
+    return plugins.backend("bench").simulate(path)

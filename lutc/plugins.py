@@ -1,0 +1,61 @@
+"""What the core reaches by entry points only, so that others can add their own.
+
+`lutc.frontends` names objects that satisfy `Frontend`; `lutc.backends` names the functions that print HDL
+(`emit(modules, header) -> {file name: text}`), and the module that simulates (`bench`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+from lutc.diagnostics import did_you_mean, error
+from lutc.graph import Design
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What a user may tell a frontend besides the model.
+
+    `input_types` gives formats to inputs that have none, by name; the key `""` stands for every other input.
+    `calibrate` is an array of samples, or one per input, for ranges that were never traced. `example_inputs` are what
+    a PyTorch module is traced with.
+    """
+
+    input_types: Mapping[str, str] = field(default_factory=dict)
+    calibrate: Any = None
+    example_inputs: Any = None
+
+
+class Frontend(Protocol):
+    """Brings a kind of model in, bit-exact or refused."""
+
+    name: str
+    suffixes: tuple[str, ...]  # of the files it reads, such as ".onnx"
+
+    def matches(self, source: object) -> bool:
+        """Whether a live object is one of this frontend's models. Must not import the framework to find out."""
+
+    def load(self, source: Any, options: LoadOptions) -> Design:
+        """The design that means the same as the model. Raises LirError listing everything that is refused."""
+
+
+def frontends() -> list[Frontend]:
+    return [_load("lutc.frontends", e.name) for e in sorted(entry_points(group="lutc.frontends"), key=lambda e: e.name)]
+
+
+def backend(name: str) -> Any:
+    """A backend by name. Raises LirError if there is none such."""
+    return _load("lutc.backends", name)
+
+
+def _load(group: str, name: str) -> Any:
+    found = {e.name: e for e in entry_points(group=group)}
+    if name not in found:
+        raise error(
+            f"no {group.removeprefix('lutc.').removesuffix('s')} {name!r}",
+            help=did_you_mean(name, sorted(found)) or "is lutc installed? run: pip install -e .",
+        )
+    return found[name].load()

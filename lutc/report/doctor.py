@@ -1,0 +1,46 @@
+"""What `lutc doctor` finds."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from lutc._version import __version__
+
+# Package, what for, how to get it, and whether lutc can do its main job without.
+_PACKAGES = (
+    ("numpy", "the core", "pip install lutc", False),
+    ("lark", "the core", "pip install lutc", False),
+    ("networkx", "the core", "pip install lutc", False),
+    ("onnx", "reading .onnx", "pip install 'lutc[onnx]'", True),
+    ("h5py", "reading .keras", "pip install 'lutc[keras]'", True),
+    ("torch", "training, PyTorch models", "pip install 'lutc[torch]'", True),
+    ("cocotb", "simulation", "pip install 'lutc[sim]'", True),
+    ("pyosys", "synthesis estimates", "pip install 'lutc[synth]'", True),
+)
+_TOOLS = (
+    ("iverilog", ["-V"], "simulating Verilog", "apt-get install iverilog"),
+    ("ghdl", ["--version"], "simulating VHDL", "apt-get install ghdl-mcode"),
+    ("verilator", ["--version"], "linting Verilog", "apt-get install verilator"),
+)
+
+
+def examine() -> Iterator[tuple[str, bool]]:
+    """Lines to show, each with whether what it tells is fine."""
+    yield f"lutc {__version__}, Python {sys.version.split()[0]}", True
+    for package, purpose, remedy, optional in _PACKAGES:
+        try:
+            yield f"  ok       {package} {version(package)} ({purpose})", True
+        except PackageNotFoundError:
+            yield f"  missing  {package} ({purpose}): {remedy}", optional
+    for tool, arguments, purpose, remedy in _TOOLS:
+        path = shutil.which(tool)
+        if path is None:
+            yield f"  missing  {tool} ({purpose}): {remedy}", True
+            continue
+        done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=30, check=False)
+        first = (done.stdout or done.stderr).strip().splitlines()[:1]
+        yield f"  ok       {tool}: {first[0] if first else path} ({purpose})", True

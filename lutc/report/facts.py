@@ -1,0 +1,73 @@
+"""The contents of `report.json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lutc._version import __version__
+from lutc.analysis.cost import costs
+from lutc.analysis.latency import latency
+from lutc.graph import Design, Output, Param
+from lutc.ops.base import number
+from lutc.ops.circuits import offset
+from lutc.target import Target
+from lutc.types import Type
+
+
+def facts(design: Design, target: Target, *, hdl: str, period: float | None, control: dict[str, bool]) -> dict[str, Any]:
+    """Everything a tool or a person may want to know of a build, as plain JSON values.
+
+    `latency_cycles` is the number of rising edges from an input to its answer, `ii` the number of cycles between two
+    inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates, flip-flops are counted.
+    """
+    ranks = latency(design)
+    layers = costs(design, target)
+    return {
+        "lutc": __version__,
+        "top": design.name,
+        "hdl": hdl,
+        "target": target.name,
+        "part": target.part,
+        "clock_ns": period if ranks else None,
+        "stages": ranks,
+        "latency_cycles": ranks,
+        "ii": 1,
+        **{k: v and ranks > 0 for k, v in control.items()},
+        "inputs": [_input(p) for p in design.params],
+        "outputs": [_output(o) for o in design.outputs],
+        "estimate": {
+            "luts": round(sum(c.luts for c in layers.values())),
+            "ffs": sum(c.ffs for c in layers.values()),
+            "device_luts": target.luts,
+            "layers": [{"layer": k or None, "luts": round(c.luts), "ffs": c.ffs} for k, c in layers.items()],
+        },
+        "notes": list(design.notes),
+    }
+
+
+def _port(name: str, kind: Type) -> dict[str, Any]:
+    elements = [[offset(kind, i) + f.width - 1, offset(kind, i)] for i, f in enumerate(kind.formats)]
+    return {
+        "name": name,
+        "format": str(kind.format) if kind.format else [str(f) for f in kind.formats],
+        "shape": list(kind.shape),
+        "width": kind.bits,
+        "bits": [kind.bits - 1, 0] if kind.bits else None,
+        "element_bits": [e if f.width else None for e, f in zip(elements, kind.formats, strict=True)],
+    }
+
+
+def _input(param: Param) -> dict[str, Any]:
+    return _port(param.name or "x", param.type) | {
+        "round": param.round.value,
+        "overflow": param.overflow.value,
+        "scale": number(param.scale),
+        "offset": number(param.offset),
+    }
+
+
+def _output(output: Output) -> dict[str, Any]:
+    return _port(output.name, output.value.type) | {
+        "scale": [number(s) for s in output.scale],
+        "offset": [number(o) for o in output.offset],
+    }

@@ -1,0 +1,57 @@
+"""A report as people read it on a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def show(report: dict[str, Any], console: Console) -> None:
+    """Print the facts of one build: ports, layers, totals."""
+    ports = Table(title=f"{report['top']}: ports", title_justify="left")
+    for heading in ("port", "shape", "format", "bits", "rule"):
+        ports.add_column(heading)
+    for port in report["inputs"]:
+        rule = f"{port['round']}, {port['overflow']}"
+        ports.add_row(f"{port['name']} (in)", _shape(port), _format(port), str(port["width"]), rule + _factor(port))
+    for port in report["outputs"]:
+        ports.add_row(f"{port['name']} (out)", _shape(port), _format(port), str(port["width"]), _factor(port).lstrip(", "))
+    console.print(ports)
+
+    estimate = report["estimate"]
+    layers = Table(title=f"{report['top']}: estimated resources on {report['target']}", title_justify="left")
+    layers.add_column("layer")
+    layers.add_column("LUT", justify="right")
+    layers.add_column("FF", justify="right")
+    for row in estimate["layers"]:
+        layers.add_row(escape(row["layer"] or "(ports)"), f"{row['luts']:,}", f"{row['ffs']:,}")
+    layers.add_section()
+    share = 100 * estimate["luts"] / estimate["device_luts"]
+    layers.add_row("all", f"{estimate['luts']:,} ({share:.2f} %)", f"{estimate['ffs']:,}")
+    console.print(layers)
+
+    clock = f" at {report['clock_ns']:.2f} ns" if report["clock_ns"] else ""
+    console.print(f"latency {report['latency_cycles']} cycles{clock}, initiation interval {report['ii']}")
+    for note in report["notes"]:
+        console.print(f"note: {note}", markup=False)
+
+
+def _shape(port: dict[str, Any]) -> str:
+    return escape(str(port["shape"])) if port["shape"] else "scalar"
+
+
+def _format(port: dict[str, Any]) -> str:
+    return port["format"] if isinstance(port["format"], str) else f"{len(set(port['format']))} formats"
+
+
+def _factor(port: dict[str, Any]) -> str:
+    scale, offset = port["scale"], port["offset"]
+    if scale in ("1", ["1"]) and offset in ("0", ["0"]):
+        return ""
+    if isinstance(scale, list) and (len(scale) > 1 or len(offset) > 1):
+        return ", scaled by element"
+    one = lambda x: x[0] if isinstance(x, list) else x  # noqa: E731
+    return f", real = {one(scale)} * v + {one(offset)}"
