@@ -112,7 +112,8 @@ def divide(codes: Ints, shift: Ints, rounding: Rounding) -> Ints:
 def _where(condition: Any, yes: Ints, no: Ints) -> Ints:
     if isinstance(condition, bool):
         return yes if condition else no
-    return np.where(condition, yes, no)
+    wide = any(isinstance(x, int) and x.bit_length() > SAFE_BITS for x in (yes, no))
+    return np.where(condition, *(np.asarray(x, dtype=object) if wide else x for x in (yes, no)))
 
 
 def overflow(codes: Ints, to: Type, mode: Overflow) -> Ints:

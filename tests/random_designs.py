@@ -80,7 +80,8 @@ class _Generator:
         outputs = []
         for i, value in enumerate(self.ends()):
             length = value.type.shape[-1] if value.type.shape else 1
-            scale, offset = (Fraction(1),), (Fraction(0),)
+            scale: tuple[Fraction, ...] = (Fraction(1),)
+            offset: tuple[Fraction, ...] = (Fraction(0),)
             if self.rng.random() < 0.2:
                 scale = tuple(self.rational() for _ in range(self.rng.choice([1, length])))
                 offset = tuple(self.rational() for _ in range(self.rng.choice([1, length])))
@@ -245,7 +246,7 @@ class _Generator:
                 fields[attribute.name] = self.attribute(op, attribute, values)
         return op(**fields, **self.labels())
 
-    def labels(self) -> dict[str, str | None]:
+    def labels(self) -> dict[str, Any]:
         name = self.rng.choice(NAMES) or None if self.rng.random() < 0.2 else f"t{self.rng.randint(0, 99)}"
         origin = self.rng.choice(ORIGINS) if self.rng.random() < 0.2 else None
         return {"name": name, "origin": origin}
@@ -305,7 +306,10 @@ class _Generator:
         x = self.pick()
         if x.type.max_width > 24:
             x = self.quant(x, self.kind(x.type.shape, 24))
-        fields = {"round": self.rng.choice(list(Rounding)), "overflow": self.rng.choice(list(Overflow))}
+        fields: dict[str, Any] = {
+            "round": self.rng.choice(list(Rounding)),
+            "overflow": self.rng.choice(list(Overflow)),
+        }
         return Rescale(
             x, self.kind(x.type.shape, 24), self.along([x]), self.along([x]), -1, **fields, **self.labels()
         )

@@ -117,11 +117,6 @@ def simulate(name: str, work: Path, waves: bool) -> dict[str, Any]:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     bench = json.loads((HERE / "bench.json").read_text())
     simulator, top = SIMULATORS[name], bench["top"]
-    sources = [HERE.parent / source for source in bench["sources"]]
-    if name == "icarus":
-        top = "lutc_bench"
-        sources.append(work / "lutc_bench.v")
-        sources[-1].write_text(_registered(bench, top))
     sys.path.insert(0, str(HERE.parent))  # where the simulator's Python finds the package `sim`
     verdict = work / "verdict.json"
     time_unit = ("1ns", "1ps")
@@ -131,7 +126,7 @@ def simulate(name: str, work: Path, waves: bool) -> dict[str, Any]:
         # cocotb's own file that records signals is SystemVerilog.
         arguments = ["-g2012"] if waves and name == "icarus" else simulator.build
         runner.build(
-            sources=sources,
+            sources=[HERE.parent / source for source in bench["sources"]],
             hdl_toplevel=top,
             build_dir=work,
             build_args=arguments,
@@ -164,25 +159,6 @@ def simulate(name: str, work: Path, waves: bool) -> dict[str, Any]:
     if "error" in found:
         raise Trouble(found["error"], "compile the design again: the bench and the circuit do not fit")
     return found
-
-
-def _registered(bench: dict[str, Any], name: str) -> str:
-    """A module around the circuit whose inputs are variables.
-
-    What is written to an input port of Icarus's outermost module does not reach the places that read only some of
-    the port's bits (seen with Icarus 11); what is written to a variable does.
-    """
-    ins = [(port, 1) for port in ("clk", "ce", "rst", "valid_in") if port in _controls(bench)] + bench["inputs"]
-    outs = [("valid_out", 1)] * bench["valid"] + bench["outputs"]
-    ports = ", ".join(f".{port}({port})" for port, _ in (*ins, *outs))
-    lines = [f"  reg [{width - 1}:0] {port};" for port, width in ins]
-    lines += [f"  wire [{width - 1}:0] {port};" for port, width in outs]
-    return "\n".join([f"module {name};", *lines, f"  {bench['top']} dut ({ports});", "endmodule", ""])
-
-
-def _controls(bench: dict[str, Any]) -> set[str]:
-    there = {"clk": bench["clock"], "ce": bench["clock_enable"], "rst": bench["reset"], "valid_in": bench["valid"]}
-    return {port for port, used in there.items() if used}
 
 
 def _terminate(number: int, frame: object) -> None:

@@ -81,6 +81,8 @@ class Player:
 
     async def start(self) -> None:
         """Everything low, and where there is a reset, two cycles of it."""
+        # Icarus 11 loses what is written before its own first evaluation: nets that read it never change again.
+        await self.half
         for handle in (*self.controls.values(), *self.inputs):
             handle.set(LOW)
         await self.half

@@ -129,6 +129,7 @@ class LUTDense(nn.Module):
             self.register_buffer("running_mean", torch.zeros(n_out))
             self.register_buffer("running_var", torch.ones(n_out))
         self._layout: Layout | None = None
+        self.positions = 1  # how often hardware has the layer: the product of the axes between the first and the last
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -156,6 +157,7 @@ class LUTDense(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-1] != self.n_in:
             raise ValueError(f"LUTDense takes {self.n_in} inputs, not {x.shape[-1]}")
+        self.positions = math.prod(x.shape[1:-1])
         rows = x.reshape(-1, self.n_in)
         if not self.training and not self.input_quantizer.tracing:
             y = self._exact(rows)
@@ -269,16 +271,17 @@ class LUTDense(nn.Module):
     # -- resources ----------------------------------------------------------------------------------------------
 
     def resources(self) -> Tensor:
-        """LUTs of the layer for one application, differentiable in the bit widths.
+        """LUTs of the layer at all its positions, differentiable in the bit widths.
 
         HGQ-LUT, arXiv 2604.22293: sum over edges of n * 2**(Y - X) * phi(m) + n with m key and n value bits,
         (X, Y) = (6, 5), phi(m) = 2**(m - Y) for m >= Y, else m / Y.
         """
         iq, tq = self.input_quantizer, self.table_quantizer
         if iq.integer.device.type == "cpu":
-            return Surrogate.apply(iq, tq, iq.precision, iq.integer, tq.precision, tq.integer)  # type: ignore
+            total: Tensor = Surrogate.apply(iq, tq, iq.precision, iq.integer, tq.precision, tq.integer)  # type: ignore[no-untyped-call]
+            return total * self.positions if self.positions != 1 else total
         m, n = self.input_quantizer.bits().width, self.table_quantizer.bits().width
-        return (n * (0.5 * torch.where(m >= 5, torch.exp2(m - 5), m / 5) + 1)).sum()
+        return (n * (0.5 * torch.where(m >= 5, torch.exp2(m - 5), m / 5) + 1)).sum() * self.positions
 
     def resource_bits(self) -> tuple[Tensor, Tensor]:
         """Widths of keys and values by edge."""

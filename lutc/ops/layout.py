@@ -202,8 +202,8 @@ class Pad(Layout):
             len(self.before) == len(self.after) == rank and min((*self.before, *self.after), default=0) >= 0,
             f"needs counts from 0 up, before and after each of {rank} dimensions",
         )
-        widths = list(zip(self.before, self.after, strict=True))
-        return np.pad(_positions(self.x), widths, constant_values=-1)
+        widths = np.array([self.before, self.after], dtype=np.int64).T
+        return np.pad(_positions(self.x), widths, constant_values=-1) if rank else _positions(self.x)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

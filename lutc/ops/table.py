@@ -118,7 +118,7 @@ class Lut(Op):
     def eval(self, *operands: Ints) -> Ints:
         widths = self.key.type.widths
         one = np.asarray(1, dtype=np.int64)
-        entry = operands[0] & ((one << widths) - 1)
+        entry = operands[0].astype(np.int64) & ((one << widths) - 1)  # a wide value's key may come as objects
         if self.table.key.shape:
             sizes = one << np.broadcast_to(widths, self.table.key.shape)
             starts = np.cumsum(sizes.ravel()) - sizes.ravel()

@@ -77,11 +77,9 @@ class Dense(Op):
         return _shift(x @ w.astype(x.dtype), down)
 
     def work_bits(self) -> int:
-        kind = self.x.type
-        spread = finest_frac(kind) - int(np.min(kind.fracs, initial=0)) if kind.size else 0
         w, _ = self._weights()
         widest = max((abs(c).bit_length() for c in w.ravel().tolist()), default=0)
-        return kind.max_width + spread + widest + len(w).bit_length()
+        return aligned_bits(self.x.type) + widest + len(w).bit_length()
 
 
 def _shift(codes: Ints, down: Ints) -> Ints:
@@ -92,6 +90,11 @@ def _shift(codes: Ints, down: Ints) -> Ints:
 def finest_frac(kind: Type) -> int:
     """The most bits after the point of any element that has bits."""
     return max((f.frac for _, f in kind.runs if f.width), default=0)
+
+
+def aligned_bits(kind: Type) -> int:
+    """The widest code when all elements are written with the finest steps among them."""
+    return max((f.width - f.frac for _, f in kind.runs if f.width), default=0) + finest_frac(kind)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -138,7 +141,7 @@ class Matmul(Op):
         return a @ b
 
     def work_bits(self) -> int:
-        return self.type.max_width + 1
+        return max(self.type.max_width, aligned_bits(self.a.type), aligned_bits(self.b.type)) + 1
 
 
 def _axes(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:
@@ -193,9 +196,7 @@ class Sum(Op):
         return x.sum(axis=tuple(a + 1 for a in self.reduced()))
 
     def work_bits(self) -> int:
-        kind = self.x.type
-        spread = finest_frac(kind) - min((f.frac for _, f in kind.runs if f.width), default=0)
-        return kind.max_width + spread + kind.size.bit_length()
+        return aligned_bits(self.x.type) + self.x.type.size.bit_length()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -219,7 +220,6 @@ class Argmax(Op):
         return x.argmax(axis=-1)
 
     def work_bits(self) -> int:
-        fracs = self.x.type.fracs
-        return self.x.type.max_width + int(np.max(fracs, initial=0)) - int(np.min(fracs, initial=0))
+        return aligned_bits(self.x.type)
 
 

@@ -63,6 +63,26 @@ def scramble(model: keras.Model, seed: int = 0, bits: int = 5, least: int = -1) 
     return model
 
 
+def coarse(model: keras.Model, seed: int = 0) -> keras.Model:
+    """Give every weight a random multiple of 1/8, so that float32 sums are exact; statistics stay real numbers."""
+    rng = np.random.default_rng(seed)
+    for v in model.variables:
+        name = v.path.rsplit("/", 1)[-1]
+        if not v.shape or "seed" in v.path:
+            continue
+        values = np.rint(rng.normal(0, 6, v.shape)) / 8
+        if name in ("moving_variance", "gamma", "variance"):
+            values = rng.uniform(0.3, 2, v.shape)
+        v.assign(values.astype("float32"))
+    return model
+
+
+def gridded(model: keras.Model, count: int = 150, seed: int = 1) -> list[np.ndarray]:
+    """Inputs that the format s8f4 holds exactly."""
+    rng = np.random.default_rng(seed)
+    return [(rng.integers(-128, 128, (count, *i.shape[1:])) / 16).astype("float32") for i in model.inputs]
+
+
 def samples(model: keras.Model, count: int = 200, seed: int = 1) -> list[np.ndarray]:
     """Inputs on a grid fine enough to meet rounding ties, some beyond any format's range."""
     rng = np.random.default_rng(seed)
@@ -103,4 +123,4 @@ def config(place: str = "datalane", **options: Any) -> QuantizerConfig:
     return QuantizerConfig("default", place, **options)
 
 
-__all__ = ["QuantizerConfig", "compare", "config", "functional", "keras", "predict", "q", "samples", "scramble"]
+__all__ = ["QuantizerConfig", "coarse", "compare", "config", "functional", "gridded", "keras", "predict", "q", "samples", "scramble"]

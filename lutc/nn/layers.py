@@ -1,0 +1,238 @@
+"""Conventional quantised layers: they train with straight-through gradients and evaluate in exact fixed point.
+
+In evaluation every layer computes in float64 and returns its input's type, so a result is exact while it has up to
+53 bits (24 if the input is float32).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .quantizer import Quantizer
+
+Options = dict[str, Any]
+_WEIGHT = {"integer": 0, "fraction": 6, "decay": math.inf}  # of a weight, the range is what it needs now
+
+
+class _Affine(nn.Module):
+    """Quantised input, weights and bias; what a linear layer and a convolution share."""
+
+    def __init__(
+        self, weight_shape: tuple[int, ...], bits_shape: tuple[int, ...], bias: bool, data: Options | None, weights: Options | None
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(weight_shape))
+        self.bias = nn.Parameter(torch.zeros(weight_shape[0])) if bias else None
+        self.input_quantizer = Quantizer(bits_shape, **(data or {}))
+        options = {"shape": weight_shape, **_WEIGHT, **(weights or {})}
+        self.weight_quantizer = Quantizer(**options)
+        self.bias_quantizer = Quantizer(**(options | {"shape": weight_shape[:1]})) if bias else None
+        self.positions = 1
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+
+    def quantised(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias as hardware has them (float64 in evaluation)."""
+        weight, bias = self.weight, self.bias
+        if not self.training:
+            weight, bias = weight.double(), None if bias is None else bias.double()
+        return self.weight_quantizer.constant(weight), (
+            None if self.bias_quantizer is None or bias is None else self.bias_quantizer.constant(bias)
+        )
+
+    def _apply_to(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x if self.training else x.double()
+        return self._apply_to(self.input_quantizer(wide), *self.quantised()).to(x.dtype)
+
+    def resources(self) -> Tensor:
+        """EBOPs (HGQ, arXiv 2405.00645): the products of weight and input widths, summed, times the positions."""
+        data = self.input_quantizer.bits().width
+        return (self.weight_quantizer.bits().width * self._at_weights(data)).sum() * self.positions
+
+    def _at_weights(self, width: Tensor) -> Tensor:
+        return width
+
+    def resource_bits(self) -> tuple[Tensor, Tensor]:
+        """Widths of inputs and of weights."""
+        return self.input_quantizer.formats().width, self.weight_quantizer.formats().width
+
+
+class QLinear(_Affine):
+    """``y = Q(x) Q(W)^T + Q(b)`` on [..., n_in].
+
+    ``data`` and ``weights`` are options of the quantisers (`Quantizer`): by default one format per input element,
+    which follows its range, and one per weight.
+    """
+
+    def __init__(
+        self, n_in: int, n_out: int, bias: bool = True, *, data: Options | None = None, weights: Options | None = None
+    ) -> None:
+        options = dict(data or {})
+        super().__init__((n_out, n_in), tuple(options.pop("shape", (n_in,))), bias, options, weights)
+        self.n_in, self.n_out = n_in, n_out
+
+    def _apply_to(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        self.positions = math.prod(x.shape[1:-1])
+        return F.linear(x, weight, bias)
+
+
+class _Conv(_Affine):
+    """A quantised convolution; subclasses say over how many dimensions."""
+
+    dims = 0
+
+    def __init__(
+        self,
+        channels: int,
+        filters: int,
+        kernel: int | tuple[int, ...],
+        *,
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] = 0,
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        data: Options | None = None,
+        weights: Options | None = None,
+    ) -> None:
+        if channels % groups or filters % groups:
+            raise ValueError(f"{groups} groups do not divide {channels} channels and {filters} filters")
+        options = dict(data or {})
+        shape = tuple(options.pop("shape", (channels, *[1] * self.dims)))
+        self.kernel = tuple_of(kernel, self.dims)
+        super().__init__((filters, channels // groups, *self.kernel), shape, bias, options, weights)
+        self.channels, self.filters, self.groups = channels, filters, groups
+        self.stride, self.padding, self.dilation = (tuple_of(v, self.dims) for v in (stride, padding, dilation))
+
+    def _apply_to(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        conv: Any = F.conv1d if self.dims == 1 else F.conv2d
+        y: Tensor = conv(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        self.positions = math.prod(y.shape[2:])
+        return y
+
+    def _at_weights(self, width: Tensor) -> Tensor:
+        if width.numel() == 1:
+            return width
+        per_group = width.reshape(self.groups, 1, self.channels // self.groups, *[1] * self.dims)
+        return per_group.expand(-1, self.filters // self.groups, *[-1] * (self.dims + 1)).flatten(0, 1)
+
+
+class QConv1d(_Conv):
+    """A quantised convolution on [B, channels, length]; formats per channel and per weight by default."""
+
+    dims = 1
+
+
+class QConv2d(_Conv):
+    """A quantised convolution on [B, channels, height, width]; formats per channel and per weight by default."""
+
+    dims = 2
+
+
+class QReLU(nn.Module):
+    """``Q(max(x, 0))``, with options of `Quantizer`."""
+
+    def __init__(self, shape: tuple[int, ...] = (), **options: Any) -> None:
+        super().__init__()
+        self.quantizer = Quantizer(shape, **{"signed": False, **options})
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.quantizer(torch.relu(x))
+        return y
+
+
+class QBatchNorm(nn.Module):
+    """Batch norm as hardware has it: ``Q(gain) * x + Q(shift)`` per channel (axis 1, or the last of two axes).
+
+    In training gain and shift come from the batch's statistics, in evaluation from the running ones, and both pass
+    through quantisers whose range is what they need.
+    """
+
+    def __init__(self, channels: int, *, momentum: float = 0.1, eps: float = 1e-5, weights: Options | None = None) -> None:
+        super().__init__()
+        options = {"shape": (channels,), **_WEIGHT, **(weights or {})}
+        self.momentum, self.eps = momentum, eps
+        self.gamma, self.beta = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.gain_quantizer, self.shift_quantizer = Quantizer(**options), Quantizer(**options)
+
+    def quantised(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        """Gain and shift as hardware has them."""
+        gamma, beta = (self.gamma, self.beta) if self.training else (self.gamma.double(), self.beta.double())
+        gain = gamma * torch.rsqrt(var + self.eps)
+        return self.gain_quantizer.constant(gain), self.shift_quantizer.constant(beta - mean * gain)
+
+    def exact(self) -> tuple[Tensor, Tensor]:
+        """Gain and shift of evaluation, float64."""
+        return self.quantised(self.running_mean.double(), self.running_var.double())
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = [1, -1, *[1] * (x.dim() - 2)]
+        if not self.training:
+            gain, shift = self.exact()
+            return (x.double() * gain.view(shape) + shift.view(shape)).to(x.dtype)
+        axes = [a for a in range(x.dim()) if a != 1]
+        mean, var = x.mean(axes), x.var(axes, unbiased=False)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var, self.momentum)
+        gain, shift = self.quantised(mean, var)
+        return x * gain.view(shape) + shift.view(shape)
+
+
+class QAdd(nn.Module):
+    """The sum of branches that read the same input; ``QAdd(nn.Identity(), block)`` is a residual connection."""
+
+    def __init__(self, *branches: nn.Module) -> None:
+        super().__init__()
+        if not branches:
+            raise ValueError("QAdd needs branches")
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, *rest = (branch(x) for branch in self.branches)
+        for y in rest:
+            first = first + y
+        return first  # type: ignore[no-any-return]
+
+
+class QConcat(nn.Module):
+    """The outputs of branches that read the same input, one after the other along ``dim`` (the batch is axis 0)."""
+
+    def __init__(self, *branches: nn.Module, dim: int = 1) -> None:
+        super().__init__()
+        if not branches or dim == 0:
+            raise ValueError("QConcat needs branches, and an axis that is not the batch's")
+        self.branches, self.dim = nn.ModuleList(branches), dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.branches], self.dim)
+
+
+class Sum(nn.Module):
+    """The sum over ``dim`` (the batch is axis 0): aggregation over particles or positions, exact."""
+
+    def __init__(self, dim: int = 1) -> None:
+        super().__init__()
+        if dim == 0:
+            raise ValueError("axis 0 is the batch")
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum(self.dim)
+
+
+def tuple_of(v: int | tuple[int, ...], n: int) -> tuple[int, ...]:
+    """An option of a convolution for each of its ``n`` dimensions. Raises ValueError for another number."""
+    values = (v,) * n if isinstance(v, int) else tuple(v)
+    if len(values) != n:
+        raise ValueError(f"{v} gives {len(values)} numbers for {n} dimensions")
+    return values
