@@ -159,7 +159,9 @@ def compile(  # noqa: A001 - the word everyone expects
         from dataclasses import replace
 
         model = replace(model, name=top)
-    steps = passes or standard(target, clock_ns or 0.0, -1 if stages is None else stages)
+    if stages is None and clock_ns is None and latency(model):
+        stages = 0  # it brings its own registers
+    steps = standard(target, clock_ns or 0.0, -1 if stages is None else stages) if passes is None else passes
     dumps: list[tuple[str, Design]] = []
 
     def observe(number: int, step: Pass, design: Design) -> None:

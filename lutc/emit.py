@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lutc.analysis.latency import latency
+from lutc.analysis.latency import arrivals, latency
 from lutc.diagnostics import Diagnostic, LirError
-from lutc.graph import Design, Func, Param, Stage, Value, body, functions
+from lutc.graph import Design, Func, Param, Stage, Value, body, functions, topo
 from lutc.netlist import Module, Net
 from lutc.netlist_build import ModuleBuilder
-from lutc.ops import Call, Op
-from lutc.ops.circuits import net_format, zero
+from lutc.ops import Call, Op, Reg
+from lutc.ops.circuits import net_format, words, zero
+from lutc.ops.flow import evaluate
 
 
 @dataclass(frozen=True)
@@ -93,16 +94,27 @@ def _inputs(build: ModuleBuilder, params: tuple[Param, ...]) -> dict[Value, Net]
 def _fill(
     build: ModuleBuilder, values: list[Value], nets: dict[Value, Net], modules: dict[Func, Module]
 ) -> None:
+    times = arrivals(values, {f: latency(f) for f in modules})
     for value in values:
         if isinstance(value, Param):
             continue
         assert isinstance(value, Op)
         with build.at(value.origin):
-            if isinstance(value, Call):
+            if times[value] is None and isinstance(value, Call | Reg):
+                net = _constant(build, value)  # there from the first cycle on, so it passes no register
+            elif isinstance(value, Call):
                 net = _instance(build, value, nets, modules[value.func])
             else:
                 net = value.rtl(build, *(nets[v] for v in value.operands))
             nets[value] = build.label(net, value.name)
+
+
+def _constant(build: ModuleBuilder, value: Op) -> Net:
+    """A value that depends on no input."""
+    code = evaluate(topo([value]), {}, [value])[value][0]
+    if value.type.shape:
+        return build.const(words(code.ravel().tolist(), value.type), max(value.type.bits, 1))
+    return build.const(int(code), *net_format(value.type.scalar))
 
 
 def _instance(build: ModuleBuilder, call: Call, nets: dict[Value, Net], module: Module) -> Net:

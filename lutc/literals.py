@@ -219,13 +219,15 @@ def _bad_words(words: list[str], start: int, stop: int, make: Callable[[str], in
 
 def _at_words(source: Source, token: Token, text: str, bad: dict[int, str]) -> list[Diagnostic]:
     places = [m.span() for m in re.finditer(r"[^\s,\[\]]+", text)]
-    help = "choose one of them, or a format with more bits"
-    return [
-        Diagnostic(
-            message, inside(source, token, *places[i]), help=help if "is no number of" in message else None
-        )
-        for i, message in bad.items()
-    ]
+    helps = {
+        "the nearest are": "choose one of them, or a format with more bits after the point",
+        "which reaches from": "choose a format with more bits",
+    }
+    found = []
+    for i, message in bad.items():
+        help = next((text for words, text in helps.items() if words in message), None)
+        found.append(Diagnostic(message, inside(source, token, *places[i]), help=help))
+    return found
 
 
 def _check_nesting(source: Source, token: Token, text: str, shape: tuple[int, ...] | None, what: str) -> None:
@@ -295,10 +297,10 @@ def _load(place: Span, folder: Path | None, name: str) -> Any:
     except FileNotFoundError:
         there = sorted(p.name for p in folder.glob("*.npy"))
         raise LirError(
-            Diagnostic(f"there is no file {name} in {folder}", place, help=did_you_mean(name, there))
+            Diagnostic(f"there is no file {name} beside this text", place, help=did_you_mean(name, there))
         ) from None
-    except (OSError, ValueError, EOFError) as e:
-        raise LirError(Diagnostic(f"{name} is no .npy file of numbers: {e}", place)) from None
+    except (OSError, ValueError, EOFError):
+        raise LirError(Diagnostic(f"{name} is no .npy file of numbers", place)) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iufb" or array.dtype.itemsize > 8:
         raise LirError(Diagnostic(f"{name} holds no array of integers or floats", place))
     return array

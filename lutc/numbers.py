@@ -64,6 +64,12 @@ def align(codes: Ints, source: Ints, target: Ints) -> Ints:
     return exact(codes, target) << greatest(target - source, 0)
 
 
+def aligned_bits(types: Sequence[Type]) -> int:
+    """The widest code when all elements of all types are written with the finest steps among them."""
+    runs = [f for t in types for _, f in t.runs if f.width]
+    return max((f.width - f.frac for f in runs), default=0) + max((f.frac for f in runs), default=0)
+
+
 def exact(codes: Ints, other: Ints) -> Ints:
     """Codes that are safe to combine with the array `other`: a lone int would be squeezed into 64 bits by numpy."""
     if isinstance(codes, int) and not isinstance(other, int):

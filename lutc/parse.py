@@ -23,6 +23,7 @@ from lutc.graph import Const, Design, Func, OpMistake, Output, Overflow, Param, 
 from lutc.literals import TYPE_HELP, file_codes, inline_codes, raw_value, table_runs, type_of
 from lutc.ops import TABLE, Op
 from lutc.ops.base import Attribute, decode, spec, spell
+from lutc.reader import read
 from lutc.syntax import Block, Data, Statement
 from lutc.types import Type
 from lutc.verify import stage_mistake, violations
@@ -37,7 +38,7 @@ def parse(text: str, name: str = "<text>", folder: Path | None = None) -> Design
     """
     with _untroubled():
         source = Source(name, text)
-        reader = _Reader(source, folder, syntax.read(source))
+        reader = _Reader(source, folder, read(source))
         design = reader.design()
         problems = reader.problems
         if design is not None and not problems:
@@ -248,7 +249,10 @@ class _Reader:
         scope, params = self._body(block)
         for given in block.inputs:
             if given.attributes:
-                self._wrong("a function's parameter has a type and nothing else", *given.attributes[0])
+                help = "how numbers enter is said at the inputs of the design"
+                self._wrong(
+                    "a function's parameter has a type and nothing else", *given.attributes[0], help=help
+                )
         result = self._result(scope, block.results[0].value)
         if result is None or len(self.problems) > before:
             return None
@@ -343,7 +347,8 @@ class _Reader:
         except OpMistake as e:
             raise error(f"'{s.keyword}' {e.message}", span=place, help=e.help) from None
         except (ValueError, OverflowError, MemoryError) as e:
-            raise error(f"'{s.keyword}' has no type here: {e}", span=place) from None
+            help = "quant what it reads to fewer bits first"
+            raise error(f"'{s.keyword}' has no type here: {e}", span=place, help=help) from None
 
     def _declared(self, s: Statement, declared: Type, found: Type, place: Span) -> LirError:
         message = f"'{s.keyword}' gives {found} here, but {s.target} is declared {declared}"
@@ -386,7 +391,11 @@ class _Reader:
         if later is not None:
             help = f"{name} is defined below, at line {later.line}; move that line up"
             raise error(f"{name} is used before it is defined", span=place, help=help)
-        raise error(f"there is no value {name}", span=place, help=did_you_mean(name, [*scope.known]))
+        raise error(
+            f"there is no value {name}",
+            span=place,
+            help=did_you_mean(name, [n for n in scope.known if n in scope.places]),
+        )
 
     def _arguments(
         self,
@@ -396,36 +405,19 @@ class _Reader:
         values: Sequence[Value | None],
         symbols: Sequence[Symbol | None],
     ) -> dict[str, Any]:
-        """The operation's operands and symbols, by field."""
-        found: dict[str, Any] = dict(zip(row.operands, values, strict=False))
+        """The operation's operands and symbols, by field; it notes what is missing or too much."""
+        given = {str(name) for name, _ in s.attributes}
+        for name in (n for n in row.required if n not in given):
+            comma = ", " if s.operands else " "
+            help = f"add: {s.keyword} {(s.operands or '').strip()}{comma}{name}=..."
+            self.problems.append(Diagnostic(f"'{s.keyword}' needs {name}=", place, help=help))
+        if mismatch := _mismatch(row, s, values, symbols):
+            self.problems.append(Diagnostic(mismatch[0], place, help=mismatch[1]))
         fixed = len(row.operands)
-        if len(values) < fixed or (len(values) > fixed and not row.many):
-            names = [*(f"%{n}" for n in row.operands), *(f"@{n}" for n, _ in row.symbols)]
-            form = f"write: {s.target} = {s.keyword} {', '.join(names)}".rstrip()
-            expects = f"{fixed} operand{'s' if fixed != 1 else ''}" if fixed else "no operands"
-            self.problems.append(
-                Diagnostic(f"'{s.keyword}' takes {expects}, not {len(values)}", place, help=form)
-            )
+        found: dict[str, Any] = dict(zip(row.operands, values, strict=False))
         if row.many:
             found[row.many] = tuple(values[fixed:])
-        wanted = [f"one {_KINDS[kind]}" for _, kind in row.symbols]
-        if len(symbols) != len(row.symbols):
-            takes = " and ".join(wanted) or "no constant, table or function"
-            given = ", ".join(n for n in syntax.operands(s.operands) if n[0] == "@") or "none"
-            self.problems.append(Diagnostic(f"'{s.keyword}' takes {takes}, but has {given}", place))
-            return found
-        for (field, kind), symbol in zip(row.symbols, symbols, strict=True):
-            if symbol is not None and not isinstance(symbol, kind):
-                is_a = next(word for k, word in _KINDS.items() if isinstance(symbol, k))
-                message = f"'{s.keyword}' takes a {_KINDS[kind]}, but @{symbol.name} is a {is_a}"
-                self.problems.append(Diagnostic(message, place))
-            found[field] = symbol
-        for required in row.required:
-            if not any(name == required for name, _ in s.attributes):
-                comma = ", " if s.operands else " "
-                help = f"add: {s.keyword} {(s.operands or '').strip()}{comma}{required}=..."
-                self.problems.append(Diagnostic(f"'{s.keyword}' needs {required}=", place, help=help))
-        return found
+        return found | {field: symbol for (field, _), symbol in zip(row.symbols, symbols, strict=False)}
 
     def _attributes(
         self, kinds: dict[str, Any], given: Sequence[syntax.Attribute], what: str
@@ -470,6 +462,28 @@ class _Reader:
             self.problems.extend(e.diagnostics)
 
 
+def _mismatch(
+    row: _Row, s: Statement, values: Sequence[Value | None], symbols: Sequence[Symbol | None]
+) -> tuple[str, str | None] | None:
+    """Message and help if a statement has too many or too few operands or symbols, or symbols of another kind."""
+    fixed = len(row.operands)
+    names = [*(f"%{n}" for n in row.operands), *(f"@{n}" for n, _ in row.symbols)]
+    form = f"write: {s.target} = {s.keyword} {', '.join([*names, *(f'{n}=...' for n in row.required)])}"
+    if len(symbols) != len(row.symbols):
+        takes = " and ".join(f"one {_KINDS[kind]}" for _, kind in row.symbols)
+        given = ", ".join(n for n in syntax.operands(s.operands) if n[0] == "@") or "none"
+        help = form if row.symbols else "a constant becomes a value by: %c = const @w"
+        return f"'{s.keyword}' takes {takes or 'no constant, table or function'}, but has {given}", help
+    for (_, kind), symbol in zip(row.symbols, symbols, strict=True):
+        if symbol is not None and not isinstance(symbol, kind):
+            is_a = next(word for k, word in _KINDS.items() if isinstance(symbol, k))
+            return f"'{s.keyword}' takes a {_KINDS[kind]}, but @{symbol.name} is a {is_a}", form
+    if len(values) < fixed or (len(values) > fixed and not row.many):
+        takes = f"{fixed} operand{'s' if fixed != 1 else ''}" if fixed else "no operands"
+        return f"'{s.keyword}' takes {takes}, not {len(values)}", form
+    return None
+
+
 def _symbols_in(block: Block) -> Iterator[tuple[str, Statement, int]]:
     for s in block.statements:
         if s.operands and "@" in s.operands:
@@ -481,4 +495,4 @@ def _symbols_in(block: Block) -> Iterator[tuple[str, Statement, int]]:
 def _notes(text: str) -> tuple[str, ...]:
     """The notes that the printer put above a design."""
     head = text[: m.start()] if (m := re.search(r"^\s*(const|table|func|design)\b", text, re.M)) else text
-    return tuple(re.findall(r"^# note: ([^\r\n]*)", head, re.M))
+    return tuple(note.rstrip() for note in re.findall(r"^# note: (.*)", head, re.M))

@@ -28,6 +28,7 @@ class Target:
     dsps: int
     lut_inputs: int
     fractured: bool  # a LUT may serve as two with one input less, on shared inputs
+    ternary: bool  # a carry chain adds three operands, one LUT a bit
     mux_levels: int  # dedicated multiplexers behind the LUTs (MUXF7, F8, F9: 3)
     lut: float  # through a LUT
     net: float  # from one cell to the next
@@ -47,6 +48,10 @@ class Target:
 
     def adder_ns(self, width: int) -> float:
         return self.lut_ns() + self.carry_ends + self.carry * width if width > 1 else self.lut_ns()
+
+    def ternary_ns(self, width: int) -> float:
+        """A carry-chain adder of three operands: one level of compression before it."""
+        return self.lut_ns() + self.adder_ns(width)
 
     def mux_luts(self, width: int) -> float:
         """A two-way choice: three inputs a bit, so two bits share a fractured LUT."""

@@ -85,7 +85,7 @@ def holding(lo: int, hi: int, frac: int) -> Fixed:
         return ZERO
     if lo >= 0:
         return Fixed(False, hi.bit_length(), frac)
-    return Fixed(True, max((-lo - 1).bit_length(), hi.bit_length()) + 1, frac)
+    return Fixed(True, max((-lo - 1).bit_length(), max(hi, 0).bit_length()) + 1, frac)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lutc.analysis.latency import arrivals, latencies
+from lutc.analysis.latency import arrivals
 from lutc.diagnostics import Diagnostic, LirError, Span
 from lutc.graph import Const, Design, Func, OpMistake, Param, Stage, Table, Value, body, functions
 from lutc.ops.base import Op, spec
@@ -55,8 +55,10 @@ def violations(design: Design, *, retype: bool = True) -> list[Diagnostic]:
         for value in bodies[owner]:
             found += _value(value, design, owner, retype)
     if not any("belongs" in d.message for d in found):
-        cycles = latencies(design)
+        cycles: dict[Func, int] = {}
         for owner in owners:
+            if isinstance(owner, Func):
+                cycles[owner] = arrivals(bodies[owner], cycles)[owner.result] or 0
             found += _balance(owner, bodies[owner], cycles)
     return found
 

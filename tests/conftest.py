@@ -36,6 +36,10 @@ def need_module(name: str) -> None:
         _missing(f"the Python module {name}")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--bless", action="store_true", help="rewrite the answers that files under tests/ carry")
+
+
 @pytest.fixture(name="need_tool")
 def _need_tool() -> Callable[[str], str]:
     """:func:`need_tool`, for tests that would rather not import it."""

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from lutc.frontends.importer import Refusal
 from lutc.graph import Overflow, Rounding
 
 from .base import Demand, HgqRule, Rule, activate, activation, axes_of
 from .graph import Layer
 from .lowering import Lowering, Tensor
-from .quantizers import Int, Quantizer, Unsupported, quantizer
+from .quantizers import Int, Quantizer, quantizer
 from .unary import Reals, Unary, unary
 
 
@@ -20,7 +21,9 @@ class Activation(Rule):
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
-        self.activation = activation(self.config.get("activation", "softmax" if layer.kind == "Softmax" else None))
+        self.activation = activation(
+            self.config.get("activation", "softmax" if layer.kind == "Softmax" else None)
+        )
 
     def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return activate(low, x, self.activation)
@@ -158,7 +161,7 @@ class QSoftmax(HgqRule):
 
     def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if kwargs.get("mask") is not None:
-            raise Unsupported("it is given a mask", "leave the mask out: a circuit's inputs have one length")
+            raise Refusal("it is given a mask", "leave the mask out: a circuit's inputs have one length")
         x = self.take(low, x)
         axes = axes_of(self.config["axes"], len(x.shape))
         if self.stable:
@@ -197,9 +200,11 @@ class Normalization(Rule):
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         stored = layer.weights.own
-        mean, variance = stored[:2] if len(stored) >= 2 else (self.config.get("mean"), self.config.get("variance"))
+        mean, variance = (
+            stored[:2] if len(stored) >= 2 else (self.config.get("mean"), self.config.get("variance"))
+        )
         if mean is None or variance is None:
-            raise Unsupported("it was never adapted", "call its adapt(data) before saving")
+            raise Refusal("it was never adapted", "call its adapt(data) before saving")
         self.mean, self.variance = (np.asarray(v, dtype=np.float64) for v in (mean, variance))
 
     def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -232,6 +237,7 @@ class Embedding(Rule):
         columns = np.arange(width, dtype=np.float64)
 
         def row(v: Reals, column: Reals) -> Reals:
-            return self.table[np.minimum(v.astype(np.int64), rows - 1), column.astype(np.int64)]
+            found: Reals = self.table[np.minimum(v.astype(np.int64), rows - 1), column.astype(np.int64)]
+            return found
 
         return low.apply(x, Unary("an embedding", row, (columns,)))

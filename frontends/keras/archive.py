@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,7 @@ class Archive:
     version: str
 
 
-def read_archive(path: str | Path) -> Archive:
+def read_archive(path: str | os.PathLike[str]) -> Archive:
     """Open a `.keras` file. Raises LirError if it is none, or if h5py is missing."""
     where = str(path)
     try:

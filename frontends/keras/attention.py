@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from lutc.frontends.importer import Refusal
+
 from .activations import QSoftmax
-from .base import Demand, Rule
+from .base import Demand, HgqRule, Rule
 from .dense import QDense
 from .graph import Layer
 from .lowering import Lowering, Tensor
+from .luts import QEinsumDenseT
 from .merge import einsum
-from .quantizers import Quantizer, Unsupported, quantizer
+from .quantizers import Quantizer, quantizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -24,11 +27,9 @@ class QMultiHeadAttention(Rule):
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         c = self.config
-        shape = (layer.build.get("shapes_dict") or {}).get("query_shape") or layer.build.get("input_shape")
-        if shape is None:
-            raise Unsupported("the file does not tell its input shape", "build the model before saving it")
+        shape = _query_shape(layer)
         if c.get("use_gate") or c.get("sliding_window") is not None:
-            raise Unsupported("it uses a gate or a sliding window", "use use_gate=False, sliding_window=None")
+            raise Refusal("it uses a gate or a sliding window", "use use_gate=False, sliding_window=None")
         free = len(shape) - 2  # between batch and features
         project, bias = _projection(free, 1, 2)
         self.fuse = str(c.get("fuse", "none")).lower()
@@ -38,26 +39,33 @@ class QMultiHeadAttention(Rule):
         out, bias = _projection(free, 2, 1)
         self.output = self._dense("output_dense", out, bias)
         axes = c.get("attention_axes")
-        self.dot, self.combine, heads = _attention(free + 3, tuple(axes) if axes else tuple(range(1, free + 1)))
+        self.dot, self.combine, heads = _attention(
+            free + 3, tuple(axes) if axes else tuple(range(1, free + 1))
+        )
         self.softmax = self._softmax(len(heads))
         self.oq: Quantizer | None = None
         if c.get("enable_oq", False):
             self.oq = quantizer(c.get("oq_conf"), layer.weights("oq"), "its oq")
 
-    def _dense(self, name: str, equation: str, bias: str | None, iq_of: str | None = None) -> QDense:
+    def _dense(self, name: str, equation: str, bias: str | None, iq_of: str | None = None) -> HgqRule:
         """A projection; fused ones share the input quantiser that the file keeps with `iq_of`."""
-        c, weights = self.config, self.layer.weights
+        weights = self.layer.weights
         config = {
             "equation": equation,
-            "bias_axes": bias if c.get("use_bias", True) else None,
+            "bias_axes": bias if self.config.get("use_bias", True) else None,
             "enable_iq": bool(weights(name, "iq")),
             "enable_oq": bool(weights(name, "oq")),
-            **{f"{q}_conf": c.get(f"qkvo_{q}_conf") for q in ("iq", "kq", "bq", "oq")},
+            **{f"{q}_conf": self.config.get(f"qkvo_{q}_conf") for q in ("iq", "kq", "bq", "oq", "toq")},
         }
-        rule = QDense(Layer(f"{self.layer.name}_{name}", "QEinsumDense", self.layer.module, config, weights(name)))
+        rule = self._projection(name, config)
         if iq_of and weights(iq_of, "iq"):
-            rule.iq = self.key.iq if hasattr(self, "key") else quantizer(config["iq_conf"], weights(iq_of, "iq"), "its iq")
+            rule.iq = quantizer(config["iq_conf"], weights(iq_of, "iq"), "its iq")
         return rule
+
+    def _projection(self, name: str, config: dict[str, Any]) -> HgqRule:
+        return QDense(
+            Layer(self.layer.name, "QEinsumDense", self.layer.module, config, self.layer.weights(name))
+        )
 
     def _softmax(self, axes: int) -> QSoftmax:
         c, weights = self.config, self.layer.weights
@@ -74,7 +82,9 @@ class QMultiHeadAttention(Rule):
         }
         for name in ("exp_oq", "inv_oq"):  # QSoftmax sets these itself, whatever it is given
             conf = config[f"{name}_conf"]
-            config[f"{name}_conf"] = conf | {"config": conf["config"] | {"overflow_mode": "SAT", "round_mode": "RND_CONV"}}
+            config[f"{name}_conf"] = conf | {
+                "config": conf["config"] | {"overflow_mode": "SAT", "round_mode": "RND_CONV"}
+            }
         return QSoftmax(Layer(f"{self.layer.name}_softmax", "QSoftmax", self.layer.module, config, group))
 
     def _inputs(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -86,23 +96,32 @@ class QMultiHeadAttention(Rule):
 
     def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
         query, value, key = self._inputs(args, kwargs)
-        pairs = [(self.query.iq, query), (self._first_value().iq, value), (self._first_key().iq, key)]
-        wanted = [(q, x) for q, x in pairs if isinstance(x, np.ndarray)]
-        return None if any(q is None for q, _ in wanted) else wanted  # type: ignore[return-value]
+        pairs = [(self.query, query), (self._first_value(), value), (self._first_key(), key)]
+        found: list[Demand] = []
+        for rule, x in pairs:
+            if isinstance(x, np.ndarray):
+                if rule.iq is None:
+                    return None
+                found.append((rule.iq, rule.before_iq(x)))
+        return found
 
-    def _first_value(self) -> QDense:
+    def _first_value(self) -> HgqRule:
         return self.value
 
-    def _first_key(self) -> QDense:
+    def _first_key(self) -> HgqRule:
         return self.key
 
     def lower(self, low: Lowering, *args: Any, **kwargs: Any) -> Tensor:
         if any(k.endswith("mask") and v is not None and v is not False for k, v in kwargs.items()):
-            raise Unsupported("it is given a mask", "leave the mask out: a circuit's inputs have one length")
+            raise Refusal("it is given a mask", "leave the mask out: a circuit's inputs have one length")
         if kwargs.get("return_attention_scores"):
-            raise Unsupported("it returns its attention scores", "use return_attention_scores=False")
+            raise Refusal("it returns its attention scores", "use return_attention_scores=False")
         query, value, key = self._inputs(args, kwargs)
-        query, key, value = self.query.lower(low, query), self.key.lower(low, key), self.value.lower(low, value)
+        query, key, value = (
+            self.query.lower(low, query),
+            self.key.lower(low, key),
+            self.value.lower(low, value),
+        )
         scores = self.softmax.lower(low, einsum(low, self.dot, key, query))
         y = self.output.lower(low, einsum(low, self.combine, scores, value))
         return y if self.oq is None else low.quantize(y, self.oq)
@@ -113,10 +132,7 @@ class QLinformerAttention(QMultiHeadAttention):
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
-        if self.config.get("lin_kv_proj_mode", "dense") != "dense":
-            raise Unsupported("its sequence projections are LUT layers", "use lin_kv_proj_mode='dense'")
-        shape = (layer.build.get("shapes_dict") or {}).get("query_shape") or layer.build.get("input_shape")
-        rank = len(shape)
+        rank = len(_query_shape(layer))
         axes = self.config.get("attention_axes") or range(1, rank - 1)
         x, new = LETTERS[:rank], LETTERS[rank : rank + len(list(axes))]
         w = "".join(x[a] for a in axes) + new
@@ -125,18 +141,47 @@ class QLinformerAttention(QMultiHeadAttention):
             out[a] = c
         equation = f"{x},{w}->{''.join(out)}"
         self.lin_k = self._dense("_lin_k_proj", equation, None)
-        self.lin_v = self.lin_k if self.config.get("share_kv_proj") else self._dense("_lin_v_proj", equation, None)
+        self.lin_v = (
+            self.lin_k if self.config.get("share_kv_proj") else self._dense("_lin_v_proj", equation, None)
+        )
 
-    def _first_value(self) -> QDense:
+    def _first_value(self) -> HgqRule:
         return self.lin_v
 
-    def _first_key(self) -> QDense:
+    def _first_key(self) -> HgqRule:
         return self.lin_k
 
     def lower(self, low: Lowering, *args: Any, **kwargs: Any) -> Tensor:
         query, value, key = self._inputs(args, kwargs)
         rest = {k: v for k, v in kwargs.items() if k not in ("query", "value", "key")}
         return super().lower(low, query, self.lin_v.lower(low, value), self.lin_k.lower(low, key), **rest)
+
+
+class QMultiHeadAttentionT(QMultiHeadAttention):
+    """Attention whose projections are LUT layers."""
+
+    def _projection(self, name: str, config: dict[str, Any]) -> HgqRule:
+        mine = ("subnn_activation", "batch_norm", "bn_center", "bn_scale", "bn_epsilon", "enable_ebops")
+        config |= {key: self.config[key] for key in mine if key in self.config}
+        return QEinsumDenseT(
+            Layer(self.layer.name, "QEinsumDenseT", self.layer.module, config, self.layer.weights(name))
+        )
+
+
+class QLinformerAttentionT(QLinformerAttention, QMultiHeadAttentionT):
+    """Linformer attention whose projections are LUT layers."""
+
+    def _projection(self, name: str, config: dict[str, Any]) -> HgqRule:
+        plain = name.startswith("_lin") and self.config.get("lin_kv_proj_mode") == "dense"
+        family = QMultiHeadAttention if plain else QMultiHeadAttentionT
+        return family._projection(self, name, config)
+
+
+def _query_shape(layer: Layer) -> list[Any]:
+    shape = (layer.build.get("shapes_dict") or {}).get("query_shape") or layer.build.get("input_shape")
+    if not isinstance(shape, list):
+        raise Refusal("the file does not tell its input shape", "build the model before saving it")
+    return shape
 
 
 def _projection(free: int, bound: int, out: int) -> tuple[str, str]:

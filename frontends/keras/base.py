@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from lutc.frontends.importer import Refusal
+
 from .graph import Layer
 from .lowering import Lowering, Tensor
-from .quantizers import Quantizer, Unsupported, quantizer
+from .quantizers import Quantizer, quantizer
 from .shapes import Index
 from .unary import activation_name, unary
 
@@ -17,14 +19,14 @@ Demand = tuple[Quantizer, Index]
 
 
 class Rule:
-    """How one layer is lowered. The constructor reads it and raises Unsupported if it cannot be."""
+    """How one layer is lowered. The constructor reads it and raises Refusal if it cannot be."""
 
     def __init__(self, layer: Layer) -> None:
         self.layer = layer
         self.config = layer.config
 
     def lower(self, low: Lowering, *args: Any, **kwargs: Any) -> Any:
-        """The layer's result for `Tensor` arguments: a Tensor, or a list of them. May raise Unsupported."""
+        """The layer's result for `Tensor` arguments: a Tensor, or a list of them. May raise Refusal."""
         raise NotImplementedError(type(self).__name__)
 
     def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
@@ -35,7 +37,7 @@ class Rule:
         """The layer's own variables under the names they have in Keras, which the file leaves out."""
         stored = self.layer.weights.own
         if len(stored) < len(names):
-            raise Unsupported(
+            raise Refusal(
                 f"the file holds {len(stored)} of its weights, not {', '.join(names)}",
                 "save the whole model: model.save('model.keras')",
             )
@@ -84,7 +86,7 @@ class HgqRule(Rule):
 
 
 def activation(conf: Any) -> str:
-    """A serialised activation's name, known to lutc or a function of a whole axis. Raises Unsupported."""
+    """A serialised activation's name, known to lutc or a function of a whole axis. Raises Refusal."""
     name = activation_name(conf)
     if name not in ("softmax", "log_softmax"):
         unary(name)
@@ -106,9 +108,9 @@ def activate(low: Lowering, x: Tensor, name: str) -> Tensor:
 def axes_of(axes: Any, rank: int) -> tuple[int, ...]:
     """Keras axes (batch included, perhaps negative) as axes of a tensor of `rank` without its batch axis."""
     if axes is None:
-        raise Unsupported("it works across the batch", "name the axes, without the batch axis 0")
+        raise Refusal("it works across the batch", "name the axes, without the batch axis 0")
     items = axes if isinstance(axes, list | tuple) else [axes]
     result = tuple(sorted((a if a >= 0 else a + rank + 1) - 1 for a in items))
     if any(a < 0 for a in result):
-        raise Unsupported("it works across the batch", "leave the batch axis 0 out")
+        raise Refusal("it works across the batch", "leave the batch axis 0 out")
     return result

@@ -55,7 +55,8 @@ def _integer_bits(q: Quantizer, x: NDArray[np.float64]) -> Int:
         return np.where(bits > 0, need, 32)
     codes = round_float(x * np.exp2(q.f.astype(np.float64)), q.rounding)
     _, exponent = np.frexp(_reduced(np.max, np.abs(codes), q))  # of an integer: how many bits it has
-    return exponent.astype(np.int64) - q.f
+    fewest: Int = exponent.astype(np.int64) - q.f
+    return fewest
 
 
 def _reduced(how: Any, x: Any, q: Quantizer) -> Any:

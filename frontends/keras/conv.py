@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from lutc.frontends.importer import Refusal
 from lutc.graph import Value
 
 from .base import HgqRule, Rule, activation
 from .dense import check_plain, contract, finish
 from .graph import Layer
 from .lowering import Lowering, Tensor
-from .quantizers import Quantizer, Real, Unsupported
+from .quantizers import Quantizer, Real
 from .unary import Reals
 
 
@@ -68,7 +69,7 @@ def window(config: dict[str, Any], rank: int, size: str = "kernel_size", strides
 
     padding = str(config.get("padding", "valid")).lower()
     if padding not in ("valid", "same", "causal"):
-        raise Unsupported(f"its padding is {padding!r}", "padding may be 'valid', 'same' or 'causal'")
+        raise Refusal(f"its padding is {padding!r}", "padding may be 'valid', 'same' or 'causal'")
     k = every(config[size])
     s = config.get(strides)
     return Window(k, k if s is None else every(s), every(config.get("dilation_rate", 1)), padding)
@@ -100,12 +101,14 @@ def patches(low: Lowering, t: Tensor, w: Window) -> Value:
 
 def grouped(kernel: Reals, channels: int, groups: int) -> Reals:
     """A kernel `(*size, channels / groups, filters)` as a matrix over all channels of a patch; zeros across groups."""
-    *size, inner, filters = kernel.shape
+    *_, inner, filters = kernel.shape
     taps = kernel.reshape(-1, inner, filters)
     full = np.zeros((len(taps), channels, filters))
     each = filters // groups
     for g in range(groups):
-        full[:, g * inner : (g + 1) * inner, g * each : (g + 1) * each] = taps[:, :, g * each : (g + 1) * each]
+        full[:, g * inner : (g + 1) * inner, g * each : (g + 1) * each] = taps[
+            :, :, g * each : (g + 1) * each
+        ]
     return full.reshape(-1, filters)
 
 
@@ -156,7 +159,8 @@ class QConv(Convolution, HgqRule):
         kernel = low.weights(self.kq, self.vars["kernel"])
         bias = low.weights(self.bq, self.vars["bias"]) if self.bq is not None else None
         y = self.convolve(low, x, kernel, bias, self.activation)
-        y = finish(low, low.fixed(y), self.activation)
+        low.note_wide(y.value)
+        y = finish(low, y.value, self.activation)
         return y if self.oq is None else low.quantize(y, self.oq)
 
 
@@ -214,9 +218,9 @@ class ConvTranspose(Rule):
         has_bias = bool(self.config.get("use_bias", True))
         self.vars: dict[str, Real] = self.own("kernel", *(["bias"] if has_bias else []))
         if self.config.get("output_padding") is not None:
-            raise Unsupported("it sets output_padding", "leave output_padding=None")
+            raise Refusal("it sets output_padding", "leave output_padding=None")
         if any(d != 1 for d in self.window.dilation):
-            raise Unsupported("it is dilated", "use dilation_rate=1")
+            raise Refusal("it is dilated", "use dilation_rate=1")
 
     def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if not self.last:
@@ -230,7 +234,7 @@ class ConvTranspose(Rule):
             full = np.full((1, *shape, index.shape[-1]), -1, dtype=np.int64)
             full[(slice(None), *(slice(None, None, s) for s in w.strides))] = index
             pads = []
-            for n, k, s in zip(spatial, w.size, w.strides, strict=True):
+            for k, s in zip(w.size, w.strides, strict=True):
                 # 'same' keeps n * s outputs, cutting k - s of the full result, the smaller half in front.
                 cut = max(k - s, 0) if w.padding == "same" else 0
                 more = max(s - k, 0)
@@ -250,5 +254,3 @@ class ConvTranspose(Rule):
 def of_rank(rule: type[Rule], rank: int, **attributes: Any) -> type[Rule]:
     """The same rule for a number of spatial axes."""
     return type(f"{rule.__name__}{rank}D", (rule,), {"rank": rank, "__doc__": rule.__doc__, **attributes})
-
-

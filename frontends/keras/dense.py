@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from lutc.frontends.importer import Refusal
 from lutc.graph import Value
 from lutc.types import holding
 
 from .base import HgqRule, Rule, activate, activation
 from .graph import Layer
 from .lowering import FLOAT32_BITS, Lowering, Tensor, common_codes, is_float32
-from .quantizers import Quantizer, Real, Unsupported
+from .quantizers import Quantizer, Real
 from .unary import Reals
 
 KERAS_EPSILON = np.float32(1e-7)
@@ -55,7 +56,7 @@ def check_plain(kernel: Reals, y: Value, what: str) -> None:
         return
     codes, _ = common_codes(kernel)
     bits = holding(min([0, *codes]), max([0, *codes]), 0).width
-    raise Unsupported(
+    raise Refusal(
         f"its {what} needs {bits} bits, and float32 rounds sums of more than {FLOAT32_BITS} bits",
         "use the HGQ2 layer (QDense for Dense, QConv2D for Conv2D), or round the weights to a few bits before saving",
     )
@@ -73,9 +74,11 @@ class EinsumPlan:
         x, w = left.split(",")
         x, w, out = expanded(x, w, out, rank + 1)
         if x[0] != out[:1] or x[0] in w or x.count(x[0]) > 1:
-            raise Unsupported(f"equation {equation} does not keep the batch axis first", "put it first, in and out")
+            raise Refusal(
+                f"equation {equation} does not keep the batch axis first", "put it first, in and out"
+            )
         if len(set(x)) != len(x) or len(set(w)) != len(w):
-            raise Unsupported(f"equation {equation} takes a diagonal", "name every axis once")
+            raise Refusal(f"equation {equation} takes a diagonal", "name every axis once")
         self.x, self.w, self.out = x[1:], w, out[1:]
         self.free = [c for c in self.x if c in self.out and c not in w]
         self.shared = [c for c in self.x if c in self.out and c in w]
@@ -152,8 +155,10 @@ class QDense(HgqRule):
         b = low.weights(self.bq, bias) if self.bq is not None and bias is not None else None
         relu = self.activation == "relu"
         plan = EinsumPlan(self.equation, len(x.shape))
-        y = finish(low, plan.lower(low, low.fixed(x), k, b, relu), self.activation)
-        return y if self.oq is None else low.quantize(y, self.oq)
+        y = plan.lower(low, low.fixed(x), k, b, relu)
+        low.note_wide(y)
+        t = finish(low, y, self.activation)
+        return t if self.oq is None else low.quantize(t, self.oq)
 
 
 class QBatchNormDense(QDense):
@@ -212,7 +217,7 @@ class Dense(Rule):
         self.has_bias = self.config.get("use_bias", self.config.get("bias_axes") is not None)
         self.activation = activation(self.config.get("activation"))
         if self.config.get("lora_rank"):
-            raise Unsupported("it has LoRA weights", "merge them into the kernel before saving")
+            raise Refusal("it has LoRA weights", "merge them into the kernel before saving")
         self.vars = self.own("kernel", *(["bias"] if self.has_bias else []))
 
     def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -170,7 +170,12 @@ def _sequential(name: str, config: dict[str, Any], layers: dict[str, Layer]) -> 
 def _call(layer: Layer, index: int, node: Any) -> Call:
     if not isinstance(node, dict):
         raise TypeError(f"layer {layer.name} was recorded by Keras 2")
-    return Call(layer, index, tuple(_value(a) for a in node["args"]), {k: _value(v) for k, v in node["kwargs"].items()})
+    return Call(
+        layer,
+        index,
+        tuple(_value(a) for a in node["args"]),
+        {k: _value(v) for k, v in node["kwargs"].items()},
+    )
 
 
 def _value(raw: Any) -> Any:

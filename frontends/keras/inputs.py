@@ -1,4 +1,4 @@
-"""The format of an input port, from the quantisers that the input meets.
+"""Input ports: the formats given by the user, or found from the quantisers that an input meets; calibration data.
 
 If every element meets one format, the port is that quantiser: it rounds as the model does. If edges round the same
 input each in their own way (LUT-Dense), the port floors to one bit after the point more than the finest of them needs.
@@ -8,27 +8,21 @@ wraps at the widest range among them, which leaves each narrower range as it was
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lutc.build import as_type
+from lutc.diagnostics import Diagnostic, LirError
+from lutc.frontends.importer import Refusal
 from lutc.graph import Overflow, Rounding
-from lutc.types import Fixed, Type, tensor
+from lutc.types import ZERO, Fixed, Type, tensor, uniform
 
 from .base import Demand
-from .quantizers import Quantizer, Unsupported, fixed
-
-
-@dataclass(frozen=True)
-class Port:
-    """An input port: its name in the model, its type, and how a real number becomes one of the type."""
-
-    name: str
-    kind: Type
-    round: Rounding = Rounding.HALF_EVEN
-    overflow: Overflow = Overflow.SATURATE
+from .ports import Port
+from .quantizers import Quantizer, fixed
 
 
 @dataclass
@@ -41,8 +35,8 @@ class _Met:
     formats: tuple[Fixed, ...] = ()
 
 
-def port(name: str, shape: tuple[int, ...], start: int, demands: Sequence[Demand]) -> Port:
-    """The port of an input whose elements are numbered from `start`."""
+def port(shape: tuple[int, ...], start: int, demands: Sequence[Demand], name: str) -> Port:
+    """The port of an input whose elements are numbered from `start`. Raises Refusal if no port could be exact."""
     size = int(np.prod(shape, dtype=np.int64))
     met = [_Met() for _ in range(size)]
     modes: dict[tuple[Rounding, Overflow], None] = {}
@@ -51,10 +45,11 @@ def port(name: str, shape: tuple[int, ...], start: int, demands: Sequence[Demand
     alone = len(modes) == 1 and all(len(m.formats) < 2 for m in met)
     if alone:
         ((rounding, overflow),) = modes
-        return Port(name, tensor(shape, [m.formats[0] if m.formats else Fixed(False, 0) for m in met]), rounding, overflow)
+        formats = [m.formats[0] if m.formats else ZERO for m in met]
+        return Port(name, tensor(shape, formats), rounding, overflow)
     if any(r not in (Rounding.HALF_UP, Rounding.FLOOR) for r, _ in modes):
-        raise Unsupported(
-            f"input {name!r} is rounded in several ways, one of them not half up",
+        raise Refusal(
+            "it is rounded in several ways, one of them neither half up nor down",
             "use round_mode='RND' for the quantisers at the input, or one quantiser in front of them",
         )
     overflow = Overflow.WRAP if all(o is Overflow.WRAP for _, o in modes) else Overflow.SATURATE
@@ -63,7 +58,10 @@ def port(name: str, shape: tuple[int, ...], start: int, demands: Sequence[Demand
 
 def _meet(met: list[_Met], q: Quantizer, index: Any, start: int, size: int, modes: dict[Any, None]) -> None:
     where = np.asarray(index)
-    arrays = [np.broadcast_to(a.reshape((1,) * (where.ndim - a.ndim) + a.shape), where.shape) for a in (q.k, q.i, q.f)]
+    arrays = [
+        np.broadcast_to(a.reshape((1,) * (where.ndim - a.ndim) + a.shape), where.shape)
+        for a in (q.k, q.i, q.f)
+    ]
     extra = int(q.rounding is not Rounding.FLOOR)
     here = (where >= start) & (where < start + size)
     for e, k, i, f in zip(where[here].tolist(), *(a[here].tolist() for a in arrays), strict=True):
@@ -80,5 +78,58 @@ def _meet(met: list[_Met], q: Quantizer, index: Any, start: int, size: int, mode
 
 def _format(m: _Met) -> Fixed:
     if m.i is None or m.f is None:
-        return Fixed(False, 0)
+        return ZERO
     return fixed(m.k, m.i, m.f)
+
+
+def given_types(names: Sequence[str], shapes: Sequence[tuple[int, ...]], given: Any) -> dict[str, Type]:
+    """The input formats the user asked for; a scalar format is spread over the input's shape."""
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        table = dict(given)
+        for name in table:
+            if name not in names:
+                raise LirError(Diagnostic(f"there is no input {name!r}", help="inputs: " + ", ".join(names)))
+    else:
+        table = dict(zip(names, [given] * len(names) if isinstance(given, str) else given, strict=False))
+    found = {}
+    for name, shape in zip(names, shapes, strict=True):
+        if name in table:
+            kind = as_type(table[name])
+            if kind.shape == () and shape:
+                kind = uniform(shape, kind.scalar)
+            if kind.shape != shape:
+                raise LirError(Diagnostic(f"input {name!r} has shape {list(shape)}, not that of {kind}"))
+            found[name] = kind
+    return found
+
+
+def calibration_arrays(names: Sequence[str], shapes: Sequence[tuple[int, ...]], given: Any) -> list[Any]:
+    """Calibration data as one float array `(batch, *shape)` per input."""
+    if isinstance(given, Mapping):
+        missing = [n for n in names if n not in given]
+        if missing:
+            raise LirError(Diagnostic(f"the calibration data lack the input {missing[0]!r}"))
+        arrays = [given[n] for n in names]
+    else:
+        arrays = list(given) if isinstance(given, list | tuple) else [given]
+    if len(arrays) != len(names):
+        raise LirError(
+            Diagnostic(
+                f"there are {len(arrays)} calibration arrays for {len(names)} inputs", help=", ".join(names)
+            )
+        )
+    found = []
+    for name, shape, a in zip(names, shapes, arrays, strict=True):
+        array = np.asarray(a, dtype=np.float32).astype(np.float64)
+        if array.shape[1:] != shape or not len(array):
+            raise LirError(
+                Diagnostic(
+                    f"the calibration data of input {name!r} have shape {list(array.shape)}, not {['batch', *shape]}"
+                )
+            )
+        found.append(array)
+    if len({len(a) for a in found}) > 1:
+        raise LirError(Diagnostic("the calibration arrays differ in their number of samples"))
+    return found

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lutc.frontends.importer import Refusal
 from lutc.ops import Relation
 
 from .base import LayoutRule, Rule, activate, axes_of
@@ -15,7 +16,6 @@ from .dense import EinsumPlan, check_plain
 from .graph import Layer, _snake
 from .lowering import Lowering, Tensor
 from .merge import einsum, pairwise
-from .quantizers import Unsupported
 from .unary import FUNCTIONS, Unary, unary
 
 Array = Any
@@ -49,10 +49,14 @@ class MoveOp(LayoutRule):
         try:
             return low.move(x, lambda i: self.move(i, *args, **kwargs))
         except (ValueError, IndexError) as cause:
-            raise Unsupported(f"it moves elements across the batch ({cause})", "keep the batch axis first") from None
+            raise Refusal(
+                f"it moves elements across the batch ({cause})", "keep the batch axis first"
+            ) from None
 
     def move(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        return MOVES[self.layer.kind](x, self.config | {k: v for k, v in kwargs.items() if v is not None}, *args)
+        return MOVES[self.layer.kind](
+            x, self.config | {k: v for k, v in kwargs.items() if v is not None}, *args
+        )
 
 
 class PadOp(LayoutRule):
@@ -61,11 +65,11 @@ class PadOp(LayoutRule):
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         if self.config.get("mode", "constant") != "constant":
-            raise Unsupported(f"its mode is {self.config['mode']!r}", "pad with zeros: mode='constant'")
+            raise Refusal(f"its mode is {self.config['mode']!r}", "pad with zeros: mode='constant'")
 
     def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if kwargs.get("constant_values") or self.config.get("constant_values"):
-            raise Unsupported("it pads with a number other than 0", "pad with zeros")
+            raise Refusal("it pads with a number other than 0", "pad with zeros")
         return low.move(x, self.move)
 
     def move(self, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -103,7 +107,7 @@ def constant(value: Any, like: Tensor) -> Any:
     array = np.asarray(value, dtype=np.float32).astype(np.float64)
     if array.ndim == len(like.shape) + 1:
         if len(array) != 1:
-            raise Unsupported("a constant has a batch axis of its own", "give it a first axis of length 1")
+            raise Refusal("a constant has a batch axis of its own", "give it a first axis of length 1")
         array = array[0]
     return array
 
@@ -123,9 +127,11 @@ class BinaryOp(Rule):
         kind = self.layer.kind
         if isinstance(a, Tensor) and isinstance(b, Tensor):
             if kind not in self.names:
-                raise Unsupported("it divides one value by another", "multiply by a table of 1/x: QUnaryFunctionLUT")
+                raise Refusal(
+                    "it divides one value by another", "multiply by a table of 1/x: QUnaryFunctionLUT"
+                )
             if len(a.shape) != len(b.shape):
-                raise Unsupported("its inputs differ in rank, so it mixes samples", "expand_dims the smaller one")
+                raise Refusal("its inputs differ in rank, so it mixes samples", "expand_dims the smaller one")
             return Tensor(pairwise(low, self.names[kind], [low.fixed(a), low.fixed(b)]))
         if isinstance(b, Tensor):
             return self._with_constant(low, b, constant(a, b), swapped=True)
@@ -184,7 +190,9 @@ class WhereOp(Rule):
 
     def lower(self, low: Lowering, condition: Any, a: Any, b: Any, **kwargs: Any) -> Tensor:
         if not isinstance(condition, Tensor) or not (isinstance(a, Tensor) or isinstance(b, Tensor)):
-            raise Unsupported("its condition or both its choices are constant", "choose before building the model")
+            raise Refusal(
+                "its condition or both its choices are constant", "choose before building the model"
+            )
         x, y = both(low, a, b)
         shape = np.broadcast_shapes(condition.shape, x.type.shape, y.type.shape)
         parts = [low.spread(v, shape) for v in (low.fixed(condition), x, y)]
@@ -212,7 +220,7 @@ class EinsumOp(Rule):
 
     def lower(self, low: Lowering, *operands: Any, **kwargs: Any) -> Tensor:
         if len(operands) != 2:
-            raise Unsupported(f"it has {len(operands)} operands", "contract two at a time")
+            raise Refusal(f"it has {len(operands)} operands", "contract two at a time")
         a, b = operands
         equation = self.config.get("subscripts") or self._matmul(a, b)
         if isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -228,13 +236,15 @@ class EinsumOp(Rule):
 
     def _matmul(self, a: Any, b: Any) -> str:
         if not isinstance(a, Tensor):
-            raise Unsupported("its first operand is a constant", "transpose: matmul(x, constant)")
+            raise Refusal("its first operand is a constant", "transpose: matmul(x, constant)")
         if not isinstance(b, Tensor):
             if np.ndim(b) != 2:
-                raise Unsupported(f"its constant has {np.ndim(b)} axes", "multiply by a matrix")
+                raise Refusal(f"its constant has {np.ndim(b)} axes", "multiply by a matrix")
             return "...x,xy->...y"
         if len(a.shape) != len(b.shape) or len(a.shape) < 2:
-            raise Unsupported("its operands are not two stacks of matrices of one rank", "expand_dims the smaller one")
+            raise Refusal(
+                "its operands are not two stacks of matrices of one rank", "expand_dims the smaller one"
+            )
         lead = "abcdefgh"[: len(a.shape) - 1]
         return f"{lead}xy,{lead}yz->{lead}xz"
 
@@ -245,9 +255,11 @@ class ArgmaxOp(Rule):
     def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         axes = axes_of(self.config.get("axis"), len(x.shape))
         if axes != (len(x.shape) - 1,):
-            raise Unsupported("it does not run along the last axis", "transpose first, then argmax over axis=-1")
+            raise Refusal("it does not run along the last axis", "transpose first, then argmax over axis=-1")
         y = low.b.argmax(low.fixed(x))
-        return Tensor(low.reshape(y, (*y.type.shape, 1)) if self.config.get("keepdims") or not y.type.shape else y)
+        return Tensor(
+            low.reshape(y, (*y.type.shape, 1)) if self.config.get("keepdims") or not y.type.shape else y
+        )
 
 
 class UnaryOp(Rule):

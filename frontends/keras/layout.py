@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from lutc.frontends.importer import Refusal
+
 from .base import LayoutRule, Rule
 from .conv import channels_last
 from .graph import Layer
 from .lowering import Lowering, Tensor
-from .quantizers import Unsupported
 
 
 class Nothing(LayoutRule):
@@ -82,7 +83,7 @@ class UpSampling(Spatial):
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         if self.config.get("interpolation", "nearest") != "nearest":
-            raise Unsupported(f"it interpolates ({self.config['interpolation']})", "use interpolation='nearest'")
+            raise Refusal(f"it interpolates ({self.config['interpolation']})", "use interpolation='nearest'")
 
     def spatial(self, x: Any) -> Any:
         size = self.config["size"]

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lutc.build import Builder
-from lutc.graph import Const, Overflow, Value, topo
+from lutc.frontends.importer import Names, Refusal
+from lutc.graph import Const, Overflow, Param, Value, topo
 from lutc.numbers import as_code, dtype, real, twos
 from lutc.ops import Op
 from lutc.types import Fixed, Ints, Type, holding, tensor, uniform
 
 from .calibrate import Trace
-from .quantizers import Quantizer, Real, Unsupported
+from .ports import Port
+from .quantizers import Quantizer, Real
 from .shapes import Index, positions, rearranged, reshaped
 from .tables import UNROUNDED, TableMaker
 from .unary import Affine, Reals, Step, Unary
@@ -52,19 +52,26 @@ class Lowering:
         self.trace = trace
         self.ranges = ranges
         self.layer = ""
-        self._names: dict[str, int] = {}
+        self.names = Names()
+        self.params: list[Param] = []
         self._consts: dict[tuple[Any, ...], Const] = {}
         self.tables = TableMaker()
         self.untraced: dict[str, None] = {}
         self.wide: dict[str, None] = {}
 
+    def inputs(self, ports: Sequence[Port]) -> list[Param]:
+        """Make the input ports."""
+        self.params = [
+            self.b.input(self.unique(p.name), p.kind, round=p.round, overflow=p.overflow) for p in ports
+        ]
+        return self.params
+
     # -- names and constants --------------------------------------------------------------------------------------
 
     def unique(self, name: str) -> str:
         """A name no constant, table or function has yet."""
-        name = identifier(name)
-        n = self._names[name] = self._names.get(name, -1) + 1
-        return f"{name}_{n}" if n else name
+        found: str = self.names.take(name, "layer")
+        return found
 
     def const(self, values: Any, what: str) -> Const:
         """A constant of floats, exact, in the one narrowest format that holds them all."""
@@ -73,7 +80,9 @@ class Lowering:
         kind = uniform(reals.shape, holding(min([0, *codes]), max([0, *codes]), frac))
         key = (kind, tuple(codes))
         if key not in self._consts:
-            self._consts[key] = Const(self.unique(f"{self.layer}_{what}"), kind, np.array(codes, dtype=object))
+            self._consts[key] = Const(
+                self.unique(f"{self.layer}_{what}"), kind, np.array(codes, dtype=object)
+            )
         return self._consts[key]
 
     def constant(self, values: Any, what: str, shape: tuple[int, ...]) -> Value:
@@ -95,7 +104,7 @@ class Lowering:
         """Apply a movement of elements, given as numpy on `(1, *shape)`, to the value and what is pending."""
         index = fn(positions(t.shape))
         if index.shape[:1] != (1,):
-            raise Unsupported("it mixes the samples of a batch", "keep the batch axis first and whole")
+            raise Refusal("it mixes the samples of a batch", "keep the batch axis first and whole")
         value = rearranged(self.b, t.value, index[0])
         return Tensor(value, tuple(self._moved(s, t.shape, index[0]) for s in t.chain), t.final)
 
@@ -103,7 +112,7 @@ class Lowering:
         if all(p.size == 1 for p in step.params):
             return step
         if (index < 0).any():
-            raise Unsupported(f"it pads before {step.name} is quantised", "quantise first, or pad before")
+            raise Refusal(f"it pads before {step.name} is quantised", "quantise first, or pad before")
         moved = [np.broadcast_to(p, shape).ravel()[index] for p in step.params]
         return Affine(*moved) if isinstance(step, Affine) else Unary(step.name, step.fn, tuple(moved))
 
@@ -113,7 +122,7 @@ class Lowering:
         Where all positions agree in their formats, `fn` becomes one function mapped over them; else it is applied to
         the whole tensor, for which it must be written as well.
         """
-        lead, row = x.type.shape[: -keep], x.type.shape[-keep:]
+        lead, row = x.type.shape[:-keep], x.type.shape[-keep:]
         count, size = math.prod(lead), math.prod(row)
         kind = x.type.format
         same = kind is not None or all(
@@ -131,21 +140,26 @@ class Lowering:
     def _inside(self, builder: Builder) -> Lowering:
         """The same lowering, building into a function."""
         inner = Lowering(builder, None, self.ranges)
-        inner.layer, inner.tables, inner._names, inner._consts = self.layer, self.tables, self._names, self._consts
+        inner.layer, inner.tables, inner.names, inner._consts = (
+            self.layer,
+            self.tables,
+            self.names,
+            self._consts,
+        )
         inner.untraced, inner.wide = self.untraced, self.wide
         return inner
 
     # -- values ---------------------------------------------------------------------------------------------------
 
     def fixed(self, t: Tensor) -> Value:
-        """The tensor as a fixed-point value. Raises Unsupported while a function is pending."""
+        """The tensor as a fixed-point value. Raises Refusal while a function is pending."""
         if t.final:
-            raise Unsupported(
+            raise Refusal(
                 f"it reads {t.final}, which is a function of a whole axis",
                 "use hgq.layers.QSoftmax inside a network; a softmax may only be the last layer",
             )
         if t.chain:
-            raise Unsupported(
+            raise Refusal(
                 f"it computes with {t.chain[-1].name} in floating point",
                 "quantise in between: the layer's iq, the previous layer's oq, or QUnaryFunctionLUT",
             )
@@ -197,7 +211,9 @@ class Lowering:
             x = self.b.min(x, self.constant(hi, "high", x.type.shape))
         return x
 
-    def greatest(self, x: Value, axes: int | tuple[int, ...], keepdims: bool = False, op: str = "max") -> Value:
+    def greatest(
+        self, x: Value, axes: int | tuple[int, ...], keepdims: bool = False, op: str = "max"
+    ) -> Value:
         """The largest (or with `op` "min" the smallest) element along axes, by halves."""
         axes = (axes,) if isinstance(axes, int) else axes
         shape = x.type.shape
@@ -219,9 +235,11 @@ class Lowering:
         rank = len(tensors[0].shape)
         axis = (axis if axis >= 0 else axis + rank + 1) - 1
         if axis < 0:
-            raise Unsupported("it joins batches", "join along another axis")
+            raise Refusal("it joins batches", "join along another axis")
         chain = tensors[0].chain
-        shared = all(t.chain == chain and not t.final for t in tensors) and all(p.size == 1 for s in chain for p in s.params)
+        shared = all(t.chain == chain and not t.final for t in tensors) and all(
+            p.size == 1 for s in chain for p in s.params
+        )
         if not shared:
             chain = ()
         values = [t.value if shared else self.fixed(t) for t in tensors]
@@ -247,14 +265,18 @@ class Lowering:
         if q.tracked and not q.traced:
             self.untraced[self.layer] = None
         if not t.chain:
-            value = self.observed(t.value, q) if self.trace and q.tracked else self._quant(t.value, q, q.type(t.shape))
+            value = (
+                self.observed(t.value, q)
+                if self.trace and q.tracked
+                else self._quant(t.value, q, q.type(t.shape))
+            )
         else:
             value = self._pending(t, q)
         return self.rescaled(Tensor(value), q)
 
     def rescaled(self, t: Tensor, q: Quantizer) -> Tensor:
         """The affine step after a quantiser."""
-        if (q.scale, q.shift) == (1, 0):
+        if q.scale == 1 and not q.shift:
             return t
         value = self.b.scale(self.fixed(t), by=q.scale) if q.scale != 1 else t.value
         if q.shift:
@@ -276,14 +298,16 @@ class Lowering:
         return self._quant(x if q.total_bits else self._quant(x, q, wide), q, q.type(x.type.shape))
 
     def _pending(self, t: Tensor, q: Quantizer) -> Value:
-        """A pending chain and its quantiser: a rescaling if the chain is a scaling (then perhaps relu), else a table."""
+        """A pending chain and its quantiser: a rescaling if it is a scaling (and perhaps relu), else a table."""
         tracing = self.trace is not None and q.tracked
         first, rest = t.chain[0], t.chain[1:]
         if isinstance(first, Affine) and (not rest or (len(rest) == 1 and _plain(rest[0]))):
             axis = varying_axis(first, t.shape)
             if axis is not None:
                 return self._rescale(t, first, q, axis, bool(rest), tracing)
-        table = self.tables.unary(t.value.type, t.chain, q, self.unique(f"{self.layer}_table"), self.layer, tracing)
+        table = self.tables.unary(
+            t.value.type, t.chain, q, self.unique(f"{self.layer}_table"), self.layer, tracing
+        )
         value: Value = self.b.lut(t.value, table)
         return self.observed(value, q) if tracing else value
 
@@ -301,7 +325,9 @@ class Lowering:
         reach = max(abs(f.value(c)) for _, f in t.value.type.runs for c in (f.lo, f.hi))
         reach = reach * max(map(abs, by)) + max(map(abs, add))
         whole = math.ceil(reach).bit_length() + 2
-        fracs = [UNROUNDED if q.total_bits else f for f in np.broadcast_to(q.f, (1, *t.shape)).ravel().tolist()]
+        fracs = [
+            UNROUNDED if q.total_bits else f for f in np.broadcast_to(q.f, (1, *t.shape)).ravel().tolist()
+        ]
         wide = tensor(t.shape, [Fixed(True, max(f + whole, 2), f) for f in fracs])
         rounded = self.b.rescale(t.value, to=wide, overflow=Overflow.SATURATE, **mode)
         if relu:
@@ -309,6 +335,11 @@ class Lowering:
         return self.observed(rounded, q) if tracing else self._quant(rounded, q, to)
 
     # -- what the user should know --------------------------------------------------------------------------------
+
+    def note_wide(self, sums: Value) -> None:
+        """Remember a layer whose sums may take more bits than float32 keeps."""
+        if not is_float32(sums.type):
+            self.wide[self.layer] = None
 
     def notes(self) -> list[str]:
         """Untraced ranges, sums beyond float32, table entries near a tie."""
@@ -340,22 +371,18 @@ class Lowering:
             if v not in known:
                 assert isinstance(v, Op)
                 kind = dtype(v.work_bits())
-                known[v] = v.eval(*(known[o].astype(kind) for o in v.operands)).astype(dtype(v.type.max_width))
+                known[v] = v.eval(*(known[o].astype(kind) for o in v.operands)).astype(
+                    dtype(v.type.max_width)
+                )
         return known[value]
 
     def weights(self, q: Quantizer, x: Real) -> Reals:
         """Weights after their quantiser, as the framework computes them: in float32."""
         if self.trace and q.tracked:
-            self.trace.observe(q, np.asarray(x, dtype=np.float64))
+            q = self.trace.observe(q, np.asarray(x, dtype=np.float64))
         if self.ranges:
             q = self.ranges.final(q)
         return q.weights(np.asarray(x, dtype=np.float32)).astype(np.float64)
-
-
-def identifier(name: str) -> str:
-    """A layer's name as the IR may spell it."""
-    name = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return name if name and not name[0].isdigit() else f"l_{name}"
 
 
 def common_codes(values: Reals) -> tuple[list[int], int]:
@@ -394,5 +421,3 @@ def varying_axis(step: Affine, shape: tuple[int, ...]) -> int | None:
         full = np.broadcast_to(p, shape)
         axes |= {a for a in range(len(shape)) if (full != np.take(full, [0], axis=a)).any()}
     return None if len(axes) > 1 else (axes.pop() if axes else -1)
-
-

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lutc.frontends.importer import Refusal
 from lutc.graph import Value
 
 from .base import HgqRule
@@ -20,7 +21,7 @@ from .conv import channels_last, patches, to_first, to_last, window
 from .dense import expanded, ordered
 from .graph import Layer
 from .lowering import Lowering, Tensor
-from .quantizers import Int, Quantizer, Unsupported
+from .quantizers import Int, Quantizer
 from .unary import Reals, Unary, activation_name, unary
 
 
@@ -44,7 +45,8 @@ class EdgeNetwork:
         for w, b in self.hidden:
             h = self.activation(np.einsum("ekd,edD->ekD", h, w[edges]) + b[edges][:, np.newaxis])
         y = np.einsum("ekd,ed->ek", h, self.out[edges]) + self.bias[edges][:, np.newaxis]
-        return y * self.scale[edges][:, np.newaxis] + self.shift[edges][:, np.newaxis]
+        normed: Reals = y * self.scale[edges][:, np.newaxis] + self.shift[edges][:, np.newaxis]
+        return normed
 
 
 def edge_network(layer: Layer, lead: int, norm: Callable[[int], tuple[Reals, Reals]] | None) -> EdgeNetwork:
@@ -55,7 +57,9 @@ def edge_network(layer: Layer, lead: int, norm: Callable[[int], tuple[Reals, Rea
     module = layer.weights("module", "layers")
     groups = sorted(module.below(), key=lambda g: int(g.removeprefix("einsum_dense").lstrip("_") or 0))
     if not groups:
-        raise Unsupported("the file lacks the weights of its tables", "save the whole model: model.save('m.keras')")
+        raise Refusal(
+            "the file lacks the weights of its tables", "save the whole model: model.save('m.keras')"
+        )
     stored = [module(g).own for g in groups]
     edges = math.prod(stored[-1][0].shape[:lead])
 
@@ -125,7 +129,9 @@ class QDenseT(HgqRule):
         if not t.chain and toq1 is not None and (iq is None or iq1 is not None) and not low.trace and lead:
 
             def one(inner: Lowering, x: Value) -> Value:
-                return self._edges(inner, Tensor(x), *_fit(len(x.type.shape) - 1, lead, (iq1, iq), (toq1, toq)))
+                return self._edges(
+                    inner, Tensor(x), *_fit(len(x.type.shape) - 1, lead, (iq1, iq), (toq1, toq))
+                )
 
             return low.rows(low.fixed(t), one)
         return self._edges(low, t, iq, toq)
@@ -142,7 +148,9 @@ def _fit(have: int, lead: int, *choices: tuple[Quantizer | None, Quantizer | Non
     return [one if have < lead else every for one, every in choices]
 
 
-def lookup(low: Lowering, keys: Tensor, network: EdgeNetwork, toq: Quantizer, weights: Int | None = None) -> Value:
+def lookup(
+    low: Lowering, keys: Tensor, network: EdgeNetwork, toq: Quantizer, weights: Int | None = None
+) -> Value:
     """Look every edge up in its table. `weights` gives the edge of each element; by default they repeat in order."""
     value = low.fixed(keys)
     edges = len(network.bias)
@@ -172,7 +180,7 @@ class QConvT(QDenseT):
         self.window = window(self.config, self.rank)
         self.last = channels_last(self.config)
         if int(self.config.get("groups", 1)) != 1:
-            raise Unsupported("its convolution is grouped", "use groups=1")
+            raise Refusal("its convolution is grouped", "use groups=1")
 
     def before_iq(self, x: Any) -> Any:
         counts, pads = self.window.plan(x.shape[1:-1])
@@ -193,23 +201,28 @@ class QEinsumDenseT(HgqRule):
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         self.toq = self.quantizer("toq")
-        self.shape = tuple(layer.build.get("input_shape") or ())
-        if not self.shape:
-            raise Unsupported("the file does not tell its input shape", "build the model before saving it")
+        shape = tuple(layer.build.get("input_shape") or ())
         left, out = self.config["equation"].replace(" ", "").split("->")
         x, w = left.split(",")
-        self.x, self.w, self.out = expanded(x, w, out, len(self.shape))
+        if "..." in x and not shape:
+            raise Refusal("the file does not tell its input shape", "build the model before saving it")
+        self.x, self.w, self.out = expanded(x, w, out, len(shape))
         if self.x[0] != self.out[0] or self.x[0] in self.w:
-            raise Unsupported("its equation does not keep the batch axis first", "put it first, in and out")
+            raise Refusal("its equation does not keep the batch axis first", "put it first, in and out")
         self.extra = [c for c in self.w if c not in self.x]
         self.presum = [*self.x, *self.extra][1:]
         stored = [layer.weights("module", "layers")(g).own for g in layer.weights("module", "layers").below()]
-        kernel = min((s[0] for s in stored if s), key=lambda a: a.ndim)  # the last layer's has the edges' axes alone
-        self.sizes = dict(zip(self.x[1:], self.shape[1:], strict=True))
-        self.sizes |= dict(zip(self.w, kernel.shape[: len(self.w)], strict=True))
+        kernel = min(
+            (s[0] for s in stored if s), key=lambda a: a.ndim
+        )  # the last layer's has the edges' axes alone
+        self.sizes = dict(zip(self.w, kernel.shape[: len(self.w)], strict=True))
+        if any(c not in self.out and c not in self.w for c in self.x):
+            raise Refusal("its equation sums an axis that the kernel does not have", "sum it first: QSum")
 
         def norm(edges: int) -> tuple[Reals, Reals]:
-            names = [n for n, on in (("gamma", "bn_scale"), ("beta", "bn_center")) if self.config.get(on, True)]
+            names = [
+                n for n, on in (("gamma", "bn_scale"), ("beta", "bn_center")) if self.config.get(on, True)
+            ]
             return self._norm(self.own(*names, "mean", "variance"))
 
         self.network = edge_network(layer, len(self.w), norm if self.config.get("batch_norm") else None)
@@ -218,7 +231,7 @@ class QEinsumDenseT(HgqRule):
         axes = self.config.get("normalize_axes") or self.config.get("bias_axes")
         axes = axes or "".join(c for c in self.w if c in self.out)
         factor, offset = batch_norm(self.config, list(values.values()))
-        summed = math.prod(self.sizes[c] for c in self.x[1:] if c not in self.out)
+        summed = math.prod(self.sizes[c] for c in self.w if c not in self.out)
         shape = [self.sizes[c] for c in self.w]
         spread = []
         for p in (factor, offset):

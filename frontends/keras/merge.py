@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-
 from fractions import Fraction
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
+from lutc.frontends.importer import Refusal
 from lutc.graph import Value
 
 from .base import Demand, HgqRule, Rule, axes_of
 from .dense import expanded, ordered
 from .graph import Layer
 from .lowering import Lowering, Tensor
-from .quantizers import Quantizer, Unsupported, quantizer
-
-
+from .quantizers import Quantizer, quantizer
 
 
 def pairwise(low: Lowering, op: str, values: list[Value]) -> Value:
@@ -102,7 +100,7 @@ def einsum(low: Lowering, equation: str, a: Tensor, b: Tensor) -> Tensor:
     if "..." in equation:
         x, y, out = expanded(x, y, out, len(a.shape) + 1)
     if x[0] != y[0] or x[0] != out[:1]:
-        raise Unsupported(f"equation {equation} does not keep the batch axis first", "put it first, in and out")
+        raise Refusal(f"equation {equation} does not keep the batch axis first", "put it first, in and out")
     x, y, out = x[1:], y[1:], out[1:]
     u, v = low.fixed(a), low.fixed(b)
     alone_x, alone_y = ([c for c in p if c not in q and c not in out] for p, q in ((x, y), (y, x)))
@@ -135,7 +133,7 @@ class QEinsum(QMerge):
 
     def merged(self, low: Lowering, tensors: list[Tensor]) -> Tensor:
         if len(tensors) != 2:
-            raise Unsupported(f"it contracts {len(tensors)} inputs", "contract two at a time")
+            raise Refusal(f"it contracts {len(tensors)} inputs", "contract two at a time")
         return einsum(low, self.config["equation"], *tensors)
 
 
@@ -167,7 +165,7 @@ class Dot(Merge):
 
     def merged(self, low: Lowering, tensors: list[Tensor]) -> Tensor:
         if self.config.get("normalize"):
-            raise Unsupported("it normalises its inputs", "use normalize=False")
+            raise Refusal("it normalises its inputs", "use normalize=False")
         return dot(low, self.config["axes"], *tensors)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,11 @@ from .base import HgqRule, Rule
 from .conv import Window, channels_last, to_first, to_last, window
 from .graph import Layer
 from .lowering import Lowering, Tensor
+
+
+def _at(picks: list[Any], x: Any) -> Any:
+    """The elements at the product of indices along the spatial axes."""
+    return x[np.ix_([0], *picks, range(x.shape[-1]))]
 
 
 class Pooling(Rule):
@@ -26,7 +31,9 @@ class Pooling(Rule):
 
     def read_window(self) -> None:
         self.last = channels_last(self.config)
-        self.window = None if self.whole else window({**self.config, "dilation_rate": 1}, self.rank, "pool_size")
+        self.window = (
+            None if self.whole else window({**self.config, "dilation_rate": 1}, self.rank, "pool_size")
+        )
 
     def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return self.pooled(low, x)
@@ -62,7 +69,7 @@ class Pooling(Rule):
                     np.clip(np.arange(c) * s + t - p[0], 0, n - 1)
                     for c, s, t, p, n in zip(counts, w.strides, tap, pads, spatial, strict=True)
                 ]
-                parts.append(low.move(Tensor(value), lambda i, at=picks: i[np.ix_([0], *at, range(i.shape[-1]))]).value)
+                parts.append(low.move(Tensor(value), partial(_at, picks)).value)
             return Tensor(reduce(low.b.max, parts))
         padded = Tensor(value)
         if any(map(any, pads)):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lutc.frontends.importer import Refusal
 from lutc.graph import Overflow, Rounding
 from lutc.types import ZERO, Fixed, Type, tensor
 
@@ -37,15 +38,6 @@ OVERFLOWS = {
 
 Int = NDArray[np.int64]
 Real = NDArray[np.float32]
-
-
-class Unsupported(Exception):
-    """A layer, quantiser or option that cannot be compiled exactly: the reason, and a way out."""
-
-    def __init__(self, reason: str, help: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.help = help
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,22 +80,22 @@ class Quantizer:
 
     def weights(self, x: Real) -> Real:
         """Quantise weights, in float32 as the framework does."""
-        one = np.float32(1)
         k, i, f = (a.astype(np.float32) for a in (self.k, self.i, self.f))
         step = np.exp2(-f)
         if self.overflow is not Overflow.WRAP:
             high = np.exp2(np.maximum(i, -f)) - step
             low = -k * (high if self.overflow is Overflow.SATURATE_SYMMETRIC else high + step)
             x = np.where(x > high, high, np.where(x < low, low, x)).astype(np.float32)
-        y = (round_float(x * np.exp2(f), self.rounding) * step).astype(np.float32)
+        y: Real = (round_float(x * np.exp2(f), self.rounding) * step).astype(np.float32)
         if self.rounds_only:
             return y
         if self.overflow is Overflow.WRAP:
             span = np.exp2(np.maximum(i, -f) + k)
             bias = k * span / 2
-            y = np.mod(y + bias, span) - bias
-        y = np.where(self.live, y, 0)
-        return (y * one * np.float32(self.scale) + np.float32(self.shift)).astype(np.float32)
+            y = (np.mod(y + bias, span) - bias).astype(np.float32)
+        y = np.where(self.live, y, np.float32(0))
+        result: Real = (y * np.float32(self.scale) + np.float32(self.shift)).astype(np.float32)
+        return result
 
 
 def fixed(k: int, i: int, f: int) -> Fixed:
@@ -135,18 +127,18 @@ def round_float(x: Any, rounding: Rounding) -> Any:
 def quantizer(conf: Any, saved: Weights, what: str) -> Quantizer:
     """The quantiser of a serialised `QuantizerConfig`, its numbers from `saved` (the group of the `Quantizer`).
 
-    Raises Unsupported for one that is not fixed-point.
+    Raises Refusal for one that is not fixed-point.
     """
     c = _options(conf, what)
     kind = str(c.get("q_type", "kbi")).lower()
     if kind not in ("kbi", "kif"):
-        raise Unsupported(f"{what} is a {kind} quantiser", "use q_type='kif' or 'kbi', which are fixed-point")
+        raise Refusal(f"{what} is a {kind} quantiser", "use q_type='kif' or 'kbi', which are fixed-point")
     if c.get("bw_mapper") is not None:
-        raise Unsupported(f"{what} has its own bit-width mapper", "use homogeneous_axis or heterogeneous_axis")
+        raise Refusal(f"{what} has its own bit-width mapper", "use homogeneous_axis or heterogeneous_axis")
     round_mode = str(c["round_mode"]).upper().removeprefix("S_")
     overflow_mode = str(c["overflow_mode"]).upper()
     if round_mode not in ROUNDINGS or overflow_mode not in OVERFLOWS:
-        raise Unsupported(
+        raise Refusal(
             f"{what} has modes {round_mode}, {overflow_mode}",
             f"rounding may be {', '.join(ROUNDINGS)}; overflow {', '.join(OVERFLOWS)}",
         )
@@ -154,7 +146,7 @@ def quantizer(conf: Any, saved: Weights, what: str) -> Quantizer:
     stored = saved("quantizer").own
     wrap = overflow_mode == "WRAP"
     if len(stored) != (4 if wrap else 3):
-        raise Unsupported(
+        raise Refusal(
             f"the file holds {len(stored)} numbers for {what}, not k, i and {'b' if kind == 'kbi' else 'f'}",
             "save the model again after calling it once on data, so that every quantiser is built",
         )
@@ -186,7 +178,7 @@ def quantizer(conf: Any, saved: Weights, what: str) -> Quantizer:
 def _options(conf: Any, what: str) -> dict[str, Any]:
     """The options of a serialised `QuantizerConfig`, with those that its sugared forms leave out."""
     if not isinstance(conf, dict) or "config" not in conf:
-        raise Unsupported(f"{what} has no configuration", "save the model again with HGQ2 0.1.6 or newer")
+        raise Refusal(f"{what} has no configuration", "save the model again with HGQ2 0.1.6 or newer")
     options = dict(conf["config"])
     if conf["class_name"] == "HardTanhConfig":
         options.setdefault("overflow_mode", "SAT")
@@ -197,7 +189,7 @@ def _options(conf: Any, what: str) -> dict[str, Any]:
 
 def _affine(c: dict[str, Any], what: str) -> tuple[Fraction, Fraction]:
     if c.get("scaler") is not None:
-        raise Unsupported(f"{what} has a scaler", "leave scaler=None, and scale the model's input instead")
+        raise Refusal(f"{what} has a scaler", "leave scaler=None, and scale the model's input instead")
     if c.get("affine") is None:
         return Fraction(1), Fraction(0)
     scale, shift = c["affine"]

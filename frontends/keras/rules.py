@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from lutc.diagnostics import did_you_mean
+from lutc.frontends.importer import Refusal
 
 from . import activations as act
 from . import attention, conv, dense, layout, luts, merge, pooling
 from .base import Rule
 from .graph import Layer
 from .kerasops import OPS, op_rule
-from .quantizers import Unsupported
 
-NO_OPS = (
-    "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout GaussianNoise "
-    "ActivityRegularization Identity"
-).split()
+NO_OPS = [
+    "Dropout",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "AlphaDropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "ActivityRegularization",
+    "Identity",
+]
 
 
 def _merging(base: type[Rule], **attributes: object) -> type[Rule]:
@@ -47,6 +54,8 @@ LAYERS: dict[str, type[Rule]] = {
     "QMeanPow2": merge.QMeanPow2,
     "QMultiHeadAttention": attention.QMultiHeadAttention,
     "QLinformerAttention": attention.QLinformerAttention,
+    "QMultiHeadAttentionT": attention.QMultiHeadAttentionT,
+    "QLinformerAttentionT": attention.QLinformerAttentionT,
     # Keras
     "Dense": dense.Dense,
     "EinsumDense": dense.Dense,
@@ -115,15 +124,22 @@ WAYS_OUT = {
 
 
 def rule_of(layer: Layer) -> Rule:
-    """The layer's rule, ready. Raises Unsupported if there is none, or if the rule cannot take this layer."""
+    """The layer's rule, ready. Raises Refusal if there is none, or if the rule cannot take this layer."""
+    policy = layer.config.get("dtype")
+    policy = policy["config"].get("name") if isinstance(policy, dict) and "config" in policy else policy
+    if policy not in (None, "float32", "float64"):
+        raise Refusal(
+            f"it computes under the dtype policy {policy}, which rounds on the way",
+            "build it under float32: keras.config.set_dtype_policy('float32')",
+        )
     found = op_rule(layer.kind) if layer.is_op else LAYERS.get(layer.kind)
     if found is not None:
         return found(layer)
     for word, reason in REASONS.items():
         if word in layer.kind:
-            raise Unsupported(reason, WAYS_OUT.get(reason, "leave it out of the model that is compiled"))
+            raise Refusal(reason, WAYS_OUT.get(reason, "leave it out of the model that is compiled"))
     names = sorted(OPS) if layer.is_op else sorted(LAYERS)
-    raise Unsupported(
+    raise Refusal(
         "lutc has no rule for it",
         did_you_mean(layer.kind, names) or "build it from dense, convolution, merging and layout layers",
     )

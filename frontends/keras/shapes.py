@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +74,9 @@ def _pick(b: Builder, x: Value, picked: list[Index]) -> Value:
     if (tuple(stop) != x.type.shape) or any(start) or set(step) != {1}:
         x = b.slice(x, start=start, stop=stop, step=() if set(step) == {1} else step)
     for axis, taken in enumerate(picked):
-        if x.type.shape[axis] != len(taken) or not np.array_equal(taken - start[axis], np.arange(len(taken)) * step[axis]):
+        if x.type.shape[axis] != len(taken) or not np.array_equal(
+            taken - start[axis], np.arange(len(taken)) * step[axis]
+        ):
             x = b.gather(x, indices=tuple(taken.tolist()), axis=axis)
     return x
 

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lutc.frontends.importer import Refusal
 from lutc.graph import Overflow, Table
 from lutc.types import ZERO, Fixed, Type, holding, scalar, tensor
 
-from .quantizers import Int, Quantizer, Unsupported, round_float
+from .quantizers import Int, Quantizer, round_float
 from .unary import Reals, Step, evaluate
 
 MAX_KEY_BITS = 18
@@ -62,36 +63,39 @@ class TableMaker:
         """A tensor of tables, one per element of `key` (one table if it is a scalar).
 
         Every table's values get the narrowest format that holds them. `rounds_only` leaves the quantiser's overflow
-        out, for tracing, and its rounding too where that follows from the range. Raises Unsupported for keys too wide to enumerate, and results that are no numbers.
+        out, for tracing, and its rounding too where that follows from the range. Raises Refusal for keys too wide to
+        enumerate, and for results that are no numbers.
         """
         _check_size(key)
         shape = (1, *key.shape)
-        k, i, f = (np.broadcast_to(a.reshape((1,) * (len(shape) - a.ndim) + a.shape) if key.shape else a.ravel()[0],
-                                   shape).ravel() for a in (q.k, q.i, q.f))
+        k, i, f = (_spread(a, shape) for a in (q.k, q.i, q.f))
         if rounds_only and q.total_bits:
             f = np.full_like(f, UNROUNDED)
-        parts: list[NDArray[np.object_]] = [np.empty(0)] * key.size
+        parts: list[NDArray[np.object_]] = [np.empty(0, dtype=object)] * key.size
         formats: list[Fixed] = [ZERO] * key.size
         for fmt, elements in _groups(key):
             x = keys(fmt)
             y = fn(elements, x[np.newaxis])
             if not np.isfinite(y).all() and q.overflow is Overflow.WRAP:
-                raise Unsupported(
-                    "a function's result is infinite where its quantiser wraps", "use overflow_mode='SAT' there"
+                raise Refusal(
+                    "a function's result is infinite where its quantiser wraps",
+                    "use overflow_mode='SAT' there",
                 )
             if np.isnan(y).any():
-                raise Unsupported(
+                raise Refusal(
                     "a function is not defined for some of its inputs",
                     "narrow the quantiser in front of it to where it is defined",
                 )
-            codes = self._codes(y, *(a[elements][:, np.newaxis] for a in (k, i, f)), q, layer, rounds_only)
+            mine = tuple(a[elements][:, np.newaxis] for a in (k, i, f))
+            codes = self._codes(y, mine, q, layer, rounds_only)
             for element, row in zip(elements.tolist(), codes, strict=True):
                 formats[element], parts[element] = narrowed(row.tolist(), int(f[element]))
         kind = scalar(formats[0]) if not key.shape else tensor(key.shape, formats)
         return Table(name, key, kind, np.concatenate(parts) if parts else np.empty(0, dtype=object))
 
-    def _codes(self, y: Any, k: Int, i: Int, f: Int, q: Quantizer, layer: str, rounds_only: bool) -> Any:
+    def _codes(self, y: Any, kif: tuple[Int, ...], q: Quantizer, layer: str, rounds_only: bool) -> Any:
         """Quantise a group of tables; also counts the entries in doubt."""
+        k, i, f = kif
         kind = y.dtype.type
         scaled = y * np.exp2(f.astype(np.float64)).astype(kind)
         live = k + i + f > 0
@@ -117,10 +121,19 @@ class TableMaker:
         inside = np.isfinite(scaled)
         off = np.where(inside, scaled, 0).astype(np.float64) - half
         gap = np.abs(off - np.rint(off))
-        reach = FLOAT32_DOUBT * np.abs(np.where(inside, y, 0).astype(np.float64)) * np.exp2(f.astype(np.float64))
+        reach = (
+            FLOAT32_DOUBT * np.abs(np.where(inside, y, 0).astype(np.float64)) * np.exp2(f.astype(np.float64))
+        )
         doubtful = int((live & inside & (gap <= reach) & (gap > 0)).sum())
         if doubtful:
             self.ties[layer] = self.ties.get(layer, 0) + doubtful
+
+
+def _spread(a: Int, shape: tuple[int, ...]) -> Int:
+    """One number per element of a tensor with a batch axis of 1; a lone table's quantiser has one number anyway."""
+    if len(shape) == 1:
+        return a.reshape(1)
+    return np.broadcast_to(a.reshape((1,) * (len(shape) - a.ndim) + a.shape), shape).ravel()
 
 
 def keys(fmt: Fixed) -> Reals:
@@ -159,7 +172,7 @@ def _check_size(key: Type) -> None:
         entries = Table.entries(key)
     if widest > MAX_KEY_BITS or entries > MAX_ENTRIES:
         size = f"keys of up to {widest} bits" if widest > MAX_KEY_BITS else f"{entries} entries"
-        raise Unsupported(
+        raise Refusal(
             f"its truth tables have {size}, which is more than 2**{MAX_KEY_BITS} each or 2**"
             f"{int(math.log2(MAX_ENTRIES))} together",
             "quantise the input of the function more coarsely; if the ranges of WRAP quantisers were never traced, "

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .quantizers import Unsupported
+from lutc.frontends.importer import Refusal
 
 Reals = NDArray[np.float64]
 
@@ -40,7 +40,9 @@ class Affine:
 
     def then(self, other: Affine) -> Affine:
         """This scaling and then another, as one."""
-        return Affine(self.by * other.by, self.add * other.by / other.over + other.add, self.over * other.over)
+        return Affine(
+            self.by * other.by, self.add * other.by / other.over + other.add, self.over * other.over
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +50,12 @@ class Unary:
     """A function of one number; `params` broadcast to the tensor's shape and are passed after it."""
 
     name: str
-    fn: Callable[..., Reals]
+    fn: Callable[..., Any]
     params: tuple[Reals, ...] = ()
 
     def __call__(self, x: Reals, *params: Reals) -> Reals:
-        return self.fn(x, *params)
+        y: Reals = self.fn(x, *params)
+        return y
 
 
 Step = Affine | Unary
@@ -66,43 +69,47 @@ def evaluate(chain: Sequence[Step], x: Reals, pick: Callable[[Reals], Reals]) ->
     return x
 
 
-def _erf(x: Reals) -> Reals:
+def _erf(x: Reals) -> Any:
     return np.vectorize(math.erf, otypes=[np.float64])(x)
 
 
-def _softplus(x: Reals) -> Reals:
+def _softplus(x: Reals) -> Any:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def _sigmoid(x: Reals) -> Reals:
+def _sigmoid(x: Reals) -> Any:
     return np.where(x >= 0, 1, np.exp(-np.abs(x))) / (1 + np.exp(-np.abs(x)))
 
 
-def _elu(x: Reals, alpha: float = 1.0) -> Reals:
+def _elu(x: Reals, alpha: float = 1.0) -> Any:
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
-def _gelu(x: Reals, approximate: bool = False) -> Reals:
+def _gelu(x: Reals, approximate: bool = False) -> Any:
     if approximate:
         return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     return 0.5 * x * (1 + _erf(x / math.sqrt(2)))
 
 
-def _hard_sigmoid(x: Reals) -> Reals:
+def _hard_sigmoid(x: Reals) -> Any:
     return np.clip(x + 3, 0, 6) / 6
 
 
-def relu(x: Reals, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Reals:
-    """Keras's general rectifier: `slope * (x - threshold)` below the threshold, `max_value` at most."""
+def relu(
+    x: Reals, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+) -> Any:
+    """Keras's general rectifier: 0 up to the threshold, `max_value` at most, and a slope below the threshold."""
+    y = np.where(x > threshold, x, 0.0)
+    if max_value is not None:
+        y = np.minimum(y, max_value)
     slope = float(np.float32(negative_slope))
-    y = np.where(x >= threshold, x, slope * (x - threshold)) if slope else np.where(x > threshold, x, 0.0)
-    return y if max_value is None else np.minimum(y, max_value)
+    return y - slope * np.maximum(threshold - x, 0) if slope else y
 
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
 
-FUNCTIONS: dict[str, Callable[..., Reals]] = {
+FUNCTIONS: dict[str, Callable[..., Any]] = {
     "relu": relu,
     "relu6": lambda x: np.clip(x, 0, 6),
     "leaky_relu": lambda x, negative_slope=0.2: np.where(x >= 0, x, x * float(np.float32(negative_slope))),
@@ -166,10 +173,10 @@ WHOLE_AXIS = ("softmax", "log_softmax", "sparsemax", "glu")
 
 
 def unary(name: str, **params: Any) -> Unary:
-    """The function Keras calls `name`. Raises Unsupported for one that is not known."""
+    """The function Keras calls `name`. Raises Refusal for one that is not known."""
     fn = FUNCTIONS.get(name)
     if fn is None:
-        raise Unsupported(
+        raise Refusal(
             f"its function {name!r} is not one lutc knows",
             "use a named Keras activation of one number, such as tanh, sigmoid or gelu",
         )
@@ -177,7 +184,7 @@ def unary(name: str, **params: Any) -> Unary:
 
 
 def activation_name(conf: Any) -> str:
-    """The name of a serialised activation; `linear` if there is none. Raises Unsupported for a user's own function."""
+    """The name of a serialised activation; `linear` if there is none. Raises Refusal for a user's own function."""
     if conf is None:
         return "linear"
     if isinstance(conf, dict):
@@ -185,5 +192,5 @@ def activation_name(conf: Any) -> str:
         if isinstance(conf, dict):
             conf = conf.get("name")
     if not isinstance(conf, str):
-        raise Unsupported("its activation is no named function", "use a named Keras activation")
+        raise Refusal("its activation is no named function", "use a named Keras activation")
     return conf

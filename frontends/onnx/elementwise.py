@@ -13,7 +13,7 @@ from lutc.graph import Value
 from . import exact as ex
 from .exact import Exact
 from .model import Node
-from .rule import Inputs, Rule, computed, needed, optional, rule
+from .rule import Inputs, Rule, computed, needed, optional, rule, unwrapped
 from .tensors import Known, Scaled, Shape, Tensor, concrete, core, plain, small
 from .walk import Walk, known
 
@@ -43,9 +43,9 @@ def add(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     minus = ex.number(-1)
     if isinstance(b, Known):
         term = b.reals()
-        return _whole(computed(a)).plus(ex.times(term, minus) if node.op == "Sub" else term)
+        return unwrapped(computed(a)).plus(ex.times(term, minus) if node.op == "Sub" else term)
     if isinstance(a, Known):
-        t = _whole(b)
+        t = unwrapped(b)
         return (t.times(minus) if node.op == "Sub" else t).plus(a.reals())
     return total(walk, [a, b.times(minus) if node.op == "Sub" else b])
 
@@ -53,6 +53,8 @@ def add(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 def total(walk: Walk, terms: list[Scaled]) -> Scaled:
     """The sum of tensors of one shape. Offsets are added apart from the values; so are equal scales."""
     first = terms[0]
+    for t in terms:
+        unwrapped(t)
     if all(not t.clips() for t in terms):
         bare = [replace(t, offset=ex.number(0), lo=ex.number(-ex.INF), hi=ex.number(ex.INF)) for t in terms]
         offset = terms[0].offset
@@ -82,25 +84,15 @@ def _same(a: Exact, b: Exact) -> bool:
     return a.shape == b.shape and bool((a == b).all())
 
 
-def _whole(t: Scaled) -> Scaled:
-    """Integer tensors of the model would wrap around; floats do not. Raises Refusal for narrow integers."""
-    if t.integer not in (None, "int32", "int64"):
-        raise Refusal(
-            f"computes with {t.integer} numbers, which wrap around in the model",
-            "dequantise them first",
-        )
-    return t
-
-
 def mul(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Mul: a constant changes the scale; two tensors are multiplied as exact values."""
     a, b = _pair(walk, needed(inputs, 0), needed(inputs, 1))
     if isinstance(a, Known) and isinstance(b, Known):
         return _constants(a, b)
     if isinstance(b, Known):
-        return _whole(computed(a)).times(b.reals())
+        return unwrapped(computed(a)).times(b.reals())
     if isinstance(a, Known):
-        return _whole(b).times(a.reals())
+        return unwrapped(b).times(a.reals())
     return product(walk, a, b)
 
 
@@ -123,6 +115,7 @@ def _constants(a: Known, b: Known) -> Known:
 
 
 def product(walk: Walk, a: Scaled, b: Scaled) -> Scaled:
+    unwrapped(a), unwrapped(b)
     (s, (x,)), (t, (y,)) = walk.units([a], apart=True), walk.units([b], apart=True)
     done = plain(a.shape, walk.b.mul(x, y), a, ex.times(s, t))
     return replace(done, batched=a.batched or b.batched)
@@ -156,7 +149,7 @@ def power(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 
 def neg(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    return _whole(computed(needed(inputs, 0))).times(ex.number(-1))
+    return unwrapped(computed(needed(inputs, 0))).times(ex.number(-1))
 
 
 def absolute(walk: Walk, node: Node, inputs: Inputs) -> Tensor:

@@ -77,7 +77,7 @@ def output(walk: Walk, name: str, t: Tensor) -> None:
         scale, offset = (walk.inner(x, t.shape) for x in (t.scale, t.offset))
         unit = ex.lone(scale)
         simple = unit is not None and ex.power_of_two(unit) and _short(walk, t)
-        if not simple and _last_only(scale) and _last_only(offset):
+        if not simple and _last_only(scale) and _last_only(offset) and ex.every(bool, scale):
             _scaled(walk, port, t, unit)
             return
     unit, value = walk.exact(t)

@@ -17,7 +17,7 @@ from .tensors import Known, Scaled, Tensor, concrete, core, small
 from .walk import Walk, known
 
 
-def _ints(t: Tensor | None) -> list[int]:
+def ints(t: Tensor | None) -> list[int]:
     return [int(v) for v in np.asarray(small(t)).ravel()]
 
 
@@ -37,7 +37,7 @@ def reshaped(walk: Walk, t: Scaled, shape: tuple[int, ...]) -> Scaled:
 
 def reshape(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     t = computed(needed(inputs, 0))
-    wish = _ints(needed(inputs, 1))
+    wish = ints(needed(inputs, 1))
     if not node.get("allowzero", 0):
         wish = [t.shape[i] if n == 0 and i < len(t.shape) else n for i, n in enumerate(wish)]
     rest = int(np.prod([n for n in wish if n != -1], dtype=np.int64))
@@ -55,14 +55,14 @@ def flatten(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 def squeeze(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     t = computed(needed(inputs, 0))
-    axes = list(node.get("axes", ())) or (_ints(inputs[1]) if optional(inputs, 1) is not None else [])
+    axes = list(node.get("axes", ())) or (ints(inputs[1]) if optional(inputs, 1) is not None else [])
     gone = [axis_of(a, len(t.shape)) for a in axes] or [i for i, n in enumerate(t.shape) if n == 1]
     return reshaped(walk, t, tuple(n for i, n in enumerate(t.shape) if i not in gone))
 
 
 def unsqueeze(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     t = computed(needed(inputs, 0))
-    axes = list(node.get("axes", ())) or _ints(needed(inputs, 1))
+    axes = list(node.get("axes", ())) or ints(needed(inputs, 1))
     rank = len(t.shape) + len(axes)
     new = {axis_of(a, rank) for a in axes}
     rest = iter(t.shape)
@@ -128,9 +128,9 @@ def slice_(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         starts, ends = list(node.get("starts", ())), list(node.get("ends", ()))
         axes, steps = list(node.get("axes", ())) or list(range(len(starts))), [1] * len(starts)
     else:
-        starts, ends = _ints(needed(inputs, 1)), _ints(needed(inputs, 2))
-        axes = _ints(inputs[3]) if optional(inputs, 3) is not None else list(range(len(starts)))
-        steps = _ints(inputs[4]) if optional(inputs, 4) is not None else [1] * len(starts)
+        starts, ends = ints(needed(inputs, 1)), ints(needed(inputs, 2))
+        axes = ints(inputs[3]) if optional(inputs, 3) is not None else list(range(len(starts)))
+        steps = ints(inputs[4]) if optional(inputs, 4) is not None else [1] * len(starts)
     where = [slice(None)] * rank
     for a, first, last, step in zip(axes, starts, ends, steps, strict=True):
         axis = axis_of(a, rank)
@@ -138,10 +138,10 @@ def slice_(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         # An end far below zero means "through element 0" when walking backwards.
         stop = None if step < 0 and last < -t.shape[axis] else last
         where[axis] = slice(first, stop, step)
-    return _picked(walk, t, lambda a: a[tuple(where)])
+    return picked(walk, t, lambda a: a[tuple(where)])
 
 
-def _picked(walk: Walk, t: Scaled, pick: Any) -> Scaled:
+def picked(walk: Walk, t: Scaled, pick: Any) -> Scaled:
     positions = np.ascontiguousarray(pick(np.arange(int(np.prod(t.shape))).reshape(t.shape)))
     if not positions.size:
         raise Refusal("leaves nothing of its input", "the model is broken: export it again")
@@ -156,13 +156,13 @@ def split(walk: Walk, node: Node, inputs: Inputs) -> tuple[Tensor, ...]:
     axis = axis_of(node.get("axis", 0), len(t.shape))
     keep_samples_apart(t, (axis,))
     length, count = t.shape[axis], len(node.outputs)
-    sizes = list(node.get("split", ())) or (_ints(inputs[1]) if optional(inputs, 1) is not None else [])
+    sizes = list(node.get("split", ())) or (ints(inputs[1]) if optional(inputs, 1) is not None else [])
     if not sizes:
         each = -(-length // count)
         sizes = [each] * (count - 1) + [length - each * (count - 1)]
     edges = np.cumsum([0, *sizes])
     return tuple(
-        _picked(walk, t, lambda a, i=i: np.take(a, range(edges[i], edges[i + 1]), axis=axis))
+        picked(walk, t, lambda a, i=i: np.take(a, range(edges[i], edges[i + 1]), axis=axis))
         for i in range(len(sizes))
     )
 
@@ -175,12 +175,12 @@ def gather(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     keep_samples_apart(t, (axis,))
     if where.size and not -t.shape[axis] <= where.min() <= where.max() < t.shape[axis]:
         raise Refusal(f"takes an index beyond a dimension of length {t.shape[axis]}", "check the model")
-    return _picked(walk, t, lambda a: np.take(a, where % t.shape[axis], axis=axis))
+    return picked(walk, t, lambda a: np.take(a, where % t.shape[axis], axis=axis))
 
 
 def expand(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     t = computed(needed(inputs, 0))
-    return walk.broadcast(t, tuple(np.broadcast_shapes(t.shape, tuple(_ints(needed(inputs, 1))))))
+    return walk.broadcast(t, tuple(np.broadcast_shapes(t.shape, tuple(ints(needed(inputs, 1))))))
 
 
 def shape_of(walk: Walk, node: Node, inputs: Inputs) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -17,7 +18,7 @@ from lutc.types import Fixed, holding, tensor, uniform
 from . import exact as ex
 from .exact import Exact
 from .model import Node
-from .rule import Inputs, Rule, computed, keep_samples_apart, needed, optional, rule
+from .rule import Inputs, Rule, computed, keep_samples_apart, needed, optional, rule, unwrapped
 from .tensors import Known, Scaled, Tensor, concrete, core, plain
 from .walk import Mapped, Walk, known
 
@@ -69,9 +70,12 @@ def _multiples(array: Any) -> tuple[Any, Exact] | None:
     return None
 
 
-def contract(walk: Walk, t: Scaled, weights: Known) -> Scaled:
-    """`[..., k]` times a constant `[k, n]`. Raises Refusal for weights that are not quantised."""
-    t = settled(walk, t)
+def contract(walk: Walk, t: Scaled, weights: Known, groups: int = 1) -> Scaled:
+    """`[..., k]` times a constant `[k, n]`. Raises Refusal for weights that are not quantised.
+
+    With `groups` the matrix is block diagonal, and each block is a product of its own.
+    """
+    t = settled(walk, unwrapped(t))
     rank = len(t.shape)
     if any(n > 1 for n in ex.ranked(t.scale, rank).shape[:-1]):
         # Rows with scales of their own: the scale may stay outside of the product, but only if columns share it.
@@ -86,7 +90,7 @@ def contract(walk: Walk, t: Scaled, weights: Known) -> Scaled:
     codes, scale = integers(weights)
     matrix, columns = _split(codes, ex.ranked(scale, 2), inside)
     shape = (*t.shape[:-1], codes.shape[1])
-    result = _product(walk, t, matrix, shape)
+    result = _product(walk, t, matrix, shape, groups)
     offset = _moved_offset(t, codes, scale)
     done = Scaled(shape, result, scale=ex.times(outside, columns), batched=t.batched, integer=t.integer)
     return done.plus(offset)
@@ -98,15 +102,15 @@ def _split(codes: Any, scale: Exact, inside: Exact) -> tuple[Exact, Exact]:
     if whole.ndim < 2 or whole.shape[0] == 1:
         lone = ex.lone(whole)
         if lone is not None and ex.power_of_two(lone):
-            return _fractions(codes) * abs(lone), ex.number(1 if lone > 0 else -1)
-        return _fractions(codes), whole.reshape(-1) if whole.ndim else whole
-    reals = _fractions(codes) * whole
+            return fractions(codes) * abs(lone), ex.number(1 if lone > 0 else -1)
+        return fractions(codes), whole.reshape(-1) if whole.ndim else whole
+    reals = fractions(codes) * whole
     steps = np.array([ex.gcd(column.tolist()) for column in reals.T], dtype=object)
     lone = ex.lone(steps)
     return np.asarray(reals / steps, dtype=object), ex.number(lone) if lone is not None else steps
 
 
-def _fractions(codes: Any) -> Exact:
+def fractions(codes: Any) -> Exact:
     result = np.empty(codes.shape, dtype=object)
     result.ravel()[:] = [Fraction(c) for c in codes.ravel().tolist()]
     return result
@@ -119,26 +123,31 @@ def _moved_offset(t: Scaled, codes: Any, scale: Exact) -> Exact:
     lone, factor = ex.lone(t.offset), ex.lone(scale)
     if lone is not None and factor is not None:
         sums = codes.sum(axis=0, dtype=object)
-        return ex.compress(np.asarray(_fractions(np.asarray(sums)) * (lone * factor), dtype=object))
+        return ex.compress(np.asarray(fractions(np.asarray(sums)) * (lone * factor), dtype=object))
     rows = ex.ranked(t.offset, len(t.shape))
     rows = np.broadcast_to(rows, (*rows.shape[:-1], codes.shape[0]))
-    return ex.compress(np.asarray(rows @ (_fractions(codes) * scale), dtype=object))
+    return ex.compress(np.asarray(rows @ (fractions(codes) * scale), dtype=object))
 
 
-def _product(walk: Walk, t: Scaled, matrix: Exact, shape: tuple[int, ...]) -> Value:
+def _product(walk: Walk, t: Scaled, matrix: Exact, shape: tuple[int, ...], groups: int) -> Value:
     value = concrete(t)
-    weights = walk.const(matrix, "weight")
-    outer = core(shape)[:-1]
-    count = int(np.prod(outer, dtype=np.int64))
+    inner, outer = matrix.shape[0] // groups, matrix.shape[1] // groups
+    blocks = [
+        walk.const(matrix[g * inner : (g + 1) * inner, g * outer : (g + 1) * outer], "weight")
+        for g in range(groups)
+    ]
+
+    def product(b: Builder, x: Value) -> Value:
+        if groups == 1:
+            return b.dense(x, blocks[0])  # type: ignore[no-any-return]
+        slices = [b.slice(x, start=[g * inner], stop=[(g + 1) * inner]) for g in range(groups)]
+        return b.concat([b.dense(s, w) for s, w in zip(slices, blocks, strict=True)], axis=0)  # type: ignore[no-any-return]
+
+    count = math.prod(core(shape)[:-1])
     if count == 1:
-        product: Value = walk.b.dense(walk.reshaped(value, (t.shape[-1],)), weights)
-        return walk.reshaped(product, core(shape))
+        return walk.reshaped(product(walk.b, walk.reshaped(value, (t.shape[-1],))), core(shape))
     rows = walk.reshaped(value, (count, t.shape[-1]))
-
-    def place(v: Value) -> Value:
-        return walk.reshaped(v, core(shape))
-
-    return mapped(walk, rows, lambda b, x: b.dense(x, weights), place, len(core(shape)) - 1)
+    return mapped(walk, rows, product, lambda v: walk.reshaped(v, core(shape)), len(core(shape)) - 1)
 
 
 def mapped(walk: Walk, rows: Value, inner: Any, place: Any, axis: int) -> Value:
@@ -163,13 +172,14 @@ def alike(walk: Walk, rows: Value) -> Value:
     lines = [kind.formats[i * size : (i + 1) * size] for i in range(count)]
     if all(line == lines[0] for line in lines):
         return rows
-    wide = [_hull(column) for column in zip(*lines, strict=True)]
+    wide = [hull(column) for column in zip(*lines, strict=True)]
     to = uniform(kind.shape, wide[0]) if len(set(wide)) == 1 else tensor(kind.shape, wide * count)
     widened: Value = walk.b.quant(rows, to=to)
     return widened
 
 
-def _hull(formats: Sequence[Fixed]) -> Fixed:
+def hull(formats: Sequence[Fixed]) -> Fixed:
+    """The narrowest format that holds the numbers of all."""
     frac = max((f.frac for f in formats if f.width), default=0)
     return holding(
         min(f.lo << (frac - f.frac) if f.width else 0 for f in formats),
@@ -191,7 +201,7 @@ def matmul(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         )
     if isinstance(a, Scaled) and isinstance(b, Known):
         if len(b.shape) == 1:
-            column = _view(b, lambda x: x.reshape(-1, 1))
+            column = view(b, lambda x: x.reshape(-1, 1))
             done = contract(walk, a, column)
             return walk.reshape(done, done.shape[:-1])
         done = contract(walk, a, _flat(b))
@@ -212,10 +222,10 @@ def _flat(weights: Known) -> Known:
             f"multiplies by a stack of constant matrices {list(weights.shape)}",
             "write one MatMul for each matrix",
         )
-    return _view(weights, lambda x: x.reshape(weights.shape[-2:]))
+    return view(weights, lambda x: x.reshape(weights.shape[-2:]))
 
 
-def _view(weights: Known, move: Any) -> Known:
+def view(weights: Known, move: Any) -> Known:
     if weights.codes is None:
         return Known(move(weights.array))
     scale = ex.compress(move(ex.spread(weights.scale, weights.shape)))
@@ -224,7 +234,7 @@ def _view(weights: Known, move: Any) -> Known:
 
 def _from_left(walk: Walk, a: Known, b: Scaled) -> Scaled:
     """A constant matrix from the left is its transpose from the right."""
-    matrix = _view(_flat(_view(a, np.atleast_2d)), np.transpose)
+    matrix = view(_flat(view(a, np.atleast_2d)), np.transpose)
     if len(b.shape) == 1:
         done = contract(walk, b, matrix)
         return done if len(a.shape) > 1 else walk.reshape(done, ())
@@ -253,11 +263,11 @@ def gemm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Gemm: `alpha * A' B' + beta * C`."""
     a, b = needed(inputs, 0), needed(inputs, 1)
     if node.get("transB", 0):
-        b = _view(b, np.transpose) if isinstance(b, Known) else walk.transpose(b, (1, 0))
+        b = view(b, np.transpose) if isinstance(b, Known) else walk.transpose(b, (1, 0))
     if node.get("transA", 0):
         if isinstance(a, Scaled):
             keep_samples_apart(a, (0, 1))
-        a = _view(a, np.transpose) if isinstance(a, Known) else walk.transpose(a, (1, 0))
+        a = view(a, np.transpose) if isinstance(a, Known) else walk.transpose(a, (1, 0))
     result = computed(matmul(walk, node, [a, b])).times(ex.exact(np.float32(node.get("alpha", 1.0))))
     c = optional(inputs, 2)
     if c is None:

@@ -16,12 +16,13 @@ from lutc.types import BIT, Fixed, holding, uniform
 from lutc.verify import verify
 
 from . import exact as ex
+from .curve import Curve, extended, joins, known_curve
 from .final import output
-from .model import QONNX, Input, Model, Node, fold, read
+from .model import Input, Model, Node, fold, read
 from .qdq import RANGES
 from .rule import Inputs
 from .shapes import shapes_of
-from .table import QONNX_RULES, STANDARD_RULES, find
+from .table import DOMAINS, find
 from .tensors import Known, Missing, Pending, Port, Scaled, Tensor, core
 from .walk import Walk
 
@@ -117,6 +118,11 @@ def _outputs(walk: Walk) -> None:
         with walk.refusals.at(f"{name} (output)"), walk.b.origin(makers.get(name)):
             if found is None:
                 raise Refusal("is made by no layer", "the model is broken: export it again")
+            if isinstance(found, Curve):
+                raise Refusal(
+                    f"is what {found.op} computes, which is no number of a fixed format",
+                    f"quantise behind {found.op}, or leave it to the host and end the model before it",
+                )
             if not isinstance(found, Missing):
                 output(walk, name, found)
 
@@ -139,7 +145,7 @@ def _lower(walk: Walk, node: Node) -> None:
     tensors = [walk.tensors.get(n, Missing()) if n else None for n in node.inputs]
     rule = find(node)
     constant = all(t is None or isinstance(t, Known) for t in tensors)
-    if rule is None and not (constant and node.domain == ""):
+    if rule is None and not known_curve(node) and not (constant and node.domain == ""):
         raise _unknown(node)
     if rule:
         extra = sorted(set(node.attributes) - rule.attributes)
@@ -148,6 +154,9 @@ def _lower(walk: Walk, node: Node) -> None:
     if any(isinstance(t, Missing) for t in tensors):
         for name in node.outputs:
             walk.tensors[name] = Missing()
+        return
+    if joins(tensors, node):
+        walk.tensors[node.outputs[0]] = extended(walk, node, tensors, rule)
         return
     inputs: Inputs = [t for t in tensors if not isinstance(t, Missing)]
     first = inputs[0] if inputs else None
@@ -170,13 +179,12 @@ def _lower(walk: Walk, node: Node) -> None:
 
 
 def _unknown(node: Node) -> Refusal:
-    table = STANDARD_RULES if node.domain == "" else QONNX_RULES
-    if node.domain not in ("", *QONNX):
+    if node.domain not in DOMAINS:
         return Refusal(
             f"belongs to the operator domain {node.domain!r}, which is not known here",
-            "known are the standard's own '' and " + ", ".join(sorted(QONNX)),
+            "known are the standard's own '' and " + ", ".join(sorted(d for d in DOMAINS if d)),
         )
-    close = did_you_mean(node.op, sorted(table))
+    close = did_you_mean(node.op, sorted(DOMAINS[node.domain]))
     return Refusal(
         "is no operator that can be compiled",
         close or "replace it by operators that can, or let the host compute it: lutc reads the README's list",

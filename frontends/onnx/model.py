@@ -63,6 +63,9 @@ class Model:
     outputs: tuple[str, ...]
     constants: Mapping[str, Known]
     nodes: tuple[Node, ...]
+    stated: Mapping[str, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # shapes the file states, open lengths as 1
 
 
 def _import_onnx() -> Any:
@@ -95,7 +98,12 @@ def read(source: str | os.PathLike[str] | bytes | ModelProto) -> Model:
     inputs = tuple(_input(onnx, i) for i in graph.input if i.name not in constants)
     nodes = tuple(_node(onnx, n, i, {**versions, "": opset}) for i, n in enumerate(graph.node))
     outputs = tuple(o.name for o in graph.output)
-    return Model(name, opset, inputs, outputs, constants, nodes)
+    stated = {
+        v.name: tuple(d.dim_value or 1 for d in v.type.tensor_type.shape.dim)
+        for v in graph.value_info
+        if v.type.tensor_type.HasField("shape")
+    }
+    return Model(name, opset, inputs, outputs, constants, nodes, stated)
 
 
 def _proto(onnx: Any, source: Any) -> tuple[Any, str]:

@@ -85,7 +85,9 @@ def bipolar(walk: Walk, t: Scaled) -> Scaled:
 
 def ties(t: Scaled, by: Exact) -> bool:
     """Whether `t * by` can lie exactly between two integers. Says yes where that is hard to tell."""
-    if isinstance(t.value, Pending) or t.clips():
+    if isinstance(t.value, Pending):
+        return True
+    if any(_half(v) for x in (t.lo, t.hi) for v in ex.times(x, by).ravel().tolist()):
         return True
     kind = t.type
     finest = max((f.frac for f in kind.formats if f.width), default=0)
@@ -95,6 +97,10 @@ def ties(t: Scaled, by: Exact) -> bool:
     slopes, terms = np.broadcast_arrays(ex.times(t.scale, by), ex.times(t.offset, by))
     pairs = zip(slopes.ravel().tolist(), terms.ravel().tolist(), strict=True)
     return any(_tie(a * Fraction(2) ** -finest, b, lo, hi) for a, b in pairs)
+
+
+def _half(value: Fraction | float) -> bool:
+    return isinstance(value, Fraction) and value.denominator == 2
 
 
 def _tie(slope: Fraction, term: Fraction, lo: int, hi: int) -> bool:

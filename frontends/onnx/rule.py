@@ -71,3 +71,13 @@ def keep_samples_apart(t: Scaled, axes: Sequence[int]) -> None:
             "works across the batch: dimension 0 counts samples, and a circuit sees one at a time",
             "export the model with a batch of 1 if this is meant",
         )
+
+
+def unwrapped(t: Scaled) -> Scaled:
+    """Integer tensors of the model would wrap around; floats do not. Raises Refusal for narrow integers."""
+    if t.integer not in (None, "int32", "int64"):
+        raise Refusal(
+            f"computes with {t.integer} numbers, which wrap around in the model",
+            "dequantise them first",
+        )
+    return t

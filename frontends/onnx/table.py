@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from . import elementwise, final, layout, linear, qdq, qonnx
+from . import conv, elementwise, final, layout, linear, qdq, qonnx, qoperator, reduce, resample
 from .model import QONNX, Node
 from .rule import Rule
 
 STANDARD_RULES: dict[str, Rule] = {
+    **conv.RULES,
     **elementwise.RULES,
     **final.RULES,
     **layout.RULES,
     **linear.RULES,
     **qdq.RULES,
+    **qoperator.STANDARD,
+    **reduce.RULES,
+    **resample.RULES,
 }
 QONNX_RULES: dict[str, Rule] = qonnx.RULES
+MICROSOFT = "com.microsoft"
+DOMAINS: dict[str, dict[str, Rule]] = {
+    "": STANDARD_RULES,
+    **dict.fromkeys(sorted(QONNX), QONNX_RULES),
+    MICROSOFT: qoperator.MICROSOFT,
+}
 
 
 def find(node: Node) -> Rule | None:
@@ -21,4 +31,4 @@ def find(node: Node) -> Rule | None:
     if node.domain == "":
         # Some exporters put the dialect's quantisers into the standard's own domain, which has none of these names.
         return STANDARD_RULES.get(node.op) or QONNX_RULES.get(node.op)
-    return QONNX_RULES.get(node.op) if node.domain in QONNX else None
+    return DOMAINS.get(node.domain, {}).get(node.op)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -13,6 +14,7 @@ from lutc.build import Builder
 from lutc.frontends.importer import Names, Refusal, Refusals
 from lutc.graph import Const, Func, Output, Overflow, Param, Rounding, Value
 from lutc.numbers import twos
+from lutc.ops.layout import Reshape
 from lutc.types import Type, holding, tensor, uniform
 
 from . import exact as ex
@@ -103,14 +105,26 @@ class Walk:
     # -- moving -----------------------------------------------------------------------------------------------------
 
     def move(
-        self, t: Scaled, shape: Shape, emit: Callable[[Value], Value], numpy: Callable[[Any], Any]
+        self,
+        t: Scaled,
+        shape: Shape,
+        emit: Callable[[Value], Value],
+        numpy: Callable[[Any], Any],
+        follow: Callable[[int], int | None] | None = None,
     ) -> Scaled:
-        """A tensor with its elements moved: `emit` moves the value, `numpy` does the same to an array of numbers."""
+        """A tensor with its elements moved: `emit` moves the value, `numpy` does the same to an array of numbers.
+
+        `follow` says where a dimension of the value comes to lie (None: it is mixed with others).
+        """
         value: Value | Pending
         if isinstance(t.value, Pending):
             value = replace(t.value, moves=(*t.value.moves, emit))
         else:
             value = emit(t.value)
+            mapped = self.maps.get(t.value)
+            axis = follow(mapped.axis) if mapped and follow else None
+            if mapped and axis is not None:
+                self.maps[value] = replace(mapped, place=lambda v: emit(mapped.place(v)), axis=axis)
         parts = []
         for array in (t.scale, t.offset, t.lo, t.hi):
             lone = ex.lone(array)
@@ -122,6 +136,8 @@ class Walk:
 
     def reshaped(self, value: Value, shape: Shape) -> Value:
         """A value of the design under another shape, if it has another."""
+        while isinstance(value, Reshape):
+            value = value.x
         if value.type.shape == shape:
             return value
         done: Value = self.b.reshape(value, shape=shape)
@@ -135,7 +151,15 @@ class Walk:
         def emit(v: Value) -> Value:
             return self.reshaped(v, core(shape))
 
-        return self.move(t, shape, emit, lambda a: a.reshape(shape))
+        old, new = core(t.shape), core(shape)
+
+        def follow(axis: int) -> int | None:
+            for at, length in enumerate(new):
+                if length == old[axis] and math.prod(new[:at]) == math.prod(old[:axis]):
+                    return at
+            return None
+
+        return self.move(t, shape, emit, lambda a: a.reshape(shape), follow)
 
     def transpose(self, t: Scaled, perm: tuple[int, ...]) -> Scaled:
         """The dimensions in another order."""
@@ -152,7 +176,12 @@ class Walk:
             moved: Value = self.b.transpose(whole, perm=perm)
             return self.reshaped(moved, core(shape))
 
-        return self.move(t, shape, emit, lambda a: a.transpose(perm))
+        def follow(axis: int) -> int | None:
+            gone = len(t.shape) - len(core(t.shape))
+            at = perm.index(axis + gone) - (len(shape) - len(core(shape)))
+            return at if at >= 0 else None
+
+        return self.move(t, shape, emit, lambda a: a.transpose(perm), follow)
 
     def broadcast(self, t: Scaled, shape: Shape) -> Scaled:
         """The tensor repeated along new or length-1 dimensions."""
@@ -168,15 +197,36 @@ class Walk:
 
         return self.move(t, shape, emit, lambda a: np.broadcast_to(a, shape))
 
-    def index(self, t: Scaled, positions: Any, shape: Shape | None = None) -> Scaled:
-        """The elements at flat positions, in the shape of the array `positions`."""
-        to = tuple(positions.shape) if shape is None else shape
+    def index(self, t: Scaled, positions: Any, near: Any = None) -> Scaled:
+        """The elements at flat positions, in the shape of the array `positions`; -1 stands for the number 0.
+
+        `near` are positions whose scale the zeros take: elements of the same channel. With zeros, the tensor must
+        have no clips left.
+        """
+        to = tuple(positions.shape)
+        near = positions if near is None else near
+        size = math.prod(t.shape)
+        zeros = bool((positions < 0).any())
+        zero = Fraction(0)
+        if zeros and not ex.every(lambda v: not v, t.offset):
+            scale, offset = ex.lone(t.scale), ex.lone(t.offset)
+            if not scale or offset is None or not ex.dyadic(offset / scale):
+                unit, value = self.exact(t)
+                t = Scaled(t.shape, value, ex.number(unit), batched=t.batched)
+            else:
+                zero = -offset / scale
 
         def emit(v: Value) -> Value:
-            picked = self.b.gather(self.reshaped(v, (v.type.size,)), indices=positions.ravel(), axis=0)
+            flat = self.reshaped(v, (v.type.size,))
+            if zeros and not zero:
+                flat = self.b.pad(flat, before=[0], after=[1])
+            elif zeros:
+                flat = self.b.concat([flat, self.constant(ex.number(zero), (1,))], axis=0)
+            at = np.where(positions < 0, size, positions)
+            picked = self.b.gather(flat, indices=at.ravel(), axis=0)
             return self.reshaped(picked, core(to))
 
-        return self.move(t, to, emit, lambda a: a.ravel()[positions].reshape(to))
+        return self.move(t, to, emit, lambda a: a.ravel()[near])
 
     # -- exact values -----------------------------------------------------------------------------------------------
 

@@ -52,25 +52,29 @@ class _Comparison:
         return None
 
     def _values(self, x: Value, y: Value) -> str | None:
-        pair = f"{x!r} and {y!r}"
-        if type(x) is not type(y) or x.type != y.type:
-            return f"{pair} differ"
-        if x.origin != y.origin:
-            return f"{pair} come from {x.origin!r} and {y.origin!r}"
-        if isinstance(x, Param) and isinstance(y, Param):
-            for what in ("name", "round", "overflow", "scale", "offset"):
-                if getattr(x, what) != getattr(y, what):
-                    return f"{pair} differ in {what}"
-        if len(x.operands) != len(y.operands):
-            return f"{pair} read {len(x.operands)} and {len(y.operands)} values"
-        for i, (p, q) in enumerate(zip(x.operands, y.operands, strict=True)):
-            if self.values.get(p) is not q:
-                return f"{pair} differ in operand {i}"
+        if difference := self._different(x, y):
+            return f"{x!r} and {y!r} {difference}"
         for field, _ in spec(type(x)).symbols:
             if difference := self._symbols(getattr(x, field), getattr(y, field)):
                 return difference
         if (mine := _attributes(x)) != (others := _attributes(y)):
-            return f"{pair} have attributes {mine} and {others}"
+            return f"{x!r} and {y!r} have attributes {mine} and {others}"
+        return None
+
+    def _different(self, x: Value, y: Value) -> str | None:
+        if type(x) is not type(y) or x.type != y.type:
+            return "differ"
+        if x.origin != y.origin:
+            return f"come from {x.origin!r} and {y.origin!r}"
+        if isinstance(x, Param) and isinstance(y, Param):
+            for what in ("name", "round", "overflow", "scale", "offset"):
+                if getattr(x, what) != getattr(y, what):
+                    return f"differ in {what}"
+        if len(x.operands) != len(y.operands):
+            return f"read {len(x.operands)} and {len(y.operands)} values"
+        for i, (p, q) in enumerate(zip(x.operands, y.operands, strict=True)):
+            if self.values.get(p) is not q:
+                return f"differ in operand {i}"
         return None
 
     def _symbols(self, a: Any, b: Any) -> str | None:

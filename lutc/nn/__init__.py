@@ -7,15 +7,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lutc.nn.export import export
+    from lutc.nn.cost import Resources, resource_total, resources
     from lutc.nn.layers import QAdd, QBatchNorm, QConcat, QConv1d, QConv2d, QLinear, QReLU, Sum
+    from lutc.nn.lower import export
     from lutc.nn.lut import LUTDense, LutTables
     from lutc.nn.lutconv import LUTConv1d, LUTConv2d
+    from lutc.nn.pareto import ParetoFront
     from lutc.nn.quantizer import Quantizer
     from lutc.nn.quantizer import Quantizer as Quantize
-    from lutc.nn.resources import Resources, resource_total, resources
+    from lutc.nn.schedules import PID, Constant, LogRamp
+    from lutc.nn.training import Trainer, accuracy, freeze_ranges, trace_ranges, traced
 
 _HOMES = {
+    "Constant": "schedules",
+    "LogRamp": "schedules",
+    "PID": "schedules",
+    "ParetoFront": "pareto",
+    "Trainer": "training",
+    "accuracy": "training",
+    "freeze_ranges": "training",
+    "trace_ranges": "training",
+    "traced": "training",
     "LUTConv1d": "lutconv",
     "LUTConv2d": "lutconv",
     "LUTDense": "lut",
@@ -28,18 +40,22 @@ _HOMES = {
     "QLinear": "layers",
     "QReLU": "layers",
     "Quantizer": "quantizer",
-    "Resources": "resources",
+    "Resources": "cost",
     "Sum": "layers",
-    "export": "export",
-    "resource_total": "resources",
-    "resources": "resources",
+    "export": "lower",
+    "resource_total": "cost",
+    "resources": "cost",
 }
 
 __all__ = [
+    "PID",
+    "Constant",
     "LUTConv1d",
     "LUTConv2d",
     "LUTDense",
+    "LogRamp",
     "LutTables",
+    "ParetoFront",
     "QAdd",
     "QBatchNorm",
     "QConcat",
@@ -51,9 +67,14 @@ __all__ = [
     "Quantizer",
     "Resources",
     "Sum",
+    "Trainer",
+    "accuracy",
     "export",
+    "freeze_ranges",
     "resource_total",
     "resources",
+    "trace_ranges",
+    "traced",
 ]
 
 

@@ -9,11 +9,8 @@ and gradients are those of `lutc.nn.lut.evaluate_reference`, up to the order of 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +20,7 @@ from torch import Tensor
 from lutc.graph import Overflow, Rounding
 
 from . import kernels, kernels_backward
+from .points import Grid, Layout, make_grid, spread
 from .quantizer import Array, Quantizer, flat
 
 ROUND = {
@@ -30,131 +28,6 @@ ROUND = {
     Rounding.HALF_UP: kernels.NEAREST,
     Rounding.HALF_EVEN: kernels.NEAREST_EVEN,
 }
-FAR = 1 << 30  # codes are kept within +-FAR; float32 data cannot resolve more
-WORTH_THREADS = 1 << 21  # nanoseconds, roughly, below which starting threads costs more than it saves
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads)
-
-
-def spread(work: int, count: int, kernel: Callable[..., None], *arguments: Any) -> None:
-    """Run ``kernel(a, z, *arguments)`` over 0..count, in torch's number of threads if ``work`` is worth it."""
-    threads = min(torch.get_num_threads(), count)
-    if threads < 2 or work < WORTH_THREADS:
-        kernel(0, count, *arguments)
-        return
-    cuts = [count * k // threads for k in range(threads + 1)]
-    jobs = [_pool(threads).submit(kernel, a, z, *arguments) for a, z in zip(cuts[:-1], cuts[1:], strict=True)]
-    for job in jobs:
-        job.result()
-
-
-@dataclass
-class Grid:
-    """A batch's points; see `lutc.nn.kernels` for the words. Arrays by group, by position, by point."""
-
-    layout: Layout
-    x: Array  # [n_in, B]
-    scale: Array  # [G] 2**fraction
-    lo: Array  # [G] limits of the codes
-    hi: Array
-    low: Array  # [G] extreme codes of the batch
-    high: Array
-    index: Array  # [G, B] unsigned, a sample's point
-    start: Array  # [G] where a group's points start
-    edges_of: Array  # [G + 1] positions of a group
-    first_group: Array  # [n_in + 1] groups of an input
-    edge: Array  # [E] position -> edge
-    place: Array  # [E] edge -> position
-    group: Array  # [E] position -> group
-    at: Array  # [E + 1] a position's table
-    x_at: Array  # points' values and counts
-    count: Array
-
-    @property
-    def samples(self) -> int:
-        return int(self.x.shape[1])
-
-    @property
-    def work(self) -> int:
-        return self.samples * self.edge.size
-
-
-@dataclass
-class Layout:
-    """Which edges share a group: it changes only when a bit width does, so a layer keeps the last one."""
-
-    keys: tuple[Array, ...]  # by edge: fraction bits, and the limits of the codes if there are any
-    owner: Array  # [G] input of a group
-    scale: Array  # [G] 2**fraction, float64
-    limits: Array  # [2, G] smallest and largest code, float64
-    edges_of: Array
-    first_group: Array
-    edge: Array
-    place: Array
-    group: Array
-
-
-def make_layout(keys: tuple[Array, ...], n_in: int, n_out: int) -> Layout:
-    edges = np.arange(n_in * n_out)
-    owner = edges // n_out
-    order = np.lexsort((*keys, owner))
-    new = np.zeros(edges.size, bool)
-    new[0] = True
-    for key in (*keys, owner):
-        k = key[order]
-        new[1:] |= k[1:] != k[:-1]
-    heads = order[new]
-    place = np.empty(edges.size, np.uint32)
-    place[order] = edges
-    limits = np.stack([k[heads] for k in keys[1:]]) if len(keys) > 1 else np.outer([-FAR, FAR], np.ones(heads.size))
-    return Layout(
-        keys,
-        owner[heads],
-        np.exp2(keys[0][heads]),
-        np.clip(limits, -FAR, FAR),
-        np.append(np.flatnonzero(new), edges.size),
-        np.searchsorted(owner[heads], np.arange(n_in + 1)),
-        order,
-        place,
-        (np.cumsum(new) - 1).astype(np.uint32),
-    )
-
-
-def make_grid(x: Array, keys: tuple[Array, ...], rounding: int, n_out: int, last: Layout | None = None) -> Grid:
-    """The points of the batch ``x`` [n_in, B].
-
-    ``keys`` are by edge: the fraction bits and, for a saturating quantiser, the smallest and the largest code.
-    Raises ValueError if ``x`` holds a number that is not finite.
-    """
-    n_in, samples = x.shape
-    if not np.isfinite(x).all():
-        where = int(np.nonzero(~np.isfinite(x).all(axis=1))[0][0])
-        raise ValueError(f"input {where} of a LUT layer is not finite; is the learning rate too high?")
-    if last is not None and len(last.keys) == len(keys) and all(map(np.array_equal, keys, last.keys)):
-        layout = last
-    else:
-        layout = make_layout(keys, n_in, n_out)
-    count = layout.owner.size
-    scale, (lo, hi) = layout.scale.astype(x.dtype), layout.limits.astype(x.dtype)
-    low, high, size = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int64)
-    cap = max(2 * samples, 4 * kernels.LANES)
-    room = max(samples, 4 * kernels.LANES) + kernels.LANES
-    index = np.empty((count, samples), np.uint16 if room < 1 << 16 else np.uint32)
-    x_at, weight = np.empty(room * count, x.dtype), np.empty(room * count, x.dtype)
-    spread(
-        2 * index.size, count, kernels.points, x, layout.owner, scale, lo, hi, rounding, cap, index, room, x_at, weight,
-        size, low, high,
-    )  # fmt: skip
-    start = np.arange(count) * room
-    at = np.zeros(layout.edge.size + 1, np.int64)
-    np.cumsum(size[layout.group], out=at[1:])
-    return Grid(
-        layout, x, scale, lo, hi, low, high, index, start, layout.edges_of, layout.first_group, layout.edge,
-        layout.place, layout.group, at, x_at, weight,
-    )  # fmt: skip
 
 
 @dataclass
@@ -192,7 +65,9 @@ class _Compiled:
         self.hidden = weights[0].shape[-1]
         self.shapes = [w.shape for w in weights]
         edges = grid.edge.size
-        self.weights = [w.detach().reshape(edges, self.hidden).numpy() for w in weights[:3]] + [flat(weights[3])]
+        self.weights = [w.detach().reshape(edges, self.hidden).numpy() for w in weights[:3]] + [
+            flat(weights[3])
+        ]
         total = int(grid.at[-1])
         self.t, self.slope = np.empty(total, grid.x.dtype), np.empty(total, grid.x.dtype)
         self._run(kernels.mlp, *self.weights, self.activation, self.t, self.slope)
@@ -215,7 +90,7 @@ class _Traced:
 
     def __init__(self, settings: Settings, grid: Grid, weights: Sequence[Tensor]) -> None:
         assert settings.network is not None
-        sizes = np.diff(grid.at.astype(np.int64))
+        sizes: Array = grid.at[1:] - grid.at[:-1]
         edge = torch.from_numpy(np.repeat(grid.edge.astype(np.int64), sizes))
         within = np.arange(edge.numel()) - np.repeat(grid.at[:-1].astype(np.int64), sizes)
         x = torch.from_numpy(grid.x_at[np.repeat(grid.start[grid.group].astype(np.int64), sizes) + within])
@@ -241,7 +116,7 @@ class GridLUT(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # noqa: PLR0913
+    def forward(
         ctx: Any, settings: Settings, x: Tensor, precision: Tensor, integer: Tensor, table_precision: Tensor,
         table_integer: Tensor, gamma: Tensor | None, beta: Tensor | None, *weights: Tensor,
     ) -> Tensor:  # fmt: skip
@@ -253,7 +128,11 @@ class GridLUT(torch.autograd.Function):
         grid = make_grid(xt, _keys(iq, sign, whole, fraction), ROUND[iq.rounding], n_out, settings.layout)
         settings.layout = grid.layout
         where = (grid.edge, grid.group, grid.start, grid.at)
-        network = _Compiled(settings, grid, weights) if settings.network is None else _Traced(settings, grid, weights)
+        network = (
+            _Compiled(settings, grid, weights)
+            if settings.network is None
+            else _Traced(settings, grid, weights)
+        )
         t, slope = network.t, network.slope
         mean, inv_std = np.zeros(n_out), np.ones(n_out)
         gain, bias = np.ones(n_out), np.zeros(n_out)
@@ -279,8 +158,24 @@ class GridLUT(torch.autograd.Function):
         kernels.tables(grid.edge, grid.at, t, *affine, scale, limit, table)
         out = np.empty((n_out, grid.samples), dtype)
         spread(grid.work, n_out, kernels.gather, grid.place, grid.group, grid.at, table, grid.index, out)
-        units = np.exp2(whole[grid.edge[grid.edges_of[:-1]]]).astype(dtype)  # 2**integer of each group
-        ctx.kept = (grid, units, network, t, slope, affine, mean.astype(dtype), inv_std.astype(dtype), scale, limit, settings)
+        rails = (
+            None
+            if iq.tracks
+            else _rails(iq, *(v[grid.edge[grid.edges_of[:-1]]] for v in (sign, whole, fraction)))
+        )
+        ctx.kept = (
+            grid,
+            rails,
+            network,
+            t,
+            slope,
+            affine,
+            mean.astype(dtype),
+            inv_std.astype(dtype),
+            scale,
+            limit,
+            settings,
+        )
         ctx.with_affine = (gamma is not None, beta is not None)
         ctx.shape = tuple(precision.shape)
         if iq.tracks and not iq.frozen:
@@ -288,8 +183,8 @@ class GridLUT(torch.autograd.Function):
         return torch.from_numpy(out).t()
 
     @staticmethod
-    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        grid, units, network, t, slope, affine, mean, inv_std, scale, limit, settings = ctx.kept
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        grid, rails, network, t, slope, affine, mean, inv_std, scale, limit, settings = ctx.kept
         n_in, n_out = ctx.shape
         iq, tq = settings.inputs, settings.tables
         dtype = t.dtype
@@ -320,24 +215,40 @@ class GridLUT(torch.autograd.Function):
         else:
             spread(
                 grid.work, n_in, kernels_backward.input_backward_saturating, *layout, grid.start, grid.at, grid.index,
-                grid.x, grid.x_at, grid.scale, grid.lo, grid.hi, ROUND[iq.rounding], units, go, per_sample, offset, gx, in_f,
-                in_i,
+                grid.x, grid.x_at, grid.scale, grid.lo, grid.hi, ROUND[iq.rounding], rails.astype(dtype), go,
+                per_sample, offset, gx, in_f, in_i,
             )  # fmt: skip
         divisor = norm.divisor if norm is not None else 1.0
         has_gamma, has_beta = ctx.with_affine
         ggamma = torch.from_numpy((gain_grad / divisor).astype(dtype)) if has_gamma else None
         gbeta = torch.from_numpy((bias_grad / divisor).astype(dtype)) if has_beta else None
         ctx.kept = None
-        return None, torch.from_numpy(gx).t() if need_x else None, *iq.pull(in_f, in_i), *tq.pull(table_f, table_i), ggamma, gbeta, *by_weight
+        return (
+            None,
+            torch.from_numpy(gx).t() if need_x else None,
+            *iq.pull(in_f, in_i),
+            *tq.pull(table_f, table_i),
+            ggamma,
+            gbeta,
+            *by_weight,
+        )
 
 
 def _keys(q: Quantizer, sign: Array, integer: Array, fraction: Array) -> tuple[Array, ...]:
-    """What tells groups apart: fraction bits and, of a saturating quantiser, its smallest and largest code."""
+    """What tells groups apart: fraction bits and, of a saturating quantiser, smallest and largest code and the rest."""
     if q.tracks:
         return (fraction,)
     whole = np.floor(np.exp2(integer + fraction))
     top = np.maximum(whole - 1, 0)
-    return fraction, -sign * (top if q.overflow is Overflow.SATURATE_SYMMETRIC else whole), top
+    bottom = -sign * (top if q.overflow is Overflow.SATURATE_SYMMETRIC else whole)
+    return fraction, bottom, top, sign, integer  # the last two for the gradients of formats without bits
+
+
+def _rails(q: Quantizer, sign: Array, integer: Array, fraction: Array) -> Array:
+    """How a saturating quantiser's limits change with its bits; see `kernels_backward.input_backward_saturating`."""
+    unit = np.exp2(integer)
+    step = np.exp2(-fraction) if q.overflow is Overflow.SATURATE_SYMMETRIC else np.zeros_like(unit)
+    return np.stack([unit, -sign * unit, -sign * step])
 
 
 class Surrogate(torch.autograd.Function):
@@ -352,7 +263,7 @@ class Surrogate(torch.autograd.Function):
         return parameters[0].new_tensor(total)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, tables, by_key, by_value = ctx.kept
         g = grad.item()
         return None, None, *inputs.pull(by_key * g, by_key * g), *tables.pull(by_value * g, by_value * g)

@@ -25,14 +25,20 @@ LANES = 16
 FLOOR, NEAREST, NEAREST_EVEN = 0, 1, 2
 TANH, RELU = 0, 1
 
-_FLAGS = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+_FLAGS: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "reassoc", "nsz", "arcp"},
+}
 _LN2 = math.log(2.0)
 
 # tanh(x) = x P(x^2) / Q(x^2) on |x| <= 9.02, fitted by weighted least squares with Lawson's reweighting;
 # relative error 2.2e-8 before rounding to float32, beyond 9.02 tanh is 1 to float32.
 _CLAMP = np.float32(9.02)
 _P0, _P1, _P2, _P3, _P4 = (
-    np.float32(c) for c in (9.999999792e-01, 1.337970214e-01, 3.494012861e-03, 2.058300805e-05, 1.331821797e-08)
+    np.float32(c)
+    for c in (9.999999792e-01, 1.337970214e-01, 3.494012861e-03, 2.058300805e-05, 1.331821797e-08)
 )
 _Q1, _Q2, _Q3, _Q4 = (
     np.float32(c) for c in (4.671301746e-01, 2.587099832e-02, 3.283052260e-04, 7.761710477e-07)

@@ -45,8 +45,28 @@ def scatter(a, z, edge, group, at, index, grad, out):  # type: ignore[no-untyped
 
 @njit(**_FLAGS)
 def tables_backward(  # type: ignore[no-untyped-def]
-    edge, group, start, at, count, t, slope, gain, bias, mean, inv_std, scale, limit, samples, batch_stats,
-    grad, gain_grad, bias_grad, fraction_grad, integer_grad, per_sample, offset,
+    edge,
+    group,
+    start,
+    at,
+    count,
+    t,
+    slope,
+    gain,
+    bias,
+    mean,
+    inv_std,
+    scale,
+    limit,
+    samples,
+    batch_stats,
+    grad,
+    gain_grad,
+    bias_grad,
+    fraction_grad,
+    integer_grad,
+    per_sample,
+    offset,
 ):
     """Back through the table quantiser and the batch norm, table by table.
 
@@ -140,8 +160,23 @@ def _through_table(grad, slope, offset, with_offset, row, error, gx, need_x):  #
 
 @njit(**_FLAGS)
 def input_backward(  # type: ignore[no-untyped-def]
-    a, z, first_group, edges_of, edge, start, at, index, x, x_at, grad, per_sample, offset, has_offset, need_x,
-    gx, fraction_grad,
+    a,
+    z,
+    first_group,
+    edges_of,
+    edge,
+    start,
+    at,
+    index,
+    x,
+    x_at,
+    grad,
+    per_sample,
+    offset,
+    has_offset,
+    need_x,
+    gx,
+    fraction_grad,
 ):
     """Gradients at the layer's input and at the fraction bits of a quantiser that does not saturate, inputs a..z.
 
@@ -206,12 +241,32 @@ def input_backward(  # type: ignore[no-untyped-def]
 
 @njit(**_FLAGS)
 def input_backward_saturating(  # type: ignore[no-untyped-def]
-    a, z, first_group, edges_of, edge, start, at, index, x, x_at, scale, lo, hi, rounding, unit, grad, per_sample, offset,
-    gx, fraction_grad, integer_grad,
+    a,
+    z,
+    first_group,
+    edges_of,
+    edge,
+    start,
+    at,
+    index,
+    x,
+    x_at,
+    scale,
+    lo,
+    hi,
+    rounding,
+    rails,
+    grad,
+    per_sample,
+    offset,
+    gx,
+    fraction_grad,
+    integer_grad,
 ):
     """The same for a quantiser that saturates; a sample outside its range follows the limit it is held at.
 
-    unit [G] is 2**integer; lo, hi the limits of the codes.
+    lo, hi [G]: the limits of the codes; rails [3, G]: 2**integer, and the derivatives by integer and fraction bits
+    of the lower limit, over ln 2.
     """
     n_out, n = grad.shape
     error = np.empty(n, x.dtype)
@@ -230,13 +285,9 @@ def input_backward_saturating(  # type: ignore[no-untyped-def]
                 rail[b] = 0
                 error[b] = x[i, b] - x_at[start[g] + row[b]]
                 if v > hi[g]:
-                    inside[b], rail[b], error[b] = 0, unit[g], r
+                    inside[b], rail[b], error[b] = 0, rails[0, g], r
                 elif v < lo[g]:
-                    inside[b], rail[b], error[b] = 0, 0, 0
-                    if lo[g] < 0:
-                        rail[b] = -unit[g]
-                        if lo[g] == -hi[g]:
-                            error[b] = -r
+                    inside[b], rail[b], error[b] = 0, rails[1, g], rails[2, g]
             for q in range(edges_of[g], edges_of[g + 1]):
                 ps = per_sample[at[q] : at[q + 1]]
                 fs = offset[at[q] : at[q + 1]]

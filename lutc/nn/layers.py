@@ -23,7 +23,12 @@ class _Affine(nn.Module):
     """Quantised input, weights and bias; what a linear layer and a convolution share."""
 
     def __init__(
-        self, weight_shape: tuple[int, ...], bits_shape: tuple[int, ...], bias: bool, data: Options | None, weights: Options | None
+        self,
+        weight_shape: tuple[int, ...],
+        bits_shape: tuple[int, ...],
+        bias: bool,
+        data: Options | None,
+        weights: Options | None,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(weight_shape))
@@ -37,7 +42,8 @@ class _Affine(nn.Module):
 
     def quantised(self) -> tuple[Tensor, Tensor | None]:
         """Weight and bias as hardware has them (float64 in evaluation)."""
-        weight, bias = self.weight, self.bias
+        weight: Tensor = self.weight
+        bias: Tensor | None = self.bias
         if not self.training:
             weight, bias = weight.double(), None if bias is None else bias.double()
         return self.weight_quantizer.constant(weight), (
@@ -72,7 +78,13 @@ class QLinear(_Affine):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, bias: bool = True, *, data: Options | None = None, weights: Options | None = None
+        self,
+        n_in: int,
+        n_out: int,
+        bias: bool = True,
+        *,
+        data: Options | None = None,
+        weights: Options | None = None,
     ) -> None:
         options = dict(data or {})
         super().__init__((n_out, n_in), tuple(options.pop("shape", (n_in,))), bias, options, weights)
@@ -109,7 +121,9 @@ class _Conv(_Affine):
         self.kernel = tuple_of(kernel, self.dims)
         super().__init__((filters, channels // groups, *self.kernel), shape, bias, options, weights)
         self.channels, self.filters, self.groups = channels, filters, groups
-        self.stride, self.padding, self.dilation = (tuple_of(v, self.dims) for v in (stride, padding, dilation))
+        self.stride, self.padding, self.dilation = (
+            tuple_of(v, self.dims) for v in (stride, padding, dilation)
+        )
 
     def _apply_to(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         conv: Any = F.conv1d if self.dims == 1 else F.conv2d
@@ -155,7 +169,12 @@ class QBatchNorm(nn.Module):
     through quantisers whose range is what they need.
     """
 
-    def __init__(self, channels: int, *, momentum: float = 0.1, eps: float = 1e-5, weights: Options | None = None) -> None:
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(
+        self, channels: int, *, momentum: float = 0.1, eps: float = 1e-5, weights: Options | None = None
+    ) -> None:
         super().__init__()
         options = {"shape": (channels,), **_WEIGHT, **(weights or {})}
         self.momentum, self.eps = momentum, eps

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lutc.graph import Overflow
+from lutc.graph import Overflow, Rounding
 
 from . import kernels
-from .grid import ROUND, GridLUT, Layout, Norm, Settings, Surrogate, spread
+from .grid import ROUND, GridLUT, Norm, Settings, Surrogate
+from .points import Layout, spread
 from .quantizer import Array, Formats, Quantizer, fake_quantize, flat, round_code
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -51,7 +52,8 @@ class LutTables:
     def reals(self) -> Array:
         """All entries as numbers (float64)."""
         steps = np.exp2(-flat(self.values.frac).astype(np.float64))
-        return self.codes * np.repeat(steps, np.diff(self.at))
+        values: Array = self.codes * np.repeat(steps, np.diff(self.at))
+        return values
 
 
 class LUTDense(nn.Module):
@@ -76,6 +78,9 @@ class LUTDense(nn.Module):
 
     Raises ValueError for a bad option, or for inputs of another width.
     """
+
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(
         self,
@@ -110,10 +115,18 @@ class LUTDense(nn.Module):
         self.activation, self.method, self.momentum, self.eps = activation, method, momentum, eps
         edge = (n_in, n_out)
         self.input_quantizer = Quantizer(
-            edge, integer=integer, fraction=fraction, rounding=rounding, overflow=overflow, max_bits=max_key_bits
+            edge,
+            integer=integer,
+            fraction=fraction,
+            rounding=rounding,
+            overflow=overflow,
+            max_bits=max_key_bits,
         )
         self.table_quantizer = Quantizer(
-            edge, integer=table_integer, total=1 + table_integer + table_fraction, overflow="saturate-symmetric"
+            edge,
+            integer=table_integer,
+            total=1 + table_integer + table_fraction,
+            overflow="saturate-symmetric",
         )
         self.w_in = nn.Parameter(torch.empty(*edge, hidden))
         self.b_in = nn.Parameter(torch.empty(*edge, hidden))
@@ -129,7 +142,9 @@ class LUTDense(nn.Module):
             self.register_buffer("running_mean", torch.zeros(n_out))
             self.register_buffer("running_var", torch.ones(n_out))
         self._layout: Layout | None = None
-        self.positions = 1  # how often hardware has the layer: the product of the axes between the first and the last
+        self.positions = (
+            1  # how often hardware has the layer: the product of the axes between the first and the last
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -146,7 +161,9 @@ class LUTDense(nn.Module):
         middle = [self.w_mid, self.b_mid] if self.depth > 1 else []
         return [self.w_in, self.b_in, self.w_out, self.b_out, *middle]
 
-    def network(self, x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, *middle: Tensor) -> Tensor:
+    def network(
+        self, x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, *middle: Tensor
+    ) -> Tensor:
         """The edges' networks at ``x`` [..., *edges], for weights [*edges, ...]."""
         act = ACTIVATIONS[self.activation]
         h = act(x[..., None] * w_in + b_in)
@@ -168,7 +185,11 @@ class LUTDense(nn.Module):
         return y.reshape(*x.shape[:-1], self.n_out)
 
     def _grid_can(self, x: Tensor) -> bool:
-        return x.device.type == "cpu" and x.dtype == self.w_in.dtype and x.dtype in (torch.float32, torch.float64)
+        return (
+            x.device.type == "cpu"
+            and x.dtype == self.w_in.dtype
+            and x.dtype in (torch.float32, torch.float64)
+        )
 
     # -- training -----------------------------------------------------------------------------------------------
 
@@ -186,7 +207,7 @@ class LUTDense(nn.Module):
         return fake_quantize(t, self.table_quantizer.bits(), *self._table_modes).sum(1)
 
     @property
-    def _table_modes(self) -> tuple[kernels.Any, Overflow]:
+    def _table_modes(self) -> tuple[Rounding, Overflow]:
         return self.table_quantizer.rounding, self.table_quantizer.overflow
 
     @torch.no_grad()
@@ -200,7 +221,7 @@ class LUTDense(nn.Module):
         tq.project()
         norm = None
         if self.batch_norm:
-            mean, var = (None, None) if self.training else (self.running_mean, self.running_var)
+            mean, var = (self.running_mean, self.running_var) if not self.training else (None, None)
             norm = Norm(self.eps, math.sqrt(self.n_in), mean, var)
         compiled = self.depth == 1 and self.activation in _COMPILED
         network = None if compiled else self.network
@@ -260,7 +281,9 @@ class LUTDense(nn.Module):
         xt = np.ascontiguousarray(x.detach().double().cpu().t().numpy())
         if not np.isfinite(xt).all():
             raise ValueError("an input of a LUT layer is not finite")
-        fraction = flat(iq.bits().fraction.double().cpu())  # also where the format has no bits: the key is then 0
+        fraction = flat(
+            iq.bits().fraction.double().cpu()
+        )  # also where the format has no bits: the key is then 0
         out = np.empty((self.n_out, len(x)))
         spread(
             2 * xt.size * self.n_out, self.n_out, kernels.look_up, self.n_in, xt, np.exp2(fraction), tables.lowest,

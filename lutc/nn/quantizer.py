@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -69,7 +68,7 @@ class _Through(torch.autograd.Function):
         return instead.clone()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad, None
 
 
@@ -83,7 +82,13 @@ class _FakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, sign: Tensor, integer: Tensor, fraction: Tensor, rounding: Rounding, overflow: Overflow | None
+        ctx: Any,
+        x: Tensor,
+        sign: Tensor,
+        integer: Tensor,
+        fraction: Tensor,
+        rounding: Rounding,
+        overflow: Overflow | None,
     ) -> Tensor:
         scale = torch.exp2(fraction)
         code = round_code(x * scale, rounding)
@@ -105,7 +110,7 @@ class _FakeQuantize(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         error, integer, fraction, *rest = ctx.saved_tensors
         if not ctx.bounded:
             return grad, None, None, (LN2 * grad * error).sum_to_size(fraction.shape), None, None
@@ -128,7 +133,9 @@ class _FakeQuantize(torch.autograd.Function):
 
 def code_limits(sign: Tensor, integer: Tensor, fraction: Tensor, *, symmetric: bool) -> tuple[Tensor, Tensor]:
     """Largest and smallest code of a format; both 0 for one without bits."""
-    whole = torch.floor(torch.exp2(integer + fraction))  # 1 for a lone sign bit (codes -1 and 0), 0 for no bit at all
+    whole = torch.floor(
+        torch.exp2(integer + fraction)
+    )  # 1 for a lone sign bit (codes -1 and 0), 0 for no bit at all
     top = torch.clamp(whole - 1, min=0)
     return top, -sign * (top if symmetric else whole)
 
@@ -167,6 +174,11 @@ class Quantizer(nn.Module):
 
     Raises ValueError for an unknown mode or a negative width.
     """
+
+    sign: Tensor
+    integer: Tensor
+    fraction: Tensor
+    total: Tensor
 
     def __init__(
         self,
@@ -212,12 +224,14 @@ class Quantizer(nn.Module):
     @property
     def precision(self) -> Tensor:
         """The tensor that is trained: ``fraction``, or ``total`` for a quantiser parametrised so."""
-        return self.get_parameter("total") if self.by_total else self.fraction  # type: ignore[no-any-return]
+        return self.total if self.by_total else self.fraction
 
     def bits(self) -> Bits:
         """The formats in use, differentiable in the trained widths."""
         sign = torch.ceil(self.sign)
-        integer = torch.ceil(self.integer) if self.tracks else through(self.integer, torch.round(self.integer))
+        integer = (
+            torch.ceil(self.integer) if self.tracks else through(self.integer, torch.round(self.integer))
+        )
         if self.by_total:
             wide = through(self.total, torch.round(torch.clamp(self.total, 0, self.max_bits)))
             return Bits(sign, integer, wide - sign - integer)
@@ -229,7 +243,12 @@ class Quantizer(nn.Module):
         from . import kernels
 
         sign, integer, fraction = kernels.plain(
-            flat(self.sign), flat(self.integer), flat(self.precision), self.tracks, self.by_total, self.max_bits
+            flat(self.sign),
+            flat(self.integer),
+            flat(self.precision),
+            self.tracks,
+            self.by_total,
+            self.max_bits,
         )
         return sign, integer, fraction
 
@@ -280,7 +299,8 @@ class Quantizer(nn.Module):
     def constant(self, w: Tensor) -> Tensor:
         """A weight through this quantiser.  A wrapping one takes the range the weight needs, at any time."""
         if not self.tracks:
-            return self(w)
+            y: Tensor = self(w)
+            return y
         with torch.no_grad():
             self._track(round_code(w * torch.exp2(self.bits().fraction), self.rounding), None, forget=True)
         if self.training:
@@ -323,7 +343,8 @@ class Quantizer(nn.Module):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             edges = group[place]  # the groups are the same on all ranks, for they stand on parameters alone
             like = self.integer
-            self.track(*(torch.from_numpy(v[edges]).to(like.dtype).view(self.shape) for v in (low, high)))
+            first, last = (torch.from_numpy(v[edges]).to(like.dtype).view(self.shape) for v in (low, high))
+            self.track(first, last)
         else:
             kernels.follow(low, high, place, group, fraction, flat(self.integer), flat(self.sign), decay)
 

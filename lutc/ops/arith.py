@@ -11,10 +11,10 @@ import numpy as np
 from lutc import numbers
 from lutc.graph import Bounds, Value
 from lutc.netlist import wrap
-from lutc.numbers import align, exact, finest, finest_of, greatest, least, twos
+from lutc.numbers import align, aligned_bits, exact, finest, finest_of, greatest, least, twos
 from lutc.ops import circuits
 from lutc.ops.base import Op, need
-from lutc.types import Ints
+from lutc.types import Fixed, Ints
 
 if TYPE_CHECKING:
     from lutc.netlist import Net
@@ -244,16 +244,36 @@ class Lincomb(Op):
         widest = max(v.type.max_width for v in self.terms)
         return max(self.type.max_width, widest + factors + max(shifts, default=0)) + len(self.terms).bit_length()
 
+    @property
+    def ternary(self) -> bool:
+        """Whether it is three shifted operands, at most one subtracted: what one carry chain can add."""
+        factors = self._factors()
+        return (
+            len(factors) == 3
+            and not self.bias
+            and all(abs(f) == 1 for f in factors)
+            and factors.count(-1) <= 1
+            and all(v.type.max_width for v in self.terms)
+        )
+
     def luts(self, target: Target) -> float:
-        adders = sum(len(numbers.signed_digits(f)) for f in (*self._factors(), self.bias.numerator)) - 1
-        return max(adders, 0) * target.adder_luts(self.type.max_width)
+        adders = self._adders()
+        return (adders / 2 if self.ternary and target.ternary else adders) * target.adder_luts(self.type.max_width)
 
     def delay(self, target: Target) -> float:
-        adders = sum(len(numbers.signed_digits(f)) for f in (*self._factors(), self.bias.numerator)) - 1
-        return max(adders, 0).bit_length() * target.adder_ns(self.type.max_width)
+        if self.ternary and target.ternary:
+            return target.ternary_ns(self.type.max_width)
+        return self._adders().bit_length() * target.adder_ns(self.type.max_width)
+
+    def _adders(self) -> int:
+        """How many two-operand adders it is."""
+        return max(sum(len(numbers.signed_digits(f)) for f in (*self._factors(), self.bias.numerator)) - 1, 0)
 
     def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
         to = self.type.scalar
+        if self.ternary:
+            formats = [scaled(v.type.scalar, w) for v, w in zip(self.terms, self.weights, strict=True)]
+            return circuits.add3(build, list(zip(operands, formats, self._factors(), strict=True)), to)
         shape = circuits.net_format(to)
         result = build.const(wrap(self._bias(), *shape), *shape)
         for net, v, factor, shift in zip(operands, self.terms, self._factors(), self._shifts(), strict=True):
@@ -264,6 +284,11 @@ class Lincomb(Op):
                 x = build.mul(x, build.const(wrap(abs(factor), *shape), *shape))
             result = build.add(result, x) if factor > 0 else build.sub(result, x)
         return result
+
+
+def scaled(fmt: Fixed, weight: Fraction) -> Fixed:
+    """A format whose numbers are multiplied by plus or minus a power of two: the point moves."""
+    return Fixed(fmt.signed, fmt.width, fmt.frac + twos(weight))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -363,6 +388,10 @@ class Min(Op):
     def eval(self, *operands: Ints) -> Ints:
         return least(*_both(self, operands))
 
+    def work_bits(self) -> int:
+        """The operand that loses may be far wider than the result."""
+        return aligned_bits([self.a.type, self.b.type])
+
     def luts(self, target: Target) -> float:
         return target.adder_luts(self.type.max_width) + target.mux_luts(self.type.max_width)
 
@@ -387,6 +416,10 @@ class Max(Op):
 
     def eval(self, *operands: Ints) -> Ints:
         return greatest(*_both(self, operands))
+
+    def work_bits(self) -> int:
+        """The operand that loses may be far wider than the result."""
+        return aligned_bits([self.a.type, self.b.type])
 
     def luts(self, target: Target) -> float:
         return target.adder_luts(self.type.max_width) + target.mux_luts(self.type.max_width)

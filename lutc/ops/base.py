@@ -15,7 +15,7 @@ import typing
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -42,7 +42,7 @@ class Op(Value):
     # Whether the operands' formats are part of the meaning: the same number in another format means something else.
     strict: ClassVar[bool] = False
 
-    @property
+    @cached_property
     def operands(self) -> tuple[Value, ...]:
         found: list[Value] = []
         for name, many in spec(type(self)).operands:
@@ -172,7 +172,7 @@ def decode(kind: Any, raw: Any) -> Any:
             raw = [raw]
         return tuple(decode(inner, r) for r in raw)
     if isinstance(raw, list):
-        raise OpMistake(f"expects one {_described(kind)}, not a list")
+        raise OpMistake(f"expects {_described(kind)}, not a list")
     if isinstance(kind, type) and issubclass(kind, Enum):
         words = [e.value for e in kind]
         if raw in words:
@@ -186,7 +186,7 @@ def decode(kind: Any, raw: Any) -> Any:
         return raw
     if kind is int and isinstance(raw, Fraction) and raw.denominator == 1:
         return raw.numerator
-    raise OpMistake(f"expects {_described(kind)}, not {raw}")
+    raise OpMistake(f"expects {_described(kind)}, not {encode(raw)}")
 
 
 # A word of every day for the mode most people mean by it.

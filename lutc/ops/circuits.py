@@ -69,6 +69,46 @@ def _beside(build, operation, a, b, fa, fb, to, low):  # type: ignore[no-untyped
     return build.as_(build.append(operation(x, y), build.slice(a, low - 1, 0)), to.signed)
 
 
+# An operand of a sum: its net, its format (after any shift), and its sign.
+Addend = tuple["Net", Fixed, int]
+
+
+def add3(build: ModuleBuilder, addends: Sequence[Addend], to: Fixed) -> Net:
+    """The sum of three numbers, at most one of them negative, in format `to`: a compressor in front of one carry chain.
+
+    Written as logic and one addition on purpose. `a + b + c` leaves the grouping of a long sum to the synthesiser,
+    which tears the threes apart; this form takes one six-input LUT a bit where a carry chain can be fed so.
+    """
+    live = sorted((a for a in addends if a[1].width), key=lambda a: -a[1].frac)
+    first, second = live[0], live[1]
+    low = min(first[1].frac - second[1].frac, first[1].width, to.width - 1)
+    if low <= 0 or first[2] < 0 or first[1].frac != to.frac:
+        return _compressed(build, live, to)
+    # Below the second operand's lowest bit there is only the first: those bits are the sum's.
+    net, fmt, sign = first
+    top = build.resize(net, max(net.width, low + 1))
+    high = build.as_(build.slice(top, top.width - 1, low), fmt.signed)
+    rest = Fixed(to.signed, to.width - low, to.frac - low)
+    kept = Fixed(fmt.signed, high.width, fmt.frac - low)
+    total = _compressed(build, [(high, kept, sign), *live[1:]], rest)
+    return build.as_(build.append(total, build.slice(net, low - 1, 0)), to.signed)
+
+
+def _compressed(build: ModuleBuilder, addends: Sequence[Addend], to: Fixed) -> Net:
+    width, signed = net_format(to)
+    bits = []
+    for net, fmt, sign in addends:
+        x = build.as_(aligned(build, net, fmt, to), False)
+        bits.append(x if sign > 0 else build.not_(x))
+    a, b, c = bits
+    parity = build.xor(build.xor(a, b), c)
+    majority = build.or_(build.and_(a, b), build.and_(c, build.or_(a, b)))
+    # The lowest place of the shifted carries is free: it takes the 1 that completes a two's complement.
+    one = build.const(int(any(sign < 0 for *_, sign in addends)), 1)
+    carries = build.append(build.slice(majority, width - 2, 0), one) if width > 1 else one
+    return build.as_(build.add(carries, parity), signed)
+
+
 def rounded(build: ModuleBuilder, net: Net, shift: int, rounding: Rounding) -> Net:
     """`net / 2**shift`, rounded to an integer; the result is wide enough for every case."""
     if shift <= 0:

@@ -99,7 +99,7 @@ def _cast(x: Ints, param: Param) -> Ints:
 def _arguments(func: Func, args: Sequence[Value], kinds: Sequence[Type]) -> None:
     need(
         len(args) == len(func.params),
-        f"@{func.name} takes {len(func.params)} arguments, not {len(args)}",
+        f"gives @{func.name} {len(args)} arguments, not {len(func.params)}",
     )
     for param, kind in zip(func.params, kinds, strict=True):
         need(

@@ -229,6 +229,7 @@ class Pack(Layout):
 
     keyword: ClassVar[str] = "pack"
     stages: ClassVar = SCALAR
+    strict: ClassVar[bool] = True  # a port or an argument has its formats given
     parts: tuple[Value, ...]
     shape: tuple[int, ...]
 

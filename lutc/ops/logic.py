@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from lutc.graph import Bounds, Value
-from lutc.numbers import align, exact, finest, greatest, least
+from lutc.numbers import align, aligned_bits, exact, finest, greatest, least
 from lutc.ops import circuits
 from lutc.ops.base import Op, need, same_shape
-from lutc.types import BIT, Fixed, Ints, Type, tensor, uniform
+from lutc.types import BIT, ZERO, Fixed, Ints, Type, tensor, uniform
 
 if TYPE_CHECKING:
     from lutc.netlist import Net
@@ -84,8 +84,7 @@ class Compare(Op):
         return test(a, b).astype(np.int64)
 
     def work_bits(self) -> int:
-        fracs = [int(f) for v in self.operands for f in (np.min(v.type.fracs), np.max(v.type.fracs))]
-        return super().work_bits() + max(fracs) - min(fracs)
+        return aligned_bits([self.a.type, self.b.type])
 
     def luts(self, target: Target) -> float:
         return target.adder_luts(max(v.type.max_width for v in self.operands)) / 2
@@ -126,8 +125,9 @@ class Select(Op):
     no: Value
 
     def lsb(self) -> Ints:
+        # A narrowed condition may have become the number 0, which has no bits.
         need(
-            self.condition.type.format == BIT,
+            all(f in (BIT, ZERO) for _, f in self.condition.type.runs),
             f"chooses by a u1, not by {self.condition.type}",
             "make one: %c = compare %a, %b, rel=lt",
         )

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from lutc.graph import Bounds, Const, Value
-from lutc.numbers import align, greatest, least, narrowest
+from lutc.numbers import align, aligned_bits, greatest, least, narrowest
 from lutc.ops.base import TENSOR, Op, need
 from lutc.types import Ints, Type, holding, uniform
 
@@ -79,7 +79,7 @@ class Dense(Op):
     def work_bits(self) -> int:
         w, _ = self._weights()
         widest = max((abs(c).bit_length() for c in w.ravel().tolist()), default=0)
-        return aligned_bits(self.x.type) + widest + len(w).bit_length()
+        return aligned_bits([self.x.type]) + widest + len(w).bit_length()
 
 
 def _shift(codes: Ints, down: Ints) -> Ints:
@@ -90,11 +90,6 @@ def _shift(codes: Ints, down: Ints) -> Ints:
 def finest_frac(kind: Type) -> int:
     """The most bits after the point of any element that has bits."""
     return max((f.frac for _, f in kind.runs if f.width), default=0)
-
-
-def aligned_bits(kind: Type) -> int:
-    """The widest code when all elements are written with the finest steps among them."""
-    return max((f.width - f.frac for _, f in kind.runs if f.width), default=0) + finest_frac(kind)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -141,7 +136,7 @@ class Matmul(Op):
         return a @ b
 
     def work_bits(self) -> int:
-        return max(self.type.max_width, aligned_bits(self.a.type), aligned_bits(self.b.type)) + 1
+        return max(self.type.max_width, aligned_bits([self.a.type]), aligned_bits([self.b.type])) + 1
 
 
 def _axes(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:
@@ -196,7 +191,7 @@ class Sum(Op):
         return x.sum(axis=tuple(a + 1 for a in self.reduced()))
 
     def work_bits(self) -> int:
-        return aligned_bits(self.x.type) + self.x.type.size.bit_length()
+        return aligned_bits([self.x.type]) + self.x.type.size.bit_length()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -220,6 +215,6 @@ class Argmax(Op):
         return x.argmax(axis=-1)
 
     def work_bits(self) -> int:
-        return aligned_bits(self.x.type)
+        return aligned_bits([self.x.type])
 
 

@@ -48,12 +48,15 @@ def _tree(
     bias: Fraction,
     arrivals: Arrivals,
 ) -> Value:
-    """Add two at a time, always those that are ready first and, of these, the narrowest."""
+    """Add those that are ready first and, of these, the smallest: three at a time where the target can, else two."""
+    target = arrivals.target
+    level = target.lut_ns() + target.adder_ns(8)  # closer than this, operands count as ready together
     order = count()  # so that equals are taken in a defined order
-    heap: list[tuple[float, int, int, Value, int]] = []
+    heap: list[tuple[int, int, int, Value, int]] = []
 
     def push(value: Value, sign: int) -> None:
-        heapq.heappush(heap, (arrivals.of(value), value.type.scalar.width, next(order), value, sign))
+        fmt = value.type.scalar
+        heapq.heappush(heap, (int(arrivals.of(value) / level), fmt.width - fmt.frac, next(order), value, sign))
 
     for value, weight in zip(terms, weights, strict=True):
         for power, sign in digits(weight):
@@ -63,16 +66,23 @@ def _tree(
     if not heap:
         return rw.make(Number, Fraction(0))
     while len(heap) > 1:
-        *_, a, sign_a = heapq.heappop(heap)
-        *_, b, sign_b = heapq.heappop(heap)
-        if sign_a == sign_b:
-            push(rw.make(Add, a, b), sign_a)
-        elif sign_a > 0:
-            push(rw.make(Sub, a, b), 1)
-        else:
-            push(rw.make(Sub, b, a), 1)
+        # One addition of two makes an even number odd; after that, threes come out even.
+        take = 3 if target.ternary and len(heap) % 2 else 2
+        operands = [heapq.heappop(heap)[3:] for _ in range(take)]
+        push(*_added(rw, [v for v, _ in operands], [s for _, s in operands]))
     *_, value, sign = heap[0]
     return value if sign > 0 else rw.make(Neg, value)
+
+
+def _added(rw: Rewriter, values: list[Value], signs: list[int]) -> tuple[Value, int]:
+    """The sum of two or three signed operands, and the sign it is to be taken with."""
+    if len(values) == 3:
+        flip = -1 if signs.count(-1) > 1 else 1  # a carry chain subtracts one of three
+        return rw.make(Lincomb, tuple(values), tuple(Fraction(s * flip) for s in signs)), flip
+    (a, b), (sign_a, sign_b) = values, signs
+    if sign_a == sign_b:
+        return rw.make(Add, a, b), sign_a
+    return (rw.make(Sub, a, b) if sign_a > 0 else rw.make(Sub, b, a)), 1
 
 
 def digits(weight: Fraction) -> list[tuple[Fraction, int]]:

@@ -10,7 +10,7 @@ from lutc import target as targets
 from lutc.analysis.latency import latency
 from lutc.diagnostics import error
 from lutc.graph import Design, Func, Output, Param, Stage, Value, body, functions
-from lutc.ops import Call, ConstOp, Number, Reg
+from lutc.ops import Call, ConstOp, Element, Number, Pack, Reg
 from lutc.ops.base import Op
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, with_operands
@@ -36,11 +36,15 @@ class Pipeline(Pass):
     def __call__(self, design: Design) -> Design:
         if design.stage is not Stage.SCALAR:
             raise error("only a scalar-stage design can be pipelined", where=design.name, help="run scalarize first")
-        if latency(design):
-            raise error("the design has registers already", where=design.name, help="pipeline a design without them")
-        target = targets.load(self.target)
         if self.stages == 0:
             return design
+        if latency(design):
+            raise error(
+                "the design has registers already",
+                where=design.name,
+                help="take them out, or name neither a clock nor a number of stages",
+            )
+        target = targets.load(self.target)
         period = self.period or target.clock_ns
         if self.stages > 0:
             period = _shortest_period(design, target, self.stages)
@@ -100,7 +104,7 @@ class _Cut:
                 self.places[value] = (stage + self.funcs[value.func][0], 0.0)
                 continue
             delay = self.funcs[value.func][1] if isinstance(value, Call) else value.delay(self.target)
-            if time > 0 and time + delay > self.budget:
+            if delay > 0 and time > 0 and time + delay > self.budget:
                 stage, time = stage + 1, 0.0
             self.places[value] = (stage, time + delay)
 
@@ -146,12 +150,27 @@ class _Insertion:
     def at(self, value: Value, stage: int) -> Value:
         """The value as it is in a later stage."""
         current = self.new[value]
-        if _fixed(value):
+        ranks = stage - self.cut.places[value][0]
+        if _fixed(value) or not ranks:
             return current
-        for _ in range(stage - self.cut.places[value][0]):
-            self.rw.origin = value.origin
-            current = self.rw.make(Reg, current, name=f"{value.name}_r" if value.name else None)
-        return current
+        if value.type.shape:
+            return self.bundle(value, ranks)
+        return self.delayed(current, ranks, value)
+
+    def delayed(self, wire: Value, ranks: int, like: Value) -> Value:
+        self.rw.origin = like.origin
+        for _ in range(ranks):
+            wire = self.rw.make(Reg, wire, name=f"{like.name}_r" if like.name else None)
+        return wire
+
+    def bundle(self, value: Value, ranks: int) -> Value:
+        """A bundle some ranks later: its wires have the registers, and share them with whoever reads them alone."""
+        current = self.new[value]
+        parts = current.operands if isinstance(current, Pack) else tuple(
+            self.rw.make(Element, current, i) for i in range(value.type.size)
+        )
+        late = tuple(p if _fixed(p) else self.delayed(p, ranks, p) for p in parts)
+        return self.rw.make(Pack, late, value.type.shape)
 
 
 def _fixed(value: Value) -> bool:

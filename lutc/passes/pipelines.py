@@ -6,13 +6,15 @@ from lutc.passes.adders import Adders
 from lutc.passes.lower import Lower
 from lutc.passes.manager import Pass
 from lutc.passes.narrow import Narrow
+from lutc.passes.offsets import Offsets
 from lutc.passes.pipeline import Pipeline
 from lutc.passes.prune import Prune
 from lutc.passes.scalarize import Scalarize
 from lutc.passes.simplify import Simplify
 from lutc.passes.sums import Sums
+from lutc.passes.tables import Absorb
 
-ALL: tuple[type[Pass], ...] = (Simplify, Prune, Scalarize, Narrow, Sums, Lower, Adders, Pipeline)
+ALL: tuple[type[Pass], ...] = (Simplify, Prune, Scalarize, Narrow, Sums, Lower, Absorb, Offsets, Adders, Pipeline)
 
 
 def standard(target: str, period: float = 0.0, stages: int = -1) -> list[Pass]:
@@ -26,6 +28,8 @@ def standard(target: str, period: float = 0.0, stages: int = -1) -> list[Pass]:
         Lower(target),  # needs the ranges
         Sums(),  # the multipliers of `lower` are sums too
         Narrow(),  # and have ranges of their own
+        Absorb(target),  # tables take in roundings while those are still one operation
+        Offsets(target),  # the n-ary sums take up what tables give away
         Adders(target),  # last of all choices: until here every sum was whole
         Narrow(),  # partial sums are narrower than their formats say
         Pipeline(period, stages, target),

@@ -6,50 +6,98 @@ no pass for dead code or for common subexpressions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from lutc.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions
-from lutc.ops import Quant
+from lutc.ops import Pack, Quant
 from lutc.ops.base import Op, spec
-from lutc.types import Type
+from lutc.types import Type, scalar
+from lutc.verify import symbols_of
 
 # Made from an operation whose operands are the new ones already; gives the value that takes its place.
 Rule = Callable[["Rewriter", Op], Value]
 
 
+class Symbols:
+    """The constants, tables and functions of a design: equal ones become one, new ones get names of their own."""
+
+    def __init__(self, design: Design | None = None) -> None:
+        self._canonical: dict[Any, Any] = {}
+        self._equal: dict[tuple[Any, ...], Any] = {}
+        self._taken: set[str] = set()
+        owners = [*functions(design), design] if design else []
+        own = [s for owner in owners for v in body(owner) if isinstance(v, Op) for s in symbols_of(v)]
+        self._taken.update(s.name for s in own)
+        for symbol in own:
+            self._canonical.setdefault(symbol, self._equal.setdefault(contents(symbol), symbol))
+
+    def one(self, symbol: Any) -> Any:
+        """The symbol that stands for all with these contents; a new one is renamed if its name is taken or no name."""
+        known = self._canonical.get(symbol)
+        if known is None:
+            key = contents(symbol)
+            known = self._equal.get(key)
+            if known is None:
+                name = self._fresh(symbol.name)
+                known = symbol if name == symbol.name else replace(symbol, name=name)
+                self._equal[key] = self._canonical[known] = known
+            self._canonical[symbol] = known
+        return known
+
+    def _fresh(self, name: str) -> str:
+        stem = re.sub(r"[^A-Za-z0-9_.]", "_", name) or "_"
+        found, n = stem, 1
+        while found in self._taken:
+            found, n = f"{stem}_{n}", n + 1
+        self._taken.add(found)
+        return found
+
+
+def contents(symbol: Const | Table | Func) -> tuple[Any, ...]:
+    """Equal for constants and for tables that are the same number for number; a function equals only itself."""
+    match symbol:
+        case Const():
+            return ("const", *symbol.key)
+        case Table():
+            return ("table", symbol.key, symbol.value, tuple(symbol.codes.tolist()))
+    return ("func", symbol)
+
+
 class Rewriter:
     """Makes values, each only once."""
 
-    def __init__(self) -> None:
+    def __init__(self, symbols: Symbols | None = None) -> None:
         self._known: dict[tuple[Any, ...], Value] = {}
-        self._symbols: dict[tuple[Any, ...], Any] = {}
+        self._symbols = symbols or Symbols()
         self.origin: str | None = None
         self.name: str | None = None
         self.original: Op | None = None  # what is being rewritten, as it was
 
     def make(self, kind: type[Op], *arguments: Any, name: str | None = None, **attributes: Any) -> Op:
         """An operation of this kind, from the layer now being rewritten; an equal one made before is reused."""
-        return self.keep(kind(*arguments, **attributes, name=name, origin=self.origin))
+        mine = [self.symbol(a) if isinstance(a, Const | Table) else a for a in arguments]
+        return self.keep(kind(*mine, **attributes, name=name, origin=self.origin))
 
     def keep(self, op: Op) -> Op:
         """The value equal to `op` that was made first: `op` itself if there is none."""
         return self._known.setdefault(identity(op, self), op)  # type: ignore[return-value]
 
     def symbol(self, thing: Any) -> Any:
-        """The first constant or table with the same contents."""
-        if isinstance(thing, Const):
-            return self._symbols.setdefault(("const", *thing.key), thing)
-        if isinstance(thing, Table):
-            key = ("table", thing.key, thing.value, tuple(thing.codes.tolist()))
-            return self._symbols.setdefault(key, thing)
-        return thing
+        """The first constant or table with the same contents; a new one gets a name that no other has."""
+        return self._symbols.one(thing) if isinstance(thing, Const | Table) else thing
 
     def fit(self, value: Value, to: Type) -> Value:
-        """The value in another format that is known to hold it: wires only."""
-        return value if value.type == to else self.make(Quant, value, to)
+        """The value in another format that is known to hold it: wires only. A bundle's parts are fitted one by one."""
+        if value.type == to:
+            return value
+        if isinstance(value, Pack):
+            parts = zip(value.parts, to.formats, strict=True)
+            return self.make(Pack, tuple(self.fit(v, scalar(f)) for v, f in parts), value.shape)
+        return self.make(Quant, value, to)
 
 
 @lru_cache(maxsize=None)
@@ -91,11 +139,12 @@ def with_operands(op: Op, operands: Sequence[Value], **changes: Any) -> Op:
 def rebuild(design: Design, rule: Rule, *, stage: Stage | None = None) -> Design:
     """Rewrite a design and its functions, bottom up, by a rule."""
     made: dict[Func, Func] = {}
+    symbols = Symbols(design)
     for func in functions(design):
-        rewriter = Rewriter()
+        rewriter = Rewriter(symbols)
         new = _rewrite(func, rule, rewriter, made)
         made[func] = Func(func.name, func.params, rewriter.fit(new[func.result], func.result.type), func.span)
-    rewriter = Rewriter()
+    rewriter = Rewriter(symbols)
     new = _rewrite(design, rule, rewriter, made)
     outputs = []
     for o in design.outputs:
@@ -139,6 +188,3 @@ def rename(op: Op, name: str) -> Op:
 def keep_all(rewriter: Rewriter, op: Op) -> Value:
     """The rule that changes nothing: what remains is merging equals and dropping the unused."""
     return op
-
-
-

@@ -36,7 +36,7 @@ from lutc.ops import (
 from lutc.ops.base import Op
 from lutc.ops.layout import Layout
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, with_operands
+from lutc.passes.rebuild import Rewriter, Symbols, with_operands
 from lutc.types import Fixed, Type, scalar
 
 Elements = Any  # an object array of scalar values, in the tensor's shape
@@ -52,11 +52,12 @@ class Scalarize(Pass):
         if design.stage is Stage.SCALAR:
             return design
         made: dict[Func, Func] = {}
+        symbols = Symbols(design)
         for func in functions(design):
-            work = _Crossing(func.params, made)
+            work = _Crossing(func.params, made, symbols)
             elements = work.cross(body(func))[func.result]
             made[func] = Func(func.name, func.params, work.packed(elements, func.result), func.span)
-        work = _Crossing(design.params, made)
+        work = _Crossing(design.params, made, symbols)
         elements = work.cross(body(design))
         outputs = tuple(
             Output(o.name, work.packed(elements[o.value], o.value), o.scale, o.offset) for o in design.outputs
@@ -65,10 +66,10 @@ class Scalarize(Pass):
 
 
 class _Crossing:
-    def __init__(self, params: Sequence[Param], made: dict[Func, Func]) -> None:
+    def __init__(self, params: Sequence[Param], made: dict[Func, Func], symbols: Symbols) -> None:
         self.params = params
         self.made = made
-        self.rw = Rewriter()
+        self.rw = Rewriter(symbols)
 
     def cross(self, values: Sequence[Value]) -> dict[Value, Elements]:
         done: dict[Value, Elements] = {}
@@ -137,7 +138,10 @@ class _Crossing:
         shares = self._shares(op, count)
         made = []
         for i in range(count):
-            new = with_operands(op, [c[i] for c in columns], name=None, **(shares[i] if shares else {}))
+            own = [c[i] for c in columns]
+            if op.strict:
+                own = [self.rw.fit(e, scalar(v.type.formats[i])) for e, v in zip(own, op.operands, strict=True)]
+            new = with_operands(op, own, name=None, **(shares[i] if shares else {}))
             made.append(self.rw.keep(new))
         return _each(made, op.type.shape)
 

@@ -36,7 +36,7 @@ from lutc.ops.base import Op
 from lutc.ops.layout import Layout
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild, with_operands
-from lutc.types import ZERO
+from lutc.types import ZERO, Fixed
 
 _WORTH_FOLDING = 1 << 16  # elements; folding a tensor larger than this would only make the file longer
 
@@ -98,7 +98,7 @@ def simplified(rw: Rewriter, op: Op) -> Value:
 
 def _folded(rw: Rewriter, op: Op) -> Value | None:
     """The result of an operation on constants, if it is one."""
-    if isinstance(op, ConstOp | Number | Reg | Call | Map) or op.type.size > _WORTH_FOLDING:
+    if isinstance(op, ConstOp | Number) or op.type.size > _WORTH_FOLDING:
         return None
     if not op.type.shape and op.type.scalar == ZERO:
         return _number(rw, Fraction(0))
@@ -124,28 +124,26 @@ def _in_place(op: Layout) -> bool:
 
 
 def _quant(rw: Rewriter, op: Quant) -> Value:
-    if op.x.type == op.to:
+    if op.x.type == op.to and all(_kept(f, f, op.overflow) for _, f in op.to.runs):
         return op.x
-    if op.type.shape:
+    if op.type.shape or not _kept(op.x.type.scalar, op.to.scalar, op.overflow):
         return op
-    source, to = op.x.type.scalar, op.to.scalar
-    fits = source.frac <= to.frac or not source.width
-    held = fits and to.value(to.lo) <= source.value(source.lo) and source.value(source.hi) <= to.value(to.hi)
-    if held and (op.round, op.overflow) != (Rounding.FLOOR, Overflow.WRAP):
-        # The symmetric mode could still move the lowest code, but only where the source reaches it.
-        if op.overflow is Overflow.SATURATE_SYMMETRIC and source.value(source.lo) < to.value(-to.hi):
-            return op
-        return rw.make(Quant, op.x, op.to)
-    if isinstance(op.x, Quant) and held and op.x.x.type == op.to and _held(op.x):
-        return op.x.x
+    if (op.round, op.overflow) != (Rounding.FLOOR, Overflow.WRAP):
+        return simplified(rw, rw.make(Quant, op.x, op.to))
+    before = op.x
+    if isinstance(before, Quant) and before.x.type == op.to:  # there and back again
+        if _kept(before.x.type.scalar, before.to.scalar, before.overflow):
+            return before.x
     return op
 
 
-def _held(op: Quant) -> bool:
-    """Whether a scalar conversion keeps every number of the source's format."""
-    source, to = op.x.type.scalar, op.to.scalar
-    return source.frac <= to.frac and to.value(to.lo) <= source.value(source.lo) and (
-        source.value(source.hi) <= to.value(to.hi)
+def _kept(source: Fixed, to: Fixed, overflow: Overflow) -> bool:
+    """Whether a conversion keeps every number of the source's format."""
+    lowest = -to.hi if overflow is Overflow.SATURATE_SYMMETRIC and to.signed else to.lo
+    return not source.width or (
+        source.frac <= to.frac
+        and to.value(lowest) <= source.value(source.lo)
+        and source.value(source.hi) <= to.value(to.hi)
     )
 
 

@@ -11,11 +11,13 @@ with plain autograd before anything is timed, and a difference ends the run with
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
 import sys
 import time
+from typing import Any
 
 SIZES = (16, 20, 5)
 
@@ -26,9 +28,13 @@ def ours(batch: int, steps: int, bits: str, device: str) -> dict[str, float]:
     import torch
 
     from lutc import nn as lnn
+    from lutc.nn import points
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # torch's own ops here are too small to share; the grid's are shared
+    points.threads = lambda: threads
     torch.manual_seed(0)
-    layers = [lnn.LUTDense(a, b) for a, b in zip(SIZES[:-1], SIZES[1:], strict=True)]
+    layers = [lnn.LUTDense(a, b) for a, b in itertools.pairwise(SIZES)]
     model = torch.nn.Sequential(*layers).to(device)
     if bits == "trained":  # widths 3 to 8 at keys and values, 5.5 on average with the sign
         with torch.no_grad():
@@ -46,7 +52,7 @@ def ours(batch: int, steps: int, bits: str, device: str) -> dict[str, float]:
         start = time.perf_counter()
         optimiser.zero_grad(set_to_none=True)
         loss = torch.nn.functional.cross_entropy(model(x), y) + 1e-6 * lnn.resource_total(model)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         if device != "cpu":
             torch.cuda.synchronize()
@@ -56,7 +62,7 @@ def ours(batch: int, steps: int, bits: str, device: str) -> dict[str, float]:
     return {"ms": 1e3 * statistics.median(times[3:]), "key_bits": mean, "agrees": same, "peak_mib": peak}
 
 
-def _agrees(model: object, x: object) -> float:
+def _agrees(model: Any, x: Any) -> float:
     """Largest relative difference of values and gradients between the grid and plain autograd, in float64."""
     import copy
 
@@ -69,9 +75,15 @@ def _agrees(model: object, x: object) -> float:
             layer.method = method
         data = x.double().requires_grad_()
         value = twin(data)
-        (value * torch.linspace(-1, 1, value.numel(), dtype=value.dtype, device=value.device).view_as(value)).sum().backward()
+        (
+            value
+            * torch.linspace(-1, 1, value.numel(), dtype=value.dtype, device=value.device).view_as(value)
+        ).sum().backward()
         found.append([value, data.grad, *(p.grad for p in twin.parameters() if p.grad is not None)])
-    return max(((a - b).abs().max() / (b.abs().max() + 1e-30)).item() for a, b in zip(*found, strict=True))
+    worst: float = max(
+        ((a - b).abs().max() / (b.abs().max() + 1e-30)).item() for a, b in zip(*found, strict=True)
+    )
+    return worst
 
 
 def peer(batch: int, steps: int, bits: str, device: str) -> dict[str, float]:
@@ -123,7 +135,9 @@ def run(python: str, *arguments: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer-python", help="Python with hgq2, keras and jax; without it only lutc is timed")
+    parser.add_argument(
+        "--peer-python", help="Python with hgq2, keras and jax; without it only lutc is timed"
+    )
     parser.add_argument("--batches", type=int, nargs="+", default=[1024, 33200])
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--turns", type=int, default=3)
@@ -135,7 +149,8 @@ def main() -> None:
         side = ours if args.side == "ours" else peer
         print(json.dumps(side(args.batches[0], args.steps, args.bits, args.device)))
         return
-    print(f"{'batch':>7} {'formats':>8} {'key bits':>8} {'lutc ms':>9} {'HGQ2 ms':>9} {'ratio':>7} {'lutc MiB':>9} {'HGQ2 MiB':>9}")
+    heads = ("batch", "formats", "key bits", "lutc ms", "HGQ2 ms", "ratio", "lutc MiB", "HGQ2 MiB")
+    print(" ".join(f"{h:>9}" for h in heads))
     for batch in args.batches:
         steps = args.steps or max(6, min(100, 100_000 // batch))
         common = ("--batches", str(batch), "--steps", str(steps), "--device", args.device)
@@ -150,10 +165,16 @@ def main() -> None:
                 theirs.append(run(args.peer_python, "--side", "peer", *common))
         for bits, found in mine.items():
             ms = statistics.median(r["ms"] for r in found)
-            line = f"{batch:>7} {bits:>8} {found[0]['key_bits']:>8.2f} {ms:>9.3f}"
+            cells = [str(batch), bits, f"{found[0]['key_bits']:.2f}", f"{ms:.3f}"]
             if theirs:
                 other = statistics.median(r["ms"] for r in theirs)
-                line += f" {other:>9.2f} {other / ms:>7.1f} {found[0]['peak_mib']:>9.0f} {theirs[0]['peak_mib']:>9.0f}"
+                cells += [
+                    f"{other:.2f}",
+                    f"{other / ms:.1f}",
+                    f"{found[0]['peak_mib']:.0f}",
+                    f"{theirs[0]['peak_mib']:.0f}",
+                ]
+            line = " ".join(f"{c:>9}" for c in cells)
             print(line, flush=True)
 
 

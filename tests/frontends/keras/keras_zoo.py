@@ -28,14 +28,14 @@ torch.set_num_threads(1)
 Make = Callable[..., Any]
 
 
-def functional(make: Make, *shapes: tuple[int, ...]) -> keras.Model:
+def functional(make: Make, *shapes: tuple[int | None, ...]) -> keras.Model:
     """The model `make(*inputs)` for inputs of these shapes."""
     inputs = [keras.Input(shape, name=f"x{i}") for i, shape in enumerate(shapes)]
     return keras.Model(inputs, make(*inputs), name="model")
 
 
 def scramble(model: keras.Model, seed: int = 0, bits: int = 5, least: int = -1) -> keras.Model:
-    """Give every quantiser random formats of `least` to `bits` bits, element by element, and every weight random numbers."""
+    """Give every quantiser random formats of `least` to `bits` bits, and every weight random numbers."""
     rng = np.random.default_rng(seed)
     quantised: set[int] = set()
     for layer in model._flatten_layers():
@@ -46,7 +46,9 @@ def scramble(model: keras.Model, seed: int = 0, bits: int = 5, least: int = -1) 
         # One format for everything needs some bits, or nothing would be left to compare.
         total = rng.integers(least, bits, shape) if np.prod(shape) > 1 else np.full(shape, bits)
         signed = bool(np.max(keras.ops.convert_to_numpy(layer._k)))
-        layer._k.assign((rng.uniform(size=shape) < 0.7).astype("uint8") if signed else np.zeros(shape, "uint8"))
+        layer._k.assign(
+            (rng.uniform(size=shape) < 0.7).astype("uint8") if signed else np.zeros(shape, "uint8")
+        )
         layer._i.assign(i.astype("float32"))
         if isinstance(layer, FixedPointQuantizerKBI):
             layer._b.assign(np.maximum(total, 0).astype("float32"))
@@ -59,7 +61,9 @@ def scramble(model: keras.Model, seed: int = 0, bits: int = 5, least: int = -1) 
                 continue
             name = v.path.rsplit("/", 1)[-1]
             values = rng.normal(0, 0.8, v.shape)
-            v.assign((np.abs(values) + 0.5 if "variance" in name or "gamma" in name else values).astype("float32"))
+            v.assign(
+                (np.abs(values) + 0.5 if "variance" in name or "gamma" in name else values).astype("float32")
+            )
     return model
 
 
@@ -115,7 +119,8 @@ def compare(
         assert got.shape == want.shape
         np.testing.assert_array_equal(np.asarray(got, dtype=np.float64).astype(np.float32), want)
         assert len(np.unique(want)) > 2 or want.size < 4, "the model's output is all but constant"
-    return design
+    result: Design = design
+    return result
 
 
 def config(place: str = "datalane", **options: Any) -> QuantizerConfig:
@@ -123,4 +128,16 @@ def config(place: str = "datalane", **options: Any) -> QuantizerConfig:
     return QuantizerConfig("default", place, **options)
 
 
-__all__ = ["QuantizerConfig", "coarse", "compare", "config", "functional", "gridded", "keras", "predict", "q", "samples", "scramble"]
+__all__ = [
+    "QuantizerConfig",
+    "coarse",
+    "compare",
+    "config",
+    "functional",
+    "gridded",
+    "keras",
+    "predict",
+    "q",
+    "samples",
+    "scramble",
+]

@@ -30,7 +30,10 @@ ONE_INPUT: dict[str, tuple[tuple[int, ...], Any]] = {
     "QDenseT": ((6,), lambda x: q.QDenseT(4)(x)),
     "QDenseT-norm": ((6,), lambda x: q.QDenseT(4, batch_norm=True, n_hl=2, d_hl=4)(x)),
     "QDenseT-norm-no-center": ((6,), lambda x: q.QDenseT(4, batch_norm=True, bn_center=False)(x)),
-    "QDenseT-norm-no-scale": ((6,), lambda x: q.QDenseT(4, batch_norm=True, bn_scale=False, use_bias=False)(x)),
+    "QDenseT-norm-no-scale": (
+        (6,),
+        lambda x: q.QDenseT(4, batch_norm=True, bn_scale=False, use_bias=False)(x),
+    ),
     "QDenseT-relu": ((6,), lambda x: q.QDenseT(4, activation="relu", subnn_activation="sigmoid")(x)),
     "QDenseT-rows": ((3, 6), lambda x: q.QDenseT(4, n_hl=0)(x)),
     "QDenseT-rows-alike": ((3, 4), lambda x: q.QDenseT(3, iq_conf=config(heterogeneous_axis=(2, 3)))(x)),
@@ -55,10 +58,15 @@ ONE_INPUT: dict[str, tuple[tuple[int, ...], Any]] = {
     "QConv2D-groups": ((5, 5, 4), lambda x: q.QConv2D(6, 3, groups=2, enable_oq=True)(x)),
     "QConv3D": ((4, 3, 3, 2), lambda x: q.QConv3D(2, 2, activation="relu")(x)),
     "QUnaryFunctionLUT-tanh": ((6,), lambda x: q.QUnaryFunctionLUT("tanh")(x)),
-    "QUnaryFunctionLUT-sigmoid": ((6,), lambda x: q.QUnaryFunctionLUT("sigmoid", oq_conf=config("table", k0=0))(x)),
+    "QUnaryFunctionLUT-sigmoid": (
+        (6,),
+        lambda x: q.QUnaryFunctionLUT("sigmoid", oq_conf=config("table", k0=0))(x),
+    ),
     "QUnaryFunctionLUT-one-table": (
         (3, 4),
-        lambda x: q.QUnaryFunctionLUT("gelu", allow_heterogeneous_table=False, allow_heterogeneous_input=False)(x),
+        lambda x: q.QUnaryFunctionLUT(
+            "gelu", allow_heterogeneous_table=False, allow_heterogeneous_input=False
+        )(x),
     ),
     "QAffinedUnaryFunctionLUT": ((6,), lambda x: q.QAffinedUnaryFunctionLUT("softplus")(x)),
     "QSum": ((4, 6), lambda x: q.QSum(axes=1, scale=0.25)(x)),
@@ -76,6 +84,9 @@ ONE_INPUT: dict[str, tuple[tuple[int, ...], Any]] = {
     "QMultiHeadAttention": ((4, 5), lambda x: q.QMultiHeadAttention(2, 3)(x, x)),
     "QMultiHeadAttention-fused": ((4, 5), lambda x: q.QMultiHeadAttention(2, 3, fuse="qkv")(x, x)),
     "QLinformerAttention": ((4, 5), lambda x: q.QLinformerAttention(2, 3, 3, use_bias=False)(x, x)),
+    "QMultiHeadAttentionT": ((3, 4), lambda x: q.QMultiHeadAttentionT(2, 2, batch_norm=True, d_hl=4)(x, x)),
+    "QLinformerAttentionT": ((4, 3), lambda x: q.QLinformerAttentionT(2, 2, 2, d_hl=4)(x, x)),
+    "QDense-frozen": ((6,), lambda x: q.QDense(4, trainable=False, iq_conf=config(trainable=False))(x)),
     "QSoftmax-axis": ((3, 4), lambda x: q.QSoftmax(axis=1, enable_iq=True, input_scaler=0.3)(x)),
 }
 
@@ -125,7 +136,9 @@ def test_quantiser_modes(q_type: str, overflow: str, rounding: str, tmp_path: Pa
     compare(scramble(functional(make, (4,)), seed=3, bits=7, least=2), tmp_path)
 
 
-@pytest.mark.parametrize("rounding", ["TRN_ZERO", "RND_ZERO", "RND_MIN_INF", "RND_INF", "S_RND", "S_RND_CONV"])
+@pytest.mark.parametrize(
+    "rounding", ["TRN_ZERO", "RND_ZERO", "RND_MIN_INF", "RND_INF", "S_RND", "S_RND_CONV"]
+)
 def test_rarer_roundings(rounding: str, tmp_path: Path) -> None:
     conf = config(round_mode=rounding)
     compare(scramble(functional(lambda x: q.QDense(4, iq_conf=conf)(x), (6,))), tmp_path)

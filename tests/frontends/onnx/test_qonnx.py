@@ -70,7 +70,9 @@ def test_a_bit_width_for_each_channel() -> None:
     np.testing.assert_array_equal(ours(g.model(), data), want)
 
 
-@pytest.mark.parametrize("op,domain", [("Quant", "onnx.brevitas"), ("IntQuant", "finn.custom_op.general"), ("Quant", "")])
+@pytest.mark.parametrize(
+    "op,domain", [("Quant", "onnx.brevitas"), ("IntQuant", "finn.custom_op.general"), ("Quant", "")]
+)
 def test_all_names_the_quantiser_has_had(op: str, domain: str) -> None:
     g = one_quant(op=op, bits=4.0)
     for node in g.nodes:
@@ -88,7 +90,7 @@ def test_bipolar_takes_zero_as_plus_one(scale: float, factor: float) -> None:
     g.output(g.add("BipolarQuant", x, g.constant(scale), domain=QONNX))
     data = samples((5,), rows=200)
     moved = quantised(data, 0.5, bits=6.0) * np.float64(np.float32(factor))
-    moved = moved + np.float32([0.0, 0.15, -0.15, -2.25, 100.0]).astype(np.float64)
+    moved = moved + np.array([0.0, 0.15, -0.15, -2.25, 100.0], np.float32).astype(np.float64)
     want = np.where(moved >= 0, 1, -1) * np.float64(np.float32(scale))
     np.testing.assert_array_equal(ours(g.model(), data), want.astype(np.float32))
 
@@ -148,8 +150,8 @@ def test_weights_are_quantised_as_constants() -> None:
         y = g.add("MatMul", x, g.quant(g.constant(w), scale=scale, bits=4.0, narrow=1))
         g.output(g.quant(g.add("Relu", g.add("Add", y, g.constant(b))), scale=0.3, bits=6.0, signed=0))
         data = samples((6,), rows=300, reach=8)
-        wq = quantised(np.float32(w).astype(np.float64), scale, bits=4.0, narrow=1)
-        z = quantised(data, 0.25, bits=6.0) @ wq + np.float32(b).astype(np.float64)
+        wq = quantised(np.array(w, np.float32).astype(np.float64), scale, bits=4.0, narrow=1)
+        z = quantised(data, 0.25, bits=6.0) @ wq + np.array(b, np.float32).astype(np.float64)
         want = quantised(np.maximum(z, 0), 0.3, bits=6.0, signed=0)
         np.testing.assert_array_equal(ours(g.model(), data), want.astype(np.float32))
 
@@ -219,7 +221,7 @@ def test_multi_threshold_counts_thresholds_reached(layout: str, shape: tuple[int
     g.output(g.add("MultiThreshold", x, g.constant(levels), domain=QONNX, **a))
     data = samples(shape, rows=100, reach=10)
     x = quantised(data, 0.25)
-    limits = np.float32(levels).astype(np.float64)
+    limits = np.array(levels, np.float32).astype(np.float64)
     axis = 1 if layout == "NCHW" else x.ndim - 1
     column = [1] * x.ndim
     column[axis] = 3

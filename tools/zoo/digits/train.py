@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +49,9 @@ def data() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     x, y = load_digits(return_X_y=True)
     x = x.astype(np.float32)
     rest_x, test_x, rest_y, test_y = train_test_split(x, y, test_size=0.2, random_state=0, stratify=y)
-    train_x, val_x, train_y, val_y = train_test_split(rest_x, rest_y, test_size=0.25, random_state=0, stratify=rest_y)
+    train_x, val_x, train_y, val_y = train_test_split(
+        rest_x, rest_y, test_size=0.25, random_state=0, stratify=rest_y
+    )
     return {"train": (train_x, train_y), "val": (val_x, val_y), "test": (test_x, test_y)}
 
 
@@ -59,10 +63,14 @@ def through(x: torch.Tensor, quantised: torch.Tensor) -> torch.Tensor:
 class Network(torch.nn.Module):
     """A multi-layer perceptron whose weights, biases and activations are quantised as the dialect says."""
 
+    activation_scales: torch.Tensor
+
     def __init__(self, dialect: Dialect) -> None:
         super().__init__()
         self.dialect = dialect
-        self.layers = torch.nn.ModuleList(torch.nn.Linear(a, b) for a, b in zip(SIZES, SIZES[1:], strict=False))
+        layers = [torch.nn.Linear(a, b) for a, b in pairwise(SIZES)]
+        self.weights = torch.nn.ParameterList(layer.weight for layer in layers)
+        self.biases = torch.nn.ParameterList(layer.bias for layer in layers)
         self.register_buffer("activation_scales", torch.ones(len(SIZES) - 2))
 
     def step(self, scale: torch.Tensor) -> torch.Tensor:
@@ -70,8 +78,8 @@ class Network(torch.nn.Module):
 
     def weight_scale(self, i: int) -> torch.Tensor:
         """The scale of a layer's weights: the largest weight takes the largest code."""
-        size = self.layers[i].weight.detach().abs()
-        hidden = i < len(self.layers) - 1
+        size = self.weights[i].detach().abs()
+        hidden = i < len(self.weights) - 1
         most = size.amax(dim=1, keepdim=True) if self.dialect.per_channel and hidden else size.amax()
         return self.step(most / (2 ** (self.dialect.weight_bits - 1) - 1))
 
@@ -79,7 +87,7 @@ class Network(torch.nn.Module):
         """A layer's weights as integers, and their scale."""
         scale = self.weight_scale(i)
         top = 2 ** (self.dialect.weight_bits - 1) - 1
-        return torch.clamp(torch.round(self.layers[i].weight / scale), -top, top), scale
+        return torch.clamp(torch.round(self.weights[i] / scale), -top, top), scale
 
     def bias_scale(self, i: int) -> torch.Tensor:
         """Biases are counted in steps of the sums they are added to."""
@@ -89,18 +97,20 @@ class Network(torch.nn.Module):
     def forward(self, x: torch.Tensor, calibrate: bool = False) -> torch.Tensor:
         top = 2**self.dialect.activation_bits - 1
         x = torch.clamp(x, 0, 15)
-        for i, layer in enumerate(self.layers):
+        for i, (weight, shift) in enumerate(zip(self.weights, self.biases, strict=True)):
             codes, scale = self.codes(i)
             steps = self.bias_scale(i)
-            bias = through(layer.bias, torch.round(layer.bias / steps) * steps)
-            x = torch.nn.functional.linear(x, through(layer.weight, codes * scale), bias)
-            if i < len(self.layers) - 1:
+            bias = through(shift, torch.round(shift / steps) * steps)
+            x = torch.nn.functional.linear(x, through(weight, codes * scale), bias)
+            if i < len(self.weights) - 1:
                 x = torch.relu(x)
                 if calibrate:
                     size = torch.quantile(x.detach(), 0.999) / top
                     self.activation_scales[i] = self.step(torch.clamp(size, min=1e-3))
                 grid = self.activation_scales[i]
-                x = through(torch.clamp(x, max=float(top * grid)), torch.clamp(torch.round(x / grid), 0, top) * grid)
+                x = through(
+                    torch.clamp(x, max=float(top * grid)), torch.clamp(torch.round(x / grid), 0, top) * grid
+                )
         return x
 
 
@@ -114,16 +124,24 @@ def train(dialect: Dialect, parts: dict[str, tuple[np.ndarray, np.ndarray]]) -> 
     torch.set_num_threads(1)
     network = Network(dialect)
     x, y = torch.from_numpy(parts["train"][0]), torch.from_numpy(parts["train"][1])
-    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": network.weights, "lr": 3e-3, "weight_decay": 1e-2},
+            {"params": network.biases, "lr": 1e-1, "weight_decay": 0.0},  # counted in much larger steps
+        ]
+    )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS)
-    best, kept = -1.0, {}
+    best = -1.0
+    kept: dict[str, torch.Tensor] = {}
     for epoch in range(EPOCHS):
         order = torch.randperm(len(x))
-        for batch in order.split(64):
+        for batch in torch.split(order, 64):
             optimiser.zero_grad()
             # Sums of pixels are large; a softer softmax keeps the gradients alive.
-            loss = torch.nn.functional.cross_entropy(network(x[batch], calibrate=epoch < EPOCHS // 2) / 4, y[batch])
-            loss.backward()
+            loss = torch.nn.functional.cross_entropy(
+                network(x[batch], calibrate=epoch < EPOCHS // 2) / 4, y[batch]
+            )
+            torch.autograd.backward(loss)
             optimiser.step()
         schedule.step()
         score = accuracy(network, *parts["val"])
@@ -137,11 +155,13 @@ def train(dialect: Dialect, parts: dict[str, tuple[np.ndarray, np.ndarray]]) -> 
 # -- export ---------------------------------------------------------------------------------------------------------
 
 
-def model(nodes: list, constants: dict[str, np.ndarray | TensorProto], opset: int, domain: str = "") -> ModelProto:
+def model(nodes: list[Any], constants: dict[str, Any], opset: int, domain: str = "") -> ModelProto:
     stored = []
     for name, value in constants.items():
         tensor = TensorProto()
-        tensor.CopyFrom(value if isinstance(value, TensorProto) else numpy_helper.from_array(np.asarray(value)))
+        tensor.CopyFrom(
+            value if isinstance(value, TensorProto) else numpy_helper.from_array(np.asarray(value))
+        )
         tensor.name = name
         stored.append(tensor)
     graph = helper.make_graph(
@@ -158,25 +178,25 @@ def model(nodes: list, constants: dict[str, np.ndarray | TensorProto], opset: in
 def to_qonnx(network: Network) -> ModelProto:
     """Weights and biases stay floats; Quant nodes round them, as Brevitas and QKeras export it."""
     domain = "qonnx.custom_op.general"
-    constants: dict[str, np.ndarray | TensorProto] = {"zero": np.float32(0)}
+    constants: dict[str, Any] = {"zero": np.float32(0)}
     nodes = []
 
     def quant(source: str, to: str, scale: float, bits: int, signed: bool, narrow: bool = False) -> str:
         constants[f"{to}_scale"], constants[f"{to}_bits"] = np.float32(scale), np.float32(bits)
         inputs = [source, f"{to}_scale", "zero", f"{to}_bits"]
-        flags = {"signed": int(signed), "narrow": int(narrow), "rounding_mode": "ROUND"}
+        flags: dict[str, Any] = {"signed": int(signed), "narrow": int(narrow), "rounding_mode": "ROUND"}
         nodes.append(helper.make_node("Quant", inputs, [to], name=f"{to}_quant", domain=domain, **flags))
         return to
 
     bits = network.dialect.activation_bits
     x = quant("pixels", "x0", 1.0, bits, signed=False)
-    for i, layer in enumerate(network.layers, start=1):
-        constants[f"w{i}"] = layer.weight.detach().numpy()
-        constants[f"b{i}"] = layer.bias.detach().numpy()
+    for i in range(1, len(SIZES)):
+        constants[f"w{i}"] = network.weights[i - 1].detach().numpy()
+        constants[f"b{i}"] = network.biases[i - 1].detach().numpy()
         scale = float(network.weight_scale(i - 1))
         w = quant(f"w{i}", f"wq{i}", scale, network.dialect.weight_bits, signed=True, narrow=True)
         b = quant(f"b{i}", f"bq{i}", float(network.bias_scale(i - 1)), 16, signed=True)
-        last = i == len(network.layers)
+        last = i == len(SIZES) - 1
         out = "scores" if last else f"h{i}"
         nodes.append(helper.make_node("Gemm", [x, w, b], [out], name=f"dense_{i}", transB=1))
         if not last:
@@ -188,15 +208,19 @@ def to_qonnx(network: Network) -> ModelProto:
 def to_qdq(network: Network, x: np.ndarray) -> ModelProto:
     """4-bit integers in the file, a scale for each neuron, and scores in 8 bits with a zero point."""
     four = {True: TensorProto.INT4, False: TensorProto.UINT4}
-    constants: dict[str, np.ndarray | TensorProto] = {}
+    constants: dict[str, Any] = {}
     nodes = []
 
     def ends(source: str, to: str, scale: float, zero: TensorProto) -> str:
         """A pair of quantiser and dequantiser."""
         constants[f"{to}_scale"], constants[f"{to}_zero"] = np.float32(scale), zero
         parameters = [f"{to}_scale", f"{to}_zero"]
-        nodes.append(helper.make_node("QuantizeLinear", [source, *parameters], [f"{to}_q"], name=f"{to}_quantize"))
-        nodes.append(helper.make_node("DequantizeLinear", [f"{to}_q", *parameters], [to], name=f"{to}_dequantize"))
+        nodes.append(
+            helper.make_node("QuantizeLinear", [source, *parameters], [f"{to}_q"], name=f"{to}_quantize")
+        )
+        nodes.append(
+            helper.make_node("DequantizeLinear", [f"{to}_q", *parameters], [to], name=f"{to}_dequantize")
+        )
         return to
 
     zero = helper.make_tensor("", four[False], [], [0])
@@ -205,22 +229,30 @@ def to_qdq(network: Network, x: np.ndarray) -> ModelProto:
         codes, scale = network.codes(i - 1)
         scales = scale.reshape(-1).numpy()
         steps = network.bias_scale(i - 1).numpy()
-        bias = np.round(network.layers[i - 1].bias.detach().numpy() / steps).astype(np.int32)
-        constants[f"w{i}"] = helper.make_tensor("", four[True], codes.shape, codes.detach().numpy().astype(int).ravel())
+        bias = np.round(network.biases[i - 1].detach().numpy() / steps).astype(np.int32)
+        constants[f"w{i}"] = helper.make_tensor(
+            "", four[True], codes.shape, codes.detach().numpy().astype(int).ravel()
+        )
         constants[f"w{i}_scale"] = scales if len(scales) > 1 else scales[0]
         constants[f"b{i}"], constants[f"b{i}_scale"] = bias, steps if len(steps) > 1 else steps[0]
         for name in ("w", "b"):
             inputs = [f"{name}{i}", f"{name}{i}_scale"]
             nodes.append(
-                helper.make_node("DequantizeLinear", inputs, [f"{name}d{i}"], name=f"{name}{i}_dequantize", axis=0)
+                helper.make_node(
+                    "DequantizeLinear", inputs, [f"{name}d{i}"], name=f"{name}{i}_dequantize", axis=0
+                )
             )
         last = i == len(SIZES) - 1
-        nodes.append(helper.make_node("Gemm", [value, f"wd{i}", f"bd{i}"], [f"h{i}"], name=f"dense_{i}", transB=1))
+        nodes.append(
+            helper.make_node("Gemm", [value, f"wd{i}", f"bd{i}"], [f"h{i}"], name=f"dense_{i}", transB=1)
+        )
         if last:
             with torch.no_grad():
                 scores = network(torch.from_numpy(x)).numpy()
             scale = (scores.max() - scores.min()) / 255
-            byte = numpy_helper.from_array(np.uint8(np.clip(np.rint(-scores.min() / scale), 0, 255)))
+            byte = numpy_helper.from_array(
+                np.asarray(np.clip(np.rint(-scores.min() / scale), 0, 255), np.uint8)
+            )
             ends(f"h{i}", "scores", float(scale), byte)
         else:
             nodes.append(helper.make_node("Relu", [f"h{i}"], [f"r{i}"], name=f"relu_{i}"))

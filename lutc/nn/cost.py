@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,8 @@ class Resources:
     def __str__(self) -> str:
         head = f"{'layer':<24} {'kind':<12} {'LUTs':>10} {'in bits':>8} {'out/w bits':>10} {'pruned':>7}"
         rows = [
-            f"{r.name:<24} {r.kind:<12} {r.luts.item():>10.1f} {r.key_bits:>8.2f} {r.value_bits:>10.2f} {r.pruned:>7.1%}"
+            f"{r.name:<24} {r.kind:<12} {r.luts.item():>10.1f} {r.key_bits:>8.2f} "
+            f"{r.value_bits:>10.2f} {r.pruned:>7.1%}"
             for r in self.layers
         ]
         return "\n".join([head, *rows, f"{'total':<24} {'':<12} {self.total.item():>10.1f}"])
@@ -38,7 +40,7 @@ class Resources:
 
 def resource_total(model: nn.Module) -> Tensor:
     """The sum of all layers' ``resources()``: the term for the loss, without the table's work."""
-    found = [m.resources() for m in model.modules() if hasattr(m, "resources")]
+    found: list[Tensor] = [cast(Any, m).resources() for m in model.modules() if hasattr(m, "resources")]
     return torch.stack(found).sum() if found else torch.zeros(())
 
 
@@ -50,7 +52,8 @@ def resources(model: nn.Module) -> Resources:
     parallel to the last input it has seen.
     """
     rows = []
-    for name, layer in model.named_modules():
+    for name, module in model.named_modules():
+        layer: Any = module
         if hasattr(layer, "resources"):
             key, value = layer.resource_bits()
             pruned = 1 - ((key > 0) & (value > 0)).double().mean().item() if key.shape == value.shape else 0.0

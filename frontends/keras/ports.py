@@ -1,0 +1,18 @@
+"""What an input port is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lutc.graph import Overflow, Rounding
+from lutc.types import Type
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input port: its name in the model, its type, and how a real number becomes one of the type."""
+
+    name: str
+    kind: Type
+    round: Rounding = Rounding.HALF_EVEN
+    overflow: Overflow = Overflow.SATURATE

@@ -1,0 +1,186 @@
+"""Convolutions: the kernel becomes one function, mapped over the positions of its window."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lutc.frontends.importer import Refusal
+
+from . import exact as ex
+from .exact import Exact
+from .linear import contract, integers, settled, view
+from .model import Node
+from .rule import Inputs, Rule, computed, needed, optional, rule
+from .tensors import Known, Scaled, Tensor
+from .walk import Walk, known
+from .windows import Window, positions, window_of
+
+
+def _block_diagonal(weights: Known, groups: int) -> Known:
+    """Kernels `[outputs, channels of a group, taps]` as a matrix `[all channels * taps, outputs]`."""
+    outputs, channels, taps = weights.shape
+    codes, scale = integers(weights)
+    scales: Exact = ex.spread(ex.ranked(scale, 3), weights.shape) if scale.size > 1 else None
+    matrix = np.zeros((groups, channels * taps, groups, outputs // groups), dtype=np.int64)
+    factors = np.empty(matrix.shape, dtype=object)
+    factors[...] = ex.lone(scale) if scales is None else None
+    for g in range(groups):
+        mine = slice(g * outputs // groups, (g + 1) * outputs // groups)
+        matrix[g, :, g] = codes[mine].reshape(-1, channels * taps).T
+        if scales is not None:
+            factors[:, :, g] = scales[mine, 0, 0]  # where the matrix is 0, any scale of the column will do
+            factors[g, :, g] = scales[mine].reshape(-1, channels * taps).T
+    shape = (groups * channels * taps, outputs)
+    whole = matrix.reshape(shape)
+    return Known(whole.astype(np.float32), whole, ex.compress(factors.reshape(shape)))
+
+
+def conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Conv in any number of spatial dimensions."""
+    t, kernel = computed(needed(inputs, 0)), known(needed(inputs, 1), "kernel")
+    groups = int(node.get("group", 1))
+    if len(t.shape) < 3 or len(kernel.shape) != len(t.shape) or kernel.shape[1] * groups != t.shape[1]:
+        raise Refusal(
+            f"convolves {list(t.shape)} with a kernel {list(kernel.shape)}",
+            "the model is broken: export it again",
+        )
+    t = settled(walk, t)
+    window = window_of(node, kernel.shape[2:], t.shape[2:])
+    at, near = positions(t.shape, window)
+    flat = view(kernel, lambda a: a.reshape(*a.shape[:2], -1))
+    done = _windows(walk, t, at, near, _block_diagonal(flat, groups), groups)
+    shape = (1, kernel.shape[0], *at.shape[:-2])
+    return _biased(walk.reshape(done, shape), optional(inputs, 2))
+
+
+def _windows(walk: Walk, t: Scaled, at: Any, near: Any, matrix: Known, groups: int) -> Scaled:
+    """The product with the window at every position: `[1, outputs, positions]`."""
+    if t.shape[0] != 1:
+        raise Refusal(f"has a batch of {t.shape[0]}", "export the model with a batch of 1")
+    count = math.prod(at.shape[:-2])
+    rows = walk.index(t, at.reshape(1, count, -1), near.reshape(1, count, -1))
+    done = contract(walk, replace(rows, batched=t.batched), matrix, groups)
+    return walk.transpose(done, (0, 2, 1))
+
+
+def _biased(t: Scaled, bias: Tensor | None) -> Scaled:
+    if bias is None:
+        return t
+    term = ex.spread(known(bias, "bias").reals(), (t.shape[1],))
+    return t.plus(ex.compress(term.reshape(-1, *(1,) * (len(t.shape) - 2))))
+
+
+def conv_transpose(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """ConvTranspose: every output position sees the taps its stride reaches, so there is one function per phase."""
+    t, kernel = computed(needed(inputs, 0)), known(needed(inputs, 1), "kernel")
+    groups, rank = int(node.get("group", 1)), len(t.shape) - 2
+    if rank < 1 or len(kernel.shape) != rank + 2 or kernel.shape[0] != t.shape[1]:
+        raise Refusal(
+            f"convolves {list(t.shape)} with a kernel {list(kernel.shape)}",
+            "the model is broken: export it again",
+        )
+    t = settled(walk, t)
+    size = kernel.shape[2:]
+    window = window_of(node, size, t.shape[2:]) if not _same(node) else None
+    extra = tuple(node.get("output_padding", ()) or (0,) * rank)
+    given = tuple(node.get("output_shape", ()))
+    strides = tuple(node.get("strides", ()) or (1,) * rank)
+    dilations = tuple(node.get("dilations", ()) or (1,) * rank)
+    reach = [d * (k - 1) + 1 for k, d in zip(size, dilations, strict=True)]
+    grown = [(n - 1) * s + r + e for n, s, r, e in zip(t.shape[2:], strides, reach, extra, strict=True)]
+    if given or window is None:
+        given = given or tuple(n * s for n, s in zip(t.shape[2:], strides, strict=True))
+        total = [max(g - o, 0) for g, o in zip(grown, given, strict=True)]
+        upper = str(node.get("auto_pad", "NOTSET")) == "SAME_UPPER"
+        before = tuple(p // 2 if upper else p - p // 2 for p in total)
+        counts = given
+    else:
+        before = window.before
+        counts = tuple(g - a - b for g, a, b in zip(grown, window.before, window.after, strict=True))
+    taps = _taps(counts, size, strides, dilations, before)
+    outputs = kernel.shape[1] * groups
+    # The kernel as [outputs, channels of a group, taps], as Conv has it.
+    ordered = view(kernel, lambda a: _as_conv(a, groups))
+    parts, order = [], []
+    for phase in np.ndindex(*strides):
+        spots = np.stack(
+            [
+                m.ravel()
+                for m in np.meshgrid(
+                    *(
+                        np.arange(n)[(np.arange(n) + b) % s == p]
+                        for n, b, s, p in zip(counts, before, strides, phase, strict=True)
+                    ),
+                    indexing="ij",
+                )
+            ],
+            axis=-1,
+        )
+        if not len(spots):
+            continue
+        at, near, live = _phase(t.shape, spots, taps, size)
+        matrix = view(ordered, lambda a, live=live: a[:, :, live]) if live else None
+        order.append(np.ravel_multi_index(tuple(spots.T), counts))
+        if matrix is None:
+            raise Refusal(
+                "leaves outputs that no tap of the kernel reaches", "use a kernel as large as the stride"
+            )
+        parts.append(_windows(walk, t, at, near, _block_diagonal(matrix, groups), groups))
+    from .layout import joined
+
+    whole = joined(walk, parts, 2) if len(parts) > 1 else parts[0]
+    back = np.argsort(np.concatenate(order))
+    index = np.arange(outputs * len(back)).reshape(outputs, -1)[:, back]
+    placed = whole if len(parts) == 1 else walk.index(whole, index[None])
+    return _biased(walk.reshape(placed, (1, outputs, *counts)), optional(inputs, 2))
+
+
+def _same(node: Node) -> bool:
+    return str(node.get("auto_pad", "NOTSET")).startswith("SAME")
+
+
+def _as_conv(kernel: Any, groups: int) -> Any:
+    channels, outputs = kernel.shape[:2]
+    split = kernel.reshape(groups, channels // groups, outputs, -1)
+    return split.transpose(0, 2, 1, 3).reshape(groups * outputs, channels // groups, -1)
+
+
+def _taps(counts: Any, size: Any, strides: Any, dilations: Any, before: Any) -> list[Any]:
+    """For each dimension `[positions, taps]`: the element a tap reaches, or -1 where the stride skips it."""
+    found = []
+    for n, k, s, d, b in zip(counts, size, strides, dilations, before, strict=True):
+        at = np.arange(n)[:, None] + b - np.arange(k)[None, :] * d
+        found.append(np.where(at % s == 0, at // s, -(1 << 30)))
+    return found
+
+
+def _phase(shape: Any, spots: Any, taps: list[Any], size: Any) -> tuple[Any, Any, list[int]]:
+    """What a phase's positions see: element positions as `positions` gives them, and which taps they use at all."""
+    spatial = shape[2:]
+    index = np.arange(math.prod(shape)).reshape(shape[1:])
+    columns, near, live = [], [], []
+    for flat, tap in enumerate(np.ndindex(*size)):
+        at = [taps[i][spots[:, i], tap[i]] for i in range(len(size))]
+        if any((a < -(1 << 29)).all() for a in at):
+            continue
+        live.append(flat)
+        inside = np.all([(a >= 0) & (a < n) for a, n in zip(at, spatial, strict=True)], axis=0)
+        close = index[(slice(None), *(np.clip(a, 0, n - 1) for a, n in zip(at, spatial, strict=True)))].T
+        columns.append(np.where(inside[:, None], close, -1))
+        near.append(close)
+    if not live:
+        return None, None, live
+    return np.stack(columns, axis=-1), np.stack(near, axis=-1), live
+
+
+ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+RULES: dict[str, Rule] = {
+    "Conv": rule(conv, *ATTRIBUTES),
+    "ConvTranspose": rule(conv_transpose, *ATTRIBUTES, "output_padding", "output_shape"),
+}
+
+__all__ = ["RULES", "Window"]

@@ -1,0 +1,135 @@
+"""Operators on quantised integers: the standard's QLinear* and *Integer, and ONNX Runtime's own of that kind.
+
+Each is what its name says between DequantizeLinear and QuantizeLinear, and is lowered as that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from . import exact as ex
+from .conv import ATTRIBUTES, conv
+from .elementwise import add, mul
+from .layout import concat
+from .linear import gemm, matmul
+from .model import Node
+from .qdq import dequantize, quantize
+from .reduce import average_pool, global_pool
+from .rule import Inputs, Rule, computed, needed, optional, rule
+from .tensors import Known, Scaled, Tensor, small
+from .walk import Walk, known
+
+
+def _opened(walk: Walk, node: Node, inputs: Inputs, at: int, axis: int = 0) -> Tensor:
+    """The tensor whose integers, scale and zero point are three inputs in a row."""
+    part = replace(node, attributes={"axis": axis})
+    return dequantize(walk, part, [needed(inputs, at), needed(inputs, at + 1), optional(inputs, at + 2)])
+
+
+def _closed(walk: Walk, node: Node, t: Tensor, scale: Tensor, zero: Tensor | None) -> Tensor:
+    return quantize(walk, replace(node, attributes={}), [t, scale, zero])
+
+
+def qlinear_matmul(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    b = needed(inputs, 3)
+    product = matmul(
+        walk, node, [_opened(walk, node, inputs, 0), _opened(walk, node, inputs, 3, len(b.shape) - 1)]
+    )
+    return _closed(walk, node, product, needed(inputs, 6), optional(inputs, 7))
+
+
+def _bias(inputs: Inputs, at: int, scales: tuple[int, int]) -> Known | None:
+    """An int32 bias, counted in steps of the product of two scales."""
+    bias = optional(inputs, at)
+    if bias is None:
+        return None
+    codes = np.asarray(known(bias, "bias").array, dtype=np.int64)
+    first, second = (np.asarray(small(needed(inputs, i))) for i in scales)
+    scale = ex.times(ex.exact(first.reshape(-1)), ex.exact(second.reshape(-1)))
+    return Known(codes.astype(np.float32), codes, scale)
+
+
+def qlinear_conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    parts = [_opened(walk, node, inputs, 0), _opened(walk, node, inputs, 3), _bias(inputs, 8, (1, 4))]
+    return _closed(walk, node, conv(walk, node, parts), needed(inputs, 6), optional(inputs, 7))
+
+
+def qgemm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """com.microsoft QGemm; without an output scale its result is a float."""
+    axis = 0 if node.get("transB", 0) else 1
+    parts = [_opened(walk, node, inputs, 0), _opened(walk, node, inputs, 3, axis), _bias(inputs, 6, (1, 4))]
+    product = gemm(walk, node, parts)
+    scale = optional(inputs, 7)
+    return product if scale is None else _closed(walk, node, product, scale, optional(inputs, 8))
+
+
+def _shifted(walk: Walk, x: Tensor, zero: Tensor | None, axis: int, node: Node) -> Tensor:
+    """Integers minus their zero point, as numbers."""
+    one = Known(np.float32(1))
+    return dequantize(walk, replace(node, attributes={"axis": axis}), [x, one, zero])
+
+
+def _integers(product: Tensor) -> Scaled:
+    return replace(computed(product), integer="int32")
+
+
+def matmul_integer(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    a, b = needed(inputs, 0), needed(inputs, 1)
+    x = _shifted(walk, a, optional(inputs, 2), 0, node)
+    y = _shifted(walk, b, optional(inputs, 3), len(b.shape) - 1, node)
+    return _integers(matmul(walk, node, [x, y]))
+
+
+def conv_integer(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    x = _shifted(walk, needed(inputs, 0), optional(inputs, 2), 0, node)
+    w = _shifted(walk, needed(inputs, 1), optional(inputs, 3), 0, node)
+    return _integers(conv(walk, node, [x, w]))
+
+
+def _two(op: str, lower: Callable[[Walk, Node, Inputs], Tensor]) -> Rule:
+    """ONNX Runtime's operators on two quantised tensors."""
+
+    def both(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+        parts = [_opened(walk, node, inputs, 0), _opened(walk, node, inputs, 3)]
+        done = lower(walk, replace(node, op=op), parts)
+        return _closed(walk, node, done, needed(inputs, 6), optional(inputs, 7))
+
+    return rule(both)
+
+
+def _one(op: str, lower: Callable[[Walk, Node, Inputs], Tensor], *attributes: str) -> Rule:
+    """ONNX Runtime's operators on one quantised tensor."""
+
+    def single(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+        done = lower(walk, replace(node, op=op, domain=""), [_opened(walk, node, inputs, 0)])
+        return _closed(walk, node, done, needed(inputs, 3), optional(inputs, 4))
+
+    return rule(single, *attributes)
+
+
+def qlinear_concat(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    parts: list[Any] = [_opened(walk, node, inputs, i) for i in range(2, len(inputs), 3)]
+    return _closed(walk, node, concat(walk, node, parts), needed(inputs, 0), needed(inputs, 1))
+
+
+STANDARD: dict[str, Rule] = {
+    "QLinearMatMul": rule(qlinear_matmul),
+    "QLinearConv": rule(qlinear_conv, *ATTRIBUTES),
+    "MatMulInteger": rule(matmul_integer),
+    "ConvInteger": rule(conv_integer, *ATTRIBUTES),
+}
+POOL = ("auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides")
+MICROSOFT: dict[str, Rule] = {
+    "QuantizeLinear": rule(quantize, "axis", "block_size", "saturate", "output_dtype", folds=True),
+    "DequantizeLinear": rule(dequantize, "axis", "block_size", folds=True),
+    "QGemm": rule(qgemm, "alpha", "transA", "transB"),
+    "QLinearAdd": _two("Add", add),
+    "QLinearMul": _two("Mul", mul),
+    "QLinearConcat": rule(qlinear_concat, "axis"),
+    "QLinearAveragePool": _one("AveragePool", average_pool, *POOL, "channels_last"),
+    "QLinearGlobalAveragePool": _one("GlobalAveragePool", global_pool, "channels_last"),
+}

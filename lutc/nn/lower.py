@@ -1,0 +1,118 @@
+"""From a trained model to the IR: the design computes what ``model.eval()`` computes, number for number."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lutc.diagnostics import Diagnostic, LirError
+from lutc.graph import Design, Overflow, Rounding, Value
+from lutc.types import Fixed, Type, uniform
+
+from . import lower_conv  # noqa: F401 - adds its rules
+from .layers import QAdd, QConcat, QLinear, _Affine
+from .lowering import Exporter, Unsupported, chain, lower, unknown
+from .lut import LUTDense
+from .lutconv import _LUTConv
+from .quantizer import Quantizer, flat
+
+
+def export(model: nn.Module, shape: tuple[int, ...] | None = None, *, name: str = "model") -> Design:
+    """The design of a trained model, equal to ``model.eval()`` on float64 inputs.
+
+    ``shape`` is the input's without the batch; it may be left out if the model begins with a layer that tells it.
+    The model is left as it was.  The input port rounds down to one bit more than the first layer's finest input has,
+    which cannot change what that layer reads.  Raises LirError listing every layer that cannot be translated.
+    """
+    stages = list(chain(model, ""))
+    problems = [
+        Diagnostic(f"{type(layer).__name__} has no exact translation", where=where or "model", help=_HELP)
+        for where, layer in stages
+        for layer in unknown(layer)
+    ]
+    if problems:
+        raise LirError(*problems)
+    was = {m: m.training for m in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            return _export(stages, shape, name)
+    finally:
+        for m, training in was.items():
+            m.training = training
+
+
+_HELP = "use the layers of lutc.nn, and nn.Sequential, Flatten, MaxPool, ReLU or Dropout around them"
+
+
+def _export(stages: list[tuple[str, nn.Module]], shape: tuple[int, ...] | None, name: str) -> Design:
+    b = Exporter(name)
+    where = "input"
+    try:
+        kind, overflow = _port(stages, shape)
+        x: Value = b.input("x", kind, round=Rounding.FLOOR, overflow=overflow)
+        for where, layer in stages:
+            with b.origin(where or None):
+                x = lower(layer, b, x)
+    except Unsupported as e:
+        raise LirError(Diagnostic(e.reason, where=where, help=e.help)) from None
+    b.output("y", x)
+    return b.design()
+
+
+# -- the input port -------------------------------------------------------------------------------------------------
+
+
+def _readers(layer: nn.Module) -> list[tuple[Quantizer, nn.Module]]:
+    """The quantisers that read a layer's input."""
+    if isinstance(layer, QAdd | QConcat):
+        return [r for branch in layer.branches for r in _readers(next(chain(branch, ""))[1])]
+    if isinstance(layer, Quantizer):
+        return [(layer, layer)]
+    if isinstance(layer, _LUTConv):
+        return [(core.input_quantizer, layer) for core in layer.cores]  # type: ignore[misc]
+    if isinstance(layer, LUTDense | _Affine):
+        return [(layer.input_quantizer, layer)]
+    raise Unsupported(
+        f"the model begins with {type(layer).__name__}, which does not quantise its input",
+        "put a Quantizer first",
+    )
+
+
+def _port(stages: list[tuple[str, nn.Module]], shape: tuple[int, ...] | None) -> tuple[Type, Overflow]:
+    while stages and isinstance(stages[0][1], nn.Flatten | nn.Identity | nn.Dropout):
+        stages = stages[1:]
+    if not stages:
+        raise Unsupported("the model has no layers")
+    readers = _readers(stages[0][1])
+    first = readers[0][1]
+    if shape is None:
+        if isinstance(first, LUTDense | QLinear):
+            shape = (first.n_in,)
+        elif isinstance(first, Quantizer) and first.shape and 1 not in first.shape:
+            shape = first.shape
+        else:
+            raise Unsupported("the input's shape is not known", "give shape=(...), without the batch")
+    modes = {q.overflow is Overflow.WRAP for q, _ in readers}
+    if len(modes) > 1:
+        raise Unsupported("readers of the input wrap and saturate", "put one Quantizer before them")
+    wraps = modes.pop()
+    finest, widest = -(1 << 20), -(1 << 20)
+    for q, _ in readers:
+        f = q.formats()
+        live = flat(f.width) > 0
+        if not live.any():
+            continue
+        if q.rounding is Rounding.HALF_EVEN:
+            raise Unsupported(
+                "the input is rounded half to even, which a port cannot prepare exactly",
+                "use nearest-half-up or floor for the first layer",
+            )
+        finest = max(finest, int(flat(f.frac)[live].max()) + (q.rounding is Rounding.HALF_UP))
+        widest = max(widest, int((flat(f.width) - flat(f.signed) - flat(f.frac))[live].max()))
+    if finest + widest < 0:
+        finest, widest = 0, 0  # nothing is read
+    # one bit more than any reader's range, and the sign: a value that rounds up to the range's end still has its code
+    return uniform(
+        shape, Fixed(True, widest + finest + 2, finest)
+    ), Overflow.WRAP if wraps else Overflow.SATURATE

@@ -1,0 +1,83 @@
+"""The front of metric against resources, kept on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Point:
+    """A checkpoint on the front: larger metric and smaller cost are better."""
+
+    metric: float
+    cost: float
+    epoch: int
+
+    @property
+    def file(self) -> str:
+        return f"epoch_{self.epoch:06d}.pt"
+
+    def beats(self, other: Point) -> bool:
+        """Whether it is at least as good in both and better in one; of equals the earlier epoch stands."""
+        return (
+            self.metric >= other.metric
+            and self.cost <= other.cost
+            and (self.metric > other.metric or self.cost < other.cost or self.epoch <= other.epoch)
+        )
+
+
+class ParetoFront:
+    """Checkpoints that no other beats, in a folder: ``front.json`` and a file per point. Reopening it goes on."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        index = self.folder / "front.json"
+        self.points = [Point(**p) for p in json.loads(index.read_text())] if index.exists() else []
+
+    def offer(self, metric: float, cost: float, epoch: int, state: dict[str, Any]) -> bool:
+        """Take a checkpoint in if nothing beats it, and drop those that it beats; a second time changes nothing."""
+        new = Point(metric, cost, epoch)
+        if any(p.beats(new) for p in self.points):
+            return False
+        gone = [p for p in self.points if new.beats(p)]
+        save({"metric": metric, "cost": cost, "epoch": epoch, "model": state}, self.folder / new.file)
+        self.points = sorted([p for p in self.points if p not in gone] + [new], key=lambda p: p.cost)
+        write(self.folder / "front.json", json.dumps([asdict(p) for p in self.points], indent=1))
+        for p in (
+            gone
+        ):  # last: a run killed here leaves files that no index names, never an index without its file
+            (self.folder / p.file).unlink(missing_ok=True)
+        return True
+
+    def load(self, point: Point) -> dict[str, Any]:
+        """The model's state at a point."""
+        state: dict[str, Any] = torch.load(self.folder / point.file, weights_only=True)["model"]
+        return state
+
+    def best(self, max_cost: float = float("inf")) -> Point:
+        """The best metric for at most ``max_cost``. Raises ValueError if no point is that small."""
+        fits = [p for p in self.points if p.cost <= max_cost]
+        if not fits:
+            raise ValueError(f"no checkpoint costs at most {max_cost}")
+        return max(fits, key=lambda p: p.metric)
+
+
+def save(content: Any, path: Path) -> None:
+    """`torch.save` that leaves either the old file or the new one, whenever it is interrupted."""
+    part = path.with_suffix(".part")
+    torch.save(content, part)
+    os.replace(part, path)
+
+
+def write(path: Path, text: str) -> None:
+    """The same for text."""
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    os.replace(part, path)
