@@ -68,9 +68,13 @@ def take_bodies(text: str) -> tuple[str, dict[int, list[Statement]]]:
 def _record(m: re.Match[str], line: int) -> Statement:
     """The statement that was matched, `line` being the one it begins in."""
     text, start = m.string, m.start()
+    flat = "\n" not in text[start : m.start("end")]
 
     def token(kind: str, first: int, last: int) -> Token:
         value = text[first:last]
+        if flat:
+            column = first - start + 1
+            return Token(kind, value, first, line, column, line, column + last - first, last)
         breaks = text.count("\n", start, first)
         column = first - (text.rfind("\n", start, first) if breaks else start - 1)
         inside = value.count("\n")

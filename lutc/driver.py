@@ -6,12 +6,13 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lutc import plugins, target as targets
 from lutc.analysis.latency import latency
+from lutc.analysis.timing import longest_stage
 from lutc.diagnostics import error
 from lutc.emit import Control, netlist
 from lutc.graph import Design
@@ -156,8 +157,6 @@ def compile(  # noqa: A001 - the word everyone expects
     tell("reading the model")
     model = load(source, **options)
     if top:
-        from dataclasses import replace
-
         model = replace(model, name=top)
     if stages is None and clock_ns is None and latency(model):
         stages = 0  # it brings its own registers
@@ -169,9 +168,10 @@ def compile(  # noqa: A001 - the word everyone expects
         tell(f"{step.name} ({number} of {len(steps)})")
 
     design = run(model, steps, check=check, observer=observe)
+    period = clock_ns or (device.clock_ns if stages is None else None)
+    design = _told_of_slowness(design, device, period)
     control = Control(clock_enable and latency(design) > 0, valid)
     tell("building the netlist")
-    period = clock_ns or (device.clock_ns if stages is None else None)
     modules = tuple(netlist(design, control, _notes(design, device)))
     report = facts(
         design,
@@ -184,6 +184,15 @@ def compile(  # noqa: A001 - the word everyone expects
     for port in (*report["inputs"], *report["outputs"]):
         port["port"] = names.get(port["name"])
     return Build(model, design, modules, control, hdl, report, tuple(dumps))
+
+
+def _told_of_slowness(design: Design, device: targets.Target, period: float | None) -> Design:
+    """The design with a note if a stage takes longer than the clock period asked for."""
+    needed = longest_stage(design, device)
+    if period is None or not latency(design) or needed <= period + 1e-9:
+        return design
+    note = f"a stage takes {needed:.2f} ns by the delay model, and the clock period is {period:.2f} ns"
+    return replace(design, notes=(*design.notes, note))
 
 
 def _notes(design: Design, device: targets.Target) -> dict[str, str]:

@@ -96,16 +96,11 @@ def number_of(text: str) -> Fraction:
     return Fraction(text)
 
 
-def raw_value(token: Token) -> Any:
+def raw_value(terminal: str, text: str) -> Any:
     """An attribute's value as `decode` wants it: a Fraction, a word, or a list. Raises ValueError."""
-    if token.type == "NUMBER":
-        return number_of(str(token))
-    return _raw_list(str(token)) if token.type == "LIST" else str(token)
-
-
-@lru_cache(maxsize=4096)
-def _raw_list(text: str) -> list[Any]:
-    return [_raw(item) for item in list_of(text)]
+    if terminal == "NUMBER":
+        return number_of(text)
+    return [_raw(item) for item in list_of(text)] if terminal == "LIST" else text
 
 
 def _raw(item: Any) -> Any:

@@ -20,15 +20,13 @@ import numpy as np
 from lutc import syntax
 from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean, error
 from lutc.graph import Const, Design, Func, OpMistake, Output, Overflow, Param, Rounding, Stage, Table, Value
-from lutc.literals import TYPE_HELP, file_codes, inline_codes, raw_value, table_runs, type_of
+from lutc.literals import TYPE_HELP, file_codes, inline_codes, table_runs, type_of
 from lutc.ops import TABLE, Op
-from lutc.ops.base import Attribute, decode, spec, spell
 from lutc.reader import read
+from lutc.rows import ROWS, Row, Symbol, decoded, mismatch
 from lutc.syntax import Block, Data, Statement
 from lutc.types import Type
 from lutc.verify import stage_mistake, violations
-
-Symbol = Const | Table | Func
 
 
 def parse(text: str, name: str = "<text>", folder: Path | None = None) -> Design:
@@ -84,39 +82,8 @@ def _position(problem: Diagnostic) -> tuple[int, int]:
     return (problem.span.line, problem.span.column) if problem.span else (0, 0)
 
 
-@dataclass(frozen=True)
-class _Row:
-    """What the parser asks of an operation, looked up once."""
-
-    op: type[Op]
-    operands: tuple[str, ...]
-    many: str | None
-    symbols: tuple[tuple[str, type], ...]
-    attributes: dict[str, Attribute]
-    kinds: dict[str, Any]
-    required: tuple[str, ...]
-    typed: bool
-
-
-def _read_row(op: type[Op]) -> _Row:
-    row = spec(op)
-    return _Row(
-        op,
-        tuple(name for name, many in row.operands if not many),
-        next((name for name, many in row.operands if many), None),
-        row.symbols,
-        {spell(a.name): a for a in row.attributes},
-        {spell(a.name): a.kind for a in row.attributes},
-        tuple(spell(a.name) for a in row.attributes if a.required),
-        row.typed,
-    )
-
-
-_ROWS = {keyword: _read_row(op) for keyword, op in TABLE.items()}
-
 _INPUT: dict[str, Any] = {"round": Rounding, "overflow": Overflow, "scale": Fraction, "offset": Fraction}
 _OUTPUT: dict[str, Any] = {"scale": tuple[Fraction, ...], "offset": tuple[Fraction, ...]}
-_KINDS: dict[type, str] = {Const: "constant", Table: "table", Func: "function"}
 
 
 @dataclass
@@ -283,6 +250,7 @@ class _Reader:
         params: list[Param] = []
         for given in block.inputs:
             if self._define(scope, given.name):
+                scope.known[str(given.name)] = None
                 with self._collecting():
                     ports = self._attributes(_INPUT, given.attributes, "an input")
                     kind = self._type(given.type)
@@ -308,7 +276,7 @@ class _Reader:
         before = len(self.problems)
         place = syntax.span(self.source, s.target, syntax.last_token(s))
         values, symbols = self._operands(scope, s)
-        row = _ROWS.get(s.keyword)
+        row = ROWS.get(s.keyword)
         if row is None:
             self._wrong(
                 f"there is no operation {str(s.keyword)!r}", s.keyword, help=did_you_mean(s.keyword, [*TABLE])
@@ -399,7 +367,7 @@ class _Reader:
 
     def _arguments(
         self,
-        row: _Row,
+        row: Row,
         s: Statement,
         place: Span,
         values: Sequence[Value | None],
@@ -411,8 +379,8 @@ class _Reader:
             comma = ", " if s.operands else " "
             help = f"add: {s.keyword} {(s.operands or '').strip()}{comma}{name}=..."
             self.problems.append(Diagnostic(f"'{s.keyword}' needs {name}=", place, help=help))
-        if mismatch := _mismatch(row, s, values, symbols):
-            self.problems.append(Diagnostic(mismatch[0], place, help=mismatch[1]))
+        if wrong := mismatch(row, s, values, symbols):
+            self.problems.append(Diagnostic(wrong[0], place, help=wrong[1]))
         fixed = len(row.operands)
         found: dict[str, Any] = dict(zip(row.operands, values, strict=False))
         if row.many:
@@ -432,7 +400,7 @@ class _Reader:
                 self._wrong(f"{name} is given twice", name)
             else:
                 try:
-                    found[str(name)] = decode(kinds[name], raw_value(token))
+                    found[str(name)] = decoded(kinds[name], token.type, str(token))
                 except OpMistake as e:
                     self._wrong(f"{name} {e.message}", token, help=e.help)
                 except ValueError as e:
@@ -460,28 +428,6 @@ class _Reader:
             yield
         except LirError as e:
             self.problems.extend(e.diagnostics)
-
-
-def _mismatch(
-    row: _Row, s: Statement, values: Sequence[Value | None], symbols: Sequence[Symbol | None]
-) -> tuple[str, str | None] | None:
-    """Message and help if a statement has too many or too few operands or symbols, or symbols of another kind."""
-    fixed = len(row.operands)
-    names = [*(f"%{n}" for n in row.operands), *(f"@{n}" for n, _ in row.symbols)]
-    form = f"write: {s.target} = {s.keyword} {', '.join([*names, *(f'{n}=...' for n in row.required)])}"
-    if len(symbols) != len(row.symbols):
-        takes = " and ".join(f"one {_KINDS[kind]}" for _, kind in row.symbols)
-        given = ", ".join(n for n in syntax.operands(s.operands) if n[0] == "@") or "none"
-        help = form if row.symbols else "a constant becomes a value by: %c = const @w"
-        return f"'{s.keyword}' takes {takes or 'no constant, table or function'}, but has {given}", help
-    for (_, kind), symbol in zip(row.symbols, symbols, strict=True):
-        if symbol is not None and not isinstance(symbol, kind):
-            is_a = next(word for k, word in _KINDS.items() if isinstance(symbol, k))
-            return f"'{s.keyword}' takes a {_KINDS[kind]}, but @{symbol.name} is a {is_a}", form
-    if len(values) < fixed or (len(values) > fixed and not row.many):
-        takes = f"{fixed} operand{'s' if fixed != 1 else ''}" if fixed else "no operands"
-        return f"'{s.keyword}' takes {takes}, not {len(values)}", form
-    return None
 
 
 def _symbols_in(block: Block) -> Iterator[tuple[str, Statement, int]]:

@@ -25,7 +25,7 @@ def read(source: Source) -> File:
     from lark.exceptions import UnexpectedInput
 
     text = source.text if source.text.endswith("\n") else source.text + "\n"
-    if whole := _without_bodies(text):
+    if whole := without_bodies(text):
         return whole
     problems: list[Diagnostic] = []
     lost: set[str] = set()
@@ -53,7 +53,7 @@ def read(source: Source) -> File:
     return File(problems=problems, lost=lost)
 
 
-def _without_bodies(text: str) -> File | None:
+def without_bodies(text: str) -> File | None:
     """The file's form if nothing is wrong with it: the statements by the shortcut, the rest by the grammar."""
     from lark.exceptions import UnexpectedInput
 
@@ -79,6 +79,9 @@ def _region(text: str, at: int) -> tuple[int, int, bool]:
         above = text.rfind("\n", 0, above - 1) + 1
     if _open(text[above:start]):
         start = above
+    heads = [m.start() for m in re.finditer(r"^(?:func|design)\b", text[:start], re.M)]
+    if heads and "{" not in _code(text[heads[-1] : start]):  # among the ports of a head of several lines
+        start = heads[-1]
     end = start + len(_line(text, start))
     while (
         end + 1 < len(text)
@@ -93,9 +96,14 @@ def _region(text: str, at: int) -> tuple[int, int, bool]:
     return start, end, head
 
 
+def _code(text: str) -> str:
+    """The text without its comments and strings."""
+    return re.sub(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*', "", text)
+
+
 def _open(text: str) -> bool:
     """Whether a bracket is still open at the end of `text`."""
-    text = re.sub(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*', "", text)
+    text = _code(text)
     return sum(map(text.count, "([<")) > sum(map(text.count, ")]>")) - text.count("->")
 
 
@@ -189,7 +197,7 @@ def _in_words(found: str, before: str, expected: set[str]) -> tuple[str, str | N
     if found == "[" and "LIST" in expected:
         return "this '[' is never closed", "a list holds numbers and words, and ends with ']'"
     if found[0] in '"!' and expected & {"ORIGIN", "STRING"}:
-        return "this string is never closed", 'an origin is written !"layer", a file name "w.npy"'
+        return "this string is never closed", "end it with a double quote, in the same line"
     if "COMMA" in expected and (found[0] in "%@" or re.match(r"\w", found)):
         return f"a comma is missing before {found!r}", "operands and key=value are separated by commas"
     if found == "(" and "OPERANDS" in expected:

@@ -36,7 +36,8 @@ LAYERS = (
     {"graph", "netlist", "netlist_build", "target", "targets"},
     {"numbers"},
     {"ops"},
-    {"build", "syntax", "literals", "parse", "print", "verify", "interp", "analysis"},
+    {"build", "parse", "print", "fmt", "verify", "interp", "analysis"}
+    | {"syntax", "bodies", "reader", "literals", "rows", "layout"},
     {"passes", "emit", "nn", "report"},
     {"driver"},
     {"cli"},

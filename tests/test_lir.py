@@ -50,7 +50,8 @@ def test_file(path: Path, bless: bool) -> None:
         assert found == expected
         return
     assert not expected, "the file was accepted"
-    assert any(mark in text for mark in ("# run:", "# print:")), "the file expects nothing"
+    if path.parent.name != "crashers":  # which are compiled and simulated elsewhere
+        assert any(mark in text for mark in ("# run:", "# print:")), "the file expects nothing"
     new = _with_runs(text, design)
     new = _with_print(new, design)
     if bless:

@@ -166,6 +166,7 @@ def test_rule_10_types() -> None:
     refused(design([x], wrong), "'neg' gives s5, but the value is stored as s4")
     broken = Add(x, x)
     object.__setattr__(broken, "b", param("row", ROW))
+    del broken.__dict__["operands"]
     refused(
         design([x, broken.b], broken),  # type: ignore[list-item]
         "'add' needs operands of one shape, but has [] and [2]",

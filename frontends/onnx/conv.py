@@ -17,7 +17,7 @@ from .model import Node
 from .rule import Inputs, Rule, computed, needed, optional, rule
 from .tensors import Known, Scaled, Tensor
 from .walk import Walk, known
-from .windows import Window, positions, window_of
+from .windows import one_sample, positions, window_of
 
 
 def _block_diagonal(weights: Known, groups: int) -> Known:
@@ -43,7 +43,8 @@ def conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Conv in any number of spatial dimensions."""
     t, kernel = computed(needed(inputs, 0)), known(needed(inputs, 1), "kernel")
     groups = int(node.get("group", 1))
-    if len(t.shape) < 3 or len(kernel.shape) != len(t.shape) or kernel.shape[1] * groups != t.shape[1]:
+    one_sample(t)
+    if len(kernel.shape) != len(t.shape) or kernel.shape[1] * groups != t.shape[1]:
         raise Refusal(
             f"convolves {list(t.shape)} with a kernel {list(kernel.shape)}",
             "the model is broken: export it again",
@@ -59,8 +60,6 @@ def conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 def _windows(walk: Walk, t: Scaled, at: Any, near: Any, matrix: Known, groups: int) -> Scaled:
     """The product with the window at every position: `[1, outputs, positions]`."""
-    if t.shape[0] != 1:
-        raise Refusal(f"has a batch of {t.shape[0]}", "export the model with a batch of 1")
     count = math.prod(at.shape[:-2])
     rows = walk.index(t, at.reshape(1, count, -1), near.reshape(1, count, -1))
     done = contract(walk, replace(rows, batched=t.batched), matrix, groups)
@@ -78,7 +77,8 @@ def conv_transpose(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """ConvTranspose: every output position sees the taps its stride reaches, so there is one function per phase."""
     t, kernel = computed(needed(inputs, 0)), known(needed(inputs, 1), "kernel")
     groups, rank = int(node.get("group", 1)), len(t.shape) - 2
-    if rank < 1 or len(kernel.shape) != rank + 2 or kernel.shape[0] != t.shape[1]:
+    one_sample(t)
+    if len(kernel.shape) != rank + 2 or kernel.shape[0] != t.shape[1]:
         raise Refusal(
             f"convolves {list(t.shape)} with a kernel {list(kernel.shape)}",
             "the model is broken: export it again",
@@ -182,5 +182,3 @@ RULES: dict[str, Rule] = {
     "Conv": rule(conv, *ATTRIBUTES),
     "ConvTranspose": rule(conv_transpose, *ATTRIBUTES, "output_padding", "output_shape"),
 }
-
-__all__ = ["RULES", "Window"]

@@ -43,8 +43,8 @@ QUANTISERS = frozenset({"Quant", "IntQuant", "BipolarQuant", "QuantizeLinear"})
 class Curve:
     """A tensor that is a function of each element of `key`.
 
-    `array` has the function's values: first a dimension for the code (as an unsigned number), then the tensor's
-    dimensions without the first, each of its length or 1.
+    `array` has the function's values: first a dimension for the code (as an unsigned number), in the place of the
+    samples; then the tensor's other dimensions, each of its length or 1.
     """
 
     shape: Shape
@@ -58,7 +58,11 @@ def joins(tensors: list[Any], node: Node) -> bool:
     """Whether a node is part of a function that becomes a table."""
     if any(isinstance(t, Curve) for t in tensors):
         return True
-    return known_curve(node) and any(isinstance(t, Scaled) for t in tensors)
+    if node.domain != "" or not any(isinstance(t, Scaled) for t in tensors):
+        return False
+    if node.op == "Pow" and isinstance(tensors[1], Known):
+        return ex.lone(tensors[1].reals()) not in (1, 2, 3)
+    return node.op in CURVES or (node.op == "Div" and isinstance(tensors[0], Known))
 
 
 def known_curve(node: Node) -> bool:
@@ -70,7 +74,14 @@ def extended(walk: Walk, node: Node, tensors: list[Any], rule: Rule | None) -> A
     """What a node makes of functions: another function, or behind a quantiser a value looked up in a table."""
     if node.op in QUANTISERS and rule and isinstance(tensors[0], Curve):
         (curve, *rest) = tensors
-        found = rule.lower(walk, node, [Known(curve.array), *rest])
+        array = curve.array
+        if np.isnan(array).any():
+            walk.note(
+                f"{node.label} quantises {curve.op}, which is not a number for some inputs: the table has 0 there"
+            )
+        # Infinities saturate, as any number far outside does.
+        array = np.nan_to_num(array, nan=0.0, posinf=2.0**64, neginf=-(2.0**64))
+        found = rule.lower(walk, node, [Known(array), *rest])
         assert isinstance(found, Known)
         return _looked_up(walk, curve, found)
     curves = [t for t in tensors if isinstance(t, Curve)]
@@ -89,6 +100,10 @@ def extended(walk: Walk, node: Node, tensors: list[Any], rule: Rule | None) -> A
         raise Refusal(
             f"joins {first.op} with another tensor before a quantiser", "quantise both operands of this layer"
         )
+    if node.op == "BatchNormalization" and core(first.shape) == first.shape:
+        raise Refusal(
+            "normalises the result of a function without a batch", "export the model with a batch of 1"
+        )
     shape = np.broadcast_shapes(first.shape, *(t.shape for t in tensors if isinstance(t, Known)))
     if tuple(shape) != first.shape:
         raise Refusal("repeats the result of a function along new dimensions", "quantise it first")
@@ -99,10 +114,6 @@ def extended(walk: Walk, node: Node, tensors: list[Any], rule: Rule | None) -> A
 
 def opened_curve(walk: Walk, t: Scaled, op: str, key: Value | None) -> Curve:
     """A tensor as a function of its value: the identity. Raises Refusal if the value has too many bits."""
-    if not t.shape or t.shape[0] != 1:
-        raise Refusal(
-            f"works on a tensor {list(t.shape)} without a batch", "export the model with a batch of 1"
-        )
     value = concrete(t)
     kind = value.type
     fmt = kind.format or hull(kind.formats)
@@ -118,9 +129,11 @@ def opened_curve(walk: Walk, t: Scaled, op: str, key: Value | None) -> Curve:
             else walk.b.quant(value, to=uniform(kind.shape, fmt))
         )
     codes = ex.exact(np.array([(c if c <= fmt.hi else c - (1 << fmt.width)) for c in range(1 << fmt.width)]))
-    rank = len(t.shape)
-    column = ex.spread(codes, (1 << fmt.width,)).reshape(-1, *(1,) * (rank - 1)) * fmt.step
-    scale, offset, lo, hi = (ex.ranked(x, rank) for x in (t.scale, t.offset, t.lo, t.hi))
+    dims = core(t.shape)
+    column = ex.spread(codes, (1 << fmt.width,)).reshape(-1, *(1,) * len(dims)) * fmt.step
+    scale, offset, lo, hi = (
+        ex.ranked(walk.inner(x, t.shape), len(dims)) for x in (t.scale, t.offset, t.lo, t.hi)
+    )
     reals = np.minimum(np.maximum(column * scale + offset, lo), hi)
     flat = np.array([float(v) for v in reals.ravel().tolist()]).reshape(reals.shape)
     return Curve(t.shape, value, flat.astype(np.float32), op, t.batched)
@@ -143,7 +156,7 @@ def _looked_up(walk: Walk, curve: Curve, found: Known) -> Scaled:
     per_element = any(n > 1 for n in codes.shape[1:])
     inner = core(curve.shape)
     if per_element:
-        every = np.broadcast_to(codes, (len(codes), *curve.shape[1:]))
+        every = np.broadcast_to(codes, (len(codes), *inner))
         table = Table(
             name, uniform(inner, fmt), uniform(inner, to), np.moveaxis(every, 0, -1).astype(object).ravel()
         )

@@ -204,6 +204,8 @@ def matmul(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
             column = view(b, lambda x: x.reshape(-1, 1))
             done = contract(walk, a, column)
             return walk.reshape(done, done.shape[:-1])
+        if any(n > 1 for n in b.shape[:-2]):
+            return _stack(walk, a, b)
         done = contract(walk, a, _flat(b))
         return walk.reshape(done, (1,) * (len(b.shape) - max(2, len(a.shape))) + done.shape)
     if isinstance(b, Scaled) and isinstance(a, Known):
@@ -223,6 +225,26 @@ def _flat(weights: Known) -> Known:
             "write one MatMul for each matrix",
         )
     return view(weights, lambda x: x.reshape(weights.shape[-2:]))
+
+
+def _stack(walk: Walk, a: Scaled, b: Known) -> Scaled:
+    """A stack of constant matrices: each has a product of its own."""
+    from .layout import joined
+
+    rows = a if len(a.shape) > 1 else walk.reshape(a, (1, *a.shape))
+    outer = _outer(rows, b)
+    keep_samples_apart(
+        a, (0,) if outer and (len(outer) > len(rows.shape) - 2 or outer[0] != rows.shape[0]) else ()
+    )
+    rows = walk.broadcast(rows, (*outer, *rows.shape[-2:]))
+    index = np.arange(math.prod(rows.shape)).reshape(-1, *rows.shape[-2:])
+    order = np.broadcast_to(np.arange(math.prod(b.shape[:-2])).reshape(b.shape[:-2]), outer).ravel()
+    parts = []
+    for at, which in enumerate(order):
+        matrix = view(b, lambda x, which=which: x.reshape(-1, *x.shape[-2:])[which])
+        parts.append(contract(walk, walk.index(rows, index[at][None]), matrix))
+    whole = walk.reshape(joined(walk, parts, 0), (*outer, rows.shape[-2], b.shape[-1]))
+    return whole if len(a.shape) > 1 else walk.reshape(whole, (*outer, b.shape[-1]))
 
 
 def view(weights: Known, move: Any) -> Known:

@@ -89,7 +89,7 @@ def quantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
             steps = np.rint(x.array / scale)
         if not np.isfinite(steps).all():
             raise Refusal("quantises constants that are not finite", "train or export the model again")
-        return Known(np.clip(steps.astype(np.int64) + zero, lo, hi))
+        return Known(np.clip(steps.astype(np.float64) + zero, lo, hi).astype(np.int64))
     t = computed(x)
     s, z = ex.exact(scale), ex.exact(zero)
     frac = step_of(s)

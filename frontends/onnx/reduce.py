@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from lutc.frontends.importer import Refusal
 from lutc.graph import Value
 
 from . import exact as ex
@@ -20,7 +19,7 @@ from .model import Node
 from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule, unwrapped
 from .tensors import Scaled, Tensor, concrete, core, plain, small
 from .walk import Walk
-from .windows import Window, positions, window_of
+from .windows import Window, one_sample, positions, window_of
 
 
 def _axes(node: Node, inputs: Inputs, rank: int) -> list[int]:
@@ -115,8 +114,7 @@ def _equal(a: Exact, b: Exact) -> bool:
 
 
 def _window(node: Node, t: Scaled) -> Window:
-    if len(t.shape) < 3 or t.shape[0] != 1:
-        raise Refusal(f"pools a tensor {list(t.shape)}", "it needs the shape [1, channels, spatial...]")
+    one_sample(t)
     return window_of(node, node.get("kernel_shape", ()), t.shape[2:])
 
 
@@ -137,12 +135,7 @@ def average_pool(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     at, near = np.moveaxis(at, -2, 0)[None], np.moveaxis(near, -2, 0)[None]
     counts = (at >= 0).sum(axis=-1)
     if node.get("count_include_pad", 0):
-        padded = Window(
-            window.size, window.strides, window.dilations, (0,) * len(window.size), (0,) * len(window.size)
-        )
-        spatial = tuple(n + a + b for n, a, b in zip(t.shape[2:], window.before, window.after, strict=True))
-        whole, _ = positions((1, 1, *spatial), replace(padded, ceil=window.ceil))
-        counts = np.broadcast_to((whole >= 0).sum(axis=-1)[None, None, ..., 0], counts.shape)
+        counts = np.broadcast_to(window.elements(t.shape[2:]), counts.shape)
     done = summed(walk, walk.index(t, at, near), [at.ndim - 1])
     done = walk.reshape(done, tuple(at.shape[:-1]))
     return done.times(ex.compress(np.asarray(Fraction(1) / ex.exact(counts), dtype=object)))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from fractions import Fraction
+
 import numpy as np
 
 from lutc.frontends.importer import Refusal
@@ -53,44 +57,63 @@ def pad(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 
 def resize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """Resize and Upsample by whole factors, taking the nearest element."""
+    """Resize and Upsample, taking the nearest element. Source of the coordinates: the operator's specification."""
     t = computed(needed(inputs, 0))
-    rank = len(t.shape)
-    given = optional(inputs, 2 if node.op == "Resize" and node.version > 10 else 1)
-    sizes = optional(inputs, 3)
-    if sizes is not None:
-        wanted = ints(sizes)
-        factors = [w / n for w, n in zip(wanted, t.shape, strict=False)]
-    elif given is not None:
-        factors = [float(v) for v in np.asarray(small(given)).ravel()]
-    else:
-        factors = [float(v) for v in node.get("scales", ())]
-    if (
-        node.get("mode", "nearest") != "nearest"
-        or len(factors) != rank
-        or any(f != int(f) or f < 1 for f in factors)
-    ):
-        raise Refusal(
-            "interpolates: only mode='nearest' with whole factors keeps numbers as they are",
-            "upsample by a whole factor, with mode='nearest'",
-        )
-    where = node.get("coordinate_transformation_mode", "half_pixel")
-    nearest = node.get("nearest_mode", "round_prefer_floor")
-    simple = (where in ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel")) or nearest == "floor"
-    if (
-        node.op == "Resize"
-        and node.version > 10
-        and not (simple and where not in ("align_corners", "tf_crop_and_resize"))
-    ):
+    modern = node.op == "Resize" and node.version > 10
+    if node.get("mode", "nearest") != "nearest":
+        raise Refusal(f"interpolates (mode={node.get('mode', '')!r})", "upsample with mode='nearest'")
+    if node.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Refusal("keeps the aspect ratio by a policy", "state sizes that need none")
+    where = node.get("coordinate_transformation_mode", "half_pixel") if modern else "asymmetric"
+    nearest = node.get("nearest_mode", "round_prefer_floor") if modern else "floor"
+    if where not in COORDINATES or nearest not in NEAREST:
         raise Refusal(
             f"takes elements by coordinate_transformation_mode={where!r} and nearest_mode={nearest!r}",
-            "export with 'asymmetric' and 'floor', which repeat every element equally often",
+            "one of: " + ", ".join(COORDINATES),
         )
-    repeats = [int(f) for f in factors]
+    axes = list(node.get("axes", None) or range(len(t.shape)))
+    factors, lengths = _sizes(node, inputs, [t.shape[a] for a in axes])
     index = np.arange(int(np.prod(t.shape))).reshape(t.shape)
-    for axis, n in enumerate(repeats):
-        index = np.repeat(index, n, axis=axis)
+    for axis, factor, length in zip(axes, factors, lengths, strict=True):
+        n = index.shape[axis]
+        found = [NEAREST[nearest](COORDINATES[where](Fraction(i), factor, n, length)) for i in range(length)]
+        index = np.take(index, np.clip(found, 0, n - 1), axis=axis)
     return walk.index(t, index)
+
+
+def _sizes(node: Node, inputs: Inputs, shape: list[int]) -> tuple[list[Fraction], list[int]]:
+    """The factor and the new length of every dimension."""
+    sizes = optional(inputs, 3)
+    if sizes is not None:
+        lengths = ints(sizes)
+        factors = [Fraction(m, n) for m, n in zip(lengths, shape, strict=True)]
+    else:
+        given = optional(inputs, 2 if node.op == "Resize" and node.version > 10 else 1)
+        raw = node.get("scales", ()) if given is None else np.asarray(small(given)).ravel().tolist()
+        factors = [Fraction(float(f)) for f in raw]
+        lengths = [int(f * n) for f, n in zip(factors, shape, strict=True)]
+    if min(lengths, default=0) < 1:
+        raise Refusal("leaves nothing of its input", "the model is broken: export it again")
+    return factors, lengths
+
+
+HALF = Fraction(1, 2)
+# Where the element at x of the result lies in the operand, of length n, when the result's length is m.
+COORDINATES: dict[str, Callable[[Fraction, Fraction, int, int], Fraction]] = {
+    "asymmetric": lambda x, factor, n, m: x / factor,
+    "half_pixel": lambda x, factor, n, m: (x + HALF) / factor - HALF,
+    "half_pixel_symmetric": lambda x, factor, n, m: (
+        Fraction(n, 2) * (1 - m / (factor * n)) + (x + HALF) / factor - HALF
+    ),
+    "pytorch_half_pixel": lambda x, factor, n, m: (x + HALF) / factor - HALF if m > 1 else Fraction(0),
+    "align_corners": lambda x, factor, n, m: x * (n - 1) / (m - 1) if m > 1 else Fraction(0),
+}
+NEAREST: dict[str, Callable[[Fraction], int]] = {
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "round_prefer_floor": lambda x: math.ceil(x - HALF),
+    "round_prefer_ceil": lambda x: math.floor(x + HALF),
+}
 
 
 RULES: dict[str, Rule] = {

@@ -12,7 +12,7 @@ import numpy as np
 from lutc.frontends.importer import Refusal
 
 from .model import Node
-from .tensors import Shape
+from .tensors import Scaled, Shape
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,25 @@ class Window:
                 f"has a window of {list(self.size)} on {list(spatial)} elements", "check the model's shapes"
             )
         return tuple(counts)
+
+    def elements(self, spatial: Shape) -> Any:
+        """How many elements each window has, those of the padding counted: an array `[1, 1, positions...]`."""
+        total = np.ones((), dtype=np.int64)
+        sizes = zip(spatial, self.outputs(spatial), self.size, strict=True)
+        for i, (n, count, k) in enumerate(sizes):
+            at = np.arange(count)[:, None] * self.strides[i] + np.arange(k)[None, :] * self.dilations[i]
+            mine = (at < n + self.before[i] + self.after[i]).sum(axis=1)
+            total = total[..., None] * mine
+        return total[None, None]
+
+
+def one_sample(t: Scaled) -> None:
+    """Raise Refusal unless the tensor has the shape `[1, channels, spatial...]`."""
+    if len(t.shape) < 3 or t.shape[0] != 1:
+        raise Refusal(
+            f"works on a tensor {list(t.shape)}, but needs [1, channels, spatial...]",
+            "export the model with a batch of 1",
+        )
 
 
 def window_of(node: Node, size: Sequence[int], spatial: Shape) -> Window:

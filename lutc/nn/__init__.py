@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lutc.nn.checkpoint import load, save
     from lutc.nn.cost import Resources, resource_total, resources
     from lutc.nn.layers import QAdd, QBatchNorm, QConcat, QConv1d, QConv2d, QLinear, QReLU, Sum
     from lutc.nn.lower import export
@@ -43,6 +44,8 @@ _HOMES = {
     "Resources": "cost",
     "Sum": "layers",
     "export": "lower",
+    "load": "checkpoint",
+    "save": "checkpoint",
     "resource_total": "cost",
     "resources": "cost",
 }
@@ -71,8 +74,10 @@ __all__ = [
     "accuracy",
     "export",
     "freeze_ranges",
+    "load",
     "resource_total",
     "resources",
+    "save",
     "trace_ranges",
     "traced",
 ]

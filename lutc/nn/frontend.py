@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lutc.diagnostics import error
 
 if TYPE_CHECKING:
     from lutc.graph import Design
@@ -11,10 +14,13 @@ if TYPE_CHECKING:
 
 
 class NNFrontend:
-    """Live PyTorch models made of `lutc.nn` layers. ``example_inputs`` tell the input's shape where no layer does."""
+    """PyTorch models made of `lutc.nn` layers, live or in a file by `lutc.nn.save`.
+
+    ``example_inputs`` tell the input's shape where no layer does.
+    """
 
     name = "lutc.nn"
-    suffixes: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = (".pt",)
 
     def matches(self, source: object) -> bool:
         torch = sys.modules.get("torch")
@@ -23,21 +29,35 @@ class NNFrontend:
         return any(type(m).__module__.startswith("lutc.nn.") for m in source.modules())
 
     def load(self, source: Any, options: LoadOptions) -> Design:
-        """The design equal to ``source.eval()``; see `lutc.nn.export`. Traces ranges on ``calibrate`` if given."""
+        """The design equal to ``source.eval()``; see `lutc.nn.export`. Traces ranges on ``calibrate`` if given.
+
+        Raises LirError for a file that `lutc.nn.save` did not write, and for what has no exact translation.
+        """
+        try:
+            import torch
+        except ImportError:
+            help = "install it: pip install 'lutc[torch]'"
+            raise error("models of lutc.nn need PyTorch", where=str(source), help=help) from None
+        from .checkpoint import Checkpoint, read
         from .lower import export
         from .training import traced
 
+        made = read(source) if isinstance(source, Path) else Checkpoint(source, "model", None)
         example = options.example_inputs
         if isinstance(example, tuple | list):
             example = example[0]
-        shape = None if example is None else tuple(example.shape[1:])
+        shape = made.shape if example is None else tuple(example.shape[1:])
         if options.calibrate is None:
-            return export(source, shape)
-        import torch
-
-        data = torch.as_tensor(options.calibrate, dtype=next(source.parameters()).dtype)
-        with traced(source, [data]) as twin:
-            return export(twin, shape or tuple(data.shape[1:]))
+            return export(made.model, shape, name=made.name)
+        samples = options.calibrate
+        if isinstance(samples, dict):
+            if len(samples) != 1:
+                raise error(f"the model has one input, but there are {len(samples)} arrays to calibrate with")
+            (samples,) = samples.values()
+        like = next(made.model.parameters(), torch.zeros(()))
+        data = torch.as_tensor(samples, dtype=like.dtype)
+        with traced(made.model, [data]) as twin:
+            return export(twin, shape or tuple(data.shape[1:]), name=made.name)
 
 
 FRONTEND = NNFrontend()

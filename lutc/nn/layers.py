@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .quantizer import Quantizer
+from .quantizer import Layer, Quantizer
 
 Options = dict[str, Any]
 _WEIGHT = {"integer": 0, "fraction": 6, "decay": math.inf}  # of a weight, the range is what it needs now
 
 
-class _Affine(nn.Module):
+class _Affine(Layer):
     """Quantised input, weights and bias; what a linear layer and a convolution share."""
 
     def __init__(
@@ -150,7 +150,7 @@ class QConv2d(_Conv):
     dims = 2
 
 
-class QReLU(nn.Module):
+class QReLU(Layer):
     """``Q(max(x, 0))``, with options of `Quantizer`."""
 
     def __init__(self, shape: tuple[int, ...] = (), **options: Any) -> None:
@@ -162,7 +162,7 @@ class QReLU(nn.Module):
         return y
 
 
-class QBatchNorm(nn.Module):
+class QBatchNorm(Layer):
     """Batch norm as hardware has it: ``Q(gain) * x + Q(shift)`` per channel (axis 1, or the last of two axes).
 
     In training gain and shift come from the batch's statistics, in evaluation from the running ones, and both pass
@@ -207,7 +207,7 @@ class QBatchNorm(nn.Module):
         return x * gain.view(shape) + shift.view(shape)
 
 
-class QAdd(nn.Module):
+class QAdd(Layer):
     """The sum of branches that read the same input; ``QAdd(nn.Identity(), block)`` is a residual connection."""
 
     def __init__(self, *branches: nn.Module) -> None:
@@ -223,7 +223,7 @@ class QAdd(nn.Module):
         return first  # type: ignore[no-any-return]
 
 
-class QConcat(nn.Module):
+class QConcat(Layer):
     """The outputs of branches that read the same input, one after the other along ``dim`` (the batch is axis 0)."""
 
     def __init__(self, *branches: nn.Module, dim: int = 1) -> None:
@@ -236,7 +236,7 @@ class QConcat(nn.Module):
         return torch.cat([branch(x) for branch in self.branches], self.dim)
 
 
-class Sum(nn.Module):
+class Sum(Layer):
     """The sum over ``dim`` (the batch is axis 0): aggregation over particles or positions, exact."""
 
     def __init__(self, dim: int = 1) -> None:

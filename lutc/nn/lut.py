@@ -16,7 +16,7 @@ from lutc.graph import Overflow, Rounding
 from . import kernels
 from .grid import ROUND, GridLUT, Norm, Settings, Surrogate
 from .points import Layout, spread
-from .quantizer import Array, Formats, Quantizer, fake_quantize, flat, round_code
+from .quantizer import Array, Formats, Layer, Quantizer, fake_quantize, flat, round_code
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -56,7 +56,7 @@ class LutTables:
         return values
 
 
-class LUTDense(nn.Module):
+class LUTDense(Layer):
     """``y_o = sum_i T_io(x_i)``: a table for every edge, trained as a small network between two quantisers.
 
     On edge (i, o): the input quantiser of the edge, a network with one input, ``depth`` hidden layers of ``hidden``

@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from .layers import tuple_of
 from .lut import LUTDense
+from .quantizer import Layer
 
 
-class _LUTConv(nn.Module):
+class _LUTConv(Layer):
     """``filters`` outputs from every patch by one `LUTDense` per group, shared by all positions.
 
     ``options`` are `LUTDense`'s.  A patch is read as (channel, kernel position), as `torch.nn.functional.unfold` does;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from numpy.typing import NDArray
@@ -153,7 +153,18 @@ def fake_quantize(x: Tensor, bits: Bits, rounding: Rounding, overflow: Overflow 
     )
 
 
-class Quantizer(nn.Module):
+class Layer(nn.Module):
+    """A module that remembers what it was made with, for `lutc.nn.save`."""
+
+    made_with: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        made = super().__new__(cls)
+        object.__setattr__(made, "made_with", (args, options))
+        return made
+
+
+class Quantizer(Layer):
     """A fixed-point quantiser with trained bit widths.
 
     Parameters

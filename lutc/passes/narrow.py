@@ -16,7 +16,7 @@ from lutc.ops.base import Op
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild, with_operands
 from lutc.passes.simplify import simplified
-from lutc.types import ZERO, Type
+from lutc.types import Type
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Narrow(Pass):
 
 def _narrowed(rw: Rewriter, op: Op, ranges: Ranges) -> Value:
     lo, hi = ranges.of(op)
+    frac = op.type.fracs
+    if not op.type.shape and int(lo) == int(hi):
+        return rw.make(Number, int(lo) * Fraction(2) ** -int(frac))
     if isinstance(op, Quant):
         return _quant(rw, op, ranges)
-    frac = op.type.fracs
     to = narrowest(op.type.shape, lo, hi, frac)
     if to.bits >= op.type.bits:
         return op
-    if not to.shape and (to.scalar == ZERO or int(lo) == int(hi)):
-        return rw.make(Number, int(lo) * Fraction(2) ** -int(frac))
     result = simplified(rw, rw.make(Quant, op, to))
     ranges.set(result, (lo, hi))
     return result

@@ -10,7 +10,7 @@ from lutc import target as targets
 from lutc.analysis.latency import latency
 from lutc.diagnostics import error
 from lutc.graph import Design, Func, Output, Param, Stage, Value, body, functions
-from lutc.ops import Call, ConstOp, Element, Number, Pack, Reg
+from lutc.ops import Call, Element, Pack, Reg
 from lutc.ops.base import Op
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, with_operands
@@ -81,6 +81,7 @@ class _Cut:
         self.target = target
         self.budget = period - target.register
         self.places: dict[Value, Place] = {}
+        self.fixed: set[Value] = set()  # what depends on no input: the same in every cycle, so without registers
         # Of a function, its delay if it fits into one stage, else how many ranks it takes by itself.
         self.funcs: dict[Func, tuple[int, float]] = {}
         for func in functions(design):
@@ -93,11 +94,16 @@ class _Cut:
 
     def place(self, values: Sequence[Value]) -> None:
         for value in values:
-            if isinstance(value, Param | Number | ConstOp):
+            if isinstance(value, Param):
                 self.places[value] = (0, 0.0)
                 continue
             assert isinstance(value, Op)
-            stage, time = max((self.places[v] for v in value.operands if not _fixed(v)), default=(0, 0.0))
+            moving = [self.places[v] for v in value.operands if v not in self.fixed]
+            if not moving:
+                self.fixed.add(value)
+                self.places[value] = (0, 0.0)
+                continue
+            stage, time = max(moving)
             if isinstance(value, Call) and self.funcs[value.func][0]:
                 # A pipelined function wants its arguments at the start of a stage, and ends in registers.
                 stage += time > 0
@@ -111,7 +117,7 @@ class _Cut:
     def start(self, value: Value) -> int:
         """The stage in which a value's operands are read."""
         stage = self.places[value][0]
-        return stage - self.funcs[value.func][0] if isinstance(value, Call) else stage
+        return stage - self.funcs[value.func][0] if isinstance(value, Call) and value not in self.fixed else stage
 
     def apply(self, design: Design) -> Design:
         made: dict[Func, Func] = {}
@@ -151,7 +157,7 @@ class _Insertion:
         """The value as it is in a later stage."""
         current = self.new[value]
         ranks = stage - self.cut.places[value][0]
-        if _fixed(value) or not ranks:
+        if value in self.cut.fixed or not ranks:
             return current
         if value.type.shape:
             return self.bundle(value, ranks)
@@ -166,13 +172,9 @@ class _Insertion:
     def bundle(self, value: Value, ranks: int) -> Value:
         """A bundle some ranks later: its wires have the registers, and share them with whoever reads them alone."""
         current = self.new[value]
-        parts = current.operands if isinstance(current, Pack) else tuple(
-            self.rw.make(Element, current, i) for i in range(value.type.size)
-        )
-        late = tuple(p if _fixed(p) else self.delayed(p, ranks, p) for p in parts)
-        return self.rw.make(Pack, late, value.type.shape)
-
-
-def _fixed(value: Value) -> bool:
-    """Constants are the same in every cycle and need no registers."""
-    return isinstance(value, Number | ConstOp)
+        if isinstance(value, Pack):
+            late = [self.at(p, self.cut.places[value][0] + ranks) for p in value.parts]
+        else:
+            wires = [self.rw.make(Element, current, i) for i in range(value.type.size)]
+            late = [self.delayed(w, ranks, value) for w in wires]
+        return self.rw.make(Pack, tuple(late), value.type.shape)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from lutc.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions
+from lutc.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions, topo
 from lutc.ops import Pack, Quant
 from lutc.ops.base import Op, spec
 from lutc.types import Type, scalar
@@ -73,6 +73,7 @@ class Rewriter:
     def __init__(self, symbols: Symbols | None = None) -> None:
         self._known: dict[tuple[Any, ...], Value] = {}
         self._symbols = symbols or Symbols()
+        self._constant: dict[Func, bool] = {}
         self.origin: str | None = None
         self.name: str | None = None
         self.original: Op | None = None  # what is being rewritten, as it was
@@ -89,6 +90,12 @@ class Rewriter:
     def symbol(self, thing: Any) -> Any:
         """The first constant or table with the same contents; a new one gets a name that no other has."""
         return self._symbols.one(thing) if isinstance(thing, Const | Table) else thing
+
+    def constant(self, func: Func) -> bool:
+        """Whether a function returns the same whatever it is given."""
+        if func not in self._constant:
+            self._constant[func] = not any(isinstance(v, Param) for v in topo([func.result]))
+        return self._constant[func]
 
     def fit(self, value: Value, to: Type) -> Value:
         """The value in another format that is known to hold it: wires only. A bundle's parts are fitted one by one."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lutc.graph import Const, Design, Overflow, Rounding, Value
+from lutc.graph import Const, Design, Overflow, Rounding, Value, topo
 from lutc.numbers import dtype
 from lutc.ops import (
     Abs,
@@ -34,9 +34,10 @@ from lutc.ops import (
 )
 from lutc.ops.base import Op
 from lutc.ops.layout import Layout
+from lutc.ops.flow import evaluate
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild, with_operands
-from lutc.types import ZERO, Fixed
+from lutc.types import ZERO, Fixed, Ints
 
 _WORTH_FOLDING = 1 << 16  # elements; folding a tensor larger than this would only make the file longer
 
@@ -102,12 +103,19 @@ def _folded(rw: Rewriter, op: Op) -> Value | None:
         return None
     if not op.type.shape and op.type.scalar == ZERO:
         return _number(rw, Fraction(0))
+    if isinstance(op, Call | Map) and rw.constant(op.func):
+        return _constant(rw, op, evaluate(topo([op.func.result]), {}, [op.func.result])[op.func.result][0])
     if not all(isinstance(v, ConstOp | Number) for v in op.operands):
         return None
     kind = dtype(op.work_bits())
-    codes = op.eval(*(v.eval().astype(kind) for v in op.operands if isinstance(v, Op)))[0]
+    return _constant(rw, op, op.eval(*(v.eval().astype(kind) for v in op.operands if isinstance(v, Op)))[0])
+
+
+def _constant(rw: Rewriter, op: Op, codes: Ints) -> Value:
+    """An operation's result, which is known; what a `map` makes is the same at every position."""
     if op.type.shape:
-        return rw.make(ConstOp, Const(rw.name or "folded", op.type, np.asarray(codes, dtype=object)))
+        everywhere = np.broadcast_to(np.asarray(codes, dtype=object), op.type.shape)
+        return rw.make(ConstOp, Const(rw.name or "folded", op.type, everywhere))
     return _number(rw, op.type.scalar.value(int(codes)))
 
 
@@ -126,14 +134,14 @@ def _in_place(op: Layout) -> bool:
 def _quant(rw: Rewriter, op: Quant) -> Value:
     if op.x.type == op.to and all(_kept(f, f, op.overflow) for _, f in op.to.runs):
         return op.x
-    if op.type.shape or not _kept(op.x.type.scalar, op.to.scalar, op.overflow):
+    if op.type.shape:
         return op
-    if (op.round, op.overflow) != (Rounding.FLOOR, Overflow.WRAP):
-        return simplified(rw, rw.make(Quant, op.x, op.to))
     before = op.x
-    if isinstance(before, Quant) and before.x.type == op.to:  # there and back again
-        if _kept(before.x.type.scalar, before.to.scalar, before.overflow):
-            return before.x
+    if isinstance(before, Quant) and _kept(before.x.type.scalar, before.to.scalar, before.overflow):
+        return simplified(rw, rw.make(Quant, before.x, op.to, op.round, op.overflow))
+    if (op.round, op.overflow) != (Rounding.FLOOR, Overflow.WRAP):
+        if _kept(op.x.type.scalar, op.to.scalar, op.overflow):
+            return rw.make(Quant, op.x, op.to)
     return op
 
 

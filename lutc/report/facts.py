@@ -7,6 +7,7 @@ from typing import Any
 from lutc._version import __version__
 from lutc.analysis.cost import costs
 from lutc.analysis.latency import latency
+from lutc.analysis.timing import longest_stage
 from lutc.graph import Design, Output, Param
 from lutc.ops.base import number
 from lutc.ops.circuits import offset
@@ -18,7 +19,8 @@ def facts(design: Design, target: Target, *, hdl: str, period: float | None, con
     """Everything a tool or a person may want to know of a build, as plain JSON values.
 
     `latency_cycles` is the number of rising edges from an input to its answer, `ii` the number of cycles between two
-    inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates, flip-flops are counted.
+    inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates, flip-flops are counted; `stage_ns` is the
+    longest way between registers by the target's delay model.
     """
     ranks = latency(design)
     layers = costs(design, target)
@@ -39,6 +41,7 @@ def facts(design: Design, target: Target, *, hdl: str, period: float | None, con
             "luts": round(sum(c.luts for c in layers.values())),
             "ffs": sum(c.ffs for c in layers.values()),
             "device_luts": target.luts,
+            "stage_ns": round(longest_stage(design, target), 3),
             "layers": [{"layer": k or None, "luts": round(c.luts), "ffs": c.ffs} for k, c in layers.items()],
         },
         "notes": list(design.notes),

@@ -11,7 +11,7 @@ that nobody's Verilog suffers from an unlucky order of steps. What each number i
   the same way with a function it has two signals or more in common with, which is how a ternary adder fits.
 - `carry`, `logic`, `shared`, `beside_carry`: the parts; sites = carry + logic - shared - beside_carry.
 - `ff`: flip-flops. `depth_ps`: the longest path by yosys' own cell delays, from register or port to register or
-  port. There are no wires in it: it compares two designs and promises no clock.
+  port. There are no wires in it: it compares two designs and promises no clock. `stages`: registers on a path.
 
 Open synthesis is not the vendor's: use ratios. pyosys 0.70 is what the published numbers were made with; other
 versions map differently.
@@ -28,11 +28,12 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
+
+import networkx as nx
 
 Json = dict[str, Any]
 Signals = frozenset[int]
@@ -54,31 +55,44 @@ LUT_INPUTS = 6
 SHARED_INPUTS = 5  # signals that two functions in one LUT6_2 may have together
 
 
-def measure(top: str, files: Iterable[str | Path], flows: Iterable[str] = FLOWS, netlist: Path | None = None) -> Json:
+def measure(
+    top: str, files: Iterable[str | Path], flows: Iterable[str] = FLOWS, netlist: Path | None = None
+) -> Json:
     """The yardstick's row for module `top` of the Verilog `files`: the flow with the fewest sites.
 
-    Each flow runs in a process of its own. Raises RuntimeError with the end of yosys' log when synthesis fails.
+    Runs in a process of its own, since what yosys did before in a process moves its results by some per cent.
+    Raises RuntimeError with the end of yosys' log when synthesis fails.
     """
     paths = [str(Path(f).resolve()) for f in files]
-    with ThreadPoolExecutor() as pool:
-        rows = list(pool.map(lambda flow: _in_process(top, paths, flow), flows))
-    best = min(rows, key=lambda row: row["sites"])
-    module = best.pop("module")
-    if netlist:
-        netlist.write_text(json.dumps({"modules": {top: module}}))
-    return best
-
-
-def _in_process(top: str, files: Sequence[str], flow: str) -> Json:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--only", folder, "--flow", flow, top, *files]
+        options = [o for flow in flows for o in ("--flow", flow)]
+        command = [sys.executable, __file__, "--inside", folder, *options, top, *paths]
         with open(f"{folder}/log.txt", "w") as log:
             done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
         result = Path(folder, "row.json")
         if done.returncode or not result.exists():
-            raise RuntimeError(f"synthesis of {top} ({flow}) failed:\n{Path(folder, 'log.txt').read_text()[-3000:]}")
+            raise RuntimeError(f"synthesis of {top} failed:\n{Path(folder, 'log.txt').read_text()[-3000:]}")
+        if netlist:
+            netlist.write_bytes(Path(folder, "best.json").read_bytes())
         row: Json = json.loads(result.read_text())
         return row
+
+
+def _measure_inside(top: str, files: Sequence[str], flows: Iterable[str], folder: Path) -> None:
+    """The work of `measure`: flows one after the other, in this order, so that anyone gets the same numbers."""
+    best: Json = {}
+    for flow in flows:
+        start = time.perf_counter()
+        module = synthesise(top, files, flow, folder)
+        row: Json = dict(count_sites(module))
+        row["ff"] = sum(cell["type"].startswith("FD") for cell in module["cells"].values())
+        row["stages"] = ranks(module)
+        row["flow"], row["seconds"] = flow, round(time.perf_counter() - start, 1)
+        if not best or row["sites"] < best["sites"]:
+            best = row
+            best["depth_ps"] = depth_ps(module, top, folder)
+            (folder / "best.json").write_text(json.dumps({"modules": {top: module}}))
+    (folder / "row.json").write_text(json.dumps(best))
 
 
 def synthesise(top: str, files: Sequence[str], flow: str, folder: Path) -> Json:
@@ -117,9 +131,25 @@ def depth_ps(module: Json, top: str, folder: Path) -> int | None:
     design = ys.Design()
     ys.run_pass(f"read_json {path}", design)
     ys.run_pass("read_verilog -lib -specify +/xilinx/cells_sim.v", design)
-    ys.run_pass(f"tee -o {folder}/sta.txt sta", design)
+    ys.run_pass(f"tee -q -o {folder}/sta.txt sta", design)
     found = re.search(r"Latest arrival time in '.*' is (\d+)", (folder / "sta.txt").read_text())
     return int(found[1]) if found else None
+
+
+def ranks(module: Json) -> int | None:
+    """Most flip-flops on any path from an input to an output; None if registers feed themselves."""
+    graph: nx.DiGraph[int] = nx.DiGraph()
+    for cell in module["cells"].values():
+        reads: list[int] = []
+        drives: list[int] = []
+        for port, bits in cell["connections"].items():
+            side = reads if cell["port_directions"][port] == "input" else drives
+            side += [b for b in bits if not isinstance(b, str)]
+        step = int(cell["type"].startswith("FD"))
+        graph.add_weighted_edges_from((r, d, step) for r in reads for d in drives)
+    if not nx.is_directed_acyclic_graph(graph):
+        return None
+    return int(nx.dag_longest_path_length(graph))
 
 
 @dataclass(frozen=True)
@@ -209,7 +239,7 @@ def _propagate_signals(lut: _Lut, below: _Lut | None, data: int | str) -> Signal
     Synthesis may merge `below`, which drives the carry's data input, into the propagate LUT. If the LUT is some
     function of the other signals XOR `below`, it can read that data input instead of below's own inputs.
     """
-    if below is None or isinstance(data, str) or not 2 <= len(below.signals) or not below.signals <= lut.signals:
+    if below is None or isinstance(data, str) or len(below.signals) < 2 or not below.signals <= lut.signals:
         return lut.signals
     outer, inner = sorted(lut.signals - below.signals), sorted(below.signals)
     for x in product((0, 1), repeat=len(outer)):
@@ -250,17 +280,6 @@ def _share(at_carry: list[Signals], free: list[Signals]) -> tuple[int, int]:
     return beside, pairs
 
 
-def _one(top: str, files: Sequence[str], flow: str, folder: Path) -> None:
-    start = time.perf_counter()
-    module = synthesise(top, files, flow, folder)
-    row: Json = dict(count_sites(module))
-    row["ff"] = sum(cell["type"].startswith("FD") for cell in module["cells"].values())
-    row["flow"], row["seconds"] = flow, round(time.perf_counter() - start, 1)
-    row["depth_ps"] = depth_ps(module, top, folder)
-    row["module"] = module
-    (folder / "row.json").write_text(json.dumps(row))
-
-
 def main() -> None:
     summary, _, rest = (__doc__ or "").partition("\n")
     formatter = argparse.RawDescriptionHelpFormatter
@@ -269,10 +288,10 @@ def main() -> None:
     parser.add_argument("files", nargs="+")
     parser.add_argument("--flow", choices=FLOWS, action="append", help="only this one; may be given again")
     parser.add_argument("--netlist", type=Path, help="also write the best flow's netlist")
-    parser.add_argument("--only", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.only:
-        _one(args.top, args.files, args.flow[0], args.only)
+    if args.inside:
+        _measure_inside(args.top, args.files, args.flow, args.inside)
         return
     try:
         print(json.dumps(measure(args.top, args.files, args.flow or FLOWS, args.netlist)))

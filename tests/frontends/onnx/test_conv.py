@@ -148,13 +148,15 @@ def test_pad(mode: str, value: float) -> None:
     same_as_onnxruntime(g.model(), samples((2, 4, 4), rows=5))
 
 
-@pytest.mark.parametrize("scales", [[1, 1, 2, 3], [1, 1, 1, 2]])
-def test_resize_repeats_elements(scales: list[int]) -> None:
+@pytest.mark.parametrize("nearest", ["floor", "round_prefer_floor", "round_prefer_ceil", "ceil"])
+@pytest.mark.parametrize("where", ["asymmetric", "half_pixel", "align_corners"])
+@pytest.mark.parametrize("scales", [[1, 1, 2, 3], [1, 1, 1, 0.5], [1, 1, 1.5, 2.5]])
+def test_resize_takes_the_nearest_element(scales: list[float], where: str, nearest: str) -> None:
     g = Graph()
-    x = g.qdq(g.input([1, 2, 3, 4]), 0.25)
-    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    x = g.qdq(g.input([1, 2, 4, 6]), 0.25)
+    how = {"mode": "nearest", "coordinate_transformation_mode": where, "nearest_mode": nearest}
     g.output(g.add("Resize", x, "", g.constant(np.array(scales, np.float32)), **how))
-    same_as_onnxruntime(g.model(), samples((2, 3, 4), rows=5))
+    same_as_onnxruntime(g.model(), samples((2, 4, 6), rows=4))
 
 
 def small_cnn() -> Graph:

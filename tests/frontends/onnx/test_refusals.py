@@ -170,7 +170,7 @@ def _division_by_zero(g: Graph, x: str) -> Any:
     return g.add("Div", x, g.constant([1.0, 0.0, 1.0, 1.0]))
 
 
-@case("interpolates: only mode='nearest' with whole factors keeps numbers as they are")
+@case("interpolates (mode='linear')")
 def _interpolation(g: Graph, x: str) -> Any:
     return g.add("Resize", x, "", g.constant(np.array([1.0, 1.5], np.float32)), mode="linear")
 

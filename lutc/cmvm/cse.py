@@ -1,0 +1,238 @@
+"""Two-term common-subexpression elimination on signed digits.
+
+The classic greedy algorithm (Potkonjak, Srivastava and Chandrakasan, "Multiple constant multiplications", 1996;
+Hartley, "Subexpression sharing in filters using canonic signed digit multipliers", 1996): of all patterns
+`a + sign * 2**shift * b` that occur in several places, the most profitable becomes a value of its own, again and again.
+
+Two things make it fast in plain Python. For every value, shift and sign, the rows that hold this digit are the bits of
+one integer, so counting a pattern takes a few ANDs however many rows there are. And once both of its values exist, a
+pattern's count only ever falls, so a heap of counts known too high is put right where it is read: nothing is kept up
+to date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+
+from lutc.cmvm.network import Network, Span, Sum, adder_bits, added
+
+# A digit in one integer: the value, 11 bits of shift, whether it is subtracted.
+_VALUE = 12
+_ZERO = 1 << 10  # the shift 0 between the two digits of a pattern
+# A pattern `a + sign * 2**shift * b` with a <= b: a, then b's digit, its shift as seen from a.
+_FIRST = 32
+
+
+@dataclass(frozen=True)
+class Style:
+    """How patterns are ranked: by the adders they save times the bits of their own to the power `bits`.
+
+    `spread` is the size of a factor around 1 that depends on the pattern and on `seed` alone.
+    """
+
+    bits: float = 0.0
+    spread: float = 0.0
+    seed: int = 0
+
+
+def eliminate(
+    spans: Sequence[Span], rows: Sequence[Sum], limits: Sequence[int], style: Style = Style(), steps: int = 1 << 30
+) -> tuple[list[Sum], list[Sum]]:
+    """Nodes and rewritten rows for rows of digits over the values `0..len(spans)-1`.
+
+    Row j stays possible as a tree of adders of depth `limits[j]`. Nodes are numbered from `len(spans)` on. At most
+    `steps` patterns are replaced.
+    """
+    work = _Work(list(spans), rows, limits, style)
+    for _ in range(steps):
+        best = work.best()
+        if best is None:
+            break
+        work.replace(best)
+    return work.nodes, work.sums()
+
+
+class _Work:
+    def __init__(self, spans: list[Span], rows: Sequence[Sum], limits: Sequence[int], style: Style) -> None:
+        self.spans = spans
+        self.inputs = len(spans)
+        self.style = style
+        self.nodes: list[Sum] = []
+        self.masks: dict[int, dict[int, list[int]]] = {}  # value -> shift -> rows that add it, rows that subtract it
+        self.rows: list[set[int]] = [set() for _ in rows]
+        self.load = [0] * len(rows)  # sum(2**depth) of a row's digits
+        self.limits = [1 << d for d in limits]
+        for j, row in enumerate(rows):
+            for value, shift, sign in row:
+                self._add(j, value, shift, sign < 0)
+        counts: dict[int, int] = {}
+        for digits in self.rows:
+            ordered = sorted(digits)
+            for i, code in enumerate(ordered):
+                first, shift, negative = _digit(code)
+                base = (first << _FIRST) + (_ZERO << 1) - (shift << 1)
+                for other in ordered[i + 1 :]:
+                    key = base + (other ^ negative)
+                    counts[key] = counts.get(key, 0) + 1
+        self.heap = [self._entry(key, n) for key, n in counts.items() if n > 1]
+        heapify(self.heap)
+
+    def _add(self, j: int, value: int, shift: int, negative: int) -> None:
+        self.masks.setdefault(value, {}).setdefault(shift, [0, 0])[negative] |= 1 << j
+        self.rows[j].add(value << _VALUE | shift << 1 | negative)
+        self.load[j] += 1 << self.spans[value].depth
+
+    def _drop(self, j: int, value: int, shift: int, negative: int) -> None:
+        self.masks[value][shift][negative] &= ~(1 << j)
+        self.rows[j].remove(value << _VALUE | shift << 1 | negative)
+        self.load[j] -= 1 << self.spans[value].depth
+
+    def _entry(self, key: int, count: int) -> tuple[float, int, int]:
+        style = self.style
+        worth = float(count - 1)
+        if style.bits:
+            a, b, shift, negative = _pattern(key)
+            worth *= adder_bits(self.spans[a], self.spans[b], shift, negative) ** style.bits
+        if style.spread:
+            worth *= 1 + style.spread * (((key ^ style.seed) * 0x9E3779B97F4A7C15 >> 40 & 0xFFFF) / 65536 - 0.5)
+        return (-worth, key, count)
+
+    def best(self) -> int | None:
+        """The pattern worth most, by its true count."""
+        heap = self.heap
+        while heap:
+            _, key, known = heap[0]
+            count = self._count(key)
+            if count == known:
+                heappop(heap)
+                return key
+            heappop(heap)
+            if count > 1:
+                heappush(heap, self._entry(key, count))
+        return None
+
+    def _places(self, key: int) -> Iterator[tuple[int, int, int]]:
+        """Where a pattern is: a's shift, and the rows with it added and subtracted. Read while digits are dropped."""
+        a, b, shift, negative = _pattern(key)
+        first, second = self.masks[a], self.masks[b]
+        for at in sorted(first):
+            other = second.get(at + shift)
+            if other:
+                mine = first[at]
+                plus, minus = mine[0] & other[negative], mine[1] & other[1 - negative]
+                if plus or minus:
+                    yield at, plus, minus
+
+    def _count(self, key: int) -> int:
+        a, b, shift, negative = _pattern(key)
+        more = self._more(a, b)
+        if a == b:
+            return self._count_chain(a, shift, negative, more)
+        first, second = self.masks[a], self.masks[b]
+        count = 0
+        for at, mine in first.items():
+            other = second.get(at + shift)
+            if other:
+                if negative:
+                    plus, minus = mine[0] & other[1], mine[1] & other[0]
+                else:
+                    plus, minus = mine[0] & other[0], mine[1] & other[1]
+                if more and (plus or minus):
+                    plus, minus = self._room(plus, more), self._room(minus, more)
+                count += plus.bit_count() + minus.bit_count()
+        return count
+
+    def _count_chain(self, a: int, shift: int, negative: int, more: int) -> int:
+        """As `_count` for a value with itself, where one digit cannot serve twice."""
+        left = {at: list(m) for at, m in self.masks[a].items()}
+        count = 0
+        for at in sorted(left):
+            other = left.get(at + shift)
+            if other:
+                for sign in (0, 1):
+                    both = left[at][sign] & other[sign ^ negative]
+                    if more and both:
+                        both = self._room(both, more)
+                    other[sign ^ negative] &= ~both
+                    count += both.bit_count()
+        return count
+
+    def _more(self, a: int, b: int) -> int:
+        """How much `sum(2**depth)` of a row grows when the sum of a and b takes their place."""
+        da, db = self.spans[a].depth, self.spans[b].depth
+        return (2 << max(da, db)) - (1 << da) - (1 << db)
+
+    def _room(self, rows: int, more: int) -> int:
+        """Those of some rows that may grow by `more`."""
+        fit = 0
+        for j in _bits(rows):
+            if self.load[j] + more <= self.limits[j]:
+                fit |= 1 << j
+        return fit
+
+    def replace(self, key: int) -> None:
+        """Make the pattern a value and put it in all of its places."""
+        a, b, shift, negative = _pattern(key)
+        node = len(self.spans)
+        base = min(0, shift)
+        parts = ((a, -base, 1), (b, shift - base, -1 if negative else 1))
+        self.nodes.append(parts)
+        self.spans.append(added(*(self.spans[v].moved(s, g) for v, s, g in parts)))
+        more = self._more(a, b)
+        fresh: list[tuple[int, int, int]] = []
+        for at, plus, minus in self._places(key):
+            for sign, rows in enumerate((plus, minus)):
+                for j in _bits(rows):
+                    if not more or self.load[j] + more <= self.limits[j]:
+                        self._drop(j, a, at, sign)
+                        self._drop(j, b, at + shift, sign ^ negative)
+                        self._add(j, node, at + base, sign)
+                        fresh.append((j, at + base, sign))
+        self._learn(node, fresh)
+
+    def _learn(self, node: int, fresh: list[tuple[int, int, int]]) -> None:
+        """Count the patterns of a new value with all others beside it."""
+        counts: dict[int, int] = {}
+        mine = node << _VALUE
+        for j, at, sign in fresh:
+            base = (_ZERO + at) << 1  # seen from the other digit, which comes first in the key
+            for code in self.rows[j]:
+                if code < mine:
+                    # (other value, shift, sign) -> pattern with b = node: the shift from there to here
+                    key = ((code >> _VALUE) << _FIRST) + mine + base - (code & 4094) + ((code ^ sign) & 1)
+                    counts[key] = counts.get(key, 0) + 1
+                elif (code & 4095) >> 1 > at:
+                    key = (node << _FIRST) + (_ZERO << 1) - (at << 1) + (code ^ sign)
+                    counts[key] = counts.get(key, 0) + 1
+        for key, n in counts.items():
+            if n > 1:
+                heappush(self.heap, self._entry(key, n))
+
+    def sums(self) -> list[Sum]:
+        """The rows as they are now, digits in order."""
+        return [
+            tuple((v, s, -1 if n else 1) for v, s, n in map(_digit, sorted(digits))) for digits in self.rows
+        ]
+
+
+def _digit(code: int) -> tuple[int, int, int]:
+    return code >> _VALUE, (code & 4095) >> 1, code & 1
+
+
+def _pattern(key: int) -> tuple[int, int, int, int]:
+    """(a, b, shift of b from a, whether b has the other sign)."""
+    return (
+        key >> _FIRST,
+        (key >> _VALUE) & ((1 << (_FIRST - _VALUE)) - 1),
+        ((key & 4095) >> 1) - _ZERO,
+        key & 1,
+    )
+
+
+def _bits(mask: int) -> Iterator[int]:
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
