@@ -1,6 +1,6 @@
 """lutc: trained, quantised neural networks as fixed-latency FPGA circuits.
 
-    design = lutc.load("model.onnx")
+    design = lutc.load("model.onnx")  # or lutc.loads(TEXT), for IR
     y = design.run(x)
     build = lutc.compile(design, target="xcvu13p", clock_ns=2.0)
     build.write("build")
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lutc.diagnostics import Diagnostic, LirError
     from lutc.driver import Build, compile, load, simulate
     from lutc.graph import Design
-    from lutc.parse import parse
+    from lutc.parse import parse as loads
 
 # Where the public names live. They are imported when first used: `lutc --help` must not wait for numpy.
 _HOMES = {
@@ -28,7 +28,7 @@ _HOMES = {
     "load": "driver",
     "simulate": "driver",
     "Design": "graph",
-    "parse": "parse",
+    "loads": "parse",  # not lutc.parse: that is the module
 }
 
 __all__ = [
@@ -40,12 +40,12 @@ __all__ = [
     "__version__",
     "compile",
     "load",
-    "parse",
+    "loads",
     "simulate",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(f"lutc.{_HOMES[name]}"), name)
+        return getattr(import_module(f"lutc.{_HOMES[name]}"), "parse" if name == "loads" else name)
     raise AttributeError(f"module 'lutc' has no attribute {name!r}")

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-
-from lark import Token
+from typing import TYPE_CHECKING
 
 from lutc.syntax import Attribute, Statement, parser
+
+if TYPE_CHECKING:
+    from lark import Token
 
 
 @lru_cache(maxsize=1)
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """A statement with the line ends after it, and an attribute."""
-    terminals = {t.name: _uncaptured(t.pattern.to_regexp()) for t in parser().terminals}
+    # Atomic, because the parser's lexer never goes back on a terminal either.
+    terminals = {t.name: f"(?>{_uncaptured(t.pattern.to_regexp())})" for t in parser().terminals}
     space = r"[ \t\f\r]*"
     value = "|".join(f"(?P<{kind}>{terminals[kind]})" for kind in ("NUMBER", "WORD", "LIST"))
     attribute = rf"(?P<NAME>{terminals['NAME']}){space}={space}(?:{value})"
@@ -42,6 +45,8 @@ def take_bodies(text: str) -> tuple[str, dict[int, list[Statement]]]:
 
     They are listed by the place of the brace that closes their body. Places in the text stay what they are.
     """
+    from lark import Token
+
     statement, _ = _patterns()
     bodies: dict[int, list[Statement]] = {}
     pieces: list[str] = []
@@ -53,7 +58,7 @@ def take_bodies(text: str) -> tuple[str, dict[int, list[Statement]]]:
         line, counted = line + text.count("\n", counted, start), start
         found: list[Statement] = []
         while m := statement.match(text, at):
-            found.append(_record(m, line))
+            found.append(_record(m, line, Token))
             line, counted, at = line + m[0].count("\n"), m.end(), m.end()
         if found and (close := closing.match(text, at)):
             bodies[close.end() - 1] = found
@@ -65,7 +70,7 @@ def take_bodies(text: str) -> tuple[str, dict[int, list[Statement]]]:
     return "".join([*pieces, text[done:]]), bodies
 
 
-def _record(m: re.Match[str], line: int) -> Statement:
+def _record(m: re.Match[str], line: int, make: type[Token]) -> Statement:
     """The statement that was matched, `line` being the one it begins in."""
     text, start = m.string, m.start()
     flat = "\n" not in text[start : m.start("end")]
@@ -74,12 +79,12 @@ def _record(m: re.Match[str], line: int) -> Statement:
         value = text[first:last]
         if flat:
             column = first - start + 1
-            return Token(kind, value, first, line, column, line, column + last - first, last)
+            return make(kind, value, first, line, column, line, column + last - first, last)
         breaks = text.count("\n", start, first)
         column = first - (text.rfind("\n", start, first) if breaks else start - 1)
         inside = value.count("\n")
         end_column = len(value) - value.rfind("\n") if inside else column + len(value)
-        return Token(kind, value, first, line + breaks, column, line + breaks + inside, end_column, last)
+        return make(kind, value, first, line + breaks, column, line + breaks + inside, end_column, last)
 
     def group(kind: str, name: str) -> Token | None:
         return token(kind, *m.span(name)) if m.start(name) >= 0 else None

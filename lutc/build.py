@@ -185,7 +185,10 @@ class Builder:
         for key, value in attributes.items():
             if key not in known:
                 raise error(f"{op.keyword} has no attribute {key!r}", where=name, help=did_you_mean(key, list(known)))
-            fields[key] = _attribute(known[key].kind, value)
+            try:
+                fields[key] = _attribute(known[key].kind, value)
+            except OpMistake as e:
+                raise error(f"{op.keyword}: {key} {e.message}", where=name, help=e.help) from None
         missing = [a.name for a in row.attributes if a.required and a.name not in fields]
         if missing:
             raise error(f"{op.keyword} needs {', '.join(missing)}", where=name)

@@ -89,15 +89,23 @@ def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None
 
 def read_arrays(path: Path) -> Any:
     """One array from a .npy, a dict of them from a .npz. Raises LirError for anything else."""
+    from zipfile import BadZipFile
+
     import numpy as np
 
     from lutc.diagnostics import error
 
     try:
         data = np.load(path)
-    except (ValueError, EOFError) as e:
-        raise error(f"no array of numbers: {e}", where=str(path), help="save it with numpy.save or numpy.savez") from None
-    return data if isinstance(data, np.ndarray) else dict(data)
+        if isinstance(data, np.ndarray):
+            return data
+        with data:
+            return dict(data)
+    except (ValueError, EOFError, BadZipFile) as e:
+        first = str(e).splitlines()[0] if str(e) else "the file is empty"
+        raise error(
+            f"no array of numbers: {first}", where=str(path), help="save it with numpy.save or numpy.savez"
+        ) from None
 
 
 @main.command()
@@ -142,7 +150,7 @@ def compile(  # noqa: A001
     from lutc.report.terminal import show
 
     if clock_mhz is not None:
-        if clock_ns is not None or clock_mhz <= 0:
+        if clock_ns is not None or not clock_mhz > 0:
             raise error("give the clock once, as --clock-ns or --clock-mhz, above 0")
         clock_ns = 1000 / clock_mhz
     rows = _by_name(read_arrays(test_data)) if test_data else None
@@ -216,11 +224,13 @@ def check(files: tuple[Path, ...]) -> None:
 @click.pass_context
 def fmt(ctx: click.Context, files: tuple[Path, ...], check: bool) -> None:
     """Bring .lir FILES into canonical form, comments kept."""
+    import shutil
+
     from lutc.fmt import format_text
 
     changed = False
     for file in files:
-        before = file.read_text()
+        before = read_text(file)
         after = format_text(before, str(file))
         if after == before:
             continue
@@ -229,11 +239,22 @@ def fmt(ctx: click.Context, files: tuple[Path, ...], check: bool) -> None:
             click.echo(f"{file}: would change")
         else:
             temporary = file.with_name(f".{file.name}.new")
-            temporary.write_text(after)
-            temporary.replace(file)
+            temporary.write_text(after, "utf-8")
+            shutil.copymode(file, temporary)
+            temporary.replace(file.resolve())
             click.echo(f"{file}: formatted")
     if check and changed:
         ctx.exit(1)
+
+
+def read_text(path: Path) -> str:
+    """A text file. Raises LirError for what is none."""
+    from lutc.diagnostics import error
+
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise error(f"this is no text: byte {e.start} is not UTF-8", where=str(path)) from None
 
 
 @main.command()

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -94,25 +95,21 @@ class Build:
         `vectors` counts the bench's random and corner vectors; `user_vectors` are rows of real numbers, by input
         name, that come before them. Raises LirError if `folder` holds something that is not a build of lutc's.
         """
-        folder = Path(folder)
-        if folder.exists() and not (folder / "report.json").exists() and any(folder.iterdir()):
-            raise error(
-                "the folder holds other things than a build of lutc's",
-                where=str(folder),
-                help="give another folder with -o, or empty this one",
-            )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        place = Path(folder).resolve()
+        if place.exists():
+            _replaceable(place, str(folder))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
         try:
             self._fill(temporary, vectors, user_vectors)
-            if folder.exists():
-                shutil.rmtree(folder)
-            temporary.rename(folder)
+            temporary.chmod(0o755)
+            if place.exists():
+                shutil.rmtree(place)
+            temporary.rename(place)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        folder.chmod(0o755)
-        return folder
+        return Path(folder)
 
     def _fill(self, folder: Path, vectors: int, user_vectors: Any) -> None:
         (folder / "model.lir").write_text(print_design(self.source))
@@ -126,6 +123,26 @@ class Build:
         bench = plugins.backend("bench")
         bench.write(folder, self, [f"rtl/{n}" for n in files], vectors, user_vectors)
         (folder / "report.json").write_text(json.dumps(self.report, indent=2) + "\n")
+
+
+def _replaceable(place: Path, shown: str) -> None:
+    """Raise LirError unless there is an empty folder, or a build of lutc's, which may go."""
+    if not place.is_dir():
+        raise error("there is a file of that name", where=shown, help="give another folder with -o")
+    if place == Path.cwd() or place in Path.cwd().parents:
+        raise error("you are standing in that folder", where=shown, help="give another one with -o")
+    if not any(place.iterdir()):
+        return
+    try:
+        mine = "lutc" in json.loads((place / "report.json").read_text())
+    except (OSError, ValueError, TypeError):
+        mine = False
+    if not mine:
+        raise error(
+            "the folder holds other things than a build of lutc's",
+            where=shown,
+            help="give another folder with -o, or empty this one",
+        )
 
 
 def compile(  # noqa: A001 - the word everyone expects
@@ -150,8 +167,10 @@ def compile(  # noqa: A001 - the word everyone expects
     """
     if clock_ns is not None and stages is not None:
         raise error("a clock period and a number of stages exclude each other", help="give one of them")
-    if clock_ns is not None and clock_ns <= 0 or stages is not None and stages < 0:
-        raise error("a clock period is above 0 ns, and a number of stages 0 or more")
+    if clock_ns is not None and not (clock_ns > 0 and isfinite(clock_ns)):
+        raise error(f"a clock period is a number of nanoseconds above 0, not {clock_ns}")
+    if stages is not None and stages < 0:
+        raise error(f"a number of stages is 0 or more, not {stages}")
     device = targets.load(target)
     tell = progress or (lambda text: None)
     tell("reading the model")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lutc import layout, syntax
 from lutc.diagnostics import LirError, Source
 from lutc.layout import INDENT, Row
-from lutc.literals import list_of, number_of, type_of
+from lutc.literals import blanked, check_commas, list_checked, list_of, number_of, type_of
 from lutc.ops.base import number
 from lutc.reader import read
 from lutc.syntax import Block, Data, Input, Result, Statement
@@ -32,7 +32,25 @@ def format_text(text: str, name: str = "<text>") -> str:
     file = read(source)
     if file.problems or file.version is None:
         raise LirError(*file.problems)
+    _check_lists(source, file)
     return "\n".join(_Formatter(text).file(file)) + "\n"
+
+
+def _check_lists(source: Source, file: syntax.File) -> None:
+    """Raise LirError if brackets or commas of a list are wrong: no form of it would mean the same."""
+    for part in file.parts:
+        if isinstance(part, Data):
+            if part.data.type != "LIST":
+                continue
+            text = blanked(str(part.data))
+            if "[" in text[1:]:
+                list_checked(source, part.data)
+            check_commas(source, part.data, text)
+        else:
+            for holder in (*part.inputs, *part.results, *part.statements):
+                for _, value in holder.attributes:
+                    if value.type == "LIST":
+                        list_checked(source, value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ graph can therefore not be cyclic, and a pass never changes one; it makes anothe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
@@ -206,8 +206,11 @@ class Design:
         return print_design(self)
 
 
-def topo(roots: Iterable[Value]) -> list[Value]:
-    """Every value that `roots` stand on and themselves, operands first. No recursion: chains may be long."""
+def topo(roots: Iterable[Value], known: Container[Value] = ()) -> list[Value]:
+    """Every value that `roots` stand on and themselves, operands first; what is `known`, and below it, left out.
+
+    No recursion: chains may be long.
+    """
     order: list[Value] = []
     seen: set[Value] = set()
     stack: list[tuple[Value, bool]] = [(v, False) for v in reversed(list(roots))]
@@ -215,7 +218,7 @@ def topo(roots: Iterable[Value]) -> list[Value]:
         value, ready = stack.pop()
         if ready:
             order.append(value)
-        elif value not in seen:
+        elif value not in seen and value not in known:
             seen.add(value)
             stack.append((value, True))
             stack.extend((v, False) for v in reversed(value.operands) if v not in seen)

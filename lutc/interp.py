@@ -60,6 +60,8 @@ def port_codes(param: Param, values: Any) -> Ints:
     """
     x = np.asarray(values)
     shape = param.type.shape
+    if x.dtype.kind not in "biufO":
+        raise error(f"input {param.name!r} needs real numbers, not {x.dtype}")
     if x.ndim == 0 or x.shape[1:] != shape:
         squeezed = [n for n in x.shape[1:] if n != 1]
         if x.ndim == 0 or squeezed != [n for n in shape if n != 1]:

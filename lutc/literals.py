@@ -114,14 +114,14 @@ def list_of(text: str) -> list[Any]:
     from lark.exceptions import UnexpectedInput
 
     try:
-        found: Any = parser().parse(_blank(text), start="list")
+        found: Any = parser().parse(blanked(text), start="list")
     except UnexpectedInput as e:
         rest = text[place_of(e, text) :][:10]
         raise ValueError(f"this list is wrong at {rest!r}") from None
     return list(found)
 
 
-def _blank(text: str) -> str:
+def blanked(text: str) -> str:
     """A list's text with spaces for comments and line ends, nothing moved."""
     text = re.sub(r"#[^\n]*", lambda m: " " * len(m[0]), text) if "#" in text else text
     return text.replace("\n", " ")
@@ -165,17 +165,30 @@ def exact_code(value: Fraction, fmt: Fixed, text: str) -> int:
 Runs = Sequence[tuple[int, Fixed]]
 
 
+def check_commas(source: Source, token: Token, text: str) -> None:
+    """Raise LirError if a list's text, its comments blanked, has a comma with no number before or after it."""
+    if wrong := re.search(r"(?<=,)\s*[,\]]|\[\s*,", text):
+        place = inside(source, token, wrong.end() - 1, wrong.end())
+        raise LirError(Diagnostic("here a number is missing", place, help="or a comma is too many"))
+
+
+def list_checked(source: Source, token: Token) -> list[Any]:
+    """The tokens of a LIST token. Raises LirError where it is none."""
+    try:
+        return list_of(str(token))
+    except ValueError as e:
+        raise LirError(Diagnostic(str(e), span(source, token))) from None
+
+
 def inline_codes(source: Source, token: Token, runs: Runs, shape: tuple[int, ...] | None, what: str) -> Any:
     """The codes of a LIST token's numbers, flat.
 
     Numbers may stand in nested brackets if `shape` is given; these are then checked against it. Raises LirError with
     every wrong number at its place.
     """
-    text = _blank(str(token))
+    text = blanked(str(token))
     nested = "[" in text[1:]
-    if wrong := re.search(r"(?<=,)\s*[,\]]|\[\s*,", text):
-        place = inside(source, token, wrong.end() - 1, wrong.end())
-        raise LirError(Diagnostic("here a number is missing", place, help="or a comma is too many"))
+    check_commas(source, token, text)
     words = re.sub(r"[\[\],]", " ", text).split() if nested else text[1:-1].replace(",", " ").split()
     total = sum(n for n, _ in runs)
     if len(words) != total:

@@ -206,6 +206,8 @@ def _in_words(found: str, before: str, expected: set[str]) -> tuple[str, str | N
         return f"an operand is a value, not the number {found}", f"make it one: %n = number value={found}"
     if found[0] == "@" and "VALUE" in expected:
         return f"expected a value such as %x, not {found}", "constants become values by: %c = const @w"
+    if expected == {"NAME"} and before.rstrip().endswith("="):
+        return f"expected an operation, not {found!r}", "for example: %y = add %a, %b"
     if {"CONST", "DESIGN"} <= expected:
         return f"expected const, table, func or design, not {found!r}", None
     if "RBRACE" in expected:

@@ -52,7 +52,7 @@ def test_file(path: Path, bless: bool) -> None:
     assert not expected, "the file was accepted"
     if path.parent.name != "crashers":  # which are compiled and simulated elsewhere
         assert any(mark in text for mark in ("# run:", "# print:")), "the file expects nothing"
-    new = _with_runs(text, design)
+    new = with_runs(text, design)
     new = _with_print(new, design)
     if bless:
         path.write_text(new)
@@ -93,7 +93,7 @@ def _with_errors(text: str, found: list[tuple[int, str, str | None]]) -> str:
 # -- runs -------------------------------------------------------------------------------------------------------------
 
 
-def _with_runs(text: str, design: Design) -> str:
+def with_runs(text: str, design: Design) -> str:
     return re.sub(r"^# run: (.*?)=>.*$", lambda m: f"# run: {m[1]}=> {_run(design, m[1])}", text, flags=re.M)
 
 
@@ -136,7 +136,7 @@ def _with_print(text: str, design: Design) -> str:
 def test_collector_sees_a_wrong_answer(tmp_path: Path) -> None:
     """The expectations are compared, not only rewritten."""
     text = "lir 1\n\ndesign d(%x: s4) -> (y = %y) {\n  %y = neg %x\n}\n# run: x=3 => y=3\n"
-    assert _with_runs(text, parse(text)) == text.replace("y=3", "y=-3")
+    assert with_runs(text, parse(text)) == text.replace("y=3", "y=-3")
     assert _expected_errors("a  # error: b c  # help: d\ne  # error: f  # error: g") == [
         (1, "b c", "d"),
         (2, "f", None),

@@ -48,7 +48,9 @@ def test_mutation_is_refused(mutation: Mutation) -> None:
     assert applied >= 10, "this mutation hardly ever finds something to spoil"
 
 
-@pytest.mark.parametrize("mutation", [m for m in MUTATIONS if m is not illegal_stage], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "mutation", [m for m in MUTATIONS if m is not illegal_stage], ids=lambda m: m.__name__
+)
 def test_one_mistake_gives_few_messages(mutation: Mutation) -> None:
     """What follows from a mistake is not reported as well. A missing brace or bracket may swallow what comes next."""
     rng = random.Random(mutation.__name__)

@@ -137,6 +137,17 @@ def test_same_tells_differences() -> None:
 # -- types and numbers ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("text", ["[1,, 2]", "[[1, 2]", "[1 2]]", "[, 1]", "[1 2,]"])
+def test_fmt_repairs_no_list(text: str) -> None:
+    """What is wrong is refused, not tacitly put right."""
+    for whole in (
+        f"lir 1\nconst @c: s4[2] = {text}\n",
+        f"lir 1\ndesign d(%x: s4 scale={text}) -> (y = %x) {{\n}}\n",
+    ):
+        with pytest.raises(LirError):
+            format_text(whole)
+
+
 def test_types_are_read_as_written() -> None:
     rng = random.Random(3)
     for _ in range(300):

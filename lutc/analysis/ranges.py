@@ -18,10 +18,8 @@ class Ranges:
 
     def of(self, value: Value) -> Bounds:
         known = self._known
-        if value not in known:
-            for v in topo([value]) if any(o not in known for o in value.operands) else [value]:
-                if v not in known:
-                    known[v] = self._of(v)
+        for v in topo([value], known):
+            known[v] = self._of(v)
         return known[value]
 
     def set(self, value: Value, bounds: Bounds) -> None:

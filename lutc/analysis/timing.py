@@ -20,11 +20,9 @@ class Arrivals:
 
     def of(self, value: Value) -> float:
         known = self._known
-        if value not in known:
-            for v in topo([value]) if any(o not in known for o in value.operands) else [value]:
-                if v not in known:
-                    ready = max((known[o] for o in v.operands), default=0.0)
-                    known[v] = ready + (v.delay(self.target) if isinstance(v, Op) and _scalar(v) else 0.0)
+        for v in topo([value], known):
+            ready = max((known[o] for o in v.operands), default=0.0)
+            known[v] = ready + (v.delay(self.target) if isinstance(v, Op) and _scalar(v) else 0.0)
         return known[value]
 
 

@@ -54,15 +54,12 @@ class _LUTConv(Layer):
         if x.dim() != self.dims + 2 or x.shape[1] != self.channels:
             raise ValueError(f"expected [batch, {self.channels}{', size' * self.dims}], got {list(x.shape)}")
         size = tuple(x.shape[2:])
-        flat = [1] * (2 - self.dims)  # one dimension is two of which the first is 1
-        extra = [0] * (2 - self.dims)
-        patches = F.unfold(
-            x.reshape(len(x), self.channels, *flat, *size),
-            (*flat, *self.kernel),
-            dilation=(*flat, *self.dilation),
-            padding=(*extra, *self.padding),
-            stride=(*flat, *self.stride),
-        ).transpose(1, 2)
+        patches = F.pad(x, [p for n in reversed(self.padding) for p in (n, n)]) if any(self.padding) else x
+        for axis, (k, s, d) in enumerate(zip(self.kernel, self.stride, self.dilation, strict=True), 2):
+            patches = patches.unfold(axis, d * (k - 1) + 1, s)[..., ::d]
+        # [batch, channels, *positions, *kernel]: views so far, which is many times as fast as F.unfold on a CPU
+        order = [0, *range(2, 2 + self.dims), 1, *range(2 + self.dims, 2 + 2 * self.dims)]
+        patches = patches.permute(order).reshape(len(x), math.prod(self.out_size(size)), -1)
         parts = patches.chunk(self.groups, dim=2)
         y = torch.cat([core(part) for core, part in zip(self.cores, parts, strict=True)], dim=2)
         return y.transpose(1, 2).reshape(len(x), self.filters, *self.out_size(size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -11,10 +12,10 @@ import numpy as np
 from lutc import numbers
 from lutc.graph import Bounds, Value
 from lutc.netlist import wrap
-from lutc.numbers import align, aligned_bits, exact, finest, finest_of, greatest, least, twos
+from lutc.numbers import align, as_code, aligned_bits, exact, finest, finest_of, greatest, least, twos
 from lutc.ops import circuits
 from lutc.ops.base import Op, need
-from lutc.types import Fixed, Ints
+from lutc.types import Fixed, Ints, holding
 
 if TYPE_CHECKING:
     from lutc.netlist import Net
@@ -195,12 +196,16 @@ class Lincomb(Op):
             f"has {len(self.terms)} terms and {len(self.weights)} weights",
             "write one weight for each term: lincomb %a, %b, weights=[1, -0.5]",
         )
+        return self._lsb
+
+    @cached_property
+    def _lsb(self) -> Ints:
         for w in (*self.weights, self.bias):
             _dyadic(w, "weight")
         counted = [
-            (v.type.fracs + twos(w), v.type.widths)
-            for v, w in zip(self.terms, self.weights, strict=True)
-            if w
+            (v.type.fracs + frac, v.type.widths)
+            for v, (odd, frac) in zip(self.terms, self._parts, strict=True)
+            if odd
         ]
         return finest_of([*counted, (twos(self.bias), 1)] if self.bias else counted)
 
@@ -220,14 +225,23 @@ class Lincomb(Op):
 
     def _factors(self) -> list[int]:
         """Every weight's odd part."""
-        return [(w * Fraction(2) ** twos(w)).numerator for w in self.weights]
+        return [odd for odd, _ in self._parts]
+
+    @cached_property
+    def _parts(self) -> list[tuple[int, int]]:
+        """Every weight as `odd * 2**-frac`."""
+        return [split(w) for w in self.weights]
 
     def _shifts(self) -> list[Ints]:
         """How far every term is moved left to the result's steps; terms that are 0 may claim any shift."""
+        return self._lefts
+
+    @cached_property
+    def _lefts(self) -> list[Ints]:
         lsb = self.lsb()
         return [
-            greatest(lsb - v.type.fracs - twos(w), 0) if w else 0
-            for v, w in zip(self.terms, self.weights, strict=True)
+            greatest(lsb - v.type.fracs - frac, 0) if odd else 0
+            for v, (odd, frac) in zip(self.terms, self._parts, strict=True)
         ]
 
     def _bias(self) -> Ints:
@@ -246,19 +260,20 @@ class Lincomb(Op):
 
     @property
     def ternary(self) -> bool:
-        """Whether it is three shifted operands, at most one subtracted: what one carry chain can add."""
+        """Whether one carry chain can add it: up to three shifted operands, the bias one of them, one or two added."""
         factors = self._factors()
         return (
-            len(factors) == 3
-            and not self.bias
+            1 < len(factors) + bool(self.bias) <= 3
             and all(abs(f) == 1 for f in factors)
-            and factors.count(-1) <= 1
+            and factors.count(-1) <= 2
             and all(v.type.max_width for v in self.terms)
         )
 
     def luts(self, target: Target) -> float:
         adders = self._adders()
-        return (adders / 2 if self.ternary and target.ternary else adders) * target.adder_luts(self.type.max_width)
+        if self.ternary and target.ternary:
+            adders = 1
+        return adders * target.adder_luts(self.type.max_width)
 
     def delay(self, target: Target) -> float:
         if self.ternary and target.ternary:
@@ -273,7 +288,13 @@ class Lincomb(Op):
         to = self.type.scalar
         if self.ternary:
             formats = [scaled(v.type.scalar, w) for v, w in zip(self.terms, self.weights, strict=True)]
-            return circuits.add3(build, list(zip(operands, formats, self._factors(), strict=True)), to)
+            addends = list(zip(operands, formats, self._factors(), strict=True))
+            if self.bias:
+                frac = twos(self.bias)
+                code = as_code(self.bias, frac)
+                fmt = holding(code, code, frac)
+                addends.append((build.const(code, *circuits.net_format(fmt)), fmt, 1))
+            return circuits.add3(build, addends, to)
         shape = circuits.net_format(to)
         result = build.const(wrap(self._bias(), *shape), *shape)
         for net, v, factor, shift in zip(operands, self.terms, self._factors(), self._shifts(), strict=True):
@@ -284,6 +305,13 @@ class Lincomb(Op):
                 x = build.mul(x, build.const(wrap(abs(factor), *shape), *shape))
             result = build.add(result, x) if factor > 0 else build.sub(result, x)
         return result
+
+
+@lru_cache(maxsize=65536)
+def split(number: Fraction) -> tuple[int, int]:
+    """A sum of powers of two as `odd * 2**-frac`: the odd integer, and frac."""
+    frac = twos(number)
+    return (number * Fraction(2) ** frac).numerator, frac
 
 
 def scaled(fmt: Fixed, weight: Fraction) -> Fixed:

@@ -74,13 +74,18 @@ Addend = tuple["Net", Fixed, int]
 
 
 def add3(build: ModuleBuilder, addends: Sequence[Addend], to: Fixed) -> Net:
-    """The sum of three numbers, at most one of them negative, in format `to`: a compressor in front of one carry chain.
+    """The sum of two or three numbers, at most two of them negative, in format `to`, by one carry chain.
+
+    Three go through a compressor in front of it.
 
     Written as logic and one addition on purpose. `a + b + c` leaves the grouping of a long sum to the synthesiser,
     which tears the threes apart; this form takes one six-input LUT a bit where a carry chain can be fed so.
     """
     live = sorted((a for a in addends if a[1].width), key=lambda a: -a[1].frac)
     first, second = live[0], live[1]
+    if len(live) == 2 and first[2] + second[2] >= 0:
+        plus, other = live if first[2] > 0 else live[::-1]
+        return (add if other[2] > 0 else sub)(build, plus[0], other[0], plus[1], other[1], to)
     low = min(first[1].frac - second[1].frac, first[1].width, to.width - 1)
     if low <= 0 or first[2] < 0 or first[1].frac != to.frac:
         return _compressed(build, live, to)
@@ -100,13 +105,16 @@ def _compressed(build: ModuleBuilder, addends: Sequence[Addend], to: Fixed) -> N
     for net, fmt, sign in addends:
         x = build.as_(aligned(build, net, fmt, to), False)
         bits.append(x if sign > 0 else build.not_(x))
-    a, b, c = bits
+    a, b, c = bits if len(bits) == 3 else (*bits, build.const(0, width))
     parity = build.xor(build.xor(a, b), c)
     majority = build.or_(build.and_(a, b), build.and_(c, build.or_(a, b)))
-    # The lowest place of the shifted carries is free: it takes the 1 that completes a two's complement.
-    one = build.const(int(any(sign < 0 for *_, sign in addends)), 1)
+    # The lowest place of the shifted carries and the chain's carry-in are free: each takes a 1 that completes a two's
+    # complement.
+    negative = [sign for *_, sign in addends].count(-1)
+    one = build.const(int(negative > 0), 1)
     carries = build.append(build.slice(majority, width - 2, 0), one) if width > 1 else one
-    return build.as_(build.add(carries, parity), signed)
+    total = build.add(carries, parity)
+    return build.as_(build.add(total, build.const(1, width)) if negative == 2 else total, signed)
 
 
 def rounded(build: ModuleBuilder, net: Net, shift: int, rounding: Rounding) -> Net:

@@ -46,8 +46,9 @@ class Pipeline(Pass):
             )
         target = targets.load(self.target)
         period = self.period or target.clock_ns
+        times = _Times(design, target)
         if self.stages > 0:
-            period = _shortest_period(design, target, self.stages)
+            period = _shortest_period(times, self.stages)
         elif period <= target.register:
             raise error(
                 f"a clock of {period} ns leaves no time between registers, which take {target.register} ns",
@@ -55,40 +56,53 @@ class Pipeline(Pass):
             )
         else:
             # The same number of stages, with the slack spread over them.
-            ranks = _Cut(design, target, period).ranks
-            period = min(period, _shortest_period(design, target, ranks))
-        cut = _Cut(design, target, period, self.stages if self.stages > 0 else 0)
+            ranks = _Cut(times, period).ranks
+            period = min(period, _shortest_period(times, ranks))
+        cut = _Cut(times, period, self.stages if self.stages > 0 else 0)
         return cut.apply(design)
 
 
-def _shortest_period(design: Design, target: Target, stages: int) -> float:
+def _shortest_period(times: _Times, stages: int) -> float:
     """The shortest clock period (to 10 ps) with which this many stages are enough."""
-    low, high = target.register, target.register + 0.01
-    while _Cut(design, target, high).ranks > stages:
+    low, high = times.target.register, times.target.register + 0.01
+    while _Cut(times, high).ranks > stages:
         low, high = high, high * 2
         if high > 1e6:
-            raise error(f"{stages} stages are not enough whatever the clock", where=design.name)
+            raise error(f"{stages} stages are not enough whatever the clock", where=times.design.name)
     while high - low > 0.01:
         middle = (low + high) / 2
-        low, high = (low, middle) if _Cut(design, target, middle).ranks <= stages else (middle, high)
+        low, high = (low, middle) if _Cut(times, middle).ranks <= stages else (middle, high)
     return high
+
+
+class _Times:
+    """What every attempt at a period needs of a design: its values in order, and their delays."""
+
+    def __init__(self, design: Design, target: Target) -> None:
+        self.design = design
+        self.target = target
+        self.funcs = [(f, body(f)) for f in functions(design)]
+        self.values = body(design)
+        every = [v for _, values in self.funcs for v in values] + self.values
+        self.delays = {v: v.delay(target) for v in every if isinstance(v, Op) and not isinstance(v, Call)}
 
 
 class _Cut:
     """A placement of every value for one clock period."""
 
-    def __init__(self, design: Design, target: Target, period: float, ranks: int = 0) -> None:
-        self.target = target
+    def __init__(self, times: _Times, period: float, ranks: int = 0) -> None:
+        target, design = times.target, times.design
+        self.delays = times.delays
         self.budget = period - target.register
         self.places: dict[Value, Place] = {}
         self.fixed: set[Value] = set()  # what depends on no input: the same in every cycle, so without registers
         # Of a function, its delay if it fits into one stage, else how many ranks it takes by itself.
         self.funcs: dict[Func, tuple[int, float]] = {}
-        for func in functions(design):
-            self.place(body(func))
+        for func, values in times.funcs:
+            self.place(values)
             rank, time = self.places[func.result]
             self.funcs[func] = (0, time) if rank == 0 else (rank + 1, 0.0)
-        self.place(body(design))
+        self.place(times.values)
         last = max((self.places[o.value][0] for o in design.outputs), default=0)
         self.ranks = max(last + 1, ranks)
 
@@ -109,7 +123,7 @@ class _Cut:
                 stage += time > 0
                 self.places[value] = (stage + self.funcs[value.func][0], 0.0)
                 continue
-            delay = self.funcs[value.func][1] if isinstance(value, Call) else value.delay(self.target)
+            delay = self.funcs[value.func][1] if isinstance(value, Call) else self.delays[value]
             if delay > 0 and time > 0 and time + delay > self.budget:
                 stage, time = stage + 1, 0.0
             self.places[value] = (stage, time + delay)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from lutc.graph import Const, Design, Overflow, Rounding, Value, topo
-from lutc.numbers import dtype
+from lutc.numbers import dtype, twos
 from lutc.ops import (
     Abs,
     Add,
@@ -166,8 +166,11 @@ def _scale(rw: Rewriter, op: Scale, x: Value, by: Fraction) -> Value:
 
 
 def _lincomb(rw: Rewriter, op: Lincomb) -> Value:
-    """Merge equal terms, drop those of weight 0, take constants into the bias."""
-    weights: dict[Value, Fraction] = {}
+    """Merge equal terms, drop those of weight 0, take constants into the bias.
+
+    Shifts of one term that are added in one carry chain already stay apart: their sum would be a multiplication again.
+    """
+    found: list[tuple[Value, Fraction]] = []
     bias = op.bias
     for v, w in zip(op.terms, op.weights, strict=True):
         while isinstance(v, Scale | Neg):
@@ -175,17 +178,22 @@ def _lincomb(rw: Rewriter, op: Lincomb) -> Value:
         if isinstance(v, Number):
             bias += w * v.value
         elif w and not _is_zero(v):
-            weights[v] = weights.get(v, Fraction(0)) + w
-    weights = {v: w for v, w in weights.items() if w}
+            found.append((v, w))
     if op.type.shape:
         return op
-    if not weights:
+    weights: dict[Value, Fraction] = {}
+    for v, w in found:
+        weights[v] = weights.get(v, Fraction(0)) + w
+    merged = [(v, w) for v, w in weights.items() if w]
+    if op.ternary and any(abs((w * Fraction(2) ** twos(w)).numerator) > 1 for _, w in merged):
+        merged = found
+    if not merged:
         return _number(rw, bias)
-    if len(weights) == 1 and not bias:
-        v, w = next(iter(weights.items()))
-        return simplified(rw, rw.make(Scale, v, w))
-    if tuple(weights) == op.terms and tuple(weights.values()) == op.weights and bias == op.bias:
+    if len(merged) == 1 and not bias:
+        return simplified(rw, rw.make(Scale, *merged[0]))
+    terms, factors = zip(*merged, strict=True)
+    if terms == op.terms and factors == op.weights and bias == op.bias:
         return op
-    return rw.make(Lincomb, tuple(weights), tuple(weights.values()), bias)
+    return rw.make(Lincomb, terms, factors, bias)
 
 

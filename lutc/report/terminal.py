@@ -11,7 +11,8 @@ from rich.table import Table
 
 def show(report: dict[str, Any], console: Console) -> None:
     """Print the facts of one build: ports, layers, totals."""
-    ports = Table(title=f"{report['top']}: ports", title_justify="left")
+    console.print(f"{report['top']}: ports", markup=False)
+    ports = Table()
     for heading in ("port", "shape", "format", "bits", "rule"):
         ports.add_column(heading)
     for port in report["inputs"]:
@@ -22,7 +23,8 @@ def show(report: dict[str, Any], console: Console) -> None:
     console.print(ports)
 
     estimate = report["estimate"]
-    layers = Table(title=f"{report['top']}: estimated resources on {report['target']}", title_justify="left")
+    console.print(f"{report['top']}: estimated resources on {report['target']}", markup=False)
+    layers = Table()
     layers.add_column("layer")
     layers.add_column("LUT", justify="right")
     layers.add_column("FF", justify="right")
@@ -34,7 +36,8 @@ def show(report: dict[str, Any], console: Console) -> None:
     console.print(layers)
 
     clock = f" at {report['clock_ns']:.2f} ns" if report["clock_ns"] else ""
-    console.print(f"latency {report['latency_cycles']} cycles{clock}, initiation interval {report['ii']}")
+    cycles = report["latency_cycles"]
+    console.print(f"latency {cycles} cycle{'s' * (cycles != 1)}{clock}, initiation interval {report['ii']}")
     for note in report["notes"]:
         console.print(f"note: {note}", markup=False)
 

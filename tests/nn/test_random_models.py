@@ -132,7 +132,7 @@ def next_layer(d: Draw, shape: Shape) -> nn.Module:
 @cache
 def random_model(seed: int) -> tuple[nn.Sequential, Shape]:
     """Two to five layers, of several draws the first whose answers vary (else the last: all pruned counts too)."""
-    for attempt in range(4):
+    for attempt in range(10):
         model, shape = _draw(seed + MODELS * attempt)
         with torch.no_grad():
             if len(model(samples(shape, 50, seed)).unique()) > 8:

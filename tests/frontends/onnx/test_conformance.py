@@ -57,7 +57,10 @@ def case_model(case: Any) -> tuple[ModelProto, Any] | None:
     if not np.isfinite(arrays[0]).all() or not arrays[0].size:
         return None
     names = [i.name for i in case.model.graph.input]
-    x = np.clip(eighths(arrays[0]), -15, 15)
+    reach = (
+        0.875 if node.op_type == "Atanh" else 15
+    )  # at 1 it is infinite, and the evaluator does not saturate that
+    x = np.clip(eighths(arrays[0]), -reach, reach)
     if node.op_type not in AS_GIVEN:
         arrays = [eighths(a) if a.dtype == np.float32 else a for a in arrays]
     constants = [
@@ -88,7 +91,7 @@ def reference(model: ModelProto, x: Any) -> Any:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            answer: Any = list(ReferenceEvaluator(model).run(None, {model.graph.input[0].name: x}))[0]
+            answer: Any = next(iter(ReferenceEvaluator(model).run(None, {model.graph.input[0].name: x})))
         except Exception:  # it raises whatever numpy raises
             return None
     return np.asarray(answer).astype(np.float32)
