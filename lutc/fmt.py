@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lutc import layout, syntax
 from lutc.diagnostics import LirError, Source
 from lutc.layout import INDENT, Row
-from lutc.literals import blanked, check_commas, list_checked, list_of, number_of, type_of
+from lutc.literals import blanked, check_commas, has_inner_brackets, list_checked, list_of, number_of, type_of
 from lutc.ops.base import number
 from lutc.reader import read
 from lutc.syntax import Block, Data, Input, Result, Statement
@@ -43,11 +43,12 @@ def _check_lists(source: Source, file: syntax.File) -> None:
             if part.data.type != "LIST":
                 continue
             text = blanked(str(part.data))
-            if "[" in text[1:]:
+            if has_inner_brackets(text):
                 list_checked(source, part.data)
             check_commas(source, part.data, text)
         else:
-            for holder in (*part.inputs, *part.results, *part.statements):
+            holders: list[Input | Result | Statement] = [*part.inputs, *part.results, *part.statements]
+            for holder in holders:
                 for _, value in holder.attributes:
                     if value.type == "LIST":
                         list_checked(source, value)

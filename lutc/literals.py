@@ -165,6 +165,10 @@ def exact_code(value: Fraction, fmt: Fixed, text: str) -> int:
 Runs = Sequence[tuple[int, Fixed]]
 
 
+def has_inner_brackets(text: str) -> bool:
+    return text.count("[") + text.count("]") > 2
+
+
 def check_commas(source: Source, token: Token, text: str) -> None:
     """Raise LirError if a list's text, its comments blanked, has a comma with no number before or after it."""
     if wrong := re.search(r"(?<=,)\s*[,\]]|\[\s*,", text):
@@ -187,7 +191,7 @@ def inline_codes(source: Source, token: Token, runs: Runs, shape: tuple[int, ...
     every wrong number at its place.
     """
     text = blanked(str(token))
-    nested = "[" in text[1:]
+    nested = has_inner_brackets(text)
     check_commas(source, token, text)
     words = re.sub(r"[\[\],]", " ", text).split() if nested else text[1:-1].replace(",", " ").split()
     total = sum(n for n, _ in runs)

@@ -108,13 +108,15 @@ def _compressed(build: ModuleBuilder, addends: Sequence[Addend], to: Fixed) -> N
     a, b, c = bits if len(bits) == 3 else (*bits, build.const(0, width))
     parity = build.xor(build.xor(a, b), c)
     majority = build.or_(build.and_(a, b), build.and_(c, build.or_(a, b)))
-    # The lowest place of the shifted carries and the chain's carry-in are free: each takes a 1 that completes a two's
-    # complement.
+    # The lowest place of the shifted carries is free: it takes the 1 that completes a two's complement. A second one
+    # comes in as the carry out of a place below the lowest.
     negative = [sign for *_, sign in addends].count(-1)
     one = build.const(int(negative > 0), 1)
     carries = build.append(build.slice(majority, width - 2, 0), one) if width > 1 else one
-    total = build.add(carries, parity)
-    return build.as_(build.add(total, build.const(1, width)) if negative == 2 else total, signed)
+    if negative < 2:
+        return build.as_(build.add(carries, parity), signed)
+    total = build.add(build.append(carries, one), build.append(parity, one))
+    return build.as_(build.slice(total, width, 1), signed)
 
 
 def rounded(build: ModuleBuilder, net: Net, shift: int, rounding: Rounding) -> Net:

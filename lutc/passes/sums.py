@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from lutc.graph import Design, Value, body, functions, users
-from lutc.ops import Add, Lincomb, Neg, Scale, Sub
+from lutc.graph import Design, Rounding, Value, body, functions, users
+from lutc.ops import Add, Lincomb, Neg, Quant, Relu, Scale, Sub
 from lutc.ops.base import Op
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
@@ -16,7 +16,10 @@ from lutc.passes.simplify import simplified
 
 @dataclass(frozen=True)
 class Sums(Pass):
-    """Merge additions, subtractions and constant factors read only once into n-ary sums (`lincomb`)."""
+    """Merge additions, subtractions and constant factors read only once into n-ary sums (`lincomb`).
+
+    A rounding that is the only reader of a sum becomes a constant of the sum and the floor, which costs nothing.
+    """
 
     name: ClassVar[str] = "sums"
 
@@ -29,6 +32,8 @@ class Sums(Pass):
                 readers[root] += 2  # a port needs it as it is
 
         def rule(rw: Rewriter, op: Op) -> Value:
+            if isinstance(op, Quant) and isinstance(rw.original, Quant):
+                return simplified(rw, _floored(rw, op, rw.original, readers) or op)
             op_terms = _terms(op)
             if op_terms is None or op.type.shape:
                 return simplified(rw, op)
@@ -46,6 +51,36 @@ class Sums(Pass):
             return simplified(rw, rw.make(Lincomb, tuple(v for v, _ in terms), tuple(w for _, w in terms), bias))
 
         return rebuild(design, rule)
+
+
+def _floored(rw: Rewriter, op: Quant, before: Quant, readers: dict[Value, int]) -> Op | None:
+    """A rounding to the floor of the same sum with a constant more, if a sum is what it rounds.
+
+    With steps u of the result, `round(x) = floor(x + c)` for a constant c < u. A relu between changes nothing: of a
+    negative x, `floor(relu(x + c))` is the floor of something in [0, u), thus 0, and so is the rounding of 0.
+    """
+    x, old = op.x, before.x
+    relu = isinstance(x, Relu) and isinstance(old, Relu)
+    if isinstance(x, Relu) and isinstance(old, Relu):
+        if readers[old] > 1:
+            return None
+        x, old = x.x, old.x
+    if op.type.shape or not isinstance(x, Lincomb) or readers[old] > 1:
+        return None
+    fine, step = x.type.scalar.step, op.to.scalar.step
+    if fine >= step:
+        return None
+    match op.round:
+        case Rounding.HALF_UP:
+            more = step / 2
+        case Rounding.HALF_DOWN:
+            more = step / 2 - fine
+        case Rounding.CEIL:
+            more = step - fine
+        case _:
+            return None
+    total: Op = rw.make(Lincomb, x.terms, x.weights, x.bias + more)
+    return rw.make(Quant, rw.make(Relu, total) if relu else total, op.to, Rounding.FLOOR, op.overflow)
 
 
 def _terms(op: Op) -> list[tuple[Value, Fraction]] | None:

@@ -64,7 +64,15 @@ def test_a_file_compiles_and_every_bit_is_right_in_simulation(
     lnn.save(model, tmp_path / "small.pt", shape=shape)
     x = np.random.default_rng(0).normal(size=(50, *shape)) * 2
     np.save(tmp_path / "x.npy", x)
-    arguments = ["compile", str(tmp_path / "small.pt"), "-o", str(tmp_path / "build"), "--hdl", hdl, "--verify"]
+    arguments = [
+        "compile",
+        str(tmp_path / "small.pt"),
+        "-o",
+        str(tmp_path / "build"),
+        "--hdl",
+        hdl,
+        "--verify",
+    ]
     told = CliRunner().invoke(
         main, [*arguments, "--vectors", "100", "--test-data", str(tmp_path / "x.npy")], catch_exceptions=False
     )

@@ -119,7 +119,9 @@ def test_the_public_jet_file_is_read_whole_or_not_at_all(tmp_path: Path) -> None
         hlf.parse(text, 830_000)
 
 
-def test_a_download_is_checked_kept_and_checked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_is_checked_kept_and_checked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     common = part("common")
     monkeypatch.setenv("LUTC_DATA", str(tmp_path / "cache"))
     source = tmp_path / "source"

@@ -66,7 +66,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("LUTC_DATA") or Path.home() / ".cache" / "lutc")
 
 
-def fetch(url: str, name: str, md5: str | None = None, check: Callable[[bytes], object] | None = None) -> Path:
+def fetch(
+    url: str, name: str, md5: str | None = None, check: Callable[[bytes], object] | None = None
+) -> Path:
     """The file at ``url``, downloaded once and kept as ``name`` in `cache_folder` with its SHA-256.
 
     Raises ValueError if what arrives has another ``md5`` or fails ``check`` (nothing is kept then), or if the kept
@@ -149,7 +151,9 @@ def choose(front: lnn.ParetoFront, slack: float) -> lnn.pareto.Point:
 def main(task: Task, words: list[str] | None = None) -> None:
     """Train, print the front beside the linear baseline, save the chosen model, compile and simulate it."""
     parser = argparse.ArgumentParser(description=f"Train {task.name}; selection is by validation data alone.")
-    parser.add_argument("--data", help="the public data set, where the task has a loader; else it is generated")
+    parser.add_argument(
+        "--data", help="the public data set, where the task has a loader; else it is generated"
+    )
     parser.add_argument("--events", type=int, default=task.events)
     parser.add_argument("--out", type=Path, default=task.folder)
     parser.add_argument("--steps", type=int, default=task.steps)
@@ -199,4 +203,6 @@ def finish(file: Path, x: Tensor, target: str, hdl: str, vectors: int) -> None:
     if not result.passed:
         raise SystemExit(f"simulation FAILED: {result.message}")
     show(build.report, Console())
-    print(f"exact on {len(x)} test events; {result.vectors} vectors simulated in {result.simulator}, no bit wrong")
+    print(
+        f"exact on {len(x)} test events; {result.vectors} vectors simulated in {result.simulator}, no bit wrong"
+    )

@@ -92,7 +92,7 @@ def _split(
 ) -> Floats:
     """Prong ``mother`` becomes one with share z (of mass ``heavy``) and prong ``new``; gives the opening angle."""
     whole = share[rows, mother]
-    angle = np.sqrt((mass**2 - heavy**2 / z) / (z * (1 - z))) / (PT * whole)
+    angle: Floats = np.sqrt((mass**2 - heavy**2 / z) / (z * (1 - z))) / (PT * whole)
     around = random.uniform(0, 2 * np.pi, len(rows))
     for v, part in ((eta, angle * np.cos(around)), (phi, angle * np.sin(around))):
         v[rows, new] = v[rows, mother] - z * part

@@ -30,7 +30,9 @@ def public(path: str | Path | None = None) -> tuple[Floats, NDArray[np.int64]]:
         return parse(Path(path).read_text())
     with urllib.request.urlopen(DESCRIPTION, timeout=60) as answer:
         about = json.load(answer)["data_set_description"]
-    file = fetch(about["url"], "jsc_hlf.arff", about["md5_checksum"], lambda content: parse(content.decode(), ROWS))
+    file = fetch(
+        about["url"], "jsc_hlf.arff", about["md5_checksum"], lambda content: parse(content.decode(), ROWS)
+    )
     return parse(file.read_text(), ROWS)
 
 
@@ -40,7 +42,9 @@ def parse(text: str, rows: int | None = None) -> tuple[Floats, NDArray[np.int64]
     Raises ValueError for other columns, for a row that has not all of them, or for another number of ``rows``.
     """
     head, mark, body = text.partition("@DATA") if "@DATA" in text else text.partition("@data")
-    names = [line.split()[1].strip("'\"") for line in head.splitlines() if line.lower().startswith("@attribute")]
+    names = [
+        line.split()[1].strip("'\"") for line in head.splitlines() if line.lower().startswith("@attribute")
+    ]
     if not mark or sorted(names) != sorted((*FEATURES, "class")):
         raise ValueError("not the jet data set: its columns are " + (", ".join(names) or "none"))
     lines = [line.split(",") for line in body.split("\n") if line.strip() and not line.startswith("%")]

@@ -19,7 +19,12 @@ def inputs(particles: Floats) -> Floats:
     turn = np.arctan2(phi[:, 1] - phi[:, 0], eta[:, 1] - eta[:, 0])[:, None]
     along = np.cos(turn) * eta + np.sin(turn) * phi
     across = np.cos(turn) * phi - np.sin(turn) * eta
-    columns = [np.log2(np.maximum(share, 2.0**-10)) / 2 + 5, 8 * along, 8 * across, 8 * np.hypot(along, across)]
+    columns = [
+        np.log2(np.maximum(share, 2.0**-10)) / 2 + 5,
+        8 * along,
+        8 * across,
+        8 * np.hypot(along, across),
+    ]
     x = np.stack(columns, 2) * (share > 0)[:, :, None]
     return np.clip(x, -8, 7.99)
 

@@ -40,7 +40,19 @@ def metric(output: Tensor, target: Tensor) -> float:
     return -(output * SCALE - target).square().mean().sqrt().item()
 
 
-TASK = Task("tgc_muon", parts, model, loss, metric, "- resolution (mrad)", outputs=1, events=30_000, steps=600, batch=256, beta=(1e-7, 2e-5))
+TASK = Task(
+    "tgc_muon",
+    parts,
+    model,
+    loss,
+    metric,
+    "- resolution (mrad)",
+    outputs=1,
+    events=30_000,
+    steps=600,
+    batch=256,
+    beta=(1e-7, 2e-5),
+)
 
 if __name__ == "__main__":
     main(TASK)
