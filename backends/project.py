@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lutc.analysis.latency import latency
 from lutc.diagnostics import error
+from lutc.graph import Design
 from lutc.netlist import Module
 
 from .layout import arrange
 from .simulate import bench_for, simulate, write_bench
 from .vectors import element_runs, stimulus
-
-if TYPE_CHECKING:
-    from lutc.driver import Build
 
 __all__ = ["identifiers", "simulate", "write"]
 
@@ -28,22 +25,26 @@ def identifiers(modules: Sequence[Module]) -> tuple[str, dict[str, str]]:
     return layout.name, dict(layout.ports)
 
 
-def write(folder: Path, build: Build, sources: Sequence[str], count: int, user: Mapping[str, Any] | None) -> None:
+def write(
+    folder: Path,
+    source: Design,
+    modules: Sequence[Module],
+    *,
+    hdl: str,
+    files: Sequence[str],
+    latency: int,
+    valid: bool,
+    count: int,
+    user: Mapping[str, Any] | None,
+) -> None:
     """Write `folder/sim/`: the bench, `count` random and corner vectors after the user's, and the right answers.
 
-    The answers are the interpreter's on the design as it was before any pass, so the bench proves the passes too.
+    `source` is the design as it was before any pass: the answers are the interpreter's on it, so the bench proves the
+    passes too. `modules` is its netlist, printed to `files` (paths from `folder`) in `hdl`.
     """
     if count < 1 and not user:
         raise error("a bench needs at least one vector", help="give --vectors a number above 0")
-    source = build.source
-    bench, names = bench_for(
-        build.modules,
-        build.hdl,
-        sources,
-        latency(build.design),
-        valid=build.control.valid,
-        elements=element_runs(source),
-    )
+    bench, names = bench_for(modules, hdl, files, latency, valid=valid, elements=element_runs(source))
     if user and set(user) == {""} and len(source.params) == 1:
         user = {source.params[0].name or "": user[""]}
     words, expected = stimulus(source, count, _SEED, user, names)

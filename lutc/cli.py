@@ -77,14 +77,14 @@ def model_options(command: Any) -> Any:
 
 
 def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None) -> Any:
-    import lutc
+    from lutc import driver
 
     types = {}
     for item in input_types:
         name, _, kind = item.rpartition("=")
         types[name] = kind
     samples = read_arrays(calibrate) if calibrate else None
-    return lutc.load(model, input_types=types, calibrate=samples)
+    return driver.load(model, input_types=types, calibrate=samples)
 
 
 def read_arrays(path: Path) -> Any:
@@ -125,7 +125,7 @@ def read_arrays(path: Path) -> Any:
 @click.option("--check", is_flag=True, help="Compare random vectors before and after every pass.")
 @model_options
 @click.pass_context
-def compile(  # noqa: A001
+def compile(
     ctx: click.Context,
     model: Path,
     target: str,
@@ -145,7 +145,7 @@ def compile(  # noqa: A001
     calibrate: Path | None,
 ) -> None:
     """Compile MODEL (.lir, .onnx, .keras ...) to a build folder with HDL, a test bench and a report."""
-    import lutc
+    from lutc import driver
     from lutc.diagnostics import error
     from lutc.report.terminal import show
 
@@ -156,7 +156,7 @@ def compile(  # noqa: A001
     rows = _by_name(read_arrays(test_data)) if test_data else None
     with console(stderr=True).status("loading") as status:
         design = load_model(model, input_types, calibrate)
-        build = lutc.compile(
+        build = driver.compile(
             design,
             target,
             clock_ns=clock_ns,
@@ -189,10 +189,10 @@ def simulate(ctx: click.Context, build: Path) -> None:
 
 
 def _simulate(ctx: click.Context, folder: Path) -> None:
-    import lutc
+    from lutc import driver
 
     with console(stderr=True).status("simulating"):
-        result = lutc.simulate(folder)
+        result = driver.simulate(folder)
     if not result.passed:
         click.echo(f"FAILED: {result.message}", err=True)
         ctx.exit(1)

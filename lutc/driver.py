@@ -121,7 +121,17 @@ class Build:
         for name, text in files.items():
             (folder / "rtl" / name).write_text(text)
         bench = plugins.backend("bench")
-        bench.write(folder, self, [f"rtl/{n}" for n in files], vectors, user_vectors)
+        bench.write(
+            folder,
+            self.source,
+            self.modules,
+            hdl=self.hdl,
+            files=[f"rtl/{n}" for n in files],
+            latency=latency(self.design),
+            valid=self.control.valid,
+            count=vectors,
+            user=user_vectors,
+        )
         (folder / "report.json").write_text(json.dumps(self.report, indent=2) + "\n")
 
 
@@ -145,7 +155,7 @@ def _replaceable(place: Path, shown: str) -> None:
         )
 
 
-def compile(  # noqa: A001 - the word everyone expects
+def compile(
     source: Any,
     target: str = "xcvu13p",
     *,

@@ -1,4 +1,4 @@
-"""From the scalar stage to the netlist: every operation's own `rtl`, inputs and outputs as ports, calls as instances."""
+"""From the scalar stage to the netlist: every operation's own `rtl`, ports for inputs and outputs, instances for calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lutc.analysis.latency import arrivals, latency
 from lutc.diagnostics import Diagnostic, LirError
-from lutc.graph import Design, Func, Param, Stage, Value, body, functions, topo
+from lutc.graph import Design, Func, Param, Stage, Value, body, functions, owners, topo
 from lutc.netlist import Module, Net
 from lutc.netlist_build import ModuleBuilder
 from lutc.ops import Call, Op, Reg
@@ -60,7 +60,7 @@ def netlist(design: Design, control: Control = Control(), notes: dict[str, str] 
 
 def _ready(design: Design) -> None:
     wrong = []
-    for owner in (*functions(design), design):
+    for owner in owners(design):
         for value in body(owner):
             if isinstance(value, Op) and not isinstance(value, Call) and type(value).rtl is Op.rtl:
                 wrong.append(

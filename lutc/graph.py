@@ -248,6 +248,11 @@ def functions(owner: Design | Func) -> list[Func]:
     return order
 
 
+def owners(design: Design) -> list[Design | Func]:
+    """Everything that has a body: the functions, callees first, then the design."""
+    return [*functions(design), design]
+
+
 def _called(owner: Design | Func) -> Iterator[Func]:
     return (f for v in body(owner) if isinstance(f := getattr(v, "func", None), Func))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lutc.diagnostics import did_you_mean, error
-from lutc.graph import Design, Output, Param, body
+from lutc.graph import Design, Output, Param, Value, body
 from lutc.numbers import divide, dtype, overflow, quantised, real
 from lutc.ops.flow import evaluate
 from lutc.types import Ints
@@ -17,7 +17,7 @@ from lutc.types import Ints
 
 def execute(design: Design, codes: Mapping[str, Ints]) -> dict[str, Ints]:
     """Run a design on codes: one integer array `(batch, *shape)` per input port, one per output port back."""
-    inputs = {p: np.asarray(codes[p.name or ""]).astype(dtype(p.type.max_width)) for p in design.params}
+    inputs: dict[Value, Ints] = {p: np.asarray(codes[p.name or ""]).astype(dtype(p.type.max_width)) for p in design.params}
     batch = max((len(x) for x in inputs.values()), default=1)
     outputs = [o.value for o in design.outputs]
     known = evaluate(body(design), inputs, outputs)
@@ -107,7 +107,7 @@ def port_reals(output: Output, codes: Ints) -> Any:
     """What an output port's codes mean outside: float64 where exact, Fractions where a factor or width forbids it."""
     kind = output.value.type
     plain = real(codes, kind)
-    if output.scale == (1,) and output.offset == (0,):
+    if output.scale == (Fraction(1),) and output.offset == (Fraction(0),):
         return plain
     steps = np.asarray([f.step for f in kind.formats], dtype=object).reshape(kind.shape)
     exact = np.asarray(codes, dtype=object) * steps

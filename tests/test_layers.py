@@ -37,8 +37,8 @@ LAYERS = (
     {"numbers"},
     {"ops"},
     {"build", "parse", "print", "fmt", "verify", "interp", "analysis"}
-    | {"syntax", "bodies", "reader", "literals", "rows", "layout"},
-    {"passes", "emit", "nn", "report"},
+    | {"syntax", "bodies", "reader", "literals", "rows", "layout", "plugins"},
+    {"passes", "cmvm", "emit", "nn", "report"},
     {"driver"},
     {"cli"},
 )

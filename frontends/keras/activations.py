@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 from lutc.graph import Overflow, Rounding
 
 from .base import Demand, HgqRule, Rule, activate, activation, axes_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 
 from .activations import QSoftmax
 from .base import Demand, HgqRule, Rule

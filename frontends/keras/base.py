@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 
 from .graph import Layer
 from .lowering import Lowering, Tensor

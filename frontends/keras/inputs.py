@@ -16,7 +16,7 @@ import numpy as np
 
 from lutc.build import as_type
 from lutc.diagnostics import Diagnostic, LirError
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 from lutc.graph import Overflow, Rounding
 from lutc.types import ZERO, Fixed, Type, tensor, uniform
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 from lutc.ops import Relation
 
 from .base import LayoutRule, Rule, activate, axes_of

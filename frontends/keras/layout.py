@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 
 from .base import LayoutRule, Rule
 from .conv import channels_last

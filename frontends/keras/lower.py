@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lutc.build import Builder
-from lutc.frontends.importer import Names, Refusal, Refusals
+from ..importer import Names, Refusal, Refusals
 from lutc.graph import Design, Param
 from lutc.interp import port_codes
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lutc.build import Builder
-from lutc.frontends.importer import Names, Refusal
+from ..importer import Names, Refusal
 from lutc.graph import Const, Overflow, Param, Value, topo
 from lutc.numbers import as_code, dtype, real, twos
 from lutc.ops import Op

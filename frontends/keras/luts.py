@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 from lutc.graph import Value
 
 from .base import HgqRule

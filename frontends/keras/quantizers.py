@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 from lutc.graph import Overflow, Rounding
 from lutc.types import ZERO, Fixed, Type, tensor
 

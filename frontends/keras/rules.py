@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lutc.diagnostics import did_you_mean
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 
 from . import activations as act
 from . import attention, conv, dense, layout, luts, merge, pooling

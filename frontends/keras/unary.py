@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 
 Reals = NDArray[np.float64]
 

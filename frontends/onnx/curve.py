@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 from lutc.graph import Table, Value
 from lutc.types import Fixed, Type, holding, uniform
 

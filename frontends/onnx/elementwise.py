@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 from lutc.graph import Value
 
 from . import exact as ex

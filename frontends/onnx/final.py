@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 from lutc.graph import Output, Value
 from lutc.numbers import twos
 

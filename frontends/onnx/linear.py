@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lutc.build import Builder
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 from lutc.graph import Value
 from lutc.types import Fixed, holding, tensor, uniform
 

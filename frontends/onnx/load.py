@@ -10,7 +10,7 @@ import numpy as np
 
 from lutc.build import as_type
 from lutc.diagnostics import did_you_mean, error
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 from lutc.graph import Design, Output
 from lutc.types import BIT, Fixed, holding, uniform
 from lutc.verify import verify

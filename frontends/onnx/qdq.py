@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 
 from . import exact as ex
 from .exact import Exact

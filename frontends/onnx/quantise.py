@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from lutc.build import Builder
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 from lutc.graph import Overflow, Rounding, Value
 from lutc.numbers import twos
 from lutc.types import Type

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 
 from . import exact as ex
 from .layout import ints, picked

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 
 from .model import Node
 from .tensors import Scaled, Tensor

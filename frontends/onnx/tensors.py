@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 from lutc.graph import Param, Value
 from lutc.types import Type
 

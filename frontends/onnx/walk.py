@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lutc.build import Builder
-from lutc.frontends.importer import Names, Refusal, Refusals
+from ..importer import Names, Refusal, Refusals
 from lutc.graph import Const, Func, Output, Overflow, Param, Rounding, Value
 from lutc.numbers import twos
 from lutc.ops.layout import Reshape

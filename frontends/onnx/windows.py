@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lutc.frontends.importer import Refusal
+from ..importer import Refusal
 
 from .model import Node
 from .tensors import Scaled, Shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from lutc.graph import Design, Func, body, functions
+from lutc.graph import Design, Func, body, owners
 from lutc.ops import Call, Reg
 from lutc.ops.base import Op
 from lutc.target import Target
@@ -35,7 +35,7 @@ def costs(design: Design, target: Target) -> dict[str, Cost]:
 def instances(design: Design) -> Counter[Design | Func]:
     """How often each function stands in the circuit, and the design itself once."""
     count: Counter[Design | Func] = Counter({design: 1})
-    for owner in (design, *reversed(functions(design))):
+    for owner in reversed(owners(design)):
         for value in body(owner):
             if isinstance(value, Call):
                 count[value.func] += count[owner]

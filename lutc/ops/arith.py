@@ -53,7 +53,8 @@ class Add(Op):
 
     def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
         a, b = (v.type.scalar for v in self.operands)
-        return circuits.add(build, *operands, a, b, self.type.scalar)
+        x, y = operands
+        return circuits.add(build, x, y, a, b, self.type.scalar)
 
     def luts(self, target: Target) -> float:
         return target.adder_luts(self.type.max_width)
@@ -80,7 +81,8 @@ class Sub(Op):
 
     def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
         a, b = (v.type.scalar for v in self.operands)
-        return circuits.sub(build, *operands, a, b, self.type.scalar)
+        x, y = operands
+        return circuits.sub(build, x, y, a, b, self.type.scalar)
 
     def luts(self, target: Target) -> float:
         return target.adder_luts(self.type.max_width)

@@ -6,7 +6,7 @@ is unsigned and holds its elements' bits side by side, row-major, the first elem
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lutc.graph import Overflow, Rounding
@@ -59,7 +59,16 @@ def sub(build: ModuleBuilder, a: Net, b: Net, fa: Fixed, fb: Fixed, to: Fixed) -
     return _beside(build, build.sub, a, b, fa, fb, to, low)
 
 
-def _beside(build, operation, a, b, fa, fb, to, low):  # type: ignore[no-untyped-def]
+def _beside(
+    build: ModuleBuilder,
+    operation: Callable[[Net, Net], Net],
+    a: Net,
+    b: Net,
+    fa: Fixed,
+    fb: Fixed,
+    to: Fixed,
+    low: int,
+) -> Net:
     """An operation on the bits from `low` up; the lowest bits of `a` are the result's."""
     rest = Fixed(to.signed, to.width - low, to.frac - low)
     top = build.resize(a, max(a.width, low + 1))

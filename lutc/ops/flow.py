@@ -88,7 +88,7 @@ class Call(Op):
         return known[self.func.result]
 
     def eval(self, *operands: Ints) -> Ints:
-        inputs = {p: _cast(x, p) for p, x in zip(self.func.params, operands, strict=True)}
+        inputs: dict[Value, Ints] = {p: _cast(x, p) for p, x in zip(self.func.params, operands, strict=True)}
         return evaluate(body(self.func), inputs, [self.func.result])[self.func.result]
 
 
@@ -147,7 +147,7 @@ class Map(Op):
 
     def eval(self, *operands: Ints) -> Ints:
         batch, n = max(len(x) for x in operands), self.length
-        inputs = {}
+        inputs: dict[Value, Ints] = {}
         for param, x in zip(self.func.params, operands, strict=True):
             full = np.broadcast_to(x, (batch, *x.shape[1:]))
             inputs[param] = _cast(full.reshape(batch * n, *param.type.shape), param)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
-from lutc.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions, topo
+from lutc.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions, owners, topo
 from lutc.ops import Pack, Quant
 from lutc.ops.base import Op, spec
 from lutc.types import Type, scalar
@@ -29,8 +29,8 @@ class Symbols:
         self._canonical: dict[Any, Any] = {}
         self._equal: dict[tuple[Any, ...], Any] = {}
         self._taken: set[str] = set()
-        owners = [*functions(design), design] if design else []
-        own = [s for owner in owners for v in body(owner) if isinstance(v, Op) for s in symbols_of(v)]
+        found = owners(design) if design else []
+        own = [s for owner in found for v in body(owner) if isinstance(v, Op) for s in symbols_of(v)]
         self._taken.update(s.name for s in own)
         for symbol in own:
             self._canonical.setdefault(symbol, self._equal.setdefault(contents(symbol), symbol))
@@ -107,7 +107,7 @@ class Rewriter:
         return self.make(Quant, value, to)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _plain_fields(kind: type[Op]) -> tuple[str, ...]:
     row = spec(kind)
     names = [a.name for a in row.attributes]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from lutc.graph import Design, Rounding, Value, body, functions, users
+from lutc.graph import Design, Rounding, Value, body, owners, users
 from lutc.ops import Add, Lincomb, Neg, Quant, Relu, Scale, Sub
 from lutc.ops.base import Op
 from lutc.passes.manager import Pass
@@ -25,7 +25,7 @@ class Sums(Pass):
 
     def __call__(self, design: Design) -> Design:
         readers: dict[Value, int] = {}
-        for owner in (*functions(design), design):
+        for owner in owners(design):
             readers |= {v: len(r) for v, r in users(body(owner)).items()}
             roots = [o.value for o in owner.outputs] if isinstance(owner, Design) else [owner.result]
             for root in roots:

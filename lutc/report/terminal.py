@@ -56,5 +56,5 @@ def _factor(port: dict[str, Any]) -> str:
         return ""
     if isinstance(scale, list) and (len(scale) > 1 or len(offset) > 1):
         return ", scaled by element"
-    one = lambda x: x[0] if isinstance(x, list) else x  # noqa: E731
-    return f", real = {one(scale)} * v + {one(offset)}"
+    factor, shift = (x[0] if isinstance(x, list) else x for x in (scale, offset))
+    return f", real = {factor} * v + {shift}"

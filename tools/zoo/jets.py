@@ -1,7 +1,7 @@
 """Toy jets for the two jet-tagging tasks: hard prongs by two-body kinematics, then soft and collinear radiation.
 
-A jet of 1 TeV and radius 0.8 begins as one prong (quark, gluon), two (W, Z) or three (top, by t -> bW -> bqq). A
-parent of mass m whose daughters carry the shares z and 1 - z of its momentum and have masses m1 and m2 opens them by
+A jet of 1 TeV and radius 0.8 begins as one prong or a splitting of any mass (quark, gluon), two prongs (W, Z) or
+three (top, by t -> bW -> bqq), so that the heavy particles' masses stand in a continuum. A parent of mass m whose daughters carry the shares z and 1 - z of its momentum and have masses m1 and m2 opens them by
 
     dR^2 = (m^2 - m1^2 / z - m2^2 / (1 - z)) / (z (1 - z) pT^2)        (small angles)
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 CLASSES = ("g", "q", "t", "w", "z")  # in the order of the public data set
 PT = 1000.0  # GeV
 RADIUS = 0.8
+HARD = 0.7  # share of the quark and gluon jets that begin with a hard splitting
 EMISSIONS = 21  # slots; with three prongs, 24 particles
 PARTICLES = EMISSIONS + 3
 MASSES = {"w": 80.4, "z": 91.2, "t": 172.8}  # GeV
@@ -65,6 +66,11 @@ def _prongs(y: NDArray[np.int64], random: np.random.Generator) -> tuple[Floats, 
     share, eta, phi = np.zeros((n, 3)), np.zeros((n, 3)), np.zeros((n, 3))
     share[:, 0] = 1
     opening = np.full(n, RADIUS)
+    hard = (y < 2) & (random.random(n) < HARD)  # a first splitting at any mass, colour-connected to what is outside
+    here = np.flatnonzero(hard)
+    mass = np.exp(random.uniform(np.log(30), np.log(300), len(here)))
+    angle = _split(share, eta, phi, here, 0, 1, random.uniform(0.1, 0.9, len(here)), mass, 0.0, random)
+    opening[here] = np.maximum(angle, RADIUS / 3)
     for name in ("w", "z"):
         here = np.flatnonzero(y == CLASSES.index(name))
         mass = MASSES[name] + WIDTHS[name] / 2 * np.clip(random.standard_cauchy(len(here)), -5, 5)
