@@ -1,11 +1,11 @@
 """Building IR in Python. Every operation of the op table is a method of `Builder`, named by its keyword:
 
-    b = lutc.Builder("tagger")
-    x = b.input("x", "s6f3[4]")
-    w = b.constant("w1", "s4f2[4, 3]", weights)
-    h = b.relu(b.dense(x, w, origin="dense_1"))
-    b.output("score", b.quant(h, to="s6f2[3]", round="nearest-half-up", overflow="saturate"))
-    design = b.design()
+b = lutc.Builder("tagger")
+x = b.input("x", "s6f3[4]")
+w = b.constant("w1", "s4f2[4, 3]", weights)
+h = b.relu(b.dense(x, w, origin="dense_1"))
+b.output("score", b.quant(h, to="s6f2[3]", round="nearest-half-up", overflow="saturate"))
+design = b.design()
 """
 
 from __future__ import annotations
@@ -127,7 +127,9 @@ class Builder:
         formats = [f for f, n in zip(v.formats, k.formats, strict=True) for _ in range(1 << n.width)]
         reals = np.asarray(entries).ravel().tolist()
         if len(reals) != len(formats):
-            raise error(f"table {name!r} has {len(reals)} entries, not the {len(formats)} its key {k} asks for")
+            raise error(
+                f"table {name!r} has {len(reals)} entries, not the {len(formats)} its key {k} asks for"
+            )
         codes = [_exact_code(r, f, f"table {name!r}") for r, f in zip(reals, formats, strict=True)]
         return Table(name, k, v, np.array(codes, dtype=object))
 
@@ -139,16 +141,16 @@ class Builder:
         """Finish this builder as a design. It is verified as if it had been read from a file."""
         from lutc.verify import verify  # a peer: verify knows nothing of builders
 
-        design = Design(
-            self.name, tuple(self._params), tuple(self._outputs), self.stage, tuple(self._notes)
-        )
+        design = Design(self.name, tuple(self._params), tuple(self._outputs), self.stage, tuple(self._notes))
         verify(design)
         return design
 
     def __getattr__(self, keyword: str) -> Callable[..., Any]:
         op = TABLE.get(keyword.rstrip("_"))  # `and_`, `or_`, `not_`: Python keeps the bare words for itself
         if op is None:
-            raise AttributeError(f"no operation {keyword!r}; {did_you_mean(keyword, list(TABLE)) or 'see lutc ops'}")
+            raise AttributeError(
+                f"no operation {keyword!r}; {did_you_mean(keyword, list(TABLE)) or 'see lutc ops'}"
+            )
         return partial(self._make, op)
 
     def _make(
@@ -162,7 +164,12 @@ class Builder:
     ) -> Op:
         row = spec(op)
         fields: dict[str, Any] = {}
-        values = [a for arg in arguments for a in (arg if isinstance(arg, list | tuple) else [arg]) if isinstance(a, Value)]
+        values = [
+            a
+            for arg in arguments
+            for a in (arg if isinstance(arg, list | tuple) else [arg])
+            if isinstance(a, Value)
+        ]
         for field, many in row.operands:
             if many:
                 fields[field], values = tuple(values), []
@@ -184,7 +191,9 @@ class Builder:
         known = {a.name: a for a in row.attributes}
         for key, value in attributes.items():
             if key not in known:
-                raise error(f"{op.keyword} has no attribute {key!r}", where=name, help=did_you_mean(key, list(known)))
+                raise error(
+                    f"{op.keyword} has no attribute {key!r}", where=name, help=did_you_mean(key, list(known))
+                )
             try:
                 fields[key] = _attribute(known[key].kind, value)
             except OpMistake as e:
@@ -195,7 +204,9 @@ class Builder:
         try:
             return op(**fields, name=name, origin=origin or self._origin)
         except OpMistake as e:
-            raise error(f"{op.keyword} {e.message}", where=name or origin or self._origin, help=e.help) from None
+            raise error(
+                f"{op.keyword} {e.message}", where=name or origin or self._origin, help=e.help
+            ) from None
 
 
 def _fractions(numbers: Iterable[Fraction] | Fraction | int) -> tuple[Fraction, ...]:
@@ -219,5 +230,3 @@ def _raw(value: Any) -> Any:
     if isinstance(value, int | float | Fraction | np.number):
         return Fraction(value if not isinstance(value, np.number) else value.item())
     return value
-
-

@@ -73,7 +73,9 @@ def model_options(command: Any) -> Any:
         metavar="[NAME=]TYPE",
         help="Format of an input that has none, such as s8f4; once for all inputs, or by name.",
     )(command)
-    return click.option("--calibrate", type=FILE, help="Samples (.npy or .npz) to trace value ranges on.")(command)
+    return click.option("--calibrate", type=FILE, help="Samples (.npy or .npz) to trace value ranges on.")(
+        command
+    )
 
 
 def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None) -> Any:
@@ -110,16 +112,22 @@ def read_arrays(path: Path) -> Any:
 
 @main.command()
 @click.argument("model", type=FILE)
-@click.option("--target", default="xcvu13p", show_default=True, help="A name from `lutc targets`, or a .toml file.")
+@click.option(
+    "--target", default="xcvu13p", show_default=True, help="A name from `lutc targets`, or a .toml file."
+)
 @click.option("-o", "--output", type=FILE, default=Path("build"), show_default=True, help="The build folder.")
 @click.option("--hdl", type=click.Choice(["verilog", "vhdl"]), default="verilog", show_default=True)
 @click.option("--clock-ns", type=float, help="Clock period to meet, in nanoseconds.")
 @click.option("--clock-mhz", type=float, help="The same as a frequency.")
 @click.option("--stages", type=int, help="Ranks of registers instead of a clock; 0 makes it combinational.")
 @click.option("--clock-enable", is_flag=True, help="Add the input `ce`; registers hold while it is 0.")
-@click.option("--valid", is_flag=True, help="Add `valid_in` and `valid_out`, which follows it by the latency.")
+@click.option(
+    "--valid", is_flag=True, help="Add `valid_in` and `valid_out`, which follows it by the latency."
+)
 @click.option("--top", help="Name of the top module.")
-@click.option("--verify", is_flag=True, help="Simulate the result and compare every bit; exit 1 if one is wrong.")
+@click.option(
+    "--verify", is_flag=True, help="Simulate the result and compare every bit; exit 1 if one is wrong."
+)
 @click.option("--vectors", type=int, default=1000, show_default=True, help="Test vectors in the bench.")
 @click.option("--test-data", type=FILE, help="Your own test vectors (.npy or .npz), before the random ones.")
 @click.option("--check", is_flag=True, help="Compare random vectors before and after every pass.")
@@ -196,7 +204,9 @@ def _simulate(ctx: click.Context, folder: Path) -> None:
     if not result.passed:
         click.echo(f"FAILED: {result.message}", err=True)
         ctx.exit(1)
-    click.echo(f"verified: {result.vectors} vectors, {result.cycles} cycles in {result.simulator}, no bit wrong")
+    click.echo(
+        f"verified: {result.vectors} vectors, {result.cycles} cycles in {result.simulator}, no bit wrong"
+    )
 
 
 @main.command()
@@ -259,10 +269,16 @@ def read_text(path: Path) -> str:
 
 @main.command()
 @click.argument("model", type=FILE)
-@click.option("--input", "inputs", type=FILE, required=True, help="Real numbers: .npy, or .npz with one array per port.")
-@click.option("--output", type=FILE, required=True, help="Where the answers go: .npy, or .npz for several ports.")
+@click.option(
+    "--input", "inputs", type=FILE, required=True, help="Real numbers: .npy, or .npz with one array per port."
+)
+@click.option(
+    "--output", type=FILE, required=True, help="Where the answers go: .npy, or .npz for several ports."
+)
 @model_options
-def run(model: Path, inputs: Path, output: Path, input_types: tuple[str, ...], calibrate: Path | None) -> None:
+def run(
+    model: Path, inputs: Path, output: Path, input_types: tuple[str, ...], calibrate: Path | None
+) -> None:
     """Run MODEL in the reference interpreter, exactly."""
     import numpy as np
 
@@ -286,7 +302,9 @@ def _storable(answer: Any) -> Any:
 
 @main.command()
 @click.argument("model", type=FILE)
-@click.option("-p", "--passes", "text", required=True, metavar="PASSES", help='Such as "scalarize, pipeline{stages=2}".')
+@click.option(
+    "-p", "--passes", "text", required=True, metavar="PASSES", help='Such as "scalarize, pipeline{stages=2}".'
+)
 @click.option("--dump", type=FILE, help="Write the design after every pass into this folder.")
 @click.option("--check", is_flag=True, help="Compare random vectors before and after every pass.")
 @click.option("-o", "--output", type=FILE, help="Write the result here instead of to the terminal.")

@@ -11,7 +11,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from lutc import plugins, target as targets
+from lutc import plugins
+from lutc import target as targets
 from lutc.analysis.latency import latency
 from lutc.analysis.timing import longest_stage
 from lutc.diagnostics import error
@@ -59,7 +60,9 @@ def _load_file(path: Path, options: plugins.LoadOptions) -> Design:
     for frontend in plugins.frontends():
         if path.suffix in frontend.suffixes:
             return frontend.load(path, options)
-    raise error(f"no frontend reads {path.suffix or 'files without a suffix'}", where=str(path), help=_known_kinds())
+    raise error(
+        f"no frontend reads {path.suffix or 'files without a suffix'}", where=str(path), help=_known_kinds()
+    )
 
 
 def _known_kinds() -> str:
@@ -241,5 +244,7 @@ def simulate(folder: str | Path) -> Any:
     """Run a build folder's bench again. Returns the result of `lutc.backends.simulate.simulate`."""
     path = Path(folder)
     if not (path / "sim").is_dir():
-        raise error("no build of lutc's", where=str(path), help="make one: lutc compile MODEL -o " + str(path))
+        raise error(
+            "no build of lutc's", where=str(path), help="make one: lutc compile MODEL -o " + str(path)
+        )
     return plugins.backend("bench").simulate(path)

@@ -1,4 +1,4 @@
-"""From the scalar stage to the netlist: every operation's own `rtl`, ports for inputs and outputs, instances for calls."""
+"""From the scalar stage to the netlist: every operation's own `rtl`, ports, and instances for calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class Control:
     valid: bool = False
 
 
-def netlist(design: Design, control: Control = Control(), notes: dict[str, str] | None = None) -> list[Module]:
+def netlist(
+    design: Design, control: Control = Control(), notes: dict[str, str] | None = None
+) -> list[Module]:
     """The modules of a design, callees first; the last is the design itself.
 
     A design without registers is combinational: it has no clock, and no clock enable however much one is asked for.
@@ -72,7 +74,9 @@ def _ready(design: Design) -> None:
                     )
                 )
     if design.stage is not Stage.SCALAR and not wrong:
-        wrong.append(Diagnostic("a tensor-stage design has no circuit", where=design.name, help="run scalarize"))
+        wrong.append(
+            Diagnostic("a tensor-stage design has no circuit", where=design.name, help="run scalarize")
+        )
     if wrong:
         raise LirError(*wrong[:20])
 
@@ -118,11 +122,5 @@ def _constant(build: ModuleBuilder, value: Op) -> Net:
 
 
 def _instance(build: ModuleBuilder, call: Call, nets: dict[Value, Net], module: Module) -> Net:
-    ports = {
-        p.name or "x": nets[a]
-        for p, a in zip(call.func.params, call.args, strict=True)
-        if p.type.bits
-    }
+    ports = {p.name or "x": nets[a] for p, a in zip(call.func.params, call.args, strict=True) if p.type.bits}
     return build.instance(module, ports, call.name)["result"]
-
-

@@ -196,7 +196,9 @@ class Design:
 
     def run(self, *inputs: Any, **named: Any) -> Any:
         """The reference interpreter on real numbers; see `lutc.interp.run`."""
-        from lutc.interp import run  # the interpreter stands above the graph; this is only the convenient spelling
+        from lutc.interp import (
+            run,  # the interpreter stands above the graph; this is only the convenient spelling
+        )
 
         return run(self, *inputs, **named)
 

@@ -17,13 +17,13 @@ from lutc.types import Ints
 
 def execute(design: Design, codes: Mapping[str, Ints]) -> dict[str, Ints]:
     """Run a design on codes: one integer array `(batch, *shape)` per input port, one per output port back."""
-    inputs: dict[Value, Ints] = {p: np.asarray(codes[p.name or ""]).astype(dtype(p.type.max_width)) for p in design.params}
+    inputs: dict[Value, Ints] = {
+        p: np.asarray(codes[p.name or ""]).astype(dtype(p.type.max_width)) for p in design.params
+    }
     batch = max((len(x) for x in inputs.values()), default=1)
     outputs = [o.value for o in design.outputs]
     known = evaluate(body(design), inputs, outputs)
-    return {
-        o.name: np.broadcast_to(known[o.value], (batch, *o.value.type.shape)) for o in design.outputs
-    }
+    return {o.name: np.broadcast_to(known[o.value], (batch, *o.value.type.shape)) for o in design.outputs}
 
 
 def run(design: Design, *inputs: Any, **named: Any) -> Any:

@@ -89,7 +89,7 @@ def divide(codes: Ints, shift: Ints, rounding: Rounding) -> Ints:
     """`codes / 2**shift` rounded to an integer. A negative shift multiplies, exactly."""
     down = greatest(shift, 0)
     codes = exact(codes, shift) << greatest(-shift, 0)
-    one = exact(1, shift) if getattr(codes, "dtype", object) == object else 1
+    one = exact(1, shift) if getattr(codes, "dtype", np.dtype(object)).hasobject else 1
     rest = (one << down) - 1  # all bits below the new lowest one
     half = (one << down) >> 1
     negative = codes < 0
@@ -201,7 +201,6 @@ def real(codes: Any, kind: Type) -> Any:
         return np.ldexp(np.asarray(codes, dtype=np.float64), -np.asarray(kind.fracs))
     steps = np.asarray([f.step for f in kind.formats], dtype=object).reshape(kind.shape)
     return np.asarray(codes, dtype=object) * steps
-
 
 
 def signed_digits(number: int) -> list[tuple[int, int]]:

@@ -43,7 +43,10 @@ class Frontend(Protocol):
 
 
 def frontends() -> list[Frontend]:
-    return [_load("lutc.frontends", e.name) for e in sorted(entry_points(group="lutc.frontends"), key=lambda e: e.name)]
+    return [
+        _load("lutc.frontends", e.name)
+        for e in sorted(entry_points(group="lutc.frontends"), key=lambda e: e.name)
+    ]
 
 
 def backend(name: str) -> Any:

@@ -103,6 +103,8 @@ def load(name: str) -> Target:
     wrong = sorted(set(data) - known) + sorted(known - set(data) - {"name"})
     if wrong:
         raise error(
-            f"fields missing or unknown: {', '.join(wrong)}", where=str(path), help="copy one of lutc's own targets"
+            f"fields missing or unknown: {', '.join(wrong)}",
+            where=str(path),
+            help="copy one of lutc's own targets",
         )
     return Target(**({"name": path.stem} | data))

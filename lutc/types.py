@@ -185,4 +185,3 @@ def uniform(shape: Sequence[int], fmt: Fixed) -> Type:
 def tensor(shape: Sequence[int], formats: Iterable[Fixed]) -> Type:
     """A tensor with a format per element, row-major."""
     return Type(tuple(shape), tuple(_runs(formats)))
-

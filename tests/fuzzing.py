@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hdl_batch import Trial, simulate_many
+from random_designs import random_design
 
 import lutc
-from hdl_batch import Trial, simulate_many
 from lutc import plugins
 from lutc.analysis.latency import latency
 from lutc.backends.simulate import bench_for
@@ -36,7 +37,6 @@ from lutc.passes.rebuild import with_operands
 from lutc.print import print_design
 from lutc.types import Ints
 from lutc.verify import violations
-from random_designs import random_design
 
 HDLS = ("verilog", "vhdl")
 VECTORS = 40
@@ -86,7 +86,7 @@ def _setting(rng: random.Random, design: Design) -> Setting:
     if design.stage is Stage.TENSOR and rng.random() < 0.7:
         order.insert(rng.randint(0, len(order)), "scalarize")
     if "scalarize" in order and rng.random() < 0.5:
-        order.append("pipeline{stages=%d}" % rng.randint(1, 4))
+        order.append(f"pipeline{{stages={rng.randint(1, 4)}}}")
     stages, clock = rng.randint(0, 4), None
     if latency(design) or rng.random() < 0.25:
         stages, clock = None, None if latency(design) else rng.choice([0.7, 1.2, 2.5, 6.0])
@@ -213,9 +213,7 @@ def minimised(case: Case, tries: int = 200) -> Case:
     return case
 
 
-def _greedy(
-    case: Case, smaller: Callable[[Case], Iterator[Case]], fails: Callable[[Case], bool]
-) -> Case:
+def _greedy(case: Case, smaller: Callable[[Case], Iterator[Case]], fails: Callable[[Case], bool]) -> Case:
     while (found := next((c for c in smaller(case) if fails(c)), None)) is not None:
         case = found
     return case
@@ -225,7 +223,11 @@ def _settings(case: Case) -> Iterator[Case]:
     setting = case.setting
     steps = re.findall(r"[\w-]+(?:\{[^}]*\})?", setting.passes)
     shorter = [", ".join(steps[:i] + steps[i + 1 :]) for i in range(len(steps))]
-    changes: list[dict[str, Any]] = [{"clock_enable": False}, {"valid": False}, *({"passes": p} for p in shorter)]
+    changes: list[dict[str, Any]] = [
+        {"clock_enable": False},
+        {"valid": False},
+        *({"passes": p} for p in shorter),
+    ]
     if setting.clock_ns:
         changes += [{"clock_ns": None, "stages": n} for n in (0, 1, 2)]
     if setting.stages:

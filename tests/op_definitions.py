@@ -60,7 +60,9 @@ def _bits(rule: Callable[..., int]) -> Callable[..., Reals]:
     def meaning(op: Any, *operands: Reals) -> Reals:
         formats = op.type.formats
         return _each(
-            lambda i, *xs: _number(rule(*(_pattern(x, formats[i]) for x in xs)), formats[i]), op.type, *operands
+            lambda i, *xs: _number(rule(*(_pattern(x, formats[i]) for x in xs)), formats[i]),
+            op.type,
+            *operands,
         )
 
     return meaning
@@ -88,9 +90,7 @@ def _bit_slice(op: Any, x: Reals) -> Reals:
 
 def _quant(op: Any, x: Reals) -> Reals:
     formats = op.to.formats
-    return _each(
-        lambda i, v: quantised(v, formats[i], op.round, op.overflow) * formats[i].step, op.type, x
-    )
+    return _each(lambda i, v: quantised(v, formats[i], op.round, op.overflow) * formats[i].step, op.type, x)
 
 
 def _rescale(op: Any, x: Reals) -> Reals:

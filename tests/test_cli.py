@@ -79,7 +79,9 @@ def report() -> Any:
 
 @pytest.mark.parametrize("hdl", ["verilog", "vhdl"])
 def test_compile_and_verify(run: Run, hdl: str) -> None:
-    result = run("compile", "tagger.lir", "--hdl", hdl, "--stages", "2", "--verify", "--vectors", "60", "--valid")
+    result = run(
+        "compile", "tagger.lir", "--hdl", hdl, "--stages", "2", "--verify", "--vectors", "60", "--valid"
+    )
     assert "verified: 60 vectors" in result.output and "wrote build/" in result.output
     assert "dense_1" in result.output and "latency 2 cycles" in result.output
     suffix = {"verilog": ".v", "vhdl": ".vhd"}[hdl]
@@ -94,7 +96,17 @@ def test_compile_and_verify(run: Run, hdl: str) -> None:
 
 
 def test_the_report(run: Run) -> None:
-    run("compile", "tagger.lir", "--clock-mhz", "250", "--target", "xcku115", "--clock-enable", "--vectors", "4")
+    run(
+        "compile",
+        "tagger.lir",
+        "--clock-mhz",
+        "250",
+        "--target",
+        "xcku115",
+        "--clock-enable",
+        "--vectors",
+        "4",
+    )
     facts = report()
     assert facts["lutc"] == lutc.__version__
     assert {k: facts[k] for k in ("top", "hdl", "target", "ii", "clock_ns", "clock_enable", "valid")} == {
@@ -124,7 +136,12 @@ def test_the_report(run: Run) -> None:
 def test_the_top_and_no_clock(run: Run) -> None:
     run("compile", "tagger.lir", "--stages", "0", "--top", "my_top", "--clock-enable", "--vectors", "4")
     facts = report()
-    assert (facts["top"], facts["latency_cycles"], facts["clock_ns"], facts["clock_enable"]) == ("my_top", 0, None, False)
+    assert (facts["top"], facts["latency_cycles"], facts["clock_ns"], facts["clock_enable"]) == (
+        "my_top",
+        0,
+        None,
+        False,
+    )
     text = Path("build/rtl/my_top.v").read_text()
     assert "module my_top" in text and "clk" not in text and "ce" not in text.split(");")[0].split("(")[1]
 
@@ -304,7 +321,7 @@ def test_check(run: Run) -> None:
 
 
 def test_fmt(run: Run) -> None:
-    messy = TAGGER.replace("%h          = dense", "%h =   dense").replace("!\"answer\"", '!"answer"   # kept')
+    messy = TAGGER.replace("%h          = dense", "%h =   dense").replace('!"answer"', '!"answer"   # kept')
     Path("messy.lir").write_text(messy)
     os.chmod("messy.lir", 0o640)
     assert run("fmt", "--check", "tagger.lir").output == ""
@@ -325,7 +342,10 @@ def test_run(run: Run) -> None:
         run("run", "tagger.lir", "--input", given, "--output", "y.npz")
         with np.load("y.npz") as file:
             answers = dict(file)
-        assert answers["score"][:2].tolist() == [[3.5, 0.25], [0, 0]] and answers["best"][:2].tolist() == [0, 0]
+        assert answers["score"][:2].tolist() == [[3.5, 0.25], [0, 0]] and answers["best"][:2].tolist() == [
+            0,
+            0,
+        ]
         assert answers["score"].shape == (3, 2)
     single = TAGGER.replace(", best = %b", "").replace('  %b          = argmax %s  !"answer"\n', "")
     Path("single.lir").write_text(single)
@@ -408,6 +428,9 @@ def test_help_is_quick() -> None:
     extra = seconds("-c", "from lutc.cli import main; main(['--help'])") - seconds("-c", "pass")
     assert extra < 0.3
     done = subprocess.run(
-        [sys.executable, "-c", "import sys, lutc.cli; print(*sys.modules)"], check=True, capture_output=True, text=True
+        [sys.executable, "-c", "import sys, lutc.cli; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert not {"numpy", "lark", "networkx", "rich", "torch", "onnx", "cocotb"} & set(done.stdout.split())

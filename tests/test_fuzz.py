@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from fuzzing import CRASHERS, Case, Setting, failure, failures, minimised, random_case, read, save
+from random_designs import random_design
+
 from lutc.graph import Design, Stage, body, functions
 from lutc.ops import ALL, TABLE, Quant
 from lutc.ops.base import Op
 from lutc.ops.circuits import contained
 from lutc.parse import parse
-from random_designs import random_design
 
 CHUNK = 20
 CHUNKS = 16  # in all 320 designs
@@ -39,7 +39,9 @@ def test_the_random_designs_are_of_all_kinds() -> None:
     assert {f.signed for f in formats} == {True, False}
     assert {c.design.stage for c in cases} == set(Stage)
     assert {c.setting.stages for c in cases} == {None, 0, 1, 2, 3, 4}
-    assert {(c.setting.clock_enable, c.setting.valid) for c in cases} == {(a, b) for a in (0, 1) for b in (0, 1)}
+    assert {(c.setting.clock_enable, c.setting.valid) for c in cases} == {
+        (a, b) for a in (0, 1) for b in (0, 1)
+    }
 
 
 @pytest.mark.parametrize("path", sorted(CRASHERS.glob("*.lir")), ids=lambda p: p.stem)
@@ -54,7 +56,9 @@ def test_crasher(path: Path) -> None:
 def broken() -> tuple[Design, int]:
     """A design of some size with a saturating `quant` in it."""
     for seed in range(100):
-        design = random_design(random.Random(seed), "scalar", [TABLE[k] for k in ("add", "quant", "mul")], size=12)
+        design = random_design(
+            random.Random(seed), "scalar", [TABLE[k] for k in ("add", "quant", "mul")], size=12
+        )
         saturating = [v for v in body(design) if isinstance(v, Quant) and v.overflow.value == "saturate"]
         if saturating and len(body(design)) > 12:
             return design, len(body(design))
@@ -95,7 +99,18 @@ def test_the_script(tmp_path: Path) -> None:
     """Exit code, and the options in the README of it."""
     script = Path(__file__).parents[1] / "tools" / "fuzz"
     done = subprocess.run(
-        [sys.executable, str(script), "--count", "6", "--seed", "900", "--jobs", "1", "--keep", str(tmp_path)],
+        [
+            sys.executable,
+            str(script),
+            "--count",
+            "6",
+            "--seed",
+            "900",
+            "--jobs",
+            "1",
+            "--keep",
+            str(tmp_path),
+        ],
         capture_output=True,
         text=True,
         timeout=120,

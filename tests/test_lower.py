@@ -65,7 +65,9 @@ def every(fmt: Fixed) -> Any:
     return np.arange(fmt.lo, fmt.hi + 1)
 
 
-def rescales(count: int, rounding: Rounding, overflow: Overflow, formats: Sequence[tuple[Fixed, Fixed]]) -> list[Rescale]:
+def rescales(
+    count: int, rounding: Rounding, overflow: Overflow, formats: Sequence[tuple[Fixed, Fixed]]
+) -> list[Rescale]:
     rng = random.Random(f"{rounding} {overflow}")
     made = []
     for source, to in formats:

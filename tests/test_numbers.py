@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, floor
 from typing import Any
 
@@ -146,7 +147,7 @@ def test_signed_digits_are_few_and_right() -> None:
         digits = signed_digits(number)
         assert sum(sign << shift for shift, sign in digits) == number
         shifts = [shift for shift, _ in digits]
-        assert all(b - a > 1 for a, b in zip(shifts, shifts[1:], strict=False))
+        assert all(b - a > 1 for a, b in pairwise(shifts))
         assert len(digits) == fewest[number]
     assert sum(s << d for d, s in signed_digits(-(1 << 90) + 12345)) == -(1 << 90) + 12345
 

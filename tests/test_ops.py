@@ -1,4 +1,4 @@
-"""Every row of the op table: `eval` against its definition, `bounds` and `infer` against all there is, `rtl` against `eval`."""
+"""Every row of the op table: `eval` against its definition, `bounds` and `infer` against all there is, `rtl` too."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from netlist_model import Model, number
+from op_definitions import DEFINITIONS, meanings, reals
+from random_designs import random_design
 
 from lutc.analysis.latency import latency
 from lutc.backends.vectors import pack_bits, vectors
@@ -22,9 +25,6 @@ from lutc.ops import ALL, TABLE, Relation
 from lutc.ops.base import Op
 from lutc.ops.flow import bound, evaluate
 from lutc.types import BIT, ZERO, Fixed, Type, scalar, tensor, uniform
-from netlist_model import Model, number
-from op_definitions import DEFINITIONS, meanings, reals
-from random_designs import random_design
 
 SEEDS = 12
 # Drawn besides the operation itself, so that it meets what it needs.
@@ -68,7 +68,15 @@ def test_eval_and_bounds(op: type[Op]) -> None:
     assert met >= SEEDS
 
 
-FORMATS = [ZERO, BIT, Fixed(True, 1, 2), Fixed(False, 2, -1), Fixed(True, 3, 1), Fixed(True, 2, -2), Fixed(False, 3)]
+FORMATS = [
+    ZERO,
+    BIT,
+    Fixed(True, 1, 2),
+    Fixed(False, 2, -1),
+    Fixed(True, 3, 1),
+    Fixed(True, 2, -2),
+    Fixed(False, 3),
+]
 
 
 def everything(kinds: Sequence[Type]) -> list[Any]:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from random_designs import random_design
 
 from lutc.analysis.latency import latency
 from lutc.diagnostics import LirError
@@ -26,7 +27,6 @@ from lutc.passes.rebuild import keep_all, rebuild
 from lutc.passes.scalarize import Scalarize
 from lutc.passes.simplify import Simplify
 from lutc.passes.sums import Sums
-from random_designs import random_design
 
 # Each pass alone; those that want scalars behind the one that makes them.
 ALONE = [p for p in pipelines.ALL if p.name != "pipeline"]
@@ -104,7 +104,7 @@ def test_scalarize_keeps_functions_whole() -> None:
 
 
 def test_scalarize_names_elements() -> None:
-    design = parse("lir 1\ndesign d(%x: s4[2, 2]) -> (y = %q) {\n  %q = neg %x  !\"layer\"\n}\n")
+    design = parse('lir 1\ndesign d(%x: s4[2, 2]) -> (y = %q) {\n  %q = neg %x  !"layer"\n}\n')
     scalar = run(design, [Scalarize()])
     negated = [op for op in ops_of(scalar) if op.keyword == "neg"]
     assert [op.name for op in negated] == ["q_0_0", "q_0_1", "q_1_0", "q_1_1"]
@@ -182,7 +182,7 @@ def test_new_symbols_get_names_of_their_own() -> None:
     assert len(set(names)) == 3 and all(n.startswith("layer_1_Mul") for n in names)
 
 
-def Stage_type():  # type: ignore[no-untyped-def]  # noqa: N802
+def Stage_type():  # type: ignore[no-untyped-def]
     from lutc.types import Fixed, uniform
 
     return uniform((2,), Fixed(True, 4))
@@ -221,7 +221,9 @@ def test_sums_grow_over_additions_read_once() -> None:
 
 def test_narrow() -> None:
     wide = run(
-        simplified("%a: u8f2 = quant %x, overflow=saturate\n%b = number value=1\n%c = add %a, %b\n%y: u12f2 = quant %c"),
+        simplified(
+            "%a: u8f2 = quant %x, overflow=saturate\n%b = number value=1\n%c = add %a, %b\n%y: u12f2 = quant %c"
+        ),
         [Narrow()],
         check=64,
     )
@@ -262,7 +264,9 @@ def small() -> Design:
 
 
 def test_a_pass_that_is_wrong_is_caught() -> None:
-    with pytest.raises(LirError, match=r"pass wrong changed output 'y' on random vector 0(.|\n)*a bug in lutc"):
+    with pytest.raises(
+        LirError, match=r"pass wrong changed output 'y' on random vector 0(.|\n)*a bug in lutc"
+    ):
         run(small(), [Simplify(), Wrong()], check=5)
     with pytest.raises(LirError, match="has no output"):
         run(small(), [Untyped()])
@@ -270,8 +274,17 @@ def test_a_pass_that_is_wrong_is_caught() -> None:
 
 def test_dump_and_observer(tmp_path: Path) -> None:
     seen: list[tuple[int, str]] = []
-    run(small(), [Simplify(), Narrow()], dump=tmp_path / "d", observer=lambda n, p, d: seen.append((n, p.name)))
-    assert sorted(p.name for p in (tmp_path / "d").iterdir()) == ["00-input.lir", "01-simplify.lir", "02-narrow.lir"]
+    run(
+        small(),
+        [Simplify(), Narrow()],
+        dump=tmp_path / "d",
+        observer=lambda n, p, d: seen.append((n, p.name)),
+    )
+    assert sorted(p.name for p in (tmp_path / "d").iterdir()) == [
+        "00-input.lir",
+        "01-simplify.lir",
+        "02-narrow.lir",
+    ]
     assert seen == [(1, "simplify"), (2, "narrow")]
     again = parse((tmp_path / "d" / "02-narrow.lir").read_text())
     codes = {"x": np.arange(-8, 8), "z": np.arange(-8, 8)}
@@ -279,8 +292,15 @@ def test_dump_and_observer(tmp_path: Path) -> None:
 
 
 def test_passes_as_text() -> None:
-    steps = parse_passes(" scalarize,narrow , pipeline{ period = 2.5 , target=ice40up5k},simplify", pipelines.ALL)
-    assert [str(s) for s in steps] == ["scalarize", "narrow", "pipeline{period=2.5, target=ice40up5k}", "simplify"]
+    steps = parse_passes(
+        " scalarize,narrow , pipeline{ period = 2.5 , target=ice40up5k},simplify", pipelines.ALL
+    )
+    assert [str(s) for s in steps] == [
+        "scalarize",
+        "narrow",
+        "pipeline{period=2.5, target=ice40up5k}",
+        "simplify",
+    ]
     assert parse_passes("", pipelines.ALL) == []
     again = parse_passes(", ".join(map(str, steps)), pipelines.ALL)
     assert again == steps

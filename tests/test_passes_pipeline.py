@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from random_designs import random_design
 
 from lutc import target as targets
 from lutc.analysis.latency import arrivals, latencies, latency
@@ -18,7 +19,6 @@ from lutc.parse import parse
 from lutc.passes.manager import run
 from lutc.passes.pipeline import Pipeline
 from lutc.passes.pipelines import standard
-from random_designs import random_design
 
 TARGET = targets.load("xcvu13p")
 
@@ -104,7 +104,7 @@ def test_registers_are_shared_and_none_is_idle() -> None:
     b.output("b", b.sub(b.number(value=3), x))
     piped = run(b.design(), [Pipeline(stages=3)], check=40)
     chain = [r for r in registers(piped) if r.type == x.type]
-    assert [r.x for r in chain][0] is piped.params[0]
+    assert next(r.x for r in chain) is piped.params[0]
     assert sum(r.x is piped.params[0] for r in chain) == 1
     names = [r.name for r in registers(piped)]
     assert "product_r" in names and "power_r" in names

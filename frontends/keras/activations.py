@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
 from lutc.graph import Overflow, Rounding
 
+from ..importer import Refusal
 from .base import Demand, HgqRule, Rule, activate, activation, axes_of
 from .graph import Layer
 from .lowering import Lowering, Tensor

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ..importer import Refusal
-
 from .activations import QSoftmax
 from .base import Demand, HgqRule, Rule
 from .dense import QDense

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ..importer import Refusal
-
 from .graph import Layer
 from .lowering import Lowering, Tensor
 from .quantizers import Quantizer, quantizer

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
 from lutc.graph import Value
 
+from ..importer import Refusal
 from .base import HgqRule, Rule, activation
 from .dense import check_plain, contract, finish
 from .graph import Layer

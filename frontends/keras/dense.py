@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
 from lutc.graph import Value
 from lutc.types import holding
 
+from ..importer import Refusal
 from .base import HgqRule, Rule, activate, activation
 from .graph import Layer
 from .lowering import FLOAT32_BITS, Lowering, Tensor, common_codes, is_float32

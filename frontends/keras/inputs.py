@@ -16,10 +16,10 @@ import numpy as np
 
 from lutc.build import as_type
 from lutc.diagnostics import Diagnostic, LirError
-from ..importer import Refusal
 from lutc.graph import Overflow, Rounding
 from lutc.types import ZERO, Fixed, Type, tensor, uniform
 
+from ..importer import Refusal
 from .base import Demand
 from .ports import Port
 from .quantizers import Quantizer, fixed

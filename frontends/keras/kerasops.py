@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..importer import Refusal
 from lutc.ops import Relation
 
+from ..importer import Refusal
 from .base import LayoutRule, Rule, activate, axes_of
 from .dense import EinsumPlan, check_plain
 from .graph import Layer, _snake

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ..importer import Refusal
-
 from .base import LayoutRule, Rule
 from .conv import channels_last
 from .graph import Layer

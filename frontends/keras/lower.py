@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from lutc.build import Builder
-from ..importer import Names, Refusal, Refusals
 from lutc.graph import Design, Param
 from lutc.interp import port_codes
 
+from ..importer import Names, Refusal, Refusals
 from .base import Demand, LayoutRule, Rule
 from .calibrate import Trace
 from .graph import Call, Layer, Model, refs

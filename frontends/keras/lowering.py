@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from lutc.build import Builder
-from ..importer import Names, Refusal
 from lutc.graph import Const, Overflow, Param, Value, topo
 from lutc.numbers import as_code, dtype, real, twos
 from lutc.ops import Op
 from lutc.types import Fixed, Ints, Type, holding, tensor, uniform
 
+from ..importer import Names, Refusal
 from .calibrate import Trace
 from .ports import Port
 from .quantizers import Quantizer, Real

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
 from lutc.graph import Value
 
+from ..importer import Refusal
 from .base import HgqRule
 from .conv import channels_last, patches, to_first, to_last, window
 from .dense import expanded, ordered

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
 from lutc.graph import Value
 
+from ..importer import Refusal
 from .base import Demand, HgqRule, Rule, axes_of
 from .dense import expanded, ordered
 from .graph import Layer

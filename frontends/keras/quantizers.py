@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..importer import Refusal
 from lutc.graph import Overflow, Rounding
 from lutc.types import ZERO, Fixed, Type, tensor
 
+from ..importer import Refusal
 from .archive import Weights
 
 ROUNDINGS = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lutc.diagnostics import did_you_mean
-from ..importer import Refusal
 
+from ..importer import Refusal
 from . import activations as act
 from . import attention, conv, dense, layout, luts, merge, pooling
 from .base import Rule

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..importer import Refusal
-
 from . import exact as ex
 from .exact import Exact
 from .linear import contract, integers, settled, view

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
 from lutc.graph import Table, Value
 from lutc.types import Fixed, Type, holding, uniform
 
+from ..importer import Refusal
 from . import exact as ex
 from .linear import hull
 from .model import Node, fold

@@ -7,9 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from ..importer import Refusal
 from lutc.graph import Value
 
+from ..importer import Refusal
 from . import exact as ex
 from .exact import Exact
 from .model import Node

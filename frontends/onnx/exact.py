@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
 from lutc.graph import Rounding
 from lutc.numbers import rounded
+
+from ..importer import Refusal
 
 Exact = Any  # an object array of Fractions
 INF = math.inf

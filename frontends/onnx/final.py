@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from ..importer import Refusal
 from lutc.graph import Output, Value
 from lutc.numbers import twos
 
+from ..importer import Refusal
 from . import exact as ex
 from .model import Node
 from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, rule

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
 from lutc.graph import Value
 
+from ..importer import Refusal
 from . import exact as ex
 from .model import Node
 from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule

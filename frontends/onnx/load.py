@@ -10,11 +10,11 @@ import numpy as np
 
 from lutc.build import as_type
 from lutc.diagnostics import did_you_mean, error
-from ..importer import Refusal
 from lutc.graph import Design, Output
 from lutc.types import BIT, Fixed, holding, uniform
 from lutc.verify import verify
 
+from ..importer import Refusal
 from . import exact as ex
 from .curve import Curve, extended, joins, known_curve
 from .final import output

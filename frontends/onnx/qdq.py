@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ..importer import Refusal
-
 from . import exact as ex
 from .exact import Exact
 from .model import Node

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
 from lutc.graph import Rounding
 from lutc.numbers import rounded
 
+from ..importer import Refusal
 from . import exact as ex
 from .exact import Exact
 from .model import Node

@@ -8,11 +8,11 @@ from fractions import Fraction
 import numpy as np
 
 from lutc.build import Builder
-from ..importer import Refusal
 from lutc.graph import Overflow, Rounding, Value
 from lutc.numbers import twos
 from lutc.types import Type
 
+from ..importer import Refusal
 from . import exact as ex
 from .exact import Exact
 from .tensors import Pending, Scaled, Shape, concrete, core

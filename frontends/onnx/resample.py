@@ -9,7 +9,6 @@ from fractions import Fraction
 import numpy as np
 
 from ..importer import Refusal
-
 from . import exact as ex
 from .layout import ints, picked
 from .linear import settled

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..importer import Refusal
-
 from .model import Node
 from .tensors import Scaled, Tensor
 from .walk import Walk

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
 from lutc.graph import Param, Value
 from lutc.types import Type
 
+from ..importer import Refusal
 from . import exact as ex
 from .exact import INF, Exact
 

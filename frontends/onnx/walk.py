@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from lutc.build import Builder
-from ..importer import Names, Refusal, Refusals
 from lutc.graph import Const, Func, Output, Overflow, Param, Rounding, Value
 from lutc.numbers import twos
 from lutc.ops.layout import Reshape
 from lutc.types import Type, holding, tensor, uniform
 
+from ..importer import Names, Refusal, Refusals
 from . import exact as ex
 from .exact import Exact
 from .model import Model, Node

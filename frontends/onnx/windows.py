@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..importer import Refusal
-
 from .model import Node
 from .tensors import Scaled, Shape
 

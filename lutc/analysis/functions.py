@@ -30,7 +30,7 @@ def supports(codes: Codes, width: int) -> list[int]:
     for axis in range(inputs):
         moved = np.moveaxis(cube, axis + 1, 1)
         count += (moved[:, 0] != moved[:, 1]).reshape(width, -1).any(axis=1)
-    return count.tolist()  # type: ignore[no-any-return]
+    return count.tolist()
 
 
 @lru_cache(maxsize=4096)

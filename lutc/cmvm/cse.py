@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
-from lutc.cmvm.network import Network, Span, Sum, adder_bits, added
+from lutc.cmvm.network import Span, Sum, added, adder_bits
 
 # A digit in one integer: the value, 11 bits of shift, whether it is subtracted.
 _VALUE = 12
@@ -38,7 +38,11 @@ class Style:
 
 
 def eliminate(
-    spans: Sequence[Span], rows: Sequence[Sum], limits: Sequence[int], style: Style = Style(), steps: int = 1 << 30
+    spans: Sequence[Span],
+    rows: Sequence[Sum],
+    limits: Sequence[int],
+    style: Style = Style(),
+    steps: int = 1 << 30,
 ) -> tuple[list[Sum], list[Sum]]:
     """Nodes and rewritten rows for rows of digits over the values `0..len(spans)-1`.
 
@@ -60,7 +64,9 @@ class _Work:
         self.inputs = len(spans)
         self.style = style
         self.nodes: list[Sum] = []
-        self.masks: dict[int, dict[int, list[int]]] = {}  # value -> shift -> rows that add it, rows that subtract it
+        self.masks: dict[
+            int, dict[int, list[int]]
+        ] = {}  # value -> shift -> rows that add it, rows that subtract it
         self.rows: list[set[int]] = [set() for _ in rows]
         self.load = [0] * len(rows)  # sum(2**depth) of a row's digits
         self.limits = [1 << d for d in limits]
@@ -96,7 +102,9 @@ class _Work:
             a, b, shift, negative = _pattern(key)
             worth *= adder_bits(self.spans[a], self.spans[b], shift, negative) ** style.bits
         if style.spread:
-            worth *= 1 + style.spread * (((key ^ style.seed) * 0x9E3779B97F4A7C15 >> 40 & 0xFFFF) / 65536 - 0.5)
+            worth *= 1 + style.spread * (
+                ((key ^ style.seed) * 0x9E3779B97F4A7C15 >> 40 & 0xFFFF) / 65536 - 0.5
+            )
         return (-worth, key, count)
 
     def best(self) -> int | None:

@@ -6,11 +6,11 @@ one term off a sum often saves nothing: so each shared sum is asked whether its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
-from lutc.cmvm.network import Network, Problem, Span, output_order, spans
+from lutc.cmvm.network import Span
 from lutc.numbers import signed_digits
 
 Terms = dict[int, int]  # by value: an integer weight

@@ -12,7 +12,7 @@ import numpy as np
 from lutc import numbers
 from lutc.graph import Bounds, Value
 from lutc.netlist import wrap
-from lutc.numbers import align, as_code, aligned_bits, exact, finest, finest_of, greatest, least, twos
+from lutc.numbers import align, aligned_bits, as_code, exact, finest, finest_of, greatest, least, twos
 from lutc.ops import circuits
 from lutc.ops.base import Op, need
 from lutc.types import Fixed, Ints, holding
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lutc.netlist import Net
     from lutc.netlist_build import ModuleBuilder
     from lutc.target import Target
-
 
 
 def _both(op: Op, values: tuple[Ints, ...]) -> list[Ints]:
@@ -258,7 +257,9 @@ class Lincomb(Op):
         factors = max((abs(f).bit_length() for f in self._factors()), default=0)
         shifts = [int(np.max(s)) for s in self._shifts()]
         widest = max(v.type.max_width for v in self.terms)
-        return max(self.type.max_width, widest + factors + max(shifts, default=0)) + len(self.terms).bit_length()
+        return (
+            max(self.type.max_width, widest + factors + max(shifts, default=0)) + len(self.terms).bit_length()
+        )
 
     @property
     def ternary(self) -> bool:

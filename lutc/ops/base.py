@@ -251,4 +251,5 @@ def describe(op: type[Op]) -> str:
     arguments += [f"{spell(a.name)}={'...' if a.required else encode(a.default)}" for a in row.attributes]
     stages = " and ".join(sorted(s.value for s in op.stages))
     declared = ": TYPE" if row.typed else ""
-    return f"%y{declared} = {op.keyword} {', '.join(arguments)}\n\n{op.__doc__}\n\nLegal in the {stages} stage.".rstrip()
+    form = f"%y{declared} = {op.keyword} {', '.join(arguments)}".rstrip()
+    return f"{form}\n\n{op.__doc__}\n\nLegal in the {stages} stage."

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from lutc.target import Target
 
 
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Quant(Op):
     """The value in another format: rounded to its steps, then brought into its range."""
@@ -41,7 +40,9 @@ class Quant(Op):
         return _into(lo, hi, self.to, self.overflow)
 
     def eval(self, *operands: Ints) -> Ints:
-        return overflow(divide(operands[0], self.x.type.fracs - self.to.fracs, self.round), self.to, self.overflow)
+        return overflow(
+            divide(operands[0], self.x.type.fracs - self.to.fracs, self.round), self.to, self.overflow
+        )
 
     def work_bits(self) -> int:
         shift = self.to.fracs - self.x.type.fracs
@@ -168,5 +169,7 @@ def _column(
 ) -> Ints:
     """One element over a batch: exact rational arithmetic, once for every different code."""
     distinct, where = np.unique(codes, return_inverse=True)
-    answers = [bounded(rounded((source.value(c) * by + add) / target.step, round), target, mode) for c in distinct]
+    answers = [
+        bounded(rounded((source.value(c) * by + add) / target.step, round), target, mode) for c in distinct
+    ]
     return np.array(answers, dtype=object)[where]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from lutc.netlist_build import ModuleBuilder
 
 
-
 def evaluate(values: Sequence[Value], inputs: dict[Value, Ints], keep: Sequence[Value]) -> dict[Value, Ints]:
     """Compute `values` in order. Returns those in `keep`; the others are forgotten after their last reader."""
     left = dict.fromkeys(values, 0)
@@ -130,7 +129,9 @@ class Map(Op):
             "needs arguments with a leading dimension of one length",
             "repeat a shared argument: %b = broadcast %a, shape=[n, ...]",
         )
-        _arguments(self.func, self.args, [slice_type(v.type, p.type) for v, p in zip(self.args, self.func.params)])  # noqa: B905
+        # As many as both have: if there are too few or too many, `_arguments` says so.
+        pairs = zip(self.args, self.func.params, strict=False)
+        _arguments(self.func, self.args, [slice_type(v.type, p.type) for v, p in pairs])
         result = self.func.result.type
         shape = (self.length, *result.shape)
         return uniform(shape, result.format) if result.format else tensor(shape, result.formats * self.length)

@@ -123,7 +123,9 @@ class Transpose(Layout):
 
     def source(self) -> Index:
         rank = len(self.x.type.shape)
-        need(sorted(self.perm) == list(range(rank)), f"perm={list(self.perm)} does not order {rank} dimensions")
+        need(
+            sorted(self.perm) == list(range(rank)), f"perm={list(self.perm)} does not order {rank} dimensions"
+        )
         return _positions(self.x).transpose(self.perm)
 
 
@@ -179,7 +181,9 @@ class Gather(Layout):
 
     def source(self) -> Index:
         shape = self.x.type.shape
-        need(bool(shape) and -len(shape) <= self.axis < len(shape), f"has no axis {self.axis} in {self.x.type}")
+        need(
+            bool(shape) and -len(shape) <= self.axis < len(shape), f"has no axis {self.axis} in {self.x.type}"
+        )
         length = shape[self.axis]
         bad = [i for i in self.indices if not 0 <= i < length]
         need(not bad, f"takes index {bad[:1]} of a dimension of length {length}")

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from lutc.target import Target
 
 
-
 class Relation(Enum):
     """How `compare` relates its first operand to its second."""
 

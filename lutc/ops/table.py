@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from lutc.target import Target
 
 
-
 @dataclass(frozen=True, eq=False, repr=False)
 class ConstOp(Op):
     """A named constant as a value."""

@@ -41,7 +41,9 @@ class Dense(Op):
 
     def lsb(self) -> Ints:
         kind, codes = self.x.type, self.w.codes
-        zeros = np.array([(c & -c).bit_length() - 1 if c else 0 for c in codes.ravel().tolist()], dtype=np.int64)
+        zeros = np.array(
+            [(c & -c).bit_length() - 1 if c else 0 for c in codes.ravel().tolist()], dtype=np.int64
+        )
         weights = np.broadcast_to(self.w.type.fracs, codes.shape) - zeros.reshape(codes.shape)
         inputs = np.broadcast_to(kind.fracs, kind.shape)[..., np.newaxis]
         live = (codes != 0) & (np.broadcast_to(kind.widths, kind.shape)[..., np.newaxis] > 0)
@@ -125,7 +127,10 @@ class Matmul(Op):
         ends = []
         for x, y in ((a_lo, b_lo), (a_lo, b_hi), (a_hi, b_lo), (a_hi, b_hi)):
             x, y = self._aligned(x, y)
-            ends.append(_spread(x, self.a.type.shape)[..., :, :, None] * _spread(y, self.b.type.shape)[..., None, :, :])
+            ends.append(
+                _spread(x, self.a.type.shape)[..., :, :, None]
+                * _spread(y, self.b.type.shape)[..., None, :, :]
+            )
         lo, hi = ends[0], ends[0]
         for e in ends[1:]:
             lo, hi = least(lo, e), greatest(hi, e)
@@ -216,5 +221,3 @@ class Argmax(Op):
 
     def work_bits(self) -> int:
         return aligned_bits([self.x.type])
-
-

@@ -38,7 +38,7 @@ _TRY_ALL = 1 << 12  # so many codes are tried one by one; beyond, the inequality
 
 @dataclass(frozen=True)
 class Lower(Pass):
-    """Write `rescale` as tables, thresholds or multiply-add-shift, whichever is smallest; each proved for all inputs."""
+    """Write `rescale` as tables, thresholds or multiply-add-shift, the smallest, proved for all inputs."""
 
     name: ClassVar[str] = "lower"
     target: str = "xcvu13p"
@@ -70,12 +70,16 @@ def lowered(rw: Rewriter, op: Rescale, ranges: Ranges, target: Target) -> Value:
     if hi - lo < _TRY_ALL:
         answers = [bounded(rounded(line.at(x), op.round), to, op.overflow) for x in range(lo, hi + 1)]
         ways.append((target.table_luts(source.width, to.width), lambda: _table(rw, op, lo, answers)))
-        steps = [(x, a) for x, a, b in zip(range(lo + 1, hi + 1), answers[1:], answers, strict=False) if a != b]
+        steps = [
+            (x, a) for x, a, b in zip(range(lo + 1, hi + 1), answers[1:], answers, strict=False) if a != b
+        ]
         if len(steps) <= 3:
             cost = len(steps) * (target.adder_luts(source.width) / 2 + target.mux_luts(to.width))
             ways.append((cost, lambda: _thresholds(rw, op, answers[0], steps)))
     affine = multiplier(line, lo, hi)
-    cost = sum(len(digits(Fraction(n))) for n in (affine.times, affine.plus)) * target.adder_luts(source.width + 2)
+    cost = sum(len(digits(Fraction(n))) for n in (affine.times, affine.plus)) * target.adder_luts(
+        source.width + 2
+    )
     ways.append((cost, lambda: _affine(rw, op, affine, line, (lo, hi))))
     return min(ways, key=lambda w: w[0])[1]()
 
@@ -133,7 +137,7 @@ def multiplier(line: Line, lo: int, hi: int) -> Affine:
     """The smallest proved multiplier for codes `lo` to `hi`."""
     if hi - lo < _TRY_ALL:
         wanted = [rounded(line.at(x), line.round) for x in range(lo, hi + 1)]
-        for shift in range(0, 64):
+        for shift in range(64):
             found = _tried(line, lo, wanted, shift)
             if found:
                 return found
@@ -274,5 +278,3 @@ def _both(rw: Rewriter, a: Value, b: Value) -> Value:
 def _minus(rw: Rewriter, value: Value, bit: Value, to: Fixed) -> Value:
     """One step less where the bit is set."""
     return rw.make(Lincomb, (value, bit), (Fraction(1), -to.step))
-
-

@@ -100,7 +100,10 @@ def parse_passes(text: str, known: Sequence[type[Pass]]) -> list[Pass]:
     while at < len(text.rstrip()):
         match = _STEP.match(text, at)
         if not match:
-            raise error(f"cannot read the passes from {text[at:]!r} on", help='write -p "scalarize, pipeline{stages=2}"')
+            raise error(
+                f"cannot read the passes from {text[at:]!r} on",
+                help='write -p "scalarize, pipeline{stages=2}"',
+            )
         at = match.end()
         name, options = match[1], match[2]
         if name not in names:
@@ -120,7 +123,9 @@ def _options(kind: type[Pass], text: str) -> dict[str, Any]:
         given[key] = _value(hints[key], value, f"{kind.name}{{{key}}}")
     missing = [n for n, f in known.items() if f.default is MISSING and n not in given]
     if missing:
-        raise error(f"pass {kind.name} needs {', '.join(missing)}", help=f"write {kind.name}{{{missing[0]}=...}}")
+        raise error(
+            f"pass {kind.name} needs {', '.join(missing)}", help=f"write {kind.name}{{{missing[0]}=...}}"
+        )
     return given
 
 

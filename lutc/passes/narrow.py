@@ -85,5 +85,3 @@ def _converted(rw: Rewriter, op: Quant, to: Type, mode: Overflow, lo: Any, hi: A
 
 def _all(condition: Any) -> bool:
     return bool(np.all(condition))
-
-

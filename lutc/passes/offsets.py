@@ -16,7 +16,7 @@ import numpy as np
 
 from lutc import target as targets
 from lutc.analysis.functions import Codes, table_luts
-from lutc.graph import Design, Table, Value, body, functions, users
+from lutc.graph import Design, Table, Value, body, owners, users
 from lutc.numbers import twos
 from lutc.ops import Lincomb, Lut, Quant
 from lutc.ops.base import Op
@@ -39,7 +39,7 @@ class Offsets(Pass):
     def __call__(self, design: Design) -> Design:
         target = targets.load(self.target)
         single: set[Value] = set()
-        for owner in (*functions(design), design):
+        for owner in owners(design):
             roots = [o.value for o in owner.outputs] if isinstance(owner, Design) else [owner.result]
             single |= {v for v, read in users(body(owner)).items() if len(read) == 1 and v not in roots}
 
@@ -75,7 +75,9 @@ def _sum(rw: Rewriter, op: Lincomb, own: list[bool], target: Target) -> Value:
     others: list[tuple[Value, Fraction]] = []
     bias = op.bias
     for value, weight, alone in zip(op.terms, op.weights, own, strict=True):
-        if not (alone and isinstance(value, Lut) and not value.table.key.shape and value.type.max_width <= _SAFE):
+        if not (
+            alone and isinstance(value, Lut) and not value.table.key.shape and value.type.max_width <= _SAFE
+        ):
             others.append((value, weight))
             continue
         codes = np.asarray(value.table.codes, dtype=np.int64)
@@ -98,8 +100,10 @@ def _split(part: _Part, target: Target, rw: Rewriter) -> list[_Part]:
         base = part.codes.reshape(-1, 1 << drop).min(axis=1)
         rest = part.codes - np.repeat(base, 1 << drop)
         coarse = scalar(Fixed(key.signed, key.width - drop, key.frac - drop))
-        two = [_Part(part.key, base, part.frac, part.weight, f"{part.name}_base"),
-               _Part(part.key, rest, part.frac, part.weight, f"{part.name}_rest")]
+        two = [
+            _Part(part.key, base, part.frac, part.weight, f"{part.name}_base"),
+            _Part(part.key, rest, part.frac, part.weight, f"{part.name}_rest"),
+        ]
         # A third operand of a carry chain is half an addition.
         joined = target.adder_luts(int(rest.max()).bit_length() + 1) / (2 if target.ternary else 1)
         both = two[0].luts(target) + two[1].luts(target) + joined

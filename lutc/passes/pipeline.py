@@ -35,7 +35,9 @@ class Pipeline(Pass):
 
     def __call__(self, design: Design) -> Design:
         if design.stage is not Stage.SCALAR:
-            raise error("only a scalar-stage design can be pipelined", where=design.name, help="run scalarize first")
+            raise error(
+                "only a scalar-stage design can be pipelined", where=design.name, help="run scalarize first"
+            )
         if self.stages == 0:
             return design
         if latency(design):
@@ -95,7 +97,9 @@ class _Cut:
         self.delays = times.delays
         self.budget = period - target.register
         self.places: dict[Value, Place] = {}
-        self.fixed: set[Value] = set()  # what depends on no input: the same in every cycle, so without registers
+        self.fixed: set[Value] = (
+            set()
+        )  # what depends on no input: the same in every cycle, so without registers
         # Of a function, its delay if it fits into one stage, else how many ranks it takes by itself.
         self.funcs: dict[Func, tuple[int, float]] = {}
         for func, values in times.funcs:
@@ -131,7 +135,11 @@ class _Cut:
     def start(self, value: Value) -> int:
         """The stage in which a value's operands are read."""
         stage = self.places[value][0]
-        return stage - self.funcs[value.func][0] if isinstance(value, Call) and value not in self.fixed else stage
+        return (
+            stage - self.funcs[value.func][0]
+            if isinstance(value, Call) and value not in self.fixed
+            else stage
+        )
 
     def apply(self, design: Design) -> Design:
         made: dict[Func, Func] = {}

@@ -14,7 +14,18 @@ from lutc.passes.simplify import Simplify
 from lutc.passes.sums import Sums
 from lutc.passes.tables import Absorb
 
-ALL: tuple[type[Pass], ...] = (Simplify, Prune, Scalarize, Narrow, Sums, Lower, Absorb, Offsets, Adders, Pipeline)
+ALL: tuple[type[Pass], ...] = (
+    Simplify,
+    Prune,
+    Scalarize,
+    Narrow,
+    Sums,
+    Lower,
+    Absorb,
+    Offsets,
+    Adders,
+    Pipeline,
+)
 
 
 def standard(target: str, period: float = 0.0, stages: int = -1) -> list[Pass]:

@@ -58,5 +58,3 @@ def _lut(rw: Rewriter, op: Lut, key: Value, table: Table) -> Value:
         return op
     codes = np.array([p[0] for p in parts], dtype=object).reshape(table.value.shape)
     return rw.make(ConstOp, Const(table.name, table.value, codes))
-
-

@@ -118,7 +118,7 @@ def identity(op: Op, rewriter: Rewriter) -> tuple[Any, ...]:
     """What makes two operations the same: kind, operands, symbols, attributes."""
     kind = type(op)
     symbols = (id(rewriter.symbol(getattr(op, n))) for n, _ in spec(kind).symbols)
-    return (kind, op.operands, *symbols, *(getattr(op, n) for n in _plain_fields(kind)))
+    return (kind, op.operands, *symbols, *(getattr(op, n) for n in _plain_fields(kind)))  # type: ignore[arg-type]
 
 
 def with_operands(op: Op, operands: Sequence[Value], **changes: Any) -> Op:
@@ -137,7 +137,7 @@ def with_operands(op: Op, operands: Sequence[Value], **changes: Any) -> Op:
             at += 1
     for name, _ in row.symbols:
         arguments[name] = getattr(op, name)
-    for name in _plain_fields(kind):
+    for name in _plain_fields(kind):  # type: ignore[arg-type]  # as `spec`
         arguments[name] = getattr(op, name)
     arguments.update(changes)
     return kind(**arguments)
@@ -160,7 +160,9 @@ def rebuild(design: Design, rule: Rule, *, stage: Stage | None = None) -> Design
     return replace(design, outputs=tuple(outputs), stage=stage or design.stage)
 
 
-def _rewrite(owner: Design | Func, rule: Rule, rewriter: Rewriter, made: dict[Func, Func]) -> dict[Value, Value]:
+def _rewrite(
+    owner: Design | Func, rule: Rule, rewriter: Rewriter, made: dict[Func, Func]
+) -> dict[Value, Value]:
     new: dict[Value, Value] = {p: p for p in owner.params}
     for value in body(owner):
         if isinstance(value, Param):

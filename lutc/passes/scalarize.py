@@ -100,7 +100,8 @@ class _Crossing:
         """The bundle for a port or an argument, its elements in exactly the formats of `like`."""
         self.rw.origin = like.origin
         fitted = [
-            self.rw.fit(e, scalar(f)) for e, f in zip(elements.ravel().tolist(), like.type.formats, strict=True)
+            self.rw.fit(e, scalar(f))
+            for e, f in zip(elements.ravel().tolist(), like.type.formats, strict=True)
         ]
         return self.rw.make(Pack, tuple(fitted), like.type.shape) if like.type.shape else fitted[0]
 
@@ -140,7 +141,9 @@ class _Crossing:
         for i in range(count):
             own = [c[i] for c in columns]
             if op.strict:
-                own = [self.rw.fit(e, scalar(v.type.formats[i])) for e, v in zip(own, op.operands, strict=True)]
+                own = [
+                    self.rw.fit(e, scalar(v.type.formats[i])) for e, v in zip(own, op.operands, strict=True)
+                ]
             new = with_operands(op, own, name=None, **(shares[i] if shares else {}))
             made.append(self.rw.keep(new))
         return _each(made, op.type.shape)
@@ -169,7 +172,11 @@ class _Crossing:
         weights = _array([f.value(c) for c, f in _codes(w)], w.type.shape)
         rows = x.reshape(-1, x.shape[-1])
         return _each(
-            [self._combination(r.tolist(), weights[:, j].tolist()) for r in rows for j in range(weights.shape[1])],
+            [
+                self._combination(r.tolist(), weights[:, j].tolist())
+                for r in rows
+                for j in range(weights.shape[1])
+            ],
             shape,
         )
 
@@ -210,7 +217,9 @@ class _Crossing:
         shape = func.result.type.shape
         stacked = np.empty((op.length, *shape), dtype=object)
         for i in range(op.length):
-            args = [self.packed(_array(o[i], p.type.shape), p) for o, p in zip(operands, func.params, strict=True)]
+            args = [
+                self.packed(_array(o[i], p.type.shape), p) for o, p in zip(operands, func.params, strict=True)
+            ]
             stacked[i] = self._call(func, args) if shape else self._call(func, args)[()]
         return stacked
 

@@ -24,7 +24,6 @@ from lutc.ops import (
     Number,
     Pack,
     Quant,
-    Reg,
     Relu,
     Rescale,
     Scale,
@@ -33,8 +32,8 @@ from lutc.ops import (
     Xor,
 )
 from lutc.ops.base import Op
-from lutc.ops.layout import Layout
 from lutc.ops.flow import evaluate
+from lutc.ops.layout import Layout
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild, with_operands
 from lutc.types import ZERO, Fixed, Ints
@@ -139,9 +138,9 @@ def _quant(rw: Rewriter, op: Quant) -> Value:
     before = op.x
     if isinstance(before, Quant) and _kept(before.x.type.scalar, before.to.scalar, before.overflow):
         return simplified(rw, rw.make(Quant, before.x, op.to, op.round, op.overflow))
-    if (op.round, op.overflow) != (Rounding.FLOOR, Overflow.WRAP):
-        if _kept(op.x.type.scalar, op.to.scalar, op.overflow):
-            return rw.make(Quant, op.x, op.to)
+    plain = (op.round, op.overflow) == (Rounding.FLOOR, Overflow.WRAP)
+    if not plain and _kept(op.x.type.scalar, op.to.scalar, op.overflow):
+        return rw.make(Quant, op.x, op.to)
     return op
 
 
@@ -195,5 +194,3 @@ def _lincomb(rw: Rewriter, op: Lincomb) -> Value:
     if terms == op.terms and factors == op.weights and bias == op.bias:
         return op
     return rw.make(Lincomb, terms, factors, bias)
-
-

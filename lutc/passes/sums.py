@@ -48,7 +48,9 @@ class Sums(Pass):
                 else:
                     terms += [(v, weight * w) for v, w in inner]
                     bias += weight * value.bias if isinstance(value, Lincomb) else 0
-            return simplified(rw, rw.make(Lincomb, tuple(v for v, _ in terms), tuple(w for _, w in terms), bias))
+            return simplified(
+                rw, rw.make(Lincomb, tuple(v for v, _ in terms), tuple(w for _, w in terms), bias)
+            )
 
         return rebuild(design, rule)
 

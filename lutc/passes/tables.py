@@ -14,7 +14,7 @@ import numpy as np
 
 from lutc import target as targets
 from lutc.analysis.functions import Codes, table_luts
-from lutc.graph import Design, Overflow, Rounding, Table, Value, body, functions, users
+from lutc.graph import Design, Overflow, Rounding, Table, Value, body, owners, users
 from lutc.numbers import divide, overflow
 from lutc.ops import Lut, Quant
 from lutc.ops.base import Op
@@ -37,7 +37,7 @@ class Absorb(Pass):
     def __call__(self, design: Design) -> Design:
         target = targets.load(self.target)
         chosen: set[Value] = set()
-        for owner in (*functions(design), design):
+        for owner in owners(design):
             readers = users(body(owner))
             roots = [o.value for o in owner.outputs] if isinstance(owner, Design) else [owner.result]
             chosen |= {
@@ -106,5 +106,3 @@ def _absorbed(rw: Rewriter, op: Lut, quant: Quant) -> Value:
     codes = _unrounded(np.asarray(op.table.codes, dtype=np.int64), quant)
     table = rw.symbol(Table(op.table.name, scalar(key), op.table.value, codes))  # type: ignore[arg-type]
     return rw.make(Lut, longer, table)
-
-

@@ -15,7 +15,9 @@ from lutc.target import Target
 from lutc.types import Type
 
 
-def facts(design: Design, target: Target, *, hdl: str, period: float | None, control: dict[str, bool]) -> dict[str, Any]:
+def facts(
+    design: Design, target: Target, *, hdl: str, period: float | None, control: dict[str, bool]
+) -> dict[str, Any]:
     """Everything a tool or a person may want to know of a build, as plain JSON values.
 
     `latency_cycles` is the number of rising edges from an input to its answer, `ii` the number of cycles between two

@@ -17,9 +17,17 @@ def show(report: dict[str, Any], console: Console) -> None:
         ports.add_column(heading)
     for port in report["inputs"]:
         rule = f"{port['round']}, {port['overflow']}"
-        ports.add_row(f"{port['name']} (in)", _shape(port), _format(port), str(port["width"]), rule + _factor(port))
+        ports.add_row(
+            f"{port['name']} (in)", _shape(port), _format(port), str(port["width"]), rule + _factor(port)
+        )
     for port in report["outputs"]:
-        ports.add_row(f"{port['name']} (out)", _shape(port), _format(port), str(port["width"]), _factor(port).lstrip(", "))
+        ports.add_row(
+            f"{port['name']} (out)",
+            _shape(port),
+            _format(port),
+            str(port["width"]),
+            _factor(port).lstrip(", "),
+        )
     console.print(ports)
 
     estimate = report["estimate"]

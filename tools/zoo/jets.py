@@ -66,7 +66,9 @@ def _prongs(y: NDArray[np.int64], random: np.random.Generator) -> tuple[Floats, 
     share, eta, phi = np.zeros((n, 3)), np.zeros((n, 3)), np.zeros((n, 3))
     share[:, 0] = 1
     opening = np.full(n, RADIUS)
-    hard = (y < 2) & (random.random(n) < HARD)  # a first splitting at any mass, colour-connected to what is outside
+    hard = (y < 2) & (
+        random.random(n) < HARD
+    )  # a first splitting at any mass, colour-connected to what is outside
     here = np.flatnonzero(hard)
     mass = np.exp(random.uniform(np.log(30), np.log(300), len(here)))
     angle = _split(share, eta, phi, here, 0, 1, random.uniform(0.1, 0.9, len(here)), mass, 0.0, random)

@@ -71,6 +71,9 @@ def main() -> None:
         print(f"{point.cost:>9.0f} LUT  validation {point.metric:.4f}  test {test:.4f}")
     best = front.best()
     model.load_state_dict(front.load(best))
+    lnn.save(
+        model, args.out / "magic_gamma.pt", about={"validation accuracy": best.metric, "luts": best.cost}
+    )
     design = lnn.export(model, name="magic_gamma")
     x = parts["test"][0].double()
     with torch.no_grad():
