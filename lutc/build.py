@@ -217,6 +217,13 @@ def _fractions(numbers: Iterable[Fraction] | Fraction | int) -> tuple[Fraction, 
 
 def _attribute(kind: Any, value: Any) -> Any:
     """An attribute as Python people give it (ints, floats, words, arrays), in the form the operation keeps."""
+    if (
+        kind == tuple[int, ...]
+        and isinstance(value, np.ndarray)
+        and value.dtype.kind == "i"
+        and value.ndim == 1
+    ):
+        return tuple(value.tolist())  # a gather of an image has many thousands
     return decode(kind, _raw(value))
 
 

@@ -12,6 +12,7 @@ import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from lutc.backends.simulate import bench_for
 from lutc.backends.vectors import element_runs, pack_bits, vectors
 from lutc.diagnostics import LirError
 from lutc.driver import Build
-from lutc.graph import Design, Param, Stage, body
+from lutc.graph import Design, Param, Stage, body, topo
 from lutc.interp import execute
 from lutc.ops import ALL as ALL_OPS
 from lutc.ops import TABLE
@@ -87,7 +88,8 @@ def _setting(rng: random.Random, design: Design) -> Setting:
         order.insert(rng.randint(0, len(order)), "scalarize")
     if "scalarize" in order and rng.random() < 0.5:
         order.append(f"pipeline{{stages={rng.randint(1, 4)}}}")
-    stages, clock = rng.randint(0, 4), None
+    stages: int | None = rng.randint(0, 4)
+    clock: float | None = None
     if latency(design) or rng.random() < 0.25:
         stages, clock = None, None if latency(design) else rng.choice([0.7, 1.2, 2.5, 6.0])
     target = rng.choice(["xcvu13p", "xcvu13p", "xc7a100t"] + ["ice40up5k", "ecp5-85k"] * (clock is None))
@@ -252,7 +254,7 @@ def _earlier_outputs(case: Case) -> Iterator[Case]:
     values = body(case.design)
     for value in values:
         if not isinstance(value, Param) and [o.value for o in case.design.outputs] != [value]:
-            first = replace(case.design.outputs[0], value=value, scale=(1,), offset=(0,))
+            first = replace(case.design.outputs[0], value=value, scale=(Fraction(1),), offset=(Fraction(0),))
             smaller = _with(case, outputs=(first,))
             if len(body(smaller.design)) < len(values):
                 yield smaller
@@ -278,8 +280,6 @@ def _cut_inputs(case: Case) -> Iterator[Case]:
 
 
 def _reached(outputs: Sequence[Any]) -> set[Any]:
-    from lutc.graph import topo
-
     return set(topo([o.value for o in outputs]))
 
 

@@ -51,7 +51,7 @@ def _number(pattern: int, fmt: Fixed) -> Fraction:
     pattern %= 1 << fmt.width
     if fmt.signed and pattern >> (fmt.width - 1):
         pattern -= 1 << fmt.width
-    return pattern * fmt.step
+    return fmt.value(pattern)
 
 
 def _bits(rule: Callable[..., int]) -> Callable[..., Reals]:
@@ -99,7 +99,7 @@ def _rescale(op: Any, x: Reals) -> Reals:
     def moved(i: int, v: Fraction) -> Fraction:
         at = np.unravel_index(i, shape)[op.axis] if shape else 0
         by, add = (n[at] if len(n) > 1 else n[0] for n in (op.by, op.add))
-        return quantised(v * by + add, formats[i], op.round, op.overflow) * formats[i].step
+        return formats[i].value(quantised(v * by + add, formats[i], op.round, op.overflow))
 
     return _each(moved, op.type, x)
 
@@ -143,7 +143,8 @@ def _slice(op: Any, x: Reals) -> Reals:
 
 
 def _pad(op: Any, x: Reals) -> Reals:
-    return np.pad(x, [(0, 0), *zip(op.before, op.after, strict=True)], constant_values=Fraction(0))
+    places = [(0, 0), *zip(op.before, op.after, strict=True)]
+    return np.pad(x, places, constant_values=0) * Fraction(1)
 
 
 def _broadcast(op: Any, x: Reals) -> Reals:
@@ -183,10 +184,10 @@ DEFINITIONS: Mapping[str, Callable[..., Reals]] = {
     "lincomb": lambda op, *xs: sum((x * w for x, w in zip(xs, op.weights, strict=True)), op.bias),
     "neg": lambda op, x: -x,
     "abs": lambda op, x: np.where(x < 0, -x, x),
-    "relu": lambda op, x: np.where(x > 0, x, Fraction(0)),
+    "relu": lambda op, x: np.where(x > 0, x, 0),
     "min": lambda op, a, b: np.where(a <= b, a, b),
     "max": lambda op, a, b: np.where(a >= b, a, b),
-    "compare": lambda op, a, b: np.where(_RELATIONS[op.rel.value](a, b), Fraction(1), Fraction(0)),
+    "compare": lambda op, a, b: np.where(_RELATIONS[op.rel.value](a, b), 1, 0),
     "select": lambda op, c, yes, no: np.where(c == 1, yes, no),
     "and": _bits(operator.and_),
     "or": _bits(operator.or_),

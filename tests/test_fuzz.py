@@ -11,7 +11,7 @@ import pytest
 from fuzzing import CRASHERS, Case, Setting, failure, failures, minimised, random_case, read, save
 from random_designs import random_design
 
-from lutc.graph import Design, Stage, body, functions
+from lutc.graph import Design, Stage, body, owners
 from lutc.ops import ALL, TABLE, Quant
 from lutc.ops.base import Op
 from lutc.ops.circuits import contained
@@ -31,7 +31,7 @@ def test_random_designs(chunk: int) -> None:
 def test_the_random_designs_are_of_all_kinds() -> None:
     """What the property is claimed for: all operations, signs, widths from 0 to 70, negative fractions, clocks."""
     cases = [random_case(seed) for seed in range(CHUNK * CHUNKS)]
-    values = [v for c in cases for owner in (*functions(c.design), c.design) for v in body(owner)]
+    values = [v for c in cases for owner in owners(c.design) for v in body(owner)]
     assert {type(v) for v in values if isinstance(v, Op)} == set(ALL)
     formats = {f for v in values for _, f in v.type.runs}
     assert {f.width for f in formats} >= {*range(66), 0}

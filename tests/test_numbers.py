@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil, floor
@@ -32,14 +33,14 @@ from lutc.types import ZERO, Fixed, holding, scalar, tensor, uniform
 HALF = Fraction(1, 2)
 
 # What the modes are called, said in another way than the code does.
-NEAREST = {
+NEAREST: dict[Rounding, Callable[[Fraction, int, int], int]] = {
     Rounding.HALF_UP: lambda v, lower, upper: upper,
     Rounding.HALF_DOWN: lambda v, lower, upper: lower,
     Rounding.HALF_EVEN: lambda v, lower, upper: lower if lower % 2 == 0 else upper,
     Rounding.HALF_AWAY: lambda v, lower, upper: max(lower, upper, key=abs),
     Rounding.HALF_ZERO: lambda v, lower, upper: min(lower, upper, key=abs),
 }
-DIRECTED = {
+DIRECTED: dict[Rounding, Callable[[Fraction], int]] = {
     Rounding.FLOOR: floor,
     Rounding.CEIL: ceil,
     Rounding.TOWARD_ZERO: int,

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from random_designs import random_design
 
 from lutc.analysis.latency import latency
 from lutc.diagnostics import LirError
-from lutc.graph import Const, Design, Output, Param, Stage, Value, body, functions
+from lutc.graph import Const, Design, Output, Param, Stage, Value, body, functions, owners
 from lutc.interp import execute
 from lutc.ops import ALL, TABLE, Call, ConstOp, Dense, Gather, Lincomb, Map, Number, Pack, Quant
 from lutc.ops.base import Op
@@ -27,13 +27,15 @@ from lutc.passes.rebuild import keep_all, rebuild
 from lutc.passes.scalarize import Scalarize
 from lutc.passes.simplify import Simplify
 from lutc.passes.sums import Sums
+from lutc.types import Fixed, uniform
 
-# Each pass alone; those that want scalars behind the one that makes them.
+OPS: Any = TABLE  # to be made with operands, which mypy cannot know
+PAIR = uniform((2,), Fixed(True, 4))
 ALONE = [p for p in pipelines.ALL if p.name != "pipeline"]
 
 
 def ops_of(design: Design) -> list[Op]:
-    return [v for owner in (*functions(design), design) for v in body(owner) if isinstance(v, Op)]
+    return [v for owner in owners(design) for v in body(owner) if isinstance(v, Op)]
 
 
 def kinds(design: Design) -> list[str]:
@@ -171,21 +173,15 @@ def test_equal_tables_become_one() -> None:
 
 def test_new_symbols_get_names_of_their_own() -> None:
     """Found by the fuzzer: constants folded in two places, of values whose names are no names for a constant."""
-    x = Param(Stage_type(), name="x")
+    x = Param(PAIR, name="x")
     made: list[Value] = []
     for i in range(3):
-        two = ConstOp(Const(f"c{i}", Stage_type(), np.array([i, 1], dtype=object)))
-        made.append(TABLE["add"](TABLE["neg"](two, name="layer 1/Mul"), x))
+        two = ConstOp(Const(f"c{i}", PAIR, np.array([i, 1], dtype=object)))
+        made.append(OPS["add"](OPS["neg"](two, name="layer 1/Mul"), x))
     design = Design("d", (x,), tuple(Output(f"y{i}", v) for i, v in enumerate(made)))
     after = run(design, [Simplify()], check=10)
     names = [op.symbol.name for op in ops_of(after) if isinstance(op, ConstOp)]
     assert len(set(names)) == 3 and all(n.startswith("layer_1_Mul") for n in names)
-
-
-def Stage_type():  # type: ignore[no-untyped-def]
-    from lutc.types import Fixed, uniform
-
-    return uniform((2,), Fixed(True, 4))
 
 
 def test_prune() -> None:
@@ -245,7 +241,7 @@ class Wrong(Pass):
 
     def __call__(self, design: Design) -> Design:
         first = design.outputs[0]
-        changed = Quant(TABLE["not"](first.value), first.value.type)
+        changed = Quant(OPS["not"](first.value), first.value.type)
         return replace(design, outputs=(replace(first, value=changed), *design.outputs[1:]))
 
 

@@ -12,7 +12,7 @@ from lutc.analysis.latency import arrivals, latencies, latency
 from lutc.analysis.timing import longest_stage
 from lutc.build import Builder
 from lutc.diagnostics import LirError
-from lutc.graph import Design, Func, Stage, body, functions
+from lutc.graph import Design, Func, Stage, body, functions, owners
 from lutc.ops import Call, Pack, Reg
 from lutc.ops.base import Op
 from lutc.parse import parse
@@ -30,7 +30,7 @@ def combinational(seed: int, size: int = 12) -> Design:
 
 
 def registers(design: Design) -> list[Reg]:
-    return [v for owner in (*functions(design), design) for v in body(owner) if isinstance(v, Reg)]
+    return [v for owner in owners(design) for v in body(owner) if isinstance(v, Reg)]
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 7])
@@ -53,7 +53,7 @@ def test_no_ranks_changes_nothing() -> None:
 
 def longest_operation(design: Design) -> float:
     return max(
-        (v.delay(TARGET) for owner in (*functions(design), design) for v in body(owner)
+        (v.delay(TARGET) for owner in owners(design) for v in body(owner)
          if isinstance(v, Op) and not isinstance(v, Call | Pack)),
         default=0.0,
     )  # fmt: skip

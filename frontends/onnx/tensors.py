@@ -125,10 +125,12 @@ class Scaled:
 
     def clips(self) -> bool:
         """Whether a clip is still to be applied to numbers it would change."""
+        if not (self.lo > -INF).any() and not (self.hi < INF).any():
+            return False
         if isinstance(self.value, Pending):
-            return bool((self.lo > -INF).any() or (self.hi < INF).any())
+            return True
         lo, hi = reach(self)
-        return bool((lo < self.lo).any() or (hi > self.hi).any())
+        return bool(np.any(lo < self.lo) or np.any(hi > self.hi))
 
 
 Tensor = Known | Scaled
@@ -152,17 +154,19 @@ def concrete(t: Scaled) -> Value:
     )
 
 
-def full(array: Any, shape: Shape) -> Any:
-    """Numbers of a value of the design (bounds, widths), in the shape of the model's tensor."""
-    return np.broadcast_to(np.asarray(array, dtype=object), core(shape)).reshape(shape)
+def ends(t: Scaled) -> tuple[Exact, Exact]:
+    """The smallest and largest number of the tensor's value, by its type: one for all elements if they agree."""
+    kind = t.type
+    if kind.format:
+        return ex.number(kind.format.value(kind.format.lo)), ex.number(kind.format.value(kind.format.hi))
+    lo = np.array([f.value(f.lo) for f in kind.formats], dtype=object).reshape(t.shape)
+    return lo, np.array([f.value(f.hi) for f in kind.formats], dtype=object).reshape(t.shape)
 
 
 def reach(t: Scaled) -> tuple[Exact, Exact]:
-    """The smallest and largest number every element may be before it is clipped, in the tensor's shape."""
-    kind = t.type
-    steps = np.asarray([f.step for f in kind.formats], dtype=object).reshape(t.shape)
-    a, b = (full(x, t.shape) * steps * t.scale + t.offset for x in kind.ranges)
-    return np.minimum(a, b), np.maximum(a, b)
+    """The smallest and largest number every element may be before it is clipped, broadcasting to its shape."""
+    a, b = (np.asarray(x * t.scale + t.offset, dtype=object) for x in ends(t))
+    return np.asarray(np.minimum(a, b), dtype=object), np.asarray(np.maximum(a, b), dtype=object)
 
 
 def plain(shape: Shape, value: Value, like: Scaled | None = None, scale: Fraction | Exact = 1) -> Scaled:

@@ -20,7 +20,7 @@ from ..importer import Names, Refusal, Refusals
 from . import exact as ex
 from .exact import Exact
 from .model import Model, Node
-from .tensors import Known, Missing, Pending, Scaled, Shape, Tensor, concrete, core
+from .tensors import Known, Missing, Pending, Scaled, Shape, Tensor, concrete, core, ends
 
 # How many bits a factor or a term may have that joins two scales. Any two float32 scales of like size stay below it.
 JOIN_BITS = 64
@@ -303,16 +303,17 @@ class Walk:
     def clamp(self, value: Value, lo: Exact, hi: Exact, shape: Shape, b: Builder | None = None) -> Value:
         """The value kept within dyadic bounds, where it can be outside of them."""
         build = b or self.b
-        steps = np.asarray([f.step for f in value.type.formats], dtype=object).reshape(shape)
-        least, most = (np.broadcast_to(np.asarray(x, dtype=object), shape) * steps for x in value.type.ranges)
-        if (least < lo).any():
+        least, most = ends(Scaled(shape, value)) if core(shape) == shape else ends(Scaled((1, *shape), value))
+        if least.ndim:
+            least, most = least.reshape(shape), most.reshape(shape)
+        if np.any(least < lo):
             # Where there is no bound, the least number the value can be takes its place.
             bound = ex.compress(ex.spread(ex.choose(lo == -ex.INF, least, lo), shape))
             if ex.every(lambda v: v == 0, bound):
                 value = build.relu(value)
             else:
                 value = build.max(value, self.constant(bound, shape, "low", b))
-        if (most > hi).any():
+        if np.any(most > hi):
             bound = ex.compress(ex.spread(ex.choose(hi == ex.INF, most, hi), shape))
             value = build.min(value, self.constant(bound, shape, "high", b))
         return value

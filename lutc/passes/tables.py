@@ -95,7 +95,7 @@ def _unrounded(codes: Codes, quant: Quant) -> Codes:
     key = _half(to, to.signed)
     patterns = np.arange(1 << key.width, dtype=np.int64)
     values = np.where(patterns > key.hi, patterns - (1 << key.width), patterns)
-    rounded = overflow(divide(values, 1, Rounding.HALF_UP), scalar(to), Overflow.WRAP)
+    rounded: Codes = overflow(divide(values, 1, Rounding.HALF_UP), scalar(to), Overflow.WRAP)
     return codes[rounded & ((1 << to.width) - 1)]
 
 

@@ -109,7 +109,7 @@ def linear_baseline(task: Task, parts: Parts, iterations: int = 40) -> float:
         torch.autograd.backward(value)
         return value
 
-    optimiser.step(closure)
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         test = layer((parts["test"][0].flatten(1) - mean) / std)
         return task.metric(test, parts["test"][1])

@@ -1,7 +1,10 @@
 """Toy jets for the two jet-tagging tasks: hard prongs by two-body kinematics, then soft and collinear radiation.
 
 A jet of 1 TeV and radius 0.8 begins as one prong or a splitting of any mass (quark, gluon), two prongs (W, Z) or
-three (top, by t -> bW -> bqq), so that the heavy particles' masses stand in a continuum. A parent of mass m whose daughters carry the shares z and 1 - z of its momentum and have masses m1 and m2 opens them by
+three (top, by t -> bW -> bqq), so that the heavy particles' masses stand in a continuum.
+
+A parent of mass m whose daughters carry the shares z and 1 - z of its momentum and have masses m1 and m2 opens
+them by
 
     dR^2 = (m^2 - m1^2 / z - m2^2 / (1 - z)) / (z (1 - z) pT^2)        (small angles)
 

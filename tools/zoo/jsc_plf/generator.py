@@ -26,7 +26,8 @@ def inputs(particles: Floats) -> Floats:
         8 * np.hypot(along, across),
     ]
     x = np.stack(columns, 2) * (share > 0)[:, :, None]
-    return np.clip(x, -8, 7.99)
+    limited: Floats = np.clip(x, -8, 7.99)
+    return limited
 
 
 def parts(data: str | None, events: int, seed: int) -> Parts:

@@ -18,8 +18,8 @@ from torch import nn
 
 from lutc import nn as lnn
 
-sys.path.insert(0, str(Path(__file__).parent))
-from data import load
+sys.path.insert(0, str(Path(__file__).parents[3]))
+from tools.zoo.magic_gamma.data import load
 
 
 def build_model(hidden: int = 10) -> nn.Sequential:
@@ -53,7 +53,7 @@ def main() -> None:
         train=parts["train"],
         validation=parts["validation"],
         metric=lnn.accuracy,
-        beta=lnn.LogRamp(*args.beta, steps=steps * 9 // 10, hold=steps // 10),
+        beta=lnn.LogRamp(args.beta[0], args.beta[1], steps=steps * 9 // 10, hold=steps // 10),
         folder=args.out,
         batch=args.batch,
         seed=args.seed,
