@@ -73,20 +73,21 @@ def port_codes(param: Param, values: Any) -> Ints:
     if x.dtype != object and not np.isfinite(x.astype(np.float64)).all():
         raise error(f"input {param.name!r} has numbers that are not finite")
     if x.dtype != object and param.scale == 1 and param.offset == 0 and param.type.max_width <= 50:
-        return _dyadic_codes(param, x.astype(np.float64))
+        steps = np.ldexp(x.astype(np.float64), np.asarray(param.type.fracs))
+        # Too large, and integers may have lost digits on the way; too small, and the scaling may have.
+        if not ((np.abs(steps) >= 2.0**52) | (np.abs(steps) < 2.0**-900) & (x != 0)).any():
+            return _dyadic_codes(param, steps)
     return _rational_codes(param, x)
 
 
-def _dyadic_codes(param: Param, x: Any) -> Ints:
-    """The quick way: scaling a float by a power of two is exact, and so are its floor and what is left over."""
-    steps = np.ldexp(x, np.asarray(param.type.fracs))
-    if (np.abs(steps) >= 2.0**52).any():
-        return _rational_codes(param, x)
-    floor = np.floor(steps)
-    rest = steps - floor
-    # Two bits stand for what is left over: nothing, less than half, half, more than half.
-    left = (rest > 0).astype(np.int64) + (rest >= 0.5) + (rest > 0.5)
-    codes = divide(floor.astype(np.int64) * 4 + left, 2, param.round)
+def _dyadic_codes(param: Param, steps: Any) -> Ints:
+    """The quick way: of floats in steps of the format, the whole part and the rest are exact."""
+    rest, whole = np.modf(steps)  # the rest has the sign of the number; 1 + rest would not be exact
+    below = rest < 0
+    half = np.where(below, -0.5, 0.5)
+    # Two bits stand for what lies above the floor: nothing, less than half a step, half, more than half.
+    left = (rest != 0).astype(np.int64) + (rest >= half) + (rest > half)
+    codes = divide((whole.astype(np.int64) - below) * 4 + left, 2, param.round)
     return overflow(codes, param.type, param.overflow)
 
 

@@ -13,9 +13,11 @@ import lutc
 from lutc import plugins
 from lutc.analysis.latency import latency
 from lutc.diagnostics import LirError
-from lutc.graph import Design, Stage
+from lutc.graph import Design, Overflow, Param, Rounding, Stage
+from lutc.interp import port_codes
+from lutc.numbers import quantised
 from lutc.passes.scalarize import Scalarize
-from lutc.types import Fixed
+from lutc.types import Fixed, scalar
 
 WEIGHTS = np.array([[1.25, -0.5], [0, 0.75], [-2, 1], [0.25, 0.25]])
 
@@ -148,6 +150,36 @@ def test_ports_convert_by_their_own_rule() -> None:
     seen, codes = [Fraction(0), Fraction(-1, 2), Fraction(-4), Fraction(-4)], [0, 1, 3, 7]
     assert answers["third"].tolist() == [v * Fraction(2, 3) + Fraction(1, 7) for v in seen]
     assert answers["sum"].tolist() == [float(v) + c for v, c in zip(seen, codes, strict=True)]
+
+
+@pytest.mark.parametrize("overflow", Overflow)
+@pytest.mark.parametrize("rounding", Rounding)
+def test_every_float_becomes_the_right_code(rounding: Rounding, overflow: Overflow) -> None:
+    """Ties, their neighbours among the doubles, numbers far too large and far too small; integers beyond doubles."""
+    rng = np.random.default_rng(7)
+    near = np.arange(-40, 41) / 8
+    near = np.concatenate([near, np.nextafter(near, 99), np.nextafter(near, -99), rng.normal(0, 3, 200)])
+    wild = rng.choice([-1, 1], 60) * 2.0 ** rng.uniform(-1070, 1020, 60)
+    formats = (
+        Fixed(True, 5, 1),
+        Fixed(False, 4, 0),
+        Fixed(True, 6, -2),
+        Fixed(True, 50, 20),
+        Fixed(True, 60, 3),
+    )
+    for fmt in formats:
+        param = Param(scalar(fmt), rounding, overflow, name="x")
+        for x in (
+            near[np.abs(near) > 0.01],
+            wild,
+            np.array([0.0, 5e-324, -5e-324]),
+        ):  # apart: one array goes one way
+            want = [quantised(Fraction(v), fmt, rounding, overflow) for v in x.tolist()]
+            assert port_codes(param, x).tolist() == want
+    whole = np.array([3, -3, (1 << 60) + 1, -(1 << 60) - 1, (1 << 53) + 1])
+    param = Param(scalar(Fixed(True, 50, -3)), rounding, overflow, name="x")
+    want = [quantised(Fraction(v), Fixed(True, 50, -3), rounding, overflow) for v in whole.tolist()]
+    assert port_codes(param, whole).tolist() == want
 
 
 def test_numbers_beyond_doubles_stay_exact() -> None:

@@ -18,7 +18,7 @@ from lutc.analysis.latency import latency
 from lutc.backends.vectors import pack_bits, vectors
 from lutc.diagnostics import LirError
 from lutc.emit import netlist
-from lutc.graph import Const, Design, Output, Overflow, Param, Rounding, Stage, Value, body
+from lutc.graph import Const, Design, Func, Output, Overflow, Param, Rounding, Stage, Value, body
 from lutc.interp import execute
 from lutc.numbers import narrowest
 from lutc.ops import ALL, TABLE, Relation
@@ -215,6 +215,10 @@ def test_constants_pass_no_register() -> None:
     modules = netlist(of(OPS["add"](x, late), x))
     assert not modules[-1].clock
     agrees(of(OPS["add"](x, late), x), {"x": everything([x.type])[0]})
+    inner = Param(scalar(Fixed(False, 2)), name="a")
+    func = Func("f", (inner,), OPS["pack"]((OPS["reg"](inner), OPS["number"](Fraction(-1))), (2,)))
+    called = OPS["call"](func, (OPS["number"](Fraction(3)),))
+    agrees(of(OPS["add"](x, OPS["element"](called, 0)), x), {"x": everything([x.type])[0]})
 
 
 def test_what_has_no_circuit_is_refused_by_name() -> None:

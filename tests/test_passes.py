@@ -27,6 +27,7 @@ from lutc.passes.rebuild import keep_all, rebuild
 from lutc.passes.scalarize import Scalarize
 from lutc.passes.simplify import Simplify
 from lutc.passes.sums import Sums
+from lutc.print import print_design
 from lutc.types import Fixed, uniform
 
 OPS: Any = TABLE  # to be made with operands, which mypy cannot know
@@ -111,6 +112,31 @@ def test_scalarize_names_elements() -> None:
     negated = [op for op in ops_of(scalar) if op.keyword == "neg"]
     assert [op.name for op in negated] == ["q_0_0", "q_0_1", "q_1_0", "q_1_1"]
     assert {op.origin for op in negated} == {"layer"}
+
+
+def test_passes_change_nothing_they_were_given() -> None:
+    """Not even a name: designs share values, and the one before must print as it did."""
+    for seed in range(12):
+        design = random_design(random.Random(seed), "tensor", size=15)
+        printed = [print_design(design)]
+        kept = [design]
+        steps = pipelines.standard("xcvu13p", stages=2)
+        run(design, steps, observer=lambda n, p, d: (kept.append(d), printed.append(print_design(d))))  # type: ignore[func-returns-value]  # noqa: B023
+        assert [print_design(d) for d in kept] == printed
+
+
+def test_what_is_merged_stays_with_its_layer() -> None:
+    """The report counts by layer: a sum that takes in a rounding remains the sum's."""
+    text = """
+lir 1
+const @w: s4[2, 1] = [3 -5]
+design d(%x: s6f2[2]) -> (y = %q) {
+  %h = dense %x, @w  !"dense"
+  %q: s6[1] = quant %h, round=nearest, overflow=saturate  !"act"
+}
+"""
+    final = run(parse(text), pipelines.standard("xcvu13p", stages=0))
+    assert {op.origin for op in ops_of(final) if op.keyword in ("add", "sub", "lincomb")} == {"dense"}
 
 
 # -- what each pass is for --------------------------------------------------------------------------------------------

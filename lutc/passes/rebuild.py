@@ -164,7 +164,9 @@ def _rewrite(
     owner: Design | Func, rule: Rule, rewriter: Rewriter, made: dict[Func, Func]
 ) -> dict[Value, Value]:
     new: dict[Value, Value] = {p: p for p in owner.params}
-    for value in body(owner):
+    values = body(owner)
+    old = set(values)
+    for value in values:
         if isinstance(value, Param):
             continue
         assert isinstance(value, Op)
@@ -182,7 +184,7 @@ def _rewrite(
         result = rule(rewriter, fresh)
         if isinstance(result, Op):
             result = rewriter.keep(result)
-        if result is not fresh and result.name is None and value.name is not None and isinstance(result, Op):
+        if value.name and result.name is None and isinstance(result, Op) and result not in old:
             result = rename(result, value.name)
         new[value] = result
     return new
@@ -190,7 +192,7 @@ def _rewrite(
 
 def rename(op: Op, name: str) -> Op:
     """Give a value that has no name yet the name of the one it replaces, so that the output stays readable."""
-    object.__setattr__(op, "name", name)  # made a moment ago by this very pass: nobody has seen it without
+    object.__setattr__(op, "name", name)  # made a moment ago by this very pass: no other design holds it
     return op
 
 

@@ -81,7 +81,9 @@ def _floored(rw: Rewriter, op: Quant, before: Quant, readers: dict[Value, int]) 
             more = step - fine
         case _:
             return None
+    layer, rw.origin = rw.origin, x.origin or rw.origin
     total: Op = rw.make(Lincomb, x.terms, x.weights, x.bias + more)
+    rw.origin = layer
     return rw.make(Quant, rw.make(Relu, total) if relu else total, op.to, Rounding.FLOOR, op.overflow)
 
 

@@ -96,7 +96,8 @@ def _unrounded(codes: Codes, quant: Quant) -> Codes:
     patterns = np.arange(1 << key.width, dtype=np.int64)
     values = np.where(patterns > key.hi, patterns - (1 << key.width), patterns)
     rounded: Codes = overflow(divide(values, 1, Rounding.HALF_UP), scalar(to), Overflow.WRAP)
-    return codes[rounded & ((1 << to.width) - 1)]
+    longer: Codes = codes[rounded & ((1 << to.width) - 1)]
+    return longer
 
 
 def _absorbed(rw: Rewriter, op: Lut, quant: Quant) -> Value:

@@ -356,7 +356,9 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
     work = tmp_path / "tmp"
     work.mkdir()
     program = (
-        "from pathlib import Path; from lutc.backends.simulate import simulate\n"
+        "import signal; from pathlib import Path; from lutc.backends.simulate import simulate\n"
+        # What starts the tests may have told all below it to ignore Ctrl-C, as shells do for background jobs.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"try: simulate(Path({str(tmp_path)!r}))\n"
         "except KeyboardInterrupt: print('interrupted')"
     )
@@ -367,9 +369,12 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
         deadline = time.monotonic() + 20
         while not list(work.glob("lutc-sim-*/sim.vvp")) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert list(work.iterdir())
-        run.send_signal(signal.SIGINT)
-        assert run.communicate(timeout=20)[0] == "interrupted\n"
+        try:
+            assert list(work.iterdir())
+            run.send_signal(signal.SIGINT)
+            assert run.communicate(timeout=20)[0] == "interrupted\n"
+        finally:
+            run.kill()  # nothing to do if it has ended; else the test would wait for it for ever
     assert not list(work.iterdir())
     assert not (tmp_path / "sim" / "results.json").exists()
     assert not _alive(str(work))
