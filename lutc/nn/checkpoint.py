@@ -125,9 +125,10 @@ def _dtype(model: nn.Module) -> torch.dtype:
 def _restore(content: dict[str, Any]) -> nn.Module:
     dtype = {"float32": torch.float32, "float64": torch.float64}[content["dtype"]]
     with torch.random.fork_rng(devices=[]):  # first weights are drawn, and that is nobody's business
-        model = _make(content["model"]).to(dtype)
+        model: nn.Module = _make(content["model"]).to(dtype)
     model.load_state_dict(content["state"])
-    return model.eval()
+    evaluated: nn.Module = model.eval()
+    return evaluated
 
 
 def _describe(value: Any, where: str) -> Any:
