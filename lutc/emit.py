@@ -9,6 +9,7 @@ from lutc.diagnostics import Diagnostic, LirError
 from lutc.graph import Design, Func, Param, Stage, Value, body, functions, owners, topo
 from lutc.netlist import Module, Net
 from lutc.netlist_build import ModuleBuilder
+from lutc.netlist_split import split
 from lutc.ops import Call, Op, Reg
 from lutc.ops.circuits import net_format, words, zero
 from lutc.ops.flow import evaluate
@@ -33,13 +34,15 @@ def netlist(
     _ready(design)
     clocked = latency(design) > 0
     modules: dict[Func, Module] = {}
+    done: list[Module] = []
     for func in functions(design):
         registers = latency(func) > 0
         build = ModuleBuilder(func.name, clock=registers, clock_enable=registers and control.clock_enable)
         nets = _inputs(build, func.params)
         _fill(build, body(func), nets, modules)
         build.output("result", nets[func.result])
-        modules[func] = build.build()
+        done += split(build.build())
+        modules[func] = done[-1]
     build = ModuleBuilder(design.name, clock=clocked, clock_enable=clocked and control.clock_enable)
     build.notes.update(notes or {})
     nets = _inputs(build, design.params)
@@ -57,7 +60,7 @@ def netlist(
                 help="check the model's last quantiser",
             )
         )
-    return [*modules.values(), build.build()]
+    return [*done, *split(build.build())]
 
 
 def _ready(design: Design) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from operator import index
 
 from lutc.netlist import (
@@ -189,6 +190,18 @@ class ModuleBuilder:
             if self._origin is not None:
                 self._origins[net] = self._origin
         return net
+
+    def again(self, source: Module, net: Net, operands: Sequence[Net]) -> Net:
+        """The operation of ``net``, a net of the module ``source``, here and on ``operands``; labels come with it."""
+        given = iter(operands)
+        arguments = [
+            next(given) if isinstance(value, Net) else tuple(given) if name == "parts" else value
+            for name, value in ((f.name, getattr(net, f.name)) for f in fields(net) if f.init)
+        ]
+        made = self._make(type(net), *arguments)
+        if isinstance(net, Rom) and net.contents in source.table_names:
+            self._tables.setdefault(net.contents, source.table_names[net.contents])
+        return self.label(made, source.names.get(net), source.origins.get(net))
 
     # Wiring
 

@@ -33,7 +33,7 @@ OUTSIDE = ("frontends", "backends", "ir_spec")
 LAYERS = (
     {"_version", "diagnostics"},
     {"types"},
-    {"graph", "netlist", "netlist_build", "target", "targets"},
+    {"graph", "netlist", "netlist_build", "netlist_split", "target", "targets"},
     {"numbers"},
     {"ops"},
     {"build", "parse", "print", "fmt", "verify", "interp", "analysis"}

@@ -15,7 +15,7 @@ from lutc.analysis.ranges import Ranges
 from lutc.graph import Design, Output, Overflow, Param, Rounding, Stage, Value, body
 from lutc.interp import execute
 from lutc.numbers import quantised, rounded
-from lutc.ops import Lut, Number, Quant, Rescale, Select
+from lutc.ops import Compare, Number, Quant, Rescale
 from lutc.passes import lower
 from lutc.passes.lower import Affine, Line, Lower, multiplier
 from lutc.passes.manager import run
@@ -172,11 +172,31 @@ def test_few_steps_become_thresholds() -> None:
     x = Param(scalar(Fixed(True, 8)), name="x")
     op = Rescale(x, scalar(Fixed(False, 1)), (Fraction(1, 300),), (Fraction(1, 3),), -1, Rounding.FLOOR)
     design = run(design_of(op, x), [Lower()], check=200)
-    assert not any(isinstance(v, Lut) for v in body(design))
+    assert sum(isinstance(v, Compare) for v in body(design)) == 1
     wide = Rescale(x, scalar(Fixed(True, 3)), (Fraction(1, 100),), (Fraction(0),))
     design = run(design_of(wide, x), [Lower()], check=200)
-    assert sum(isinstance(v, Select) for v in body(design)) == 2
+    assert sum(isinstance(v, Compare) for v in body(design)) == 2
     same(wide, design.outputs[0].value, every(Fixed(True, 8)))
+
+
+@pytest.mark.parametrize(("rounding", "overflow"), MODES, ids=IDS)
+def test_a_search_among_many_codes(rounding: Rounding, overflow: Overflow) -> None:
+    """Wide operands and short answers: tried beside every code from which on the answer is another."""
+    found = 0
+    for op in rescales(
+        2, rounding, overflow, [(Fixed(True, 24, 5), Fixed(s, w, 1)) for s in (0, 1) for w in (2, 4)]
+    ):
+        source = op.x.type.scalar
+        steps = the_line(op).steps(source.lo, source.hi, op.to.scalar, overflow)
+        if steps is None:
+            assert overflow is Overflow.WRAP
+            continue
+        found += 1
+        first = the_line(op).answer(source.lo, op.to.scalar, overflow)
+        near = {code + d for code, _ in steps for d in (-1, 0)} | {source.lo, source.hi, 0}
+        some = random.Random(len(steps)).choices(range(source.lo, source.hi + 1), k=200)
+        same(op, lower._search(Rewriter(), op, first, steps), np.array(sorted(near | set(some))))
+    assert found or overflow is Overflow.WRAP
 
 
 def test_dyadic_factors_need_no_multiplier() -> None:

@@ -24,7 +24,7 @@ from lutc import target as targets
 from lutc.analysis.ranges import Ranges
 from lutc.graph import Design, Overflow, Rounding, Table, Value
 from lutc.numbers import bounded, quantised, rounded
-from lutc.ops import Compare, Lincomb, Lut, Number, Quant, Relation, Rescale, Scale, Select
+from lutc.ops import Cat, Compare, Lincomb, Lut, Number, Quant, Relation, Rescale, Scale, Select
 from lutc.ops.base import Op
 from lutc.passes.adders import digits
 from lutc.passes.manager import Pass
@@ -34,6 +34,7 @@ from lutc.target import Target
 from lutc.types import BIT, Fixed, holding, scalar
 
 _TRY_ALL = 1 << 12  # so many codes are tried one by one; beyond, the inequality proves it
+_MOST_STEPS = 63  # more comparisons than a binary search pays for
 
 
 @dataclass(frozen=True)
@@ -62,26 +63,30 @@ def lowered(rw: Rewriter, op: Rescale, ranges: Ranges, target: Target) -> Value:
     (by, add), (lo, hi) = op.factors()[0], ranges.of(op.x)
     if not to.width or lo == hi or not by:
         return rw.make(Number, to.value(quantised(source.value(lo) * by + add, to, op.round, op.overflow)))
-    if _dyadic(by) and _dyadic(add):
-        exact = rw.make(Lincomb, (op.x,), (by,), add)
-        return simplified(rw, rw.make(Quant, exact, op.to, op.round, op.overflow))
     line = Line(by * source.step / to.step, add / to.step, op.round)
     ways: list[tuple[float, Callable[[], Value]]] = []
+    if _dyadic(by) and _dyadic(add):
+        if len(digits(by)) == 1:
+            return _exact(rw, op, by, add)
+        ways.append((_product_luts(by, add, source.width, target), lambda: _exact(rw, op, by, add)))
     if hi - lo < _TRY_ALL:
-        answers = [bounded(rounded(line.at(x), op.round), to, op.overflow) for x in range(lo, hi + 1)]
+        answers = [line.answer(x, to, op.overflow) for x in range(lo, hi + 1)]
         ways.append((target.table_luts(source.width, to.width), lambda: _table(rw, op, lo, answers)))
-        steps = [
-            (x, a) for x, a, b in zip(range(lo + 1, hi + 1), answers[1:], answers, strict=False) if a != b
-        ]
-        if len(steps) <= 3:
-            cost = len(steps) * (target.adder_luts(source.width) / 2 + target.mux_luts(to.width))
-            ways.append((cost, lambda: _thresholds(rw, op, answers[0], steps)))
+    steps = line.steps(lo, hi, to, op.overflow)
+    if steps:
+        first = line.answer(lo, to, op.overflow)
+        ways.append(
+            (search_luts(source.width, len(steps), to.width, target), lambda: _search(rw, op, first, steps))
+        )
     affine = multiplier(line, lo, hi)
-    cost = sum(len(digits(Fraction(n))) for n in (affine.times, affine.plus)) * target.adder_luts(
-        source.width + 2
-    )
+    cost = _product_luts(Fraction(affine.times), Fraction(affine.plus), source.width, target)
     ways.append((cost, lambda: _affine(rw, op, affine, line, (lo, hi))))
     return min(ways, key=lambda w: w[0])[1]()
+
+
+def _product_luts(times: Fraction, plus: Fraction, width: int, target: Target) -> float:
+    """What multiplying `width` bits by a constant costs, and adding one: an addition a signed digit after the first."""
+    return (len(digits(times)) + len(digits(plus)) - 1) * target.adder_luts(width + 2)
 
 
 def _dyadic(value: Fraction) -> bool:
@@ -98,6 +103,33 @@ class Line:
 
     def at(self, x: int) -> Fraction:
         return x * self.slope + self.start
+
+    def answer(self, x: int, to: Fixed, overflow: Overflow) -> int:
+        """The code the answer has for code `x`."""
+        return bounded(rounded(self.at(x), self.round), to, overflow)
+
+    def steps(self, lo: int, hi: int, to: Fixed, overflow: Overflow) -> list[tuple[int, int]] | None:
+        """The codes from which on the answer is another, and that answer; None where they are many."""
+        ends = rounded(self.at(lo), self.round), rounded(self.at(hi), self.round)
+        if overflow is Overflow.WRAP and not (to.lo <= min(ends) and max(ends) <= to.hi):
+            return None  # it goes round and round
+        first, last = (self.answer(x, to, overflow) for x in (lo, hi))
+        if abs(last - first) > _MOST_STEPS:
+            return None
+        found: list[tuple[int, int]] = []
+        x, answer = lo, first
+        while (
+            answer != last
+        ):  # rounding and saturating keep order, so all codes with one answer are neighbours
+            below, past = x, hi
+            while past - below > 1:
+                middle = (below + past) // 2
+                below, past = (
+                    (middle, past) if self.answer(middle, to, overflow) == answer else (below, middle)
+                )
+            x, answer = past, self.answer(past, to, overflow)
+            found.append((x, answer))
+        return found
 
     def floor_form(self) -> tuple[Fraction, bool]:
         """The start with which taking the floor rounds as wanted, and whether only up to a correction."""
@@ -194,14 +226,52 @@ def _table(rw: Rewriter, op: Rescale, lo: int, answers: list[int]) -> Value:
     return rw.make(Lut, op.x, table)
 
 
-def _thresholds(rw: Rewriter, op: Rescale, first: int, steps: list[tuple[int, int]]) -> Value:
-    """A few comparisons: the answer changes at these codes and nowhere else."""
+def search_luts(width: int, steps: int, answer: int, target: Target) -> float:
+    """What a binary search costs: a comparison of `width` bits a level, with a constant that the bits so far choose.
+
+    A comparison with a constant takes five bits a LUT, and two with a constant that up to two bits choose.
+    """
+    levels = steps.bit_length()
+    cost = width / 5 + target.table_luts(levels, answer)
+    for chosen in range(1, levels):
+        cost += width / 2 + (target.table_luts(chosen, width) if chosen > 2 else 0)
+    return cost
+
+
+def _search(rw: Rewriter, op: Rescale, first: int, steps: list[tuple[int, int]]) -> Value:
+    """The answer changes at a few codes and nowhere else: a binary search finds between which of them x lies.
+
+    Each comparison is one bit of the place, the highest first, and all bits so far choose what x is compared with
+    next.
+    """
     source, to = op.x.type.scalar, op.to.scalar
-    result: Value = rw.make(Number, to.value(first))
-    for code, answer in steps:
-        past = rw.make(Compare, op.x, rw.make(Number, source.value(code)), Relation.GE)
-        result = rw.make(Select, past, rw.make(Number, to.value(answer)), result)
-    return rw.fit(result, op.to)
+    levels = len(steps).bit_length()
+    # Steps that are always past make their number 2**levels - 1.
+    more = (1 << levels) - 1 - len(steps)
+    codes = [source.lo] * more + [code for code, _ in steps]
+    answers = [first] * (more + 1) + [answer for _, answer in steps]
+    place: list[Value] = []
+    for level in range(levels):
+        half = 1 << (levels - 1 - level)
+        bounds = codes[half - 1 :: 2 * half]
+        bound = _chosen(rw, place, bounds, source)
+        place.append(rw.make(Compare, op.x, bound, Relation.GE))
+    return rw.fit(_chosen(rw, place, answers, to), op.to)
+
+
+def _chosen(rw: Rewriter, place: list[Value], codes: list[int], fmt: Fixed) -> Value:
+    """The code that the bits of `place`, the highest first, choose."""
+    if not place:
+        return rw.make(Number, fmt.value(codes[0]))
+    key = rw.make(Cat, tuple(place)) if len(place) > 1 else place[0]
+    table = rw.symbol(Table(rw.name or "bounds", scalar(Fixed(False, len(place))), scalar(fmt), codes))  # type: ignore[arg-type]
+    return rw.make(Lut, key, table)
+
+
+def _exact(rw: Rewriter, op: Rescale, by: Fraction, add: Fraction) -> Value:
+    """The factor is a sum of powers of two: the product itself, then the rounding."""
+    exact = rw.make(Lincomb, (op.x,), (by,), add)
+    return simplified(rw, rw.make(Quant, exact, op.to, op.round, op.overflow))
 
 
 def _affine(rw: Rewriter, op: Rescale, affine: Affine, line: Line, ends: tuple[int, int]) -> Value:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from lutc.graph import Design, Rounding, Value, body, owners, users
 from lutc.ops import Add, Lincomb, Neg, Quant, Relu, Scale, Sub
 from lutc.ops.base import Op
+from lutc.passes.adders import digits
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
 from lutc.passes.simplify import simplified
@@ -17,6 +18,9 @@ from lutc.passes.simplify import simplified
 @dataclass(frozen=True)
 class Sums(Pass):
     """Merge additions, subtractions and constant factors read only once into n-ary sums (`lincomb`).
+
+    A sum taken times a constant is merged only if that needs no more additions than the sum and the product apart:
+    ten terms times seven are twenty numbers to add, and eleven if the product is made of the sum.
 
     A rounding that is the only reader of a sum becomes a constant of the sum and the floor, which costs nothing.
     """
@@ -43,7 +47,7 @@ class Sums(Pass):
             bias = op.bias if isinstance(op, Lincomb) else Fraction(0)
             for (value, weight), before in zip(op_terms, original.operands, strict=True):
                 inner = _terms(value) if readers[before] == 1 and isinstance(value, Op) else None
-                if inner is None:
+                if inner is None or _costly(inner, weight):
                     terms.append((value, weight))
                 else:
                     terms += [(v, weight * w) for v, w in inner]
@@ -53,6 +57,12 @@ class Sums(Pass):
             )
 
         return rebuild(design, rule)
+
+
+def _costly(inner: list[tuple[Value, Fraction]], weight: Fraction) -> bool:
+    """Whether a sum's terms times `weight` are more numbers to add than the sum and the product apart."""
+    apart = sum(len(digits(w)) for _, w in inner) + len(digits(weight)) - 1
+    return sum(len(digits(w * weight)) for _, w in inner) > apart
 
 
 def _floored(rw: Rewriter, op: Quant, before: Quant, readers: dict[Value, int]) -> Op | None:
