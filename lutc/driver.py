@@ -35,7 +35,7 @@ def load(
     input_types: Mapping[str, str] | str | None = None,
     calibrate: Any = None,
 ) -> Design:
-    """A design from a model: a path (`.lir`, `.onnx`, `.keras` ...) or a live model object.
+    """A design from a model: a path (`.lir`, `.onnx`, `.keras`, a folder ...) or a live model object.
 
     `input_types` gives formats to inputs that are never quantised: one for all, or one per input name. Raises
     LirError listing everything that cannot be compiled exactly.
@@ -57,17 +57,16 @@ def _load_file(path: Path, options: plugins.LoadOptions) -> Design:
         raise error("no such file", where=str(path))
     if path.suffix == Design.extension:
         return parse_file(path)
-    for frontend in plugins.frontends():
-        if path.suffix in frontend.suffixes:
-            return frontend.load(path, options)
-    raise error(
-        f"no frontend reads {path.suffix or 'files without a suffix'}", where=str(path), help=_known_kinds()
-    )
+    frontend = plugins.reader(path)
+    if frontend:
+        return frontend.load(path, options)
+    what = "this folder" if path.is_dir() else path.suffix or "files without a suffix"
+    raise error(f"no frontend reads {what}", where=str(path), help=_known_kinds())
 
 
 def _known_kinds() -> str:
     suffixes = [s for f in plugins.frontends() for s in f.suffixes]
-    return "lutc reads " + ", ".join([Design.extension, *suffixes])
+    return "lutc reads " + ", ".join(dict.fromkeys([Design.extension, *suffixes]))
 
 
 @dataclass(frozen=True)

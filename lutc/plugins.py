@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Protocol
 
 from lutc.diagnostics import did_you_mean, error
@@ -30,7 +31,11 @@ class LoadOptions:
 
 
 class Frontend(Protocol):
-    """Brings a kind of model in, bit-exact or refused."""
+    """Brings a kind of model in, bit-exact or refused.
+
+    One whose files share their suffix with others', or that reads folders, also has `reads(path: Path) -> bool`, which
+    looks into a file or folder; such a frontend is asked before those that go by the suffix.
+    """
 
     name: str
     suffixes: tuple[str, ...]  # of the files it reads, such as ".onnx"
@@ -47,6 +52,16 @@ def frontends() -> list[Frontend]:
         _load("lutc.frontends", e.name)
         for e in sorted(entry_points(group="lutc.frontends"), key=lambda e: e.name)
     ]
+
+
+def reader(path: Path) -> Frontend | None:
+    """The frontend for a file or folder: one that recognises what is in it, else one for its suffix."""
+    known = frontends()
+    for frontend in known:
+        reads: Callable[[Path], bool] | None = getattr(frontend, "reads", None)
+        if reads and reads(path):
+            return frontend
+    return next((f for f in known if path.is_file() and path.suffix in f.suffixes), None)
 
 
 def backend(name: str) -> Any:

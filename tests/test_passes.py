@@ -230,13 +230,15 @@ design d(%x: s4[4], %k: u2[2], %unused: s3) -> (y = %y, z = %z) {
 
 
 def test_sums_grow_over_additions_read_once() -> None:
-    design = simplified("%a = add %x, %z\n%b = scale %a, by=3\n%n = neg %x\n%y = sub %b, %n", Sums())
+    design = simplified("%a = add %x, %z\n%b = scale %a, by=2\n%n = neg %x\n%y = sub %b, %n", Sums())
     assert core(design) == ["lincomb"]
     only = next(op for op in ops_of(design) if isinstance(op, Lincomb))
     assert dict(zip(only.terms, only.weights, strict=True)) == {
-        design.params[0]: Fraction(4),
-        design.params[1]: Fraction(3),
+        design.params[0]: Fraction(3),
+        design.params[1]: Fraction(2),
     }
+    product = simplified("%a = add %x, %z\n%b = scale %a, by=7\n%y = sub %b, %x", Sums())
+    assert kinds(product).count("lincomb") == 2, "x + z times 7 is three numbers to add, 7 x + 7 z four"
     shared = simplified("%a = add %x, %z\n%b = mul %a, %a\n%y = add %a, %b", Sums())
     assert kinds(shared).count("lincomb") == 2, "what is read twice is computed once"
 

@@ -1,4 +1,7 @@
-"""Keras 3 and HGQ2 models, from `.keras` files or live. Neither Keras nor HGQ2 is needed to read a file."""
+"""Keras models, plain, with HGQ2 and with QKeras: from `.keras` and `.h5` files or live.
+
+None of these packages is needed to read a file.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 from lutc.graph import Design
 from lutc.plugins import LoadOptions
 
+from .legacy import H5_SUFFIXES
 from .load import load_keras
 
 __all__ = ["FRONTEND", "load_keras"]
@@ -14,7 +18,7 @@ __all__ = ["FRONTEND", "load_keras"]
 
 class _Keras:
     name = "keras"
-    suffixes = (".keras",)
+    suffixes = (".keras", *H5_SUFFIXES)
 
     def matches(self, source: object) -> bool:
         """Whether it is a `keras.Model`, judged by the names of its classes: Keras need not be there to say no."""

@@ -103,13 +103,18 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
     return Archive(where, config, weights, str(metadata.get("keras_version", "unknown")))
 
 
-def _read_weights(data: bytes, where: str) -> Weights:
+def load_h5py(where: str) -> Any:
+    """The module h5py. Raises LirError if it is missing."""
     try:
-        h5py = importlib.import_module("h5py")
+        return importlib.import_module("h5py")
     except ImportError:
         raise error(
-            "reading .keras files needs the package h5py", where=where, help="pip install 'lutc[keras]'"
+            "reading Keras's files needs the package h5py", where=where, help="pip install 'lutc[keras]'"
         ) from None
+
+
+def _read_weights(data: bytes, where: str) -> Weights:
+    h5py = load_h5py(where)
     tree: dict[str, list[Array]] = {}
     names: dict[str, str] = {}
 

@@ -137,7 +137,7 @@ class Convolution(Rule):
         if self.depthwise:
             kernel = depthwise(kernel)
         rows = patches(low, x, self.window)
-        y = contract(low, rows, grouped(kernel, channels, groups), bias, name == "relu")
+        y = contract(low, rows, grouped(kernel, channels, groups), bias, name == "relu", padded=True)
         result = Tensor(y)
         return result if self.last else low.move(result, to_first)
 

@@ -21,10 +21,12 @@ from .unary import Reals
 KERAS_EPSILON = np.float32(1e-7)
 
 
-def contract(low: Lowering, x: Value, kernel: Reals, bias: Reals | None, relu: bool) -> Value:
+def contract(
+    low: Lowering, x: Value, kernel: Reals, bias: Reals | None, relu: bool, padded: bool = False
+) -> Value:
     """`x @ kernel + bias` along the last axis, then perhaps relu: one function where all rows agree.
 
-    `bias` has one number per output, or one per row and output.
+    `bias` has one number per output, or one per row and output. In `padded` rows zeros stand for what lies outside.
     """
     shared = None
     if bias is not None and bias.any():
@@ -38,7 +40,7 @@ def contract(low: Lowering, x: Value, kernel: Reals, bias: Reals | None, relu: b
             y = low.b.add(y, low.constant(shared, "bias", y.type.shape))
         return low.b.relu(y) if relu and whole is None else y
 
-    y = low.rows(x, row)
+    y = low.rows(x, row, padded=padded)
     if whole is not None:
         y = low.b.add(y, low.constant(whole, "bias", y.type.shape))
         y = low.b.relu(y) if relu else y

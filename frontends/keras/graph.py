@@ -47,6 +47,10 @@ class Layer:
         return self.module.startswith("keras.src.ops") or self.module.startswith("keras.ops")
 
     @property
+    def is_qkeras(self) -> bool:
+        return self.module.startswith("qkeras")
+
+    @property
     def is_hgq(self) -> bool:
         return self.module.startswith("hgq")
 
@@ -108,7 +112,7 @@ def read_model(archive: Archive) -> Model:
         raise error(
             f"the model's config is not as Keras 3 writes it ({type(cause).__name__}: {cause})",
             where=archive.path,
-            help="save the model again with Keras 3.12 or newer",
+            help="save the model again with Keras 3.12 or newer; from Keras 2, save it as model.h5",
         ) from None
 
 

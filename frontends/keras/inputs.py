@@ -83,11 +83,12 @@ def _format(m: _Met) -> Fixed:
 
 
 def given_types(names: Sequence[str], shapes: Sequence[tuple[int, ...]], given: Any) -> dict[str, Type]:
-    """The input formats the user asked for; a scalar format is spread over the input's shape."""
+    """The input formats the user asked for, by name or under `""` for all others, spread over the input's shape."""
     if given is None:
         return {}
     if isinstance(given, Mapping):
-        table = dict(given)
+        table: dict[str, Any] = dict.fromkeys(names, given[""]) if "" in given else {}
+        table |= {n: t for n, t in given.items() if n}
         for name in table:
             if name not in names:
                 raise LirError(Diagnostic(f"there is no input {name!r}", help="inputs: " + ", ".join(names)))

@@ -14,7 +14,7 @@ from lutc.build import Builder
 from lutc.graph import Const, Overflow, Param, Value, topo
 from lutc.numbers import as_code, dtype, real, twos
 from lutc.ops import Op
-from lutc.types import Fixed, Ints, Type, holding, tensor, uniform
+from lutc.types import ZERO, Fixed, Ints, Type, holding, tensor, uniform
 
 from ..importer import Names, Refusal
 from .calibrate import Trace
@@ -116,14 +116,22 @@ class Lowering:
         moved = [np.broadcast_to(p, shape).ravel()[index] for p in step.params]
         return Affine(*moved) if isinstance(step, Affine) else Unary(step.name, step.fn, tuple(moved))
 
-    def rows(self, x: Value, fn: Callable[[Lowering, Value], Value], keep: int = 1) -> Value:
+    def rows(
+        self, x: Value, fn: Callable[[Lowering, Value], Value], keep: int = 1, padded: bool = False
+    ) -> Value:
         """`fn` on the last `keep` axes at every position of the others.
 
         Where all positions agree in their formats, `fn` becomes one function mapped over them; else it is applied to
-        the whole tensor, for which it must be written as well.
+        the whole tensor, for which it must be written as well. Positions that are `padded` may differ in elements
+        that are always 0: these get the format the others have there.
         """
         lead, row = x.type.shape[:-keep], x.type.shape[-keep:]
         count, size = math.prod(lead), math.prod(row)
+        if padded and x.type.format is None and not self.trace:
+            columns = [set(x.type.formats[i::size]) - {ZERO} for i in range(size)]
+            if all(len(c) < 2 for c in columns):
+                wide = [next(iter(c), ZERO) for c in columns] * count
+                x = self.b.quant(x, to=tensor(x.type.shape, wide))
         kind = x.type.format
         same = kind is not None or all(
             x.type.formats[i * size : (i + 1) * size] == x.type.formats[:size] for i in range(count)

@@ -10,6 +10,7 @@ from . import attention, conv, dense, layout, luts, merge, pooling
 from .base import Rule
 from .graph import Layer
 from .kerasops import OPS, op_rule
+from .qkeras import QKERAS
 
 NO_OPS = [
     "Dropout",
@@ -132,13 +133,14 @@ def rule_of(layer: Layer) -> Rule:
             f"it computes under the dtype policy {policy}, which rounds on the way",
             "build it under float32: keras.config.set_dtype_policy('float32')",
         )
-    found = op_rule(layer.kind) if layer.is_op else LAYERS.get(layer.kind)
+    layers = QKERAS if layer.is_qkeras else LAYERS
+    found = op_rule(layer.kind) if layer.is_op else layers.get(layer.kind)
     if found is not None:
         return found(layer)
     for word, reason in REASONS.items():
         if word in layer.kind:
             raise Refusal(reason, WAYS_OUT.get(reason, "leave it out of the model that is compiled"))
-    names = sorted(OPS) if layer.is_op else sorted(LAYERS)
+    names = sorted(OPS) if layer.is_op else sorted(layers)
     raise Refusal(
         "lutc has no rule for it",
         did_you_mean(layer.kind, names) or "build it from dense, convolution, merging and layout layers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
@@ -12,6 +13,7 @@ from lutc.graph import Bounds, Value
 from lutc.numbers import align, aligned_bits, exact, finest, greatest, least
 from lutc.ops import circuits
 from lutc.ops.base import Op, need, same_shape
+from lutc.ops.table import ConstOp, Number
 from lutc.types import BIT, ZERO, Fixed, Ints, Type, tensor, uniform
 
 if TYPE_CHECKING:
@@ -86,7 +88,13 @@ class Compare(Op):
         return aligned_bits([self.a.type, self.b.type])
 
     def luts(self, target: Target) -> float:
-        return target.adder_luts(max(v.type.max_width for v in self.operands)) / 2
+        width = max(v.type.max_width for v in self.operands)
+        if not any(isinstance(v, ConstOp | Number) for v in self.operands):
+            return target.adder_luts(width) / 2
+        if width <= target.lut_inputs:
+            return target.table_luts(width, 1)
+        # With a constant, a LUT takes in all its bits but one, and there the result for the bits below.
+        return math.ceil((width - 1) / (target.lut_inputs - 1))
 
     def delay(self, target: Target) -> float:
         return target.adder_ns(max(v.type.max_width for v in self.operands))

@@ -1,0 +1,135 @@
+"""An `.h5` file, as Keras 2 saves a whole model (and with it QKeras), in the terms of a `.keras` file.
+
+The file has the model's config as an attribute and one group of weights for each top-level layer, whose attribute
+`weight_names` lists its variables in order: `dense/kernel:0`; those of a nested model begin with the inner layer's
+name. Keras 3 writes `.h5` files of the same build, with a config of its own form.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from lutc.diagnostics import error
+
+from .archive import Archive, Array, Weights, load_h5py
+from .graph import MODELS
+
+H5_SUFFIXES = (".h5", ".hdf5")
+
+# Functions that go by the same name in Keras 2 and 3 and are not the same.
+CHANGED = ("hard_sigmoid",)
+
+
+def read_h5(path: str | os.PathLike[str]) -> Archive:
+    """Open an `.h5` file. Raises LirError if it holds no whole model, or if h5py is missing."""
+    where = str(path)
+    h5py = load_h5py(where)
+    try:
+        with h5py.File(path, "r") as file:
+            if "model_config" not in file.attrs:
+                raise error(
+                    "the file holds weights, and not how the layers are connected",
+                    where=where,
+                    help="save the whole model: model.save('model.h5')",
+                )
+            config = json.loads(_text(file.attrs["model_config"]))
+            version = _text(file.attrs.get("keras_version", "unknown"))
+            groups = file["model_weights"]
+            stored = {name: dict(_variables(groups[name])) for name in groups}
+    except (OSError, ValueError, KeyError) as cause:
+        raise error(f"this is no .h5 file of a Keras model ({cause})", where=where) from None
+    try:
+        tree: dict[str, list[Array]] = {}
+        names: dict[str, str] = {}
+        _place(config["config"]["layers"], stored, "", tree, names)
+        config = _modern(config, version.split(".")[0] in ("1", "2"))
+    except (KeyError, TypeError, IndexError, AttributeError) as cause:
+        raise error(
+            f"the model's config is not as Keras 2 writes it ({type(cause).__name__}: {cause})",
+            where=where,
+            help="build the model with the functional or sequential API",
+        ) from None
+    return Archive(where, config, Weights(tree, names), version)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _variables(group: Any) -> Iterator[tuple[str, Array]]:
+    """A layer's variables by name; a long list of names is cut into `weight_names0`, `weight_names1`, ..."""
+    parts = ["weight_names"] if "weight_names" in group.attrs else []
+    while f"weight_names{len(parts)}" in group.attrs and "weight_names" not in group.attrs:
+        parts.append(f"weight_names{len(parts)}")
+    for part in parts:
+        for name in map(_text, group.attrs[part]):
+            yield name, np.asarray(group[name])
+
+
+def _place(
+    entries: list[dict[str, Any]],
+    stored: dict[str, dict[str, Array]],
+    path: str,
+    tree: dict[str, list[Array]],
+    names: dict[str, str],
+) -> None:
+    """Put the variables where a `.keras` file has them."""
+    for number, entry in enumerate(entries):
+        name = str(entry["config"]["name"])
+        mine = stored.get(name, {})
+        at = f"{path}layers/{number}"
+        names[f"{at}/vars"] = name
+        if entry["class_name"] in MODELS:
+            inner: dict[str, dict[str, Array]] = {}
+            for full, value in mine.items():
+                inner.setdefault(full.split("/")[0], {})[full] = value
+            _place(entry["config"]["layers"], inner, at + "/", tree, names)
+        elif mine:
+            tree[f"{at}/vars"] = list(mine.values())
+
+
+# -- the config -------------------------------------------------------------------------------------------------------
+
+
+def _modern(entry: dict[str, Any], old: bool) -> dict[str, Any]:
+    """A model's config in the form of a `.keras` file; `old` if Keras 2 wrote it."""
+    config = dict(entry["config"])
+    config["layers"] = [_layer(e, old) for e in config["layers"]]
+    if "input_layers" not in config and config["layers"][0]["class_name"] != "InputLayer":
+        shape = config["layers"][0]["config"].get("batch_input_shape")
+        config["build_input_shape"] = shape or config.get("build_input_shape")
+    return {**entry, "config": config}
+
+
+def _layer(entry: dict[str, Any], old: bool) -> dict[str, Any]:
+    config = dict(entry["config"])
+    if entry["class_name"] in MODELS:
+        entry = _modern(entry, old)
+        config = entry["config"]
+    # Old files name no modules: the layers that QKeras has and Keras has not all begin with Q. Registered classes
+    # have their package before the name.
+    package, _, kind = str(entry["class_name"]).rpartition(">")
+    plain = "qkeras" if kind.startswith("Q") and old else "keras.layers"
+    module = str(entry.get("module") or package or plain)
+    if old and kind == "LeakyReLU" and "alpha" in config:
+        config["negative_slope"] = float(config.pop("alpha"))
+    if old and config.get("activation") in CHANGED:
+        config["activation"] = f"{config['activation']} of Keras 2"
+    nodes = [_node(n) if isinstance(n, list) else n for n in entry.get("inbound_nodes", [])]
+    return {**entry, "class_name": kind, "module": module, "config": config, "inbound_nodes": nodes}
+
+
+def _node(node: Any) -> Any:
+    """One call: `[[layer, call, output, options], ...]` as arguments."""
+    tensors = []
+    for layer, call, index, *options in node:
+        used = {k: v for k, v in (options[0] if options else {}).items() if v is not None and k != "training"}
+        if used:
+            raise TypeError(f"{layer} is passed on with the arguments {', '.join(used)}")
+        tensors.append({"class_name": "__keras_tensor__", "config": {"keras_history": [layer, call, index]}})
+    return {"args": tensors if len(tensors) == 1 else [tensors], "kwargs": {}}

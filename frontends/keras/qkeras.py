@@ -1,0 +1,240 @@
+"""QKeras's layers: quantised weights, and quantisers as activations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lutc.graph import Rounding
+
+from ..importer import Refusal
+from .base import Demand, Rule, activate, activation
+from .conv import Convolution, of_rank
+from .dense import EinsumPlan, check_plain
+from .graph import Layer
+from .lowering import Lowering, Tensor
+from .qkeras_quantizers import DOUBT, Spec, data_quantizer, exponents, po2, read_spec, signs, weights
+from .unary import Reals, Unary, unary
+
+MAX_POWER_BITS = 40  # of the format that holds every result of quantized_po2 on data
+
+
+class QActivation(Rule):
+    """A quantiser as a layer of its own."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.activation = _Activation(self.config.get("activation"))
+
+    def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
+        spec = self.activation.spec
+        q = None if spec is None else spec.fixed()
+        return None if q is None else [(q, args[0])]
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self.activation(low, x)
+
+
+class QKerasDense(Rule):
+    """QDense: a product with the quantised kernel, the quantised bias, the activation."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.weights = _Weights(self, "kernel")
+        self.activation = _Activation(self.config.get("activation"))
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        plan = EinsumPlan("...x,xy->...y", len(x.shape))
+        y = Tensor(plan.lower(low, low.fixed(x), self.weights.kernel, self.weights.bias, False))
+        self.weights.check(low, y)
+        return self.activation(low, y)
+
+
+class QKerasConv(Convolution):
+    """QConv1D, QConv2D and QDepthwiseConv2D."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        if int(self.config.get("groups") or 1) != 1 and not self.depthwise:
+            raise Refusal("its convolution has groups, which QKeras leaves out", "use groups=1")
+        self.weights = _Weights(self, "depthwise" if self.depthwise else "kernel")
+        self.activation = _Activation(self.config.get("activation"))
+
+    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        y = self.convolve(low, x, self.weights.kernel, self.weights.bias, "linear")
+        self.weights.check(low, y)
+        return self.activation(low, y)
+
+
+class QKerasConvBatchnorm(Convolution):
+    """QConv2DBatchnorm: the batch norm folded into kernel and bias, which are quantised then."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.weights = _Weights(self, "kernel", folded=True)
+        self.activation = _Activation(self.config.get("activation"))
+
+    lower = QKerasConv.lower
+
+
+class _Weights:
+    """A layer's quantised kernel and bias. `name` is the kernel's in the layer's config."""
+
+    def __init__(self, rule: Rule, name: str, folded: bool = False) -> None:
+        config = rule.config
+        kernel = read_spec(config.get(f"{name}_quantizer"), f"its {name} quantiser")
+        bias = read_spec(config.get("bias_quantizer"), "its bias quantiser")
+        has_bias = bool(config.get("use_bias", True))
+        names = ["kernel", *(["bias"] if has_bias else [])]
+        self.plain = kernel is None
+        self.bias: Reals | None = None
+        if folded:
+            self.kernel, self.bias = _folded(rule, names, kernel, bias)
+            return
+        stored = rule.own(*names)
+        self.kernel = weights(kernel, stored["kernel"])
+        if has_bias:
+            self.bias = weights(bias, stored["bias"])
+
+    def check(self, low: Lowering, y: Tensor) -> None:
+        """Refuse unquantised weights that float32 rounds with; note sums that it may round."""
+        if self.plain:
+            check_plain(self.kernel, y.value, "kernel")
+        low.note_wide(y.value)
+
+
+def _folded(rule: Rule, names: list[str], kernel: Spec | None, bias: Spec | None) -> tuple[Reals, Reals]:
+    """Kernel and bias with the batch norm's moving statistics folded in, then quantised."""
+    c = rule.config
+    if kernel is None or bias is None:
+        raise Refusal(
+            "its folded kernel or bias has no quantiser", "give it kernel_quantizer and bias_quantizer"
+        )
+    norm = [n for n, on in (("gamma", "scale"), ("beta", "center")) if c.get(on, True)]
+    v = {
+        n: np.asarray(a, dtype=np.float64)
+        for n, a in rule.own(*names, *norm, "steps", "mean", "variance").items()
+    }
+    by = v.get("gamma", 1.0) / np.sqrt(v["variance"] + float(c["epsilon"]))
+    add = by * (v.get("bias", 0.0) - v["mean"]) + v.get("beta", 0.0)
+    return _sure(kernel, by * v["kernel"]), _sure(bias, add)
+
+
+def _sure(spec: Spec, x: Reals) -> Reals:
+    """Weights that were computed, after their quantiser. Raises Refusal if a last bit of float32 could change one."""
+    found = weights(spec, x)
+    for side in (1 - DOUBT, 1 + DOUBT):
+        if (weights(spec, x * side) != found).any():
+            raise Refusal(
+                f"{spec.what} meets a folded weight so near a rounding border that float32 may round it otherwise",
+                "fold the batch norm before saving, or train a little longer",
+            )
+    return found
+
+
+class _Activation:
+    """What follows a sum: a quantiser, or a function Keras names."""
+
+    def __init__(self, conf: Any) -> None:
+        self.name, self.spec = "linear", None
+        plain = isinstance(conf, str) and "(" not in conf
+        if plain or (isinstance(conf, dict) and conf.get("class_name") == "function"):
+            known = {
+                "binary",
+                "ternary",
+                "quantized_bits",
+                "quantized_relu",
+                "quantized_tanh",
+                "quantized_sigmoid",
+            }
+            if conf not in known:
+                self.name = activation(conf)
+                return
+        self.spec = read_spec(conf, "its activation")
+
+    def __call__(self, low: Lowering, x: Tensor) -> Tensor:
+        s = self.spec
+        if s is None:
+            return activate(low, x, self.name)
+        if s.signs_only:
+            return _signs(low, x, s)
+        if (q := s.fixed()) is not None:
+            return low.affine(low.quantize(x, q), by=s.scale)
+        return {
+            "quantized_relu": _leaky,
+            "quantized_tanh": _tanh,
+            "quantized_sigmoid": _sigmoid,
+            "quantized_po2": _po2,
+            "ternary": _ternary,
+            "stochastic_ternary": _ternary,
+        }[s.kind](low, x, s)
+
+
+def _at_least(low: Lowering, x: Tensor, threshold: float, by: float = 1.0) -> Tensor:
+    """0 where `by * x >= threshold`, else -1: the floor of the difference, saturated to one bit."""
+    sign = data_quantizer(1, 0, 0, Rounding.FLOOR)
+    if by != 1.0 or threshold:
+        x = low.affine(x, by=by, add=-threshold)
+    return low.quantize(x, sign)
+
+
+def _signs(low: Lowering, x: Tensor, s: Spec) -> Tensor:
+    bit = _at_least(low, x, 0.0)
+    by, add = (1.0, 1.0) if s["use_01"] else (2.0, 1.0)
+    return low.affine(low.affine(bit, by=by, add=add), by=s.scale)
+
+
+def _ternary(low: Lowering, x: Tensor, s: Spec) -> Tensor:
+    above, below = _at_least(low, x, s.threshold), _at_least(low, x, s.threshold, -1.0)
+    return low.affine(Tensor(low.b.sub(above.value, below.value)), by=s.scale)
+
+
+def _leaky(low: Lowering, x: Tensor, s: Spec) -> Tensor:
+    """quantized_relu with a slope: each side is rounded on its own, and the negative one saturates at -slope."""
+    slope, wires = float(s["negative_slope"]), int(s["bits"]) - 1
+    frac = wires - int(s["integer"])
+    reach = round(np.log2(slope)) + wires
+    if reach < 0:
+        raise Refusal("its slope is finer than its format", "use more bits, or a steeper negative_slope")
+    up = low.quantize(x, data_quantizer(0, int(s["integer"]), frac))
+    down = low.quantize(low.affine(x, by=slope), data_quantizer(1, reach - frac, frac))
+    return Tensor(low.b.add(up.value, low.clip(down.value, None, 0.0)))
+
+
+def _tanh(low: Lowering, x: Tensor, s: Spec) -> Tensor:
+    hard = Spec(s.kind, s.options | {"use_real_tanh": False}, s.what).fixed()
+    assert hard is not None
+    return low.quantize(low.apply(x, unary("tanh")), hard)
+
+
+def _sigmoid(low: Lowering, x: Tensor, s: Spec) -> Tensor:
+    real = s["use_real_sigmoid"]
+    x = low.apply(x, unary("sigmoid")) if real else low.affine(x, by=0.5, add=0.5)
+    y = low.quantize(x, data_quantizer(0, 0, int(s["bits"])))
+    return Tensor(low.clip(y.value, 2.0 ** -int(s["bits"]), None)) if s["symmetric"] else y
+
+
+def _po2(low: Lowering, x: Tensor, s: Spec) -> Tensor:
+    bottom, top = exponents(s)
+    if s["max_value"] is not None:
+        top = min(top, round(np.log2(float(s["max_value"]))))
+    if top + 1 - bottom > MAX_POWER_BITS:
+        raise Refusal(
+            f"{s.what} gives powers of two from 2**{bottom} to 2**{top}", "use fewer bits, or a max_value"
+        )
+
+    def power(v: Reals) -> Reals:
+        return signs(v) * po2(s, np.abs(v))
+
+    return low.quantize(low.apply(x, Unary("a power of two", power)), data_quantizer(1, top + 1, -bottom))
+
+
+QKERAS: dict[str, type[Rule]] = {
+    "QActivation": QActivation,
+    "QDense": QKerasDense,
+    "QConv1D": of_rank(QKerasConv, 1),
+    "QConv2D": of_rank(QKerasConv, 2),
+    "QDepthwiseConv2D": of_rank(QKerasConv, 2, depthwise=True),
+    "QConv2DBatchnorm": of_rank(QKerasConvBatchnorm, 2),
+}
