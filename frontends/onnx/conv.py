@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from lutc.graph import Value
+
 from ..importer import Refusal
 from . import exact as ex
 from .exact import Exact
 from .linear import contract, integers, settled, view
 from .model import Node
 from .rule import Inputs, Rule, computed, needed, optional, rule
-from .tensors import Known, Scaled, Tensor
+from .tensors import Known, Pending, Scaled, Tensor, core
 from .walk import Walk, known
-from .windows import one_sample, positions, window_of
+from .windows import Window, one_sample, positions, window_of
 
 
 def _block_diagonal(weights: Known, groups: int) -> Known:
@@ -50,17 +52,60 @@ def conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         )
     t = settled(walk, t)
     window = window_of(node, kernel.shape[2:], t.shape[2:])
-    at, near = positions(t.shape, window)
     flat = view(kernel, lambda a: a.reshape(*a.shape[:2], -1))
-    done = _windows(walk, t, at, near, _block_diagonal(flat, groups), groups)
-    shape = (1, kernel.shape[0], *at.shape[:-2])
+    if groups == 1 and not isinstance(t.value, Pending) and ex.every(lambda v: not v, t.offset):
+        rows = _rows(walk, t, window)
+        # Here the channels of a tap lie side by side.
+        done = _product(walk, t, rows, _block_diagonal(view(flat, lambda a: a.swapaxes(1, 2)), 1), 1)
+    else:
+        at, near = positions(t.shape, window)
+        done = _windows(walk, t, at, near, _block_diagonal(flat, groups), groups)
+    shape = (1, kernel.shape[0], *window.outputs(t.shape[2:]))
     return _biased(walk.reshape(done, shape), optional(inputs, 2))
+
+
+def _rows(walk: Walk, t: Scaled, window: Window) -> Scaled:
+    """What the window sees at every position, `[1, positions, taps * channels]`, as slices of the padded tensor."""
+    rank = len(window.size)
+    last = walk.transpose(t, (0, *range(2, rank + 2), 1))
+    counts, channels = window.outputs(t.shape[2:]), t.shape[1]
+    starts = [
+        tuple(k * d for k, d in zip(tap, window.dilations, strict=True)) for tap in np.ndindex(window.size)
+    ]
+    reach = [(n - 1) * s + 1 for n, s in zip(counts, window.strides, strict=True)]
+    stops = [tuple(a + r for a, r in zip(start, reach, strict=True)) for start in starts]
+    shape = (1, math.prod(counts), len(starts) * channels)
+
+    def emit(v: Value) -> Value:
+        if any(window.before) or any(window.after):
+            v = walk.b.pad(v, before=[*window.before, 0], after=[*window.after, 0])
+        strided = {"step": [*window.strides, 1]} if max(window.strides) > 1 else {}
+        parts = [
+            walk.b.slice(v, start=[*a, 0], stop=[*z, channels], **strided)
+            for a, z in zip(starts, stops, strict=True)
+        ]
+        return walk.reshaped(parts[0] if len(parts) == 1 else walk.b.concat(parts, axis=rank), core(shape))
+
+    def numpy(a: Any) -> Any:
+        # Zeros take the scale of an element of their own channel.
+        a = np.pad(a, [(0, 0), *zip(window.before, window.after, strict=True), (0, 0)], mode="edge")
+        parts = []
+        for first, stop in zip(starts, stops, strict=True):
+            steps = zip(first, stop, window.strides, strict=True)
+            parts.append(a[(slice(None), *(slice(*e) for e in steps))])
+        return np.concatenate(parts, axis=-1).reshape(shape)
+
+    return walk.move(last, shape, emit, numpy)
 
 
 def _windows(walk: Walk, t: Scaled, at: Any, near: Any, matrix: Known, groups: int) -> Scaled:
     """The product with the window at every position: `[1, outputs, positions]`."""
     count = math.prod(at.shape[:-2])
     rows = walk.index(t, at.reshape(1, count, -1), near.reshape(1, count, -1))
+    return _product(walk, t, rows, matrix, groups)
+
+
+def _product(walk: Walk, t: Scaled, rows: Scaled, matrix: Known, groups: int) -> Scaled:
     done = contract(walk, replace(rows, batched=t.batched), matrix, groups)
     return walk.transpose(done, (0, 2, 1))
 

@@ -37,6 +37,7 @@ CURVES = frozenset((
 ))
 # fmt: on
 QUANTISERS = frozenset({"Quant", "IntQuant", "BipolarQuant", "QuantizeLinear"})
+TRUTHS = frozenset(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"))  # need no quantiser
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ def joins(tensors: list[Any], node: Node) -> bool:
         return False
     if node.op == "Pow" and isinstance(tensors[1], Known):
         return ex.lone(tensors[1].reals()) not in (1, 2, 3)
-    return node.op in CURVES or (node.op == "Div" and isinstance(tensors[0], Known))
+    return node.elementwise or node.op in CURVES or (node.op == "Div" and isinstance(tensors[0], Known))
 
 
 def known_curve(node: Node) -> bool:
@@ -85,7 +86,7 @@ def extended(walk: Walk, node: Node, tensors: list[Any], rule: Rule | None) -> A
         assert isinstance(found, Known)
         return _looked_up(walk, curve, found)
     curves = [t for t in tensors if isinstance(t, Curve)]
-    if node.domain != "" or node.op not in EXACT | CURVES:
+    if node.domain != "" or not (node.elementwise or node.op in EXACT | CURVES | TRUTHS):
         raise Refusal(
             f"reads what {curves[0].op} computes, which is no number of a fixed format",
             f"quantise behind {curves[0].op}, so that it becomes a table",
@@ -109,6 +110,9 @@ def extended(walk: Walk, node: Node, tensors: list[Any], rule: Rule | None) -> A
         raise Refusal("repeats the result of a function along new dimensions", "quantise it first")
     arrays = [t.array if t is not None else None for t in tensors]
     (array,) = fold(walk.model, node, arrays)
+    if node.op in TRUTHS:
+        curve = Curve(first.shape, first.key, array, first.op, first.batched)
+        return replace(_looked_up(walk, curve, Known(array.astype(np.int64))), integer="bool")
     return Curve(first.shape, first.key, np.asarray(array), node.op, first.batched)
 
 
@@ -136,7 +140,7 @@ def opened_curve(walk: Walk, t: Scaled, op: str, key: Value | None) -> Curve:
     )
     reals = np.minimum(np.maximum(column * scale + offset, lo), hi)
     flat = np.array([float(v) for v in reals.ravel().tolist()]).reshape(reals.shape)
-    return Curve(t.shape, value, flat.astype(np.float32), op, t.batched)
+    return Curve(t.shape, value, flat.astype(walk.model.dtype), op, t.batched)
 
 
 def _looked_up(walk: Walk, curve: Curve, found: Known) -> Scaled:

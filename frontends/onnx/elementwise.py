@@ -18,19 +18,20 @@ from .tensors import Known, Scaled, Shape, Tensor, concrete, core, plain, small
 from .walk import Walk, known
 
 
-def _shapes(a: Tensor, b: Tensor) -> Shape:
+def together(*tensors: Tensor) -> Shape:
+    """The shape tensors are broadcast to. Raises Refusal if they do not fit."""
     try:
-        return tuple(np.broadcast_shapes(a.shape, b.shape))
+        return tuple(np.broadcast_shapes(*(t.shape for t in tensors)))
     except ValueError:
+        shapes = " and ".join(str(list(t.shape)) for t in tensors)
         raise Refusal(
-            f"joins shapes {list(a.shape)} and {list(b.shape)}, which do not fit",
-            "the model is broken: export it again",
+            f"joins shapes {shapes}, which do not fit", "the model is broken: export it again"
         ) from None
 
 
-def _pair(walk: Walk, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def pair(walk: Walk, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Two operands with the data broadcast to the shape of the result."""
-    shape = _shapes(a, b)
+    shape = together(a, b)
     return (
         walk.broadcast(a, shape) if isinstance(a, Scaled) else a,
         walk.broadcast(b, shape) if isinstance(b, Scaled) else b,
@@ -39,7 +40,7 @@ def _pair(walk: Walk, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def add(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Add and Sub: a constant moves the offset; two tensors are brought to one scale first."""
-    a, b = _pair(walk, needed(inputs, 0), needed(inputs, 1))
+    a, b = pair(walk, needed(inputs, 0), needed(inputs, 1))
     minus = ex.number(-1)
     if isinstance(b, Known):
         term = b.reals()
@@ -86,7 +87,7 @@ def _same(a: Exact, b: Exact) -> bool:
 
 def mul(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Mul: a constant changes the scale; two tensors are multiplied as exact values."""
-    a, b = _pair(walk, needed(inputs, 0), needed(inputs, 1))
+    a, b = pair(walk, needed(inputs, 0), needed(inputs, 1))
     if isinstance(a, Known) and isinstance(b, Known):
         return _constants(a, b)
     if isinstance(b, Known):
@@ -123,7 +124,7 @@ def product(walk: Walk, a: Scaled, b: Scaled) -> Scaled:
 
 def div(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Div by a constant."""
-    a, b = _pair(walk, needed(inputs, 0), needed(inputs, 1))
+    a, b = pair(walk, needed(inputs, 0), needed(inputs, 1))
     by = known(b, "divisor").reals()
     if not ex.every(bool, by):
         raise Refusal("divides by zero", "check the model's constants")
@@ -213,28 +214,9 @@ def dropout(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     return needed(inputs, 0)
 
 
-FLOATS = {1: "float", 10: "float16", 11: "double", 16: "bfloat16"}
-
-
-def cast(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """Cast between floats, and from integers to floats: the number stays what it is."""
-    t = computed(needed(inputs, 0))
-    to = node.get("to", 1)
-    if to in (1, 11):
-        return replace(t, integer=None)
-    wide = {6: ("int32", 31), 7: ("int64", 63)}
-    if to in wide and t.integer:
-        return replace(t, integer=wide[to][0])
-    name = FLOATS.get(to) or f"type {to}"
-    raise Refusal(
-        f"casts data to {name}, which rounds or wraps in a way no quantiser states",
-        "quantise with Quant or QuantizeLinear instead",
-    )
-
-
 def minimum(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Min and Max: constants become bounds, tensors are compared on one scale."""
-    shape = tuple(np.broadcast_shapes(*(t.shape for t in inputs if t is not None)))
+    shape = together(*(t for t in inputs if t is not None))
     data = [walk.broadcast(t, shape) for t in inputs if isinstance(t, Scaled)]
     result = data[0]
     if len(data) > 1:
@@ -254,7 +236,7 @@ def minimum(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 def many(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Sum and Mean of any number of tensors."""
-    shape = tuple(np.broadcast_shapes(*(t.shape for t in inputs if t is not None)))
+    shape = together(*(t for t in inputs if t is not None))
     data = [walk.broadcast(t, shape) for t in inputs if isinstance(t, Scaled)]
     result = total(walk, data) if len(data) > 1 else data[0]
     for t in inputs:
@@ -268,7 +250,7 @@ def leaky(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     t = computed(needed(inputs, 0))
     if node.op == "PRelu":
         slope = known(needed(inputs, 1), "slope").reals()
-        _shapes(t, known(needed(inputs, 1), "slope"))
+        together(t, known(needed(inputs, 1), "slope"))
     else:
         slope = ex.exact(np.float32(node.get("alpha", 0.01)))
     unit, (positive, negative) = walk.units(
@@ -292,7 +274,6 @@ RULES: dict[str, Rule] = {
     "BatchNormalization": rule(batch_norm, "epsilon", "momentum", "training_mode", "spatial"),
     "Identity": rule(identity),
     "Dropout": rule(dropout, "ratio", "seed", "is_test"),
-    "Cast": rule(cast, "to", "saturate", "round_mode"),
     "Min": rule(minimum),
     "Max": rule(minimum),
     "Sum": rule(many),

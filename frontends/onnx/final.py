@@ -22,22 +22,40 @@ MOVES = frozenset(
     {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Dropout", "ArgMax"}
 )
 
+QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant"})
+INSIDE = (
+    "write it as Exp, ReduceSum, Reciprocal and Mul with a quantiser behind each of the first three: "
+    "Exp and Reciprocal become tables, and the rest is exact"
+)
+
 
 def softmax(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """Softmax and LogSoftmax as the last layer: left to the host, for the largest score stays the largest."""
+    """Softmax and LogSoftmax as the last layer: left to the host, for the largest score stays the largest.
+
+    So are quantisers behind them. Raises Refusal if other layers read the result.
+    """
     t = computed(needed(inputs, 0))
     axis = axis_of(node.get("axis", 1 if node.version < 13 else -1), len(t.shape))
     keep_samples_apart(t, (axis,))
-    after = [node]
+    after, rounded, left = [(node, False)], False, [node.label]
     while after:
-        follower = after.pop()
-        if follower is not node and follower.op not in MOVES:
-            raise Refusal(
-                f"stands inside of the network: {follower.label} reads it",
-                "quantise its input and output so that it can become tables, or leave it away",
-            )
-        after += [n for o in follower.outputs for n in walk.consumers.get(o, [])]
-    walk.note(f"{node.label} is left to the host: outputs are the scores before it, whose argmax is the same")
+        follower, behind = after.pop()
+        rounds = follower.op in QUANTISERS
+        # Behind a quantiser equal scores may be unequal ones here.
+        if (
+            follower is not node
+            and not rounds
+            and (follower.op not in MOVES or (behind and follower.op == "ArgMax"))
+        ):
+            raise Refusal(f"stands inside of the network: {follower.label} reads it", INSIDE)
+        if rounds:
+            left.append(follower.label)
+        rounded = rounded or rounds
+        walk.hosted.update(follower.outputs)
+        after += [(n, behind or rounds) for o in follower.outputs for n in walk.consumers.get(o, [])]
+    what = f"{', '.join(left)} are left" if rounded else f"{node.label} is left"
+    order = "order" if rounded else "argmax"
+    walk.note(f"{what} to the host: outputs are the scores before it, whose {order} is the same")
     return t
 
 

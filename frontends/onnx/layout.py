@@ -88,7 +88,7 @@ def concat(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 def joined(walk: Walk, parts: Sequence[Tensor], axis: int) -> Scaled:
     """Tensors one after the other; each keeps its scale. Constants become values of the design."""
-    data = [p if isinstance(p, Scaled) else _given(walk, p) for p in parts]
+    data = [p if isinstance(p, Scaled) else given(walk, p) for p in parts]
     shape = list(data[0].shape)
     shape[axis] = sum(p.shape[axis] for p in data)
     values: list[Value] = []
@@ -108,7 +108,7 @@ def joined(walk: Walk, parts: Sequence[Tensor], axis: int) -> Scaled:
     return Scaled(to, value, scale, offset, lo, hi, first.integer, any(p.batched for p in data))
 
 
-def _given(walk: Walk, constant: Known) -> Scaled:
+def given(walk: Walk, constant: Known) -> Scaled:
     """A constant as a value of the design: codes and a scale if it is quantised, else the dyadic numbers it is."""
     if constant.codes is not None:
         whole = ex.exact(constant.codes)

@@ -54,7 +54,7 @@ def integers(weights: Known) -> tuple[Any, Exact]:
     if folded is None:
         raise Refusal(
             f"has weights that are not quantised: as they stand they take {bits} bits each",
-            "train with quantised weights, or quantise them: Quant or DequantizeLinear before this layer",
+            "train with quantised weights, or put a quantiser on them before this layer",
         )
     return folded
 
@@ -268,9 +268,11 @@ def _from_left(walk: Walk, a: Known, b: Scaled) -> Scaled:
 
 def _both(walk: Walk, a: Scaled, b: Scaled) -> Scaled:
     if len(a.shape) < 2 or len(b.shape) < 2:
-        raise Refusal(
-            "multiplies two computed tensors of which one is a vector", "reshape it to a matrix first"
-        )
+        rows, column = len(a.shape) > 1, len(b.shape) > 1
+        a = a if rows else walk.reshape(a, (1, *a.shape))
+        done = _both(walk, a, b if column else walk.reshape(b, (*b.shape, 1)))
+        shape = done.shape if column else done.shape[:-1]
+        return walk.reshape(done, shape if rows else (*shape[: -1 - column], *shape[len(shape) - column :]))
     keep_samples_apart(a, (len(a.shape) - 2, len(a.shape) - 1) if len(a.shape) > 2 else ())
     keep_samples_apart(b, (len(b.shape) - 2, len(b.shape) - 1))
     outer = _outer(a, b)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lutc.build import as_type
-from lutc.diagnostics import did_you_mean, error
+from lutc.diagnostics import LirError, did_you_mean, error
 from lutc.graph import Design, Output
 from lutc.types import BIT, Fixed, holding, uniform
 from lutc.verify import verify
 
 from ..importer import Refusal
 from . import exact as ex
+from .branches import taken
 from .curve import Curve, extended, joins, known_curve
-from .final import output
+from .final import QUANTISERS, output
 from .model import Input, Model, Node, fold, read
-from .qdq import RANGES
+from .qdq import WHOLE
+from .reasons import REASONS
 from .rule import Inputs
 from .shapes import shapes_of
 from .table import DOMAINS, find
@@ -29,6 +32,7 @@ from .walk import Walk
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+MOST = 1 << 22  # elements of an input
 FLOATS = ("float", "double", "float16", "bfloat16")
 
 
@@ -49,36 +53,45 @@ def load_onnx(
     model = read(source)
     walk = Walk(model)
     given = {"": input_types} if isinstance(input_types, str) else dict(input_types or {})
-    _inputs(walk, given)
-    for node in model.nodes:
-        before = len(walk.refusals.found)
-        walk.node = node
-        with walk.refusals.at(node.label), walk.b.origin(node.name):
-            _lower(walk, node)
-        if len(walk.refusals.found) > before:
-            _stand_in(walk, node)
+    make_inputs(walk, given)
+    try:
+        _visit(walk, model.nodes)
+    except LirError:
+        raise
+    except (
+        Exception
+    ):  # of a model that is broken in a way no rule looks for; else it is a bug, and shown as one
+        reason = model.broken()
+        if reason is None:
+            raise
+        raise error(
+            f"is no valid model: {reason}",
+            where=walk.node.label if walk.node else model.name,
+            help="export it again, or see what onnx.checker.check_model(model, full_check=True) says",
+        ) from None
     walk.node = None
-    _outputs(walk)
+    make_outputs(walk, {name: walk.tensors.get(name) for name in model.outputs})
     walk.refusals.check()
-    return _design(walk)
+    return finished(walk)
 
 
 # -- ports ----------------------------------------------------------------------------------------------------------
 
 
-def _inputs(walk: Walk, given: Mapping[str, str | Fixed]) -> None:
+def make_inputs(walk: Walk, given: Mapping[str, str | Fixed]) -> None:
+    """The ports of inputs that have a format already; the others wait for their first quantiser."""
     names = [i.name for i in walk.model.inputs]
     for name in given:
         if name and name not in names:
             raise error(f"the model has no input {name!r}", help=did_you_mean(name, names))
     for item in walk.model.inputs:
         with walk.refusals.at(f"{item.name} (input)"):
-            kind = given.get(item.name, given.get(""))
-            walk.tensors[item.name] = _input(walk, item, kind)
+            walk.tensors[item.name] = _input(walk, item, given.get(item.name), given.get(""))
         walk.tensors.setdefault(item.name, Missing())
 
 
-def _input(walk: Walk, item: Input, kind: str | Fixed | None) -> Scaled:
+def _input(walk: Walk, item: Input, own: str | Fixed | None, common: str | Fixed | None) -> Scaled:
+    kind = common if own is None else own
     if item.dims is None:
         raise Refusal("has no shape", "export the model with fixed input shapes, except for the batch")
     open_dims = [i for i, n in enumerate(item.dims) if n is None]
@@ -88,18 +101,27 @@ def _input(walk: Walk, item: Input, kind: str | Fixed | None) -> Scaled:
             "export the model with fixed input shapes, except for the batch",
         )
     shape = tuple(n or 1 for n in item.dims)
+    if math.prod(shape) > MOST:
+        raise Refusal(
+            f"has {math.prod(shape)} elements", f"a circuit takes up to {MOST}: check the model's shapes"
+        )
     batched = bool(open_dims)
     if len(shape) > 1 and shape[0] > 1:
         walk.note(
             f"input {item.name} has a first dimension of length {shape[0]}, which is taken as data: "
             "export with a batch of 1 for a circuit that takes one sample"
         )
-    integer = item.dtype if item.dtype in RANGES else None
+    integer = item.dtype if item.dtype in WHOLE else None
     fmt: Fixed | None = None
-    if integer:
-        fmt = holding(*RANGES[integer], 0)
+    if integer and own is not None:  # a narrower one than the model's, if the user says so
+        lo, hi = WHOLE[integer]
+        fmt = own if isinstance(own, Fixed) else as_type(own).scalar
+        if fmt.frac != 0 or fmt.lo < lo or fmt.hi > hi:
+            raise Refusal(f"holds {integer} numbers, and {fmt} has others", "give it a format like s8 or u4")
+    elif integer:
+        fmt = holding(*WHOLE[integer], 0)
     elif item.dtype == "bool":
-        fmt = BIT
+        integer, fmt = "bool", BIT
     elif item.dtype not in FLOATS:
         raise Refusal(
             f"holds elements of type {item.dtype}, which are no numbers", "use a float or an integer type"
@@ -111,10 +133,10 @@ def _input(walk: Walk, item: Input, kind: str | Fixed | None) -> Scaled:
     return Scaled(shape, walk.port(item.name, uniform(core(shape), fmt)), integer=integer, batched=batched)
 
 
-def _outputs(walk: Walk) -> None:
+def make_outputs(walk: Walk, results: Mapping[str, Tensor | Curve | Missing | None]) -> None:
+    """The output ports by name; refusals are noted."""
     makers = {name: node.name for node in walk.model.nodes for name in node.outputs}
-    for name in walk.model.outputs:
-        found = walk.tensors.get(name)
+    for name, found in results.items():
         with walk.refusals.at(f"{name} (output)"), walk.b.origin(makers.get(name)):
             if found is None:
                 raise Refusal("is made by no layer", "the model is broken: export it again")
@@ -127,7 +149,8 @@ def _outputs(walk: Walk) -> None:
                 output(walk, name, found)
 
 
-def _design(walk: Walk) -> Design:
+def finished(walk: Walk) -> Design:
+    """The design of all that was built, verified."""
     unused = [i.name for i in walk.model.inputs if i.name not in walk.params]
     for name in unused:
         walk.note(f"input {name} is read by nothing and has no port")
@@ -141,8 +164,32 @@ def _design(walk: Walk) -> Design:
 # -- nodes ----------------------------------------------------------------------------------------------------------
 
 
+def _visit(walk: Walk, nodes: Iterable[Node]) -> None:
+    for node in nodes:
+        before = len(walk.refusals.found)
+        walk.node = node
+        inside: list[Node] = []
+        with walk.refusals.at(node.label), walk.b.origin(node.name):
+            try:
+                if node.op == "If" and node.domain == "":
+                    inside = taken(walk, node, walk.tensors.get(node.inputs[0]) if node.inputs else None)
+                else:
+                    _lower(walk, node)
+            except MemoryError:
+                raise Refusal(
+                    "has tensors that do not fit into memory",
+                    "check the model's shapes: no circuit is that large",
+                ) from None
+        _visit(walk, inside)
+        if len(walk.refusals.found) > before and not inside:
+            _stand_in(walk, node)
+
+
 def _lower(walk: Walk, node: Node) -> None:
     tensors = [walk.tensors.get(n, Missing()) if n else None for n in node.inputs]
+    if node.op in QUANTISERS and node.inputs and node.inputs[0] in walk.hosted:
+        walk.tensors[node.outputs[0]] = walk.tensors[node.inputs[0]]
+        return
     rule = find(node)
     constant = all(t is None or isinstance(t, Known) for t in tensors)
     if rule is None and not known_curve(node) and not (constant and node.domain == ""):
@@ -170,7 +217,9 @@ def _lower(walk: Walk, node: Node) -> None:
         assert rule is not None
         made = rule.lower(walk, node, inputs)
         results = made if isinstance(made, tuple) else (made,)
-    walk.tensors.update((n, r) for n, r in zip(node.outputs, results, strict=False) if n)
+    for name, result in zip(node.outputs, results, strict=False):
+        if name:
+            walk.keep(name, result)
     for name in node.outputs[len(results) :]:
         if name and (name in walk.consumers or name in walk.model.outputs):
             raise Refusal(
@@ -179,6 +228,8 @@ def _lower(walk: Walk, node: Node) -> None:
 
 
 def _unknown(node: Node) -> Refusal:
+    if node.op in REASONS and node.domain in DOMAINS:
+        return Refusal(*REASONS[node.op])
     if node.domain not in DOMAINS:
         return Refusal(
             f"belongs to the operator domain {node.domain!r}, which is not known here",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lutc.diagnostics import error
+from lutc.diagnostics import Diagnostic, LirError, error
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 # Where the operators of the QONNX dialect have lived over the years.
 QONNX = frozenset({"qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general", "finn"})
 OLDEST = 7  # from here on operands broadcast as in numpy
+LARGEST = (1 << 31) - 1  # bytes of a protobuf
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One layer: `version` is the operator set it follows, `attributes` are plain Python values and arrays."""
+    """One layer: `version` is the operator set it follows, `attributes` are plain Python values and arrays.
+
+    A frontend that has no protobufs but lowers with these rules says how to `compute` the node from arrays, and which
+    `kind` of layer messages name; `elementwise` marks operators that only `compute` knows.
+    """
 
     name: str
     op: str
@@ -33,12 +38,15 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
-    proto: NodeProto = field(repr=False)
+    proto: NodeProto = field(default=None, repr=False)  # type: ignore[assignment]  # none where there is `compute`
+    kind: str = ""
+    compute: Callable[[list[Any]], list[Any]] | None = field(default=None, repr=False)
+    elementwise: bool = False
 
     @property
     def label(self) -> str:
         """How messages call it: its name and its kind."""
-        return f"{self.name} ({self.op})"
+        return f"{self.name} ({self.kind or self.op})"
 
     def get(self, name: str, default: Any) -> Any:
         return self.attributes.get(name, default)
@@ -66,6 +74,20 @@ class Model:
     stated: Mapping[str, tuple[int, ...]] = field(
         default_factory=dict
     )  # shapes the file states, open lengths as 1
+    dtype: Any = np.float32  # what functions that become tables are computed in
+    versions: Mapping[str, int] = field(default_factory=dict)  # of the operator sets, by domain
+    proto: ModelProto | None = field(default=None, repr=False)
+
+    def broken(self) -> str | None:
+        """What the standard's own checker finds wrong with the model, in a line; None if it finds nothing."""
+        if self.proto is None:
+            return None
+        onnx = _import_onnx()
+        try:
+            onnx.checker.check_model(self.proto, full_check=True)
+        except Exception as e:  # the checker and the inference of shapes have several of their own
+            return (str(e) or type(e).__name__).strip().splitlines()[0]
+        return None
 
 
 def _import_onnx() -> Any:
@@ -93,27 +115,38 @@ def read(source: str | os.PathLike[str] | bytes | ModelProto) -> Model:
             help="convert it with onnx.version_converter, or export it again"
             + (", or install a newer onnx package" if opset > newest else ""),
         )
+    if proto.functions:
+        from onnx.inliner import inline_local_functions
+
+        proto = inline_local_functions(proto)
     graph = proto.graph
-    constants = dict(_constants(onnx, graph, name))
+    versions[""] = opset
+    constants = constants_of(graph, name)
     inputs = tuple(_input(onnx, i) for i in graph.input if i.name not in constants)
-    nodes = tuple(_node(onnx, n, i, {**versions, "": opset}) for i, n in enumerate(graph.node))
+    nodes = in_order(nodes_of(graph, versions), {*constants, *(i.name for i in inputs)}, name)
     outputs = tuple(o.name for o in graph.output)
     stated = {
         v.name: tuple(d.dim_value or 1 for d in v.type.tensor_type.shape.dim)
         for v in graph.value_info
         if v.type.tensor_type.HasField("shape")
     }
-    return Model(name, opset, inputs, outputs, constants, nodes, stated)
+    return Model(name, opset, inputs, outputs, constants, nodes, stated, versions=versions, proto=proto)
 
 
 def _proto(onnx: Any, source: Any) -> tuple[Any, str]:
     if isinstance(source, onnx.ModelProto):
-        return source, source.graph.name or "model"
+        return source, _text(source.graph.name) or "model"
     if isinstance(source, bytes):
         return _parsed(onnx, source, "the model"), "model"
     path = Path(source)
     if not path.is_file():
         raise error("there is no such file" if not path.exists() else "is no file", where=str(path))
+    if path.stat().st_size > LARGEST:
+        raise error(
+            "is larger than 2 GiB, which no protobuf can be, so it is damaged or no ONNX model",
+            where=str(path),
+            help="save it with its weights in another file: onnx.save(model, path, save_as_external_data=True)",
+        )
     proto = _parsed(onnx, path.read_bytes(), str(path))
     try:
         onnx.load_external_data_for_model(proto, str(path.parent))
@@ -124,6 +157,11 @@ def _proto(onnx: Any, source: Any) -> tuple[Any, str]:
             help="keep the data file in the same folder as the model",
         ) from None
     return proto, path.stem
+
+
+def _text(name: str | bytes) -> str:
+    """A name. Protobuf gives those that are no UTF-8 as bytes."""
+    return name if isinstance(name, str) else name.decode(errors="replace")
 
 
 def _parsed(onnx: Any, data: bytes, name: str) -> Any:
@@ -141,24 +179,74 @@ def _parsed(onnx: Any, data: bytes, name: str) -> Any:
     return proto
 
 
-def _constants(onnx: Any, graph: GraphProto, name: str) -> Iterator[tuple[str, Known]]:
+def constants_of(graph: GraphProto, where: str) -> dict[str, Known]:
+    """The constants a graph keeps. Raises LirError for those that cannot be read."""
     from .tensors import Known
 
-    for tensor in graph.initializer:
-        yield tensor.name, Known(array_of(onnx, tensor, name))
+    onnx = _import_onnx()
     if graph.sparse_initializer:
         raise error(
             f"keeps {graph.sparse_initializer[0].values.name!r} as a sparse tensor, which is not supported",
-            where=name,
+            where=where,
             help="export it with dense tensors",
         )
+    return {t.name: Known(array_of(onnx, t, where)) for t in graph.initializer}
+
+
+def nodes_of(graph: GraphProto, versions: Mapping[str, int]) -> list[Node]:
+    onnx = _import_onnx()
+    return [_node(onnx, n, i, versions) for i, n in enumerate(graph.node)]
+
+
+def in_order(nodes: list[Node], given: set[str], where: str) -> tuple[Node, ...]:
+    """The nodes sorted so that each comes after those it reads. Raises LirError with everything that is broken."""
+    wrong: list[Diagnostic] = []
+
+    def broken(node: Node, reason: str, help: str) -> None:
+        wrong.append(Diagnostic(reason, where=node.label, help=help))
+
+    makers: dict[str, Node] = {}
+    for node in nodes:
+        for name in filter(None, node.outputs):
+            other = makers.setdefault(name, node)
+            if name in given or other is not node:
+                twice = f"makes {name!r}, which " + (
+                    "is given already" if name in given else f"{other.label} makes"
+                )
+                broken(node, twice, "the model is broken: a tensor has one maker; export it again")
+    known, left, done = {"", *given}, nodes, []
+    for node in nodes:
+        for name in dict.fromkeys(node.inputs):
+            if name not in known and name not in makers:
+                broken(node, f"reads {name!r}, which is no input, no constant and made by no layer",
+                       "the model is broken: its weights may have been left out; export it again")  # fmt: skip
+                known.add(name)
+    while left:
+        ready = [n for n in left if known.issuperset(n.inputs)]
+        if not ready:
+            around = ", ".join(n.label for n in left[:4]) + (", ..." if len(left) > 4 else "")
+            loop = f"reads what is computed from its own result, through {around}"
+            broken(left[0], loop, "a circuit has no loops: export the model without them")
+            break
+        # As they stand, if they stand well: one pass is all it takes then.
+        rest = []
+        for n in left:
+            if known.issuperset(n.inputs):
+                done.append(n)
+                known.update(n.outputs)
+            else:
+                rest.append(n)
+        left = rest
+    if wrong:
+        raise LirError(*wrong)
+    return tuple(done)
 
 
 def array_of(onnx: Any, tensor: Any, name: str) -> Any:
     """A stored tensor as an array; types numpy does not have become the next larger one it has."""
     try:
         array = onnx.numpy_helper.to_array(tensor)
-    except (ValueError, TypeError, OSError, RuntimeError, onnx.checker.ValidationError) as e:
+    except (ValueError, TypeError, KeyError, OSError, RuntimeError, onnx.checker.ValidationError) as e:
         raise error(
             f"its tensor {tensor.name!r} cannot be read: {e}".rstrip(". "),
             where=name,
@@ -179,7 +267,7 @@ def _input(onnx: Any, value: Any) -> Input:
     return Input(value.name, dtype, dims)
 
 
-def _node(onnx: Any, proto: Any, index: int, versions: dict[str, int]) -> Node:
+def _node(onnx: Any, proto: Any, index: int, versions: Mapping[str, int]) -> Node:
     domain = "" if proto.domain == "ai.onnx" else proto.domain
     attributes = {}
     for a in proto.attribute:
@@ -189,7 +277,7 @@ def _node(onnx: Any, proto: Any, index: int, versions: dict[str, int]) -> Node:
         elif isinstance(value, onnx.TensorProto):
             value = array_of(onnx, value, proto.name or proto.op_type)
         attributes[a.name] = value
-    name = proto.name or next((o for o in proto.output if o), "") or f"node {index}"
+    name = _text(proto.name) or next((o for o in proto.output if o), "") or f"node {index}"
     return Node(
         name,
         proto.op_type,
@@ -207,6 +295,8 @@ def fold(model: Model, node: Node, arrays: list[Any]) -> list[Any]:
 
     `arrays` has None where an optional input is left out. Raises LirError if the node cannot be computed.
     """
+    if node.compute is not None:
+        return node.compute(arrays)
     onnx = _import_onnx()
     from onnx.reference import ReferenceEvaluator
 

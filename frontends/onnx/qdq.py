@@ -19,7 +19,7 @@ from .model import Node
 from .qonnx import scale_of, step_of
 from .quantise import Grid, quantise, ties
 from .rule import Inputs, Rule, axis_of, computed, needed, optional, rule
-from .tensors import Known, Shape, Tensor, small
+from .tensors import Known, Scaled, Shape, Tensor, small
 from .walk import Walk
 
 RANGES = {
@@ -29,6 +29,8 @@ RANGES = {
     for bits in (2, 4, 8, 16, 32)
     for signed in (True, False)
 }
+# All integers a tensor may have, those of indices included.
+WHOLE = {**RANGES, "int64": (-(1 << 63), (1 << 63) - 1), "uint64": (0, (1 << 64) - 1)}
 # TensorProto.DataType of the integers a tensor may be quantised to.
 TYPES = {
     2: "uint8",
@@ -90,23 +92,35 @@ def quantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
             raise Refusal("quantises constants that are not finite", "train or export the model again")
         return Known(np.clip(steps.astype(np.float64) + zero, lo, hi).astype(np.int64))
     t = computed(x)
-    s, z = ex.exact(scale), ex.exact(zero)
+    return replace(
+        affine(walk, t, ex.exact(scale), ex.exact(zero), ex.number(lo), ex.number(hi)), integer=kind
+    )
+
+
+def affine(walk: Walk, t: Scaled, s: Exact, z: Exact, lo: Exact, hi: Exact) -> Scaled:
+    """The integers `clip(round_half_even(t / s) + z, lo, hi)`, where the zero points z are whole numbers."""
     frac = step_of(s)
     inverse = ex.compress(np.asarray(1 / s, dtype=object))
     if ex.every(lambda v: v % 2 == 0, z) or not ties(t, inverse):
         # Rounding before or after adding it comes to the same, and the type's own range saves comparisons.
-        done = quantise(walk, t, Grid(inverse, z, ex.number(lo), ex.number(hi), frac=frac))
-        return replace(done.times(ex.number(Fraction(2) ** frac)), integer=kind)
-    low, high = (ex.compress(np.asarray(Fraction(e) - z, dtype=object)) for e in (lo, hi))
+        done = quantise(walk, t, Grid(inverse, z, lo, hi, frac=frac))
+        return done.times(ex.number(Fraction(2) ** frac))
+    low, high = (ex.compress(np.asarray(e - z, dtype=object)) for e in (lo, hi))
     done = quantise(walk, t, Grid(inverse, ex.number(0), low, high, frac=frac))
-    return replace(done.times(ex.number(Fraction(2) ** frac)).plus(z), integer=kind)
+    return done.times(ex.number(Fraction(2) ** frac)).plus(z)
 
 
 def dequantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """DequantizeLinear. Of a constant, its codes and scale are kept, for the products to take out."""
     x = needed(inputs, 0)
-    scale, zero, _ = _parameters(node, inputs, x.shape)
+    scale, zero, kind = _parameters(node, inputs, x.shape)
     s = ex.exact(scale)
+    mine = x.array.dtype.name if isinstance(x, Known) else x.integer
+    # Tables and sums count as int32, whatever they are quantised to.
+    if kind in RANGES and mine in RANGES and mine not in (kind, "int32"):
+        raise Refusal(
+            f"has a zero point of type {kind} for data of type {mine}", "give it the data's own type"
+        )
     if isinstance(x, Known):
         codes = _integers(x.array) - zero
         dtype = scale.dtype if scale.dtype.kind == "f" else np.dtype(np.float32)

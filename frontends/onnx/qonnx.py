@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lutc.graph import Rounding
+from lutc.graph import Rounding, Value
 from lutc.numbers import rounded
 
 from ..importer import Refusal
@@ -213,6 +213,8 @@ def multi_threshold(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
             "check the model's thresholds",
         )
     column = tuple(-1 if i == axis else 1 for i in range(len(t.shape)))
+    if isinstance(t.value, Value):
+        walk.maps.pop(t.value, None)  # every threshold reads it, so none may go into a function that made it
     unit = None
     for i in range(table.shape[1]):
         # x >= threshold is a sign; a bipolar result u of -1 or +1 counts as (u + 1) / 2.

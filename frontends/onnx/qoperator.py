@@ -13,9 +13,11 @@ import numpy as np
 
 from . import exact as ex
 from .conv import ATTRIBUTES, conv
-from .elementwise import add, mul
+from .curve import extended
+from .elementwise import add, leaky, mul
 from .layout import concat
 from .linear import gemm, matmul
+from .logic import where
 from .model import Node
 from .qdq import dequantize, quantize
 from .reduce import average_pool, global_pool
@@ -111,6 +113,34 @@ def _one(op: str, lower: Callable[[Walk, Node, Inputs], Tensor], *attributes: st
     return rule(single, *attributes)
 
 
+def qlinear_sigmoid(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """A table of the integers."""
+    from onnx.helper import make_node
+
+    proto = make_node("Sigmoid", ["x"], ["y"])
+    part = replace(node, op="Sigmoid", domain="", inputs=("x",), outputs=("y",), attributes={}, proto=proto)
+    curve = extended(walk, part, [_opened(walk, node, inputs, 0)], None)
+    close = replace(node, op="QuantizeLinear", attributes={})
+    closed: Tensor = extended(walk, close, [curve, needed(inputs, 3), optional(inputs, 4)], rule(quantize))
+    return closed
+
+
+def qlinear_where(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    parts = [needed(inputs, 0), _opened(walk, node, inputs, 1), _opened(walk, node, inputs, 4)]
+    return _closed(walk, node, where(walk, node, parts), needed(inputs, 7), optional(inputs, 8))
+
+
+def matmul_integer_to_float(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """MatMulInteger, times both scales, plus a bias."""
+    a, b = needed(inputs, 0), needed(inputs, 1)
+    part = replace(node, attributes={"axis": len(b.shape) - 1})
+    x = dequantize(walk, part, [a, needed(inputs, 2), optional(inputs, 4)])
+    y = dequantize(walk, part, [b, needed(inputs, 3), optional(inputs, 5)])
+    product = computed(matmul(walk, node, [x, y]))
+    bias = optional(inputs, 6)
+    return product if bias is None else product.plus(known(bias, "bias").reals())
+
+
 def qlinear_concat(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     parts: list[Any] = [_opened(walk, node, inputs, i) for i in range(2, len(inputs), 3)]
     return _closed(walk, node, concat(walk, node, parts), needed(inputs, 0), needed(inputs, 1))
@@ -129,6 +159,10 @@ MICROSOFT: dict[str, Rule] = {
     "QGemm": rule(qgemm, "alpha", "transA", "transB"),
     "QLinearAdd": _two("Add", add),
     "QLinearMul": _two("Mul", mul),
+    "QLinearLeakyRelu": _one("LeakyRelu", leaky, "alpha"),
+    "QLinearSigmoid": rule(qlinear_sigmoid),
+    "QLinearWhere": rule(qlinear_where),
+    "MatMulIntegerToFloat": rule(matmul_integer_to_float),
     "QLinearConcat": rule(qlinear_concat, "axis"),
     "QLinearAveragePool": _one("AveragePool", average_pool, *POOL, "channels_last"),
     "QLinearGlobalAveragePool": _one("GlobalAveragePool", global_pool, "channels_last"),

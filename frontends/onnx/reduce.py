@@ -13,6 +13,7 @@ import numpy as np
 from lutc.graph import Value
 
 from . import exact as ex
+from .elementwise import product
 from .exact import Exact
 from .linear import settled
 from .model import Node
@@ -37,7 +38,7 @@ def _kept(shape: Sequence[int], axes: Sequence[int], keep: bool) -> tuple[int, .
 
 
 def reduce(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """ReduceSum, ReduceMean, ReduceMax and ReduceMin."""
+    """ReduceSum, ReduceMean, ReduceMax, ReduceMin, ReduceSumSquare and ReduceL1."""
     t = computed(needed(inputs, 0))
     axes = _axes(node, inputs, len(t.shape))
     keep_samples_apart(t, axes)
@@ -45,6 +46,11 @@ def reduce(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     if node.op in ("ReduceMax", "ReduceMin"):
         done = _extreme(walk, t, axes, node.op == "ReduceMax")
     else:
+        if node.op == "ReduceSumSquare":
+            t = product(walk, t, t)
+        elif node.op == "ReduceL1":
+            unit, value = walk.exact(t)
+            t = plain(t.shape, walk.b.abs(value), t, unit)
         done = summed(walk, t, axes)
         if node.op == "ReduceMean":
             done = done.times(ex.number(Fraction(1, math.prod(t.shape[i] for i in axes))))
@@ -152,10 +158,7 @@ def global_pool(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 REDUCED = ("axes", "keepdims", "noop_with_empty_axes")
 POOLED = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides")
 RULES: dict[str, Rule] = {
-    "ReduceSum": rule(reduce, *REDUCED),
-    "ReduceMean": rule(reduce, *REDUCED),
-    "ReduceMax": rule(reduce, *REDUCED),
-    "ReduceMin": rule(reduce, *REDUCED),
+    **{f"Reduce{what}": rule(reduce, *REDUCED) for what in ("Sum", "Mean", "Max", "Min", "SumSquare", "L1")},
     "MaxPool": rule(max_pool, *POOLED, "storage_order"),
     "AveragePool": rule(average_pool, *POOLED, "count_include_pad"),
     "GlobalAveragePool": rule(global_pool),

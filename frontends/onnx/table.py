@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from . import conv, elementwise, final, layout, linear, qdq, qonnx, qoperator, reduce, resample
+from . import (
+    cast,
+    channels_last,
+    conv,
+    einsum,
+    elementwise,
+    final,
+    layout,
+    linear,
+    logic,
+    qdq,
+    qonnx,
+    qoperator,
+    rearrange,
+    reduce,
+    resample,
+)
 from .model import QONNX, Node
 from .rule import Rule
 
 STANDARD_RULES: dict[str, Rule] = {
+    **cast.RULES,
     **conv.RULES,
+    **einsum.RULES,
     **elementwise.RULES,
     **final.RULES,
     **layout.RULES,
     **linear.RULES,
+    **logic.RULES,
     **qdq.RULES,
     **qoperator.STANDARD,
+    **rearrange.RULES,
     **reduce.RULES,
     **resample.RULES,
 }
@@ -22,6 +42,7 @@ MICROSOFT = "com.microsoft"
 DOMAINS: dict[str, dict[str, Rule]] = {
     "": STANDARD_RULES,
     **dict.fromkeys(sorted(QONNX), QONNX_RULES),
+    "qonnx.custom_op.channels_last": channels_last.RULES,
     MICROSOFT: qoperator.MICROSOFT,
 }
 

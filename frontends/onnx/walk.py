@@ -13,7 +13,7 @@ import numpy as np
 from lutc.build import Builder
 from lutc.graph import Const, Func, Output, Overflow, Param, Rounding, Value
 from lutc.numbers import twos
-from lutc.ops.layout import Reshape
+from lutc.ops.layout import Reshape, Transpose
 from lutc.types import Type, holding, tensor, uniform
 
 from ..importer import Names, Refusal, Refusals
@@ -24,6 +24,7 @@ from .tensors import Known, Missing, Pending, Scaled, Shape, Tensor, concrete, c
 
 # How many bits a factor or a term may have that joins two scales. Any two float32 scales of like size stay below it.
 JOIN_BITS = 64
+MOST = 1 << 26  # elements of a tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +54,22 @@ class Walk:
         self.notes: list[str] = []
         self.maps: dict[Value, Mapped] = {}
         self.consumers: dict[str, list[Node]] = {}
+        self.hosted: set[str] = set()  # tensors behind a last layer that is left to the host
         self.node: Node | None = None
         self._consts: dict[tuple[Any, ...], Const] = {}
         for node in model.nodes:
             for name in node.inputs:
                 self.consumers.setdefault(name, []).append(node)
+
+    def keep(self, name: str, t: Any) -> None:
+        """Note what a layer made.
+
+        A mapped function stays as it is if several layers read its result: a quantiser of one must not go into it.
+        """
+        self.tensors[name] = t
+        readers = len(self.consumers.get(name, ())) + (name in self.model.outputs)
+        if readers > 1 and isinstance(t, Scaled) and isinstance(t.value, Value):
+            self.maps.pop(t.value, None)
 
     # -- ports ------------------------------------------------------------------------------------------------------
 
@@ -116,6 +128,11 @@ class Walk:
 
         `follow` says where a dimension of the value comes to lie (None: it is mixed with others).
         """
+        if math.prod(shape) > MOST:
+            raise Refusal(
+                f"makes a tensor {list(shape)}, which has more elements than any circuit",
+                "check the model's shapes",
+            )
         value: Value | Pending
         if isinstance(t.value, Pending):
             value = replace(t.value, moves=(*t.value.moves, emit))
@@ -161,6 +178,14 @@ class Walk:
 
         return self.move(t, shape, emit, lambda a: a.reshape(shape), follow)
 
+    def turned(self, value: Value, perm: tuple[int, ...]) -> Value:
+        """A value of the design with its dimensions in another order: one transposition, if any."""
+        while isinstance(value, Transpose):
+            inner = value.perm
+            value, perm = value.x, tuple(inner[i] for i in perm)
+        done: Value = value if perm == tuple(range(len(perm))) else self.b.transpose(value, perm=perm)
+        return done
+
     def transpose(self, t: Scaled, perm: tuple[int, ...]) -> Scaled:
         """The dimensions in another order."""
         shape = tuple(t.shape[i] for i in perm)
@@ -169,12 +194,9 @@ class Walk:
 
         def emit(v: Value) -> Value:
             if t.shape[0] == 1 and perm[0] == 0:
-                inner = tuple(i - 1 for i in perm[1:])
-                turned: Value = v if inner == tuple(range(len(inner))) else self.b.transpose(v, perm=inner)
-                return turned
+                return self.turned(v, tuple(i - 1 for i in perm[1:]))
             whole = self.reshaped(v, t.shape)
-            moved: Value = self.b.transpose(whole, perm=perm)
-            return self.reshaped(moved, core(shape))
+            return self.reshaped(self.turned(whole, perm), core(shape))
 
         def follow(axis: int) -> int | None:
             gone = len(t.shape) - len(core(t.shape))
@@ -216,7 +238,14 @@ class Walk:
             else:
                 zero = -offset / scale
 
+        ends = None if zeros else _slices(positions, t.shape)
+
         def emit(v: Value) -> Value:
+            if ends is not None:
+                gone = len(t.shape) - len(core(t.shape))
+                start, stop, step = (list(e[gone:]) for e in ends)
+                strided = {"step": step} if max(step) > 1 else {}
+                return self.reshaped(self.b.slice(v, start=start, stop=stop, **strided), core(to))
             flat = self.reshaped(v, (v.type.size,))
             if zeros and not zero:
                 flat = self.b.pad(flat, before=[0], after=[1])
@@ -321,6 +350,22 @@ class Walk:
     def note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
+
+
+def _slices(positions: Any, shape: Shape) -> tuple[Any, Any, Any] | None:
+    """Starts, stops and steps of the slices that take these flat positions from a tensor; None if none do."""
+    if positions.ndim != len(shape) or not core(shape):
+        return None
+    starts, stops, steps = [], [], []
+    for axis, at in enumerate(np.unravel_index(positions, shape)):
+        line = np.moveaxis(at, axis, 0).reshape(at.shape[axis], -1)
+        step = int(line[1, 0] - line[0, 0]) if len(line) > 1 else 1
+        if step < 1 or (line != line[0, 0] + step * np.arange(len(line))[:, None]).any():
+            return None
+        starts.append(int(line[0, 0]))
+        stops.append(int(line[-1, 0]) + 1)
+        steps.append(step)
+    return starts, stops, steps
 
 
 def _bits(value: Fraction) -> int:

@@ -23,10 +23,15 @@ class NNFrontend:
     suffixes: tuple[str, ...] = (".pt",)
 
     def matches(self, source: object) -> bool:
+        """Whether it is a chain of layers known here; modules that hold more are traced, by the torch frontend."""
         torch = sys.modules.get("torch")
         if torch is None or not isinstance(source, torch.nn.Module):
             return False
-        return any(type(m).__module__.startswith("lutc.nn.") for m in source.modules())
+        if not any(type(m).__module__.startswith("lutc.nn.") for m in source.modules()):
+            return False
+        from .lowering import chain, unknown
+
+        return not any(unknown(layer) for _, layer in chain(source, ""))
 
     def load(self, source: Any, options: LoadOptions) -> Design:
         """The design equal to ``source.eval()``; see `lutc.nn.export`. Traces ranges on ``calibrate`` if given.

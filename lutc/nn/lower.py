@@ -49,7 +49,7 @@ def _export(stages: list[tuple[str, nn.Module]], shape: tuple[int, ...] | None, 
     b = Exporter(name)
     where = "input"
     try:
-        kind, overflow = _port(stages, shape)
+        kind, overflow = port_of(stages, shape)
         x: Value = b.input("x", kind, round=Rounding.FLOOR, overflow=overflow)
         for where, layer in stages:
             with b.origin(where or None):
@@ -79,7 +79,8 @@ def _readers(layer: nn.Module) -> list[tuple[Quantizer, nn.Module]]:
     )
 
 
-def _port(stages: list[tuple[str, nn.Module]], shape: tuple[int, ...] | None) -> tuple[Type, Overflow]:
+def port_of(stages: list[tuple[str, nn.Module]], shape: tuple[int, ...] | None) -> tuple[Type, Overflow]:
+    """The type of the port that layers in a chain read, which rounds down, and what it does beyond its range."""
     while stages and isinstance(stages[0][1], nn.Flatten | nn.Identity | nn.Dropout):
         stages = stages[1:]
     if not stages:

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from lutc.diagnostics import LirError
 from lutc.frontends.onnx import load_onnx
 
 QONNX = "qonnx.custom_op.general"
@@ -124,6 +126,13 @@ def same_as_onnxruntime(model: ModelProto, *arrays: Any, **options: Any) -> None
     mine = ours(model, *arrays, **options)
     assert mine.size == theirs.size, (mine.shape, theirs.shape)
     np.testing.assert_array_equal(mine.ravel(), theirs.ravel())
+
+
+def refused(source: Any, **options: Any) -> str:
+    """What is said of a model that cannot be compiled."""
+    with pytest.raises(LirError) as caught:
+        load_onnx(source, **options)
+    return str(caught.value)
 
 
 def samples(

@@ -189,7 +189,8 @@ def test_a_cnn_is_three_functions_and_a_short_text() -> None:
     model = small_cnn().model()
     design = load_onnx(model)
     assert len(functions(design)) == 3
-    assert len(body(design)) < 60
+    assert len(body(design)) < 110
+    assert "gather" not in str(design), "windows and pools are slices, not lists of positions"
     same_as_onnxruntime(model, samples((3, 16, 16), rows=4, step=0))
 
 

@@ -227,3 +227,26 @@ def test_multi_threshold_counts_thresholds_reached(layout: str, shape: tuple[int
     column[axis] = 3
     counts = sum((x >= limits[:, i].reshape(column)).astype(float) for i in range(5))
     np.testing.assert_array_equal(ours(g.model(), data), 0.5 * counts - 1.0)
+
+
+@pytest.mark.parametrize("pool", ["MaxPool", "AveragePool"])
+def test_layers_with_channels_last(pool: str) -> None:
+    """The same numbers as from the standard's layers between transpositions."""
+    rng = np.random.default_rng(9)
+    kernel, norm = rng.integers(-7, 8, (3, 2, 3, 3)) / 8, [rng.integers(1, 9, 3) / 4 for _ in range(4)]
+    window = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    answers = []
+    for last in (False, True):
+        g = Graph(qonnx=True)
+        x = g.quant(g.input([1, 6, 6, 2]), bits=6.0)
+        domain = "qonnx.custom_op.channels_last" if last else ""
+        if not last:
+            x = g.add("Transpose", x, perm=[0, 3, 1, 2])
+        w = g.constant(kernel.transpose(0, 2, 3, 1) if last else kernel)
+        x = g.add("Conv", x, w, domain=domain, pads=[1, 1, 1, 1])
+        x = g.add("BatchNormalization", x, *map(g.constant, norm), domain=domain, epsilon=0.25)
+        x = g.add(pool, g.quant(g.add("Relu", x), scale=0.375), domain=domain, **window)
+        g.output(g.quant(x if last else g.add("Transpose", x, perm=[0, 2, 3, 1]), bits=5.0))
+        answers.append(ours(g.model(), samples((6, 6, 2), rows=5)))
+    np.testing.assert_array_equal(*answers)
+    assert len(np.unique(answers[0])) > 5

@@ -143,3 +143,32 @@ def test_onnxruntimes_own_quantisers(kind: str) -> None:
     made = model(g)
     data = samples((4,), step=0)
     np.testing.assert_array_equal(ours(made, data), onnxruntime(made, data)[:, 0])
+
+
+def closing(g: Graph, scale: float = 0.0171, zero: int = 3) -> list[str]:
+    return [g.constant(np.float32(scale)), g.constant(zero, "uint8")]
+
+
+@pytest.mark.parametrize("op,attributes", [("QLinearSigmoid", {}), ("QLinearLeakyRelu", {"alpha": 0.137})])
+def test_functions_of_quantised_integers(op: str, attributes: dict[str, Any]) -> None:
+    g = Graph(13)
+    opened(g, g.add(op, *integers(g, (6,)), *closing(g), domain=MICROSOFT, **attributes), 0.0171, 3)
+    same_as_onnxruntime(model(g), samples((6,), rows=150, step=0))
+
+
+def test_qlinear_where() -> None:
+    g = Graph(13)
+    x, y = integers(g, (6,)), integers(g, (6,), "y", 0.217, 30)
+    large = g.add("Greater", g.add("DequantizeLinear", *x), g.constant(1.0))
+    opened(g, g.add("QLinearWhere", large, *x, *y, *closing(g, 0.19), domain=MICROSOFT), 0.19, 3)
+    same_as_onnxruntime(model(g), *(samples((6,), 150, 0, seed=s) for s in (1, 2)))
+
+
+def test_matmul_integer_to_float() -> None:
+    g = Graph(13)
+    q, scale, zero = integers(g, (6,))
+    w = g.constant(np.random.default_rng(0).integers(0, 255, (6, 3)), "uint8")
+    rest = [scale, g.constant(np.float32(0.013)), zero, g.constant(100, "uint8"), g.constant([0.5, 1, 2])]
+    y = g.add("MatMulIntegerToFloat", q, w, *rest, domain=MICROSOFT)
+    g.output(g.qdq(y, 0.19, 3, "uint8"))
+    same_as_onnxruntime(model(g), samples((6,), rows=150, step=0))

@@ -1,0 +1,38 @@
+"""PyTorch modules and saved `torch.export` programs, through the rules the ONNX importer has. Bit-exact or refused."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from lutc.diagnostics import error
+from lutc.graph import Design
+from lutc.plugins import LoadOptions
+
+__all__ = ["FRONTEND"]
+
+
+class _Torch:
+    name = "torch"
+    suffixes = (".pt2",)
+
+    def matches(self, source: object) -> bool:
+        """Whether it is a module or an exported program, without importing torch to find out."""
+        torch = sys.modules.get("torch")
+        if torch is None:
+            return False
+        return isinstance(source, torch.nn.Module) or type(source).__name__ == "ExportedProgram"
+
+    def load(self, source: Any, options: LoadOptions) -> Design:
+        try:
+            import torch  # noqa: F401
+        except ImportError:
+            raise error(
+                "reading PyTorch models needs PyTorch", where=str(source), help="pip install 'lutc[torch]'"
+            ) from None
+        from .load import load_torch
+
+        return load_torch(source, options.example_inputs, input_types=options.input_types or None)
+
+
+FRONTEND = _Torch()

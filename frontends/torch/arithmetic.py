@@ -1,0 +1,253 @@
+"""Products, sums, elementwise functions and reductions, as ONNX operators that compute the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..importer import Refusal
+from ..onnx import exact as ex
+from ..onnx.linear import view
+from ..onnx.rule import axis_of
+from ..onnx.tensors import Known, Missing, Scaled
+from .call import Call
+
+Handler = Callable[[Call], Any]
+
+
+def linear(c: Call) -> Any:
+    x, weight = c.tensor("input"), c.tensor("weight")
+    inputs = [x, weight, c.maybe("bias")]
+    return c.lower("Gemm", inputs if inputs[2] is not None else inputs[:2], transB=1)
+
+
+def matmul(c: Call) -> Any:
+    return c.lower("MatMul", [c.tensor("self"), c.tensor("other", "mat2", "vec")])
+
+
+def addmm(c: Call) -> Any:
+    """`beta * self + alpha * (mat1 @ mat2)`."""
+    done = c.lower("MatMul", [c.tensor("mat1", "batch1"), c.tensor("mat2", "batch2")])
+    alpha, beta = c.constant(c.get("alpha", 1)), c.constant(c.get("beta", 1))
+    done = done if alpha.array == 1 else c.lower("Mul", [done, alpha])
+    term = c.tensor("self")
+    term = term if beta.array == 1 else c.lower("Mul", [term, beta])
+    return c.lower("Add", [done, term])
+
+
+def binary(op: str) -> Handler:
+    """`self op alpha * other`."""
+
+    def rule(c: Call) -> Any:
+        a, b = c.tensor("self"), c.tensor("other")
+        alpha = c.get("alpha", 1)
+        if alpha != 1:
+            if isinstance(b, Known):
+                b = replace(b, array=b.array * np.asarray(alpha, b.array.dtype), codes=None, scale=None)
+            elif isinstance(b, Scaled):
+                b = b.times(c.constant(alpha).reals())
+        return c.lower(op, [a, b])
+
+    return rule
+
+
+def reversed_sub(c: Call) -> Any:
+    a, b = c.tensor("self"), c.tensor("other")
+    if c.get("alpha", 1) != 1:
+        raise Refusal("has an alpha other than 1", "multiply in a layer of its own")
+    return c.lower("Sub", [b, a])
+
+
+def div(c: Call) -> Any:
+    if c.get("rounding_mode") is not None:
+        raise Refusal(f"rounds its quotient ({c.get('rounding_mode')})", "quantise instead")
+    return c.lower("Div", [c.tensor("self"), c.tensor("other")])
+
+
+def unary(op: str) -> Handler:
+    return lambda c: c.lower(op, [c.tensor("self", "input")])
+
+
+def extreme(op: str) -> Handler:
+    return lambda c: c.lower(op, [c.tensor("self"), c.tensor("other")])
+
+
+def clamp(*names: str, lo: float | None = None, hi: float | None = None) -> Handler:
+    """A clip to bounds that are arguments under these names, or fixed."""
+
+    def rule(c: Call) -> Any:
+        ends: list[Any] = []
+        for name, fixed in zip((*names, "", ""), (lo, hi), strict=False):
+            value = c.maybe(name) if name else None
+            ends.append(c.constant(fixed) if value is None and fixed is not None else value)
+        if any(isinstance(e, Known) and e.array.size != 1 for e in ends):
+            done = c.tensor("self")
+            for op, end in zip(("Max", "Min"), ends, strict=True):
+                done = done if end is None else c.lower(op, [done, end])
+            return done
+        x = c.tensor("self")
+        if not isinstance(x, Scaled):
+            return c.lower("Clip", [x, *ends])
+        low, high = (
+            ex.number(sign * ex.INF) if e is None or not np.isfinite(e.array) else e.reals()
+            for e, sign in zip(ends, (-1, 1), strict=True)
+        )
+        return x.clip(low.reshape(()), high.reshape(()))
+
+    return rule
+
+
+def leaky(c: Call) -> Any:
+    return c.lower("PRelu", [c.tensor("self"), c.constant(c.get("negative_slope", 0.01))])
+
+
+def prelu(c: Call) -> Any:
+    x, slope = c.tensor("self"), c.tensor("weight")
+    if isinstance(slope, Known) and slope.array.size > 1:  # one for each channel, which is dimension 1
+        slope = view(slope, lambda a: a.reshape(-1, *(1,) * (len(x.shape) - 2)))
+    return c.lower("PRelu", [x, slope])
+
+
+def power(c: Call) -> Any:
+    return c.lower("Pow", [c.tensor("self"), c.tensor("exponent")])
+
+
+def batch_norm(c: Call) -> Any:
+    """Batch normalisation by the statistics of the training."""
+    if c.get("training", False) or c.given.get("running_mean") is None:
+        raise Refusal("normalises by the statistics of the batch", "export model.eval()")
+    x, mean = c.tensor("input"), c.tensor("running_mean")
+    count = mean.shape[0]
+    weight, bias = (c.maybe(n) for n in ("weight", "bias"))
+    weight = Known(np.ones(count)) if weight is None else weight
+    bias = Known(np.zeros(count)) if bias is None else bias
+    # The rule takes epsilon as a float32, and PyTorch as a float64: it is added before.
+    spread = Known(np.asarray(c.tensor("running_var").array, np.float64) + float(c.get("eps", 1e-5)))
+    done = c.lower("BatchNormalization", [x, weight, bias, mean, spread], epsilon=0.0)
+    return (done, Missing(), Missing()) if "native" in c.node.outputs[0] else done
+
+
+# -- along dimensions -----------------------------------------------------------------------------------------------
+
+
+def _axes(c: Call, rank: int) -> list[int]:
+    given = c.get("dim")
+    if given is None or given == []:
+        return list(range(rank))
+    return [axis_of(a, rank) for a in (given if isinstance(given, list | tuple) else [given])]
+
+
+def reduce(op: str, pair: bool = False) -> Handler:
+    def rule(c: Call) -> Any:
+        x = c.tensor("self")
+        if c.given.get("dtype") is not None and c.given["dtype"] != c.state.dtype:
+            raise Refusal(f"sums in {c.given['dtype']}", "leave the dtype away")
+        axes = _axes(c, len(x.shape))
+        done = c.lower(op, [x], axes=axes, keepdims=int(c.get("keepdim", False)))
+        if not pair or c.get("dim") is None:
+            return done
+        used = any(u.args[1:] == (1,) and u.users for u in c.fx.users)
+        return done, arg(op.replace("Reduce", "Arg"))(c) if used else Missing()
+
+    return rule
+
+
+def largest(op: str) -> Handler:
+    """`max` and `min`: of two tensors, along a dimension (with the index), or of everything."""
+
+    def rule(c: Call) -> Any:
+        if c.given.get("other") is not None:
+            return extreme(op)(c)
+        return reduce(f"Reduce{op}", pair=True)(c)
+
+    return rule
+
+
+def einsum(c: Call) -> Any:
+    return c.lower("Einsum", c.given["tensors"], equation=c.get("equation"))
+
+
+def arg(op: str) -> Handler:
+    def rule(c: Call) -> Any:
+        x = c.tensor("self")
+        dim = c.get("dim")
+        if dim is None:
+            raise Refusal("looks for the index in all dimensions, the batch included", "name one: dim=1")
+        return c.lower(op, [x], axis=int(dim), keepdims=int(c.get("keepdim", False)))
+
+    return rule
+
+
+def softmax(op: str) -> Handler:
+    return lambda c: c.lower(op, [c.tensor("self")], axis=int(c.get("dim", -1)))
+
+
+# -- functions that become tables -----------------------------------------------------------------------------------
+
+
+def curve(op: str) -> Handler:
+    """A function of one tensor; `op` is what messages and tables call it."""
+
+    def rule(c: Call) -> Any:
+        return c.by(None, op, [c.tensor("self", "input")])
+
+    return rule
+
+
+CURVES = (
+    "acos acosh asin asinh atan atanh ceil celu cos cosh elu erf erfc exp exp2 expm1 floor frac gelu hardshrink "
+    "hardsigmoid hardswish log log10 log1p log2 log_sigmoid mish reciprocal round rsqrt selu sigmoid sign silu sin "
+    "sinh softplus softshrink sqrt tan tanh threshold trunc"
+)
+COMPARED = {"eq": "Equal", "lt": "Less", "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual"}
+
+RULES: dict[str, Handler] = {
+    "aten::linear": linear,
+    "aten::matmul": matmul,
+    "aten::mm": matmul,
+    "aten::bmm": matmul,
+    "aten::mv": matmul,
+    "aten::addmm": addmm,
+    "aten::baddbmm": addmm,
+    "aten::add": binary("Add"),
+    "aten::sub": binary("Sub"),
+    "aten::rsub": reversed_sub,
+    "aten::mul": extreme("Mul"),
+    "aten::div": div,
+    "aten::neg": unary("Neg"),
+    "aten::abs": unary("Abs"),
+    "aten::relu": unary("Relu"),
+    "aten::minimum": extreme("Min"),
+    "aten::maximum": extreme("Max"),
+    "aten::clamp": clamp("min", "max"),
+    "aten::clip": clamp("min", "max"),
+    "aten::clamp_min": clamp("min"),
+    "aten::clamp_max": clamp("", "max"),
+    "aten::hardtanh": clamp("min_val", "max_val", lo=-1.0, hi=1.0),
+    "aten::relu6": clamp(lo=0.0, hi=6.0),
+    "aten::leaky_relu": leaky,
+    "aten::prelu": prelu,
+    "aten::_prelu_kernel": prelu,
+    "aten::pow": power,
+    "aten::square": lambda c: c.lower("Mul", [c.tensor("self")] * 2),
+    "aten::batch_norm": batch_norm,
+    "aten::_native_batch_norm_legit_no_training": batch_norm,
+    "aten::mean": reduce("ReduceMean"),
+    "aten::sum": reduce("ReduceSum"),
+    "aten::amax": reduce("ReduceMax"),
+    "aten::amin": reduce("ReduceMin"),
+    "aten::max": largest("Max"),
+    "aten::min": largest("Min"),
+    "aten::einsum": einsum,
+    "aten::argmax": arg("ArgMax"),
+    "aten::argmin": arg("ArgMin"),
+    "aten::softmax": softmax("Softmax"),
+    "aten::_softmax": softmax("Softmax"),
+    "aten::log_softmax": softmax("LogSoftmax"),
+    "aten::_log_softmax": softmax("LogSoftmax"),
+    **{f"aten::{name}": curve(name) for name in CURVES.split()},
+    **{f"aten::{name}": extreme(op) for name, op in COMPARED.items()},
+}

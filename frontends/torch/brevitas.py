@@ -1,0 +1,190 @@
+"""Brevitas layers: what they do between their quantisers is traced, and each quantiser is a leaf with its parameters.
+
+Inside a traced model they pass plain tensors: a scale is the business of the quantiser that made it. A quantised bias
+is what the layer adds for the example inputs, for its scale follows from those of the input and the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..importer import Refusal
+from ..onnx.qonnx import limits
+from .leaves import Leaf
+from .quantisers import Quantiser
+
+Put = Callable[[nn.Module, Callable[..., Any]], None]
+Call = Callable[..., Callable[..., Any]]
+ROUNDINGS = {"ROUND_TO_ZERO": "DOWN"}
+WAY_OUT = "use integer quantisers with one scale for each tensor or channel"
+PRODUCTS: dict[str, Callable[..., Any]] = {
+    "QuantLinear": lambda m, x, w, b: F.linear(x, w, b),
+    "QuantConv1d": lambda m, x, w, b: F.conv1d(x, w, b, m.stride, m.padding, m.dilation, m.groups),
+    "QuantConv2d": lambda m, x, w, b: F.conv2d(x, w, b, m.stride, m.padding, m.dilation, m.groups),
+    "QuantConv3d": lambda m, x, w, b: F.conv3d(x, w, b, m.stride, m.padding, m.dilation, m.groups),
+    "QuantConvTranspose1d": lambda m, x, w, b: F.conv_transpose1d(
+        x, w, b, m.stride, m.padding, m.output_padding, m.groups, m.dilation
+    ),
+    "QuantConvTranspose2d": lambda m, x, w, b: F.conv_transpose2d(
+        x, w, b, m.stride, m.padding, m.output_padding, m.groups, m.dilation
+    ),
+}
+ACTIVATIONS = {"QuantIdentity", "QuantReLU", "QuantHardTanh", "QuantTanh", "QuantSigmoid"}
+REGULAR = {"QuantEltwiseAdd"}
+
+
+def _layers(model: nn.Module, name: str = "") -> dict[str, nn.Module]:
+    """The outermost layers of Brevitas: what they are made of is theirs."""
+    if type(model).__module__.startswith("brevitas.nn"):
+        return {name: model}
+    found = {}
+    for child, module in model.named_children():
+        found.update(_layers(module, f"{name}.{child}" if name else child))
+    return found
+
+
+def prepare(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    leaves: dict[str, Leaf],
+    put: Put,
+    call: Call,
+) -> None:
+    """Let every Brevitas layer compute with leaves in the place of its quantisers."""
+    layers = _layers(model)
+    if not layers:
+        return
+    biases = _biases(model, list(layers.values()), args, kwargs)
+    for name, module in layers.items():
+        kind = type(module).__name__
+
+        def quantiser(part: str, name: str = name, kind: str = kind, module: Any = module) -> Any:
+            proxy = getattr(module, part, None)
+            if proxy is None or not getattr(proxy, "is_quant_enabled", False):
+                return lambda x: x
+            key = f"{name}.{part}"
+            inner = getattr(proxy, "fused_activation_quant_proxy", None)
+            function = proxy if inner is None else inner.tensor_quant
+            leaves[key] = Leaf(name, kind, _value(function), _parameters(proxy, function))
+            return call(key)
+
+        if kind in ACTIVATIONS:
+            put(module, _activation(module, quantiser))
+        elif kind in PRODUCTS:
+            put(module, _product(module, kind, biases.get(module), quantiser))
+        elif kind == "QuantEltwiseAdd":
+            put(module, _sum(quantiser))
+        else:
+            leaves[name] = Leaf(name, kind, type(module).forward.__get__(module), _unknown)
+            put(module, call(name))
+
+
+def _unknown(rank: int) -> Quantiser:
+    known = ", ".join(sorted([*ACTIVATIONS, *PRODUCTS, *REGULAR]))
+    raise Refusal("is no layer of Brevitas that can be compiled", f"known are {known}; or export it to QONNX")
+
+
+def _activation(module: Any, quantiser: Callable[[str], Any]) -> Callable[..., Any]:
+    before, after = quantiser("input_quant"), quantiser("act_quant")
+    fused = getattr(module.act_quant, "fused_activation_quant_proxy", None)
+    # Without its quantiser the proxy is gone as well, and the module keeps no function.
+    function = fused.activation_impl if fused is not None else PLAIN.get(type(module).__name__, nn.Identity())
+
+    def forward(x: torch.Tensor) -> Any:
+        return after(function(before(x)))
+
+    return forward
+
+
+PLAIN = {
+    "QuantReLU": nn.ReLU(),
+    "QuantTanh": nn.Tanh(),
+    "QuantSigmoid": nn.Sigmoid(),
+    "QuantHardTanh": nn.Hardtanh(),
+}
+
+
+def _product(
+    module: Any, kind: str, bias: torch.Tensor | None, quantiser: Callable[[str], Any]
+) -> Callable[..., Any]:
+    before, weight, after = (quantiser(p) for p in ("input_quant", "weight_quant", "output_quant"))
+
+    def forward(x: torch.Tensor, *rest: Any) -> Any:
+        return after(PRODUCTS[kind](module, before(x), weight(module.weight), bias))
+
+    return forward
+
+
+def _sum(quantiser: Callable[[str], Any]) -> Callable[..., Any]:
+    before, after = quantiser("input_quant"), quantiser("output_quant")
+
+    def forward(x: torch.Tensor, y: torch.Tensor) -> Any:
+        return after(before(x) + before(y))
+
+    return forward
+
+
+def _value(function: Any) -> Callable[[torch.Tensor], Any]:
+    def run(x: torch.Tensor) -> Any:
+        found = function(x)
+        return found[0] if isinstance(found, tuple) else found
+
+    return run
+
+
+def _biases(
+    model: nn.Module, layers: list[nn.Module], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[nn.Module, torch.Tensor]:
+    """What every layer adds: its bias, quantised if it has a quantiser for it."""
+    found: dict[nn.Module, torch.Tensor] = {}
+    hooks = []
+    for layer in layers:
+        bias = getattr(layer, "bias", None)
+        if bias is None or type(layer).__name__ not in PRODUCTS:
+            continue
+        found[layer] = bias.detach()
+
+        def note(proxy: nn.Module, inputs: Any, output: Any, layer: nn.Module = layer) -> None:
+            value = output[0] if isinstance(output, tuple) else output
+            found[layer] = value.detach()
+
+        hooks.append(layer.bias_quant.register_forward_hook(note))  # type: ignore[union-attr]
+    try:
+        model(*args, **kwargs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _parameters(proxy: Any, function: Any) -> Callable[[int], Quantiser]:
+    """What a quantiser of Brevitas computes with, read from the live one."""
+
+    def what(rank: int) -> Quantiser:
+        kind = type(getattr(function, "tensor_quant", function)).__name__
+        if getattr(proxy, "is_groupwise", False):
+            raise Refusal("has a scale for each group of a channel", WAY_OUT)
+        if kind in ("BinaryQuant", "ClampedBinaryQuant"):
+            zero = np.zeros(())
+            return Quantiser(_number(proxy.scale()), zero, zero - 1, zero + 1, bipolar=True)
+        if kind not in ("RescalingIntQuant", "PrescaledRestrictIntQuant"):
+            raise Refusal(f"quantises with {kind}", WAY_OUT)
+        scale, zero, bits = (_number(v()) for v in (proxy.scale, proxy.zero_point, proxy.bit_width))
+        signed, narrow = bool(proxy.is_signed), bool(proxy.is_narrow_range)
+        lo, hi = (np.asarray(v, np.float64) for v in limits(bits, signed, narrow))
+        word = str(proxy.rounding_mode)
+        return Quantiser(scale, zero, lo, hi, ROUNDINGS.get(word, word), shifted=True)
+
+    return what
+
+
+def _number(value: Any) -> Any:
+    array = value.detach().double().numpy()
+    return array.reshape(()) if array.size == 1 else array

@@ -1,0 +1,216 @@
+"""One call of an operator in a traced graph: its arguments by name, and the ONNX importer's rules to lower it with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from ..importer import Refusal
+from ..onnx import exact as ex
+from ..onnx.curve import Curve, extended, joins
+from ..onnx.layout import picked
+from ..onnx.model import Node
+from ..onnx.rule import Rule, keep_samples_apart
+from ..onnx.table import STANDARD_RULES
+from ..onnx.tensors import Known, Missing, Scaled, Tensor, concrete, core
+from ..onnx.walk import Walk
+from .leaves import Leaf
+from .quantisers import Quantiser
+
+Anything = Tensor | Curve
+SHORT = 10_000  # the largest denominator of a number that somebody wrote
+TENSORS = (Known, Scaled, Curve)
+
+
+@dataclass(eq=False)
+class State:
+    """What all calls of one model share: the walk, and what the comparison afterwards wants to know."""
+
+    walk: Walk
+    leaves: Mapping[str, Leaf]
+    dtype: torch.dtype
+    quantisers: dict[fx.Node, Quantiser] = field(default_factory=dict)
+    meanings: dict[fx.Node, Quantiser] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What every node of the graph is so far: a tensor of the walk, a number, several of them, or `Missing`."""
+        values: dict[str, Any] = self.walk.tensors
+        return values
+
+    @property
+    def numpy(self) -> Any:
+        return np.float64 if self.dtype == torch.float64 else np.float32
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """An operator with its arguments: tensors are `Known`, `Scaled` or `Curve`, other arguments are as they are."""
+
+    state: State
+    fx: fx.Node
+    node: Node
+    given: Mapping[str, Any]
+
+    @property
+    def walk(self) -> Walk:
+        return self.state.walk
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An argument that is no tensor; the default where it is None or not there."""
+        value = self.given.get(name)
+        if isinstance(value, TENSORS):
+            return number_of(value)
+        return default if value is None else value
+
+    def tensor(self, *names: str) -> Any:
+        """A tensor argument under one of its names, a number as a constant. Raises Refusal if there is none."""
+        for name in names:
+            value = self.given.get(name)
+            if isinstance(value, TENSORS):
+                return value
+            if isinstance(value, bool | int | float):
+                return self.constant(value)
+        raise Refusal("lacks an operand", "the model is broken: export it again")
+
+    def maybe(self, name: str) -> Any:
+        """A tensor argument, or None."""
+        return self.tensor(name) if self.given.get(name) is not None else None
+
+    def constant(self, value: Any) -> Known:
+        """A number in the model's float type, and what it means exactly."""
+        array = np.asarray(value, dtype=self.state.numpy)
+        if not np.isfinite(array):
+            return Known(array)
+        meant = written(value, self.state.numpy)
+        if meant.denominator > SHORT or abs(meant.numerator) >= 1 << 31:
+            return Known(array)
+        return Known(array, np.asarray(meant.numerator), ex.number(Fraction(1, meant.denominator)))
+
+    def tensors(self) -> list[Anything]:
+        """Every tensor among the arguments."""
+        return [
+            t
+            for v in self.given.values()
+            for t in (v if isinstance(v, list) else [v])
+            if isinstance(t, TENSORS)
+        ]
+
+    # -- what the framework computes --------------------------------------------------------------------------------
+
+    def run(self, arrays: Mapping[int, Any]) -> Any:
+        """The operator on arrays that stand for its tensors, by their identity."""
+
+        def other(value: Any) -> Any:
+            if isinstance(value, TENSORS):
+                if id(value) in arrays:
+                    return torch.as_tensor(arrays[id(value)])
+                if isinstance(value, Known):
+                    return torch.as_tensor(value.array)
+                raise Refusal(
+                    f"reads what {getattr(value, 'op', 'a layer')} computes together with another tensor",
+                    "quantise it first",
+                )
+            return [other(v) for v in value] if isinstance(value, list) else value
+
+        target: Any = self.fx.target
+        try:
+            with torch.no_grad():
+                if self.leaf is not None:
+                    return self.leaf.run(other(self.given["x"]))
+                return target(**{k: other(v) for k, v in self.given.items()})
+        except (RuntimeError, IndexError, ValueError, TypeError) as e:
+            text = (str(e) or type(e).__name__).splitlines()[0]
+            raise Refusal(f"cannot be computed at compile time: {text}", "export the model again") from None
+
+    @property
+    def leaf(self) -> Leaf | None:
+        key = self.given.get("key")
+        return self.state.leaves.get(key) if isinstance(key, str) else None
+
+    def _compute(self, inputs: Sequence[Any]) -> Callable[[list[Any]], list[Any]]:
+        def compute(arrays: list[Any]) -> list[Any]:
+            done = self.run({id(t): a for t, a in zip(inputs, arrays, strict=True) if t is not None})
+            return [
+                np.asarray(d.detach().numpy()) for d in (done if isinstance(done, tuple | list) else (done,))
+            ]
+
+        return compute
+
+    # -- lowering ---------------------------------------------------------------------------------------------------
+
+    def lower(self, op: str, inputs: Sequence[Any], /, **attributes: Any) -> Any:
+        """The operator by the rule of an ONNX operator that computes the same."""
+        return self.by(STANDARD_RULES[op], op, inputs, **attributes)
+
+    def by(self, rule: Rule | None, op: str, inputs: Sequence[Any], /, **attributes: Any) -> Any:
+        node = replace(
+            self.node, op=op, attributes=attributes, compute=self._compute(inputs), elementwise=rule is None
+        )
+        if any(isinstance(t, Missing) for t in inputs):
+            return Missing()
+        if joins(list(inputs), node):
+            return extended(self.walk, node, list(inputs), rule)
+        assert rule is not None
+        return rule.lower(self.walk, node, list(inputs))
+
+    def moved(self, t: Anything) -> Any:
+        """A tensor with its elements where the operator moves them: it is run on their positions."""
+        size = int(np.prod(t.shape, dtype=np.int64))
+        positions = np.arange(size, dtype=np.float64).reshape(t.shape)
+        found = self.run({id(t): positions})
+        parts = [found] if isinstance(found, torch.Tensor) else list(found)
+        done = tuple(self._placed(t, p.numpy().astype(np.int64)) for p in parts)
+        return done[0] if isinstance(found, torch.Tensor) else done
+
+    def _placed(self, t: Anything, at: Any) -> Anything:
+        if isinstance(t, Curve):
+            return self._curve_placed(t, at)
+        if isinstance(t, Scaled):
+            keep_samples_apart(t, (0,) if not at.ndim or at.shape[0] != 1 else ())
+            return picked(self.walk, t, lambda _: at)
+        if t.codes is None:
+            return Known(t.array.ravel()[at])
+        scale = ex.compress(ex.spread(t.scale, t.shape).ravel()[at].reshape(at.shape))
+        return Known(t.array.ravel()[at], t.codes.ravel()[at], scale)
+
+    def _curve_placed(self, t: Curve, at: Any) -> Curve:
+        """A function that is the same for all elements moves with the value it is a function of."""
+        if t.array.size != len(t.array):
+            raise Refusal(
+                f"moves what {t.op} computes, which differs from element to element",
+                f"quantise behind {t.op}, so that it becomes a table",
+            )
+        key = self._placed(Scaled(t.shape, t.key, batched=t.batched), at)
+        assert isinstance(key, Scaled)
+        array = t.array.reshape(-1, *(1,) * len(core(key.shape)))
+        return Curve(key.shape, concrete(key), array, t.op, t.batched)
+
+
+def written(value: float, dtype: Any) -> Fraction:
+    """The number that a scalar of the model stands for.
+
+    Somebody wrote 0.1 or 1 / 3, and a product with it that ought to be a tie is one in floats as well, for they
+    round to it. Such a number is the fraction with a small denominator that was meant; any other is the float it is.
+    """
+    short = Fraction(value).limit_denominator(SHORT)
+    return short if float(short) == value else Fraction(float(dtype(value)))
+
+
+def number_of(t: Anything) -> Any:
+    """The one number a constant holds. Raises Refusal for anything else."""
+    if isinstance(t, Known) and t.array.size == 1:
+        return t.array.ravel()[0].item()
+    raise Refusal("needs a constant where it has data", "export the model with fixed parameters")
+
+
+def listed(value: Any, rank: int) -> list[int]:
+    """A parameter of a window, for every spatial dimension."""
+    found = [int(v) for v in value] if isinstance(value, list | tuple) else [int(value)]
+    return found * rank if len(found) == 1 else found

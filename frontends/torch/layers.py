@@ -1,0 +1,78 @@
+"""The layers of `lutc.nn` among others: they are built by the rules that `lutc.nn` exports them with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from lutc.graph import Rounding, Value
+from lutc.nn.lower import port_of
+from lutc.nn.lowering import Exporter, Unsupported, lower, unknown
+
+from ..importer import Refusal
+from ..onnx import exact as ex
+from ..onnx.tensors import Pending, Scaled, core
+from ..onnx.walk import Walk
+from .call import Call
+
+
+def layer(c: Call, module: nn.Module) -> Any:
+    """A layer of `lutc.nn` on a tensor of the design. Raises Refusal for what it cannot read exactly."""
+    t = c.tensor("x")
+    if not isinstance(t, Scaled):
+        raise Refusal("reads a constant, or a function that is not quantised", "quantise its input")
+    missing = unknown(module)
+    if missing:
+        raise Refusal(f"holds a {type(missing[0]).__name__}, which has no exact translation")
+    shape = tuple(int(n) for n in c.given["shape"])
+    try:
+        made = lower(module, _exporter(c.walk), _input(c.walk, module, t))
+    except Unsupported as e:
+        raise Refusal(e.reason, e.help) from None
+    return Scaled(shape, c.walk.reshaped(made, core(shape)), batched=t.batched)
+
+
+def _exporter(walk: Walk) -> Exporter:
+    """A builder for `lutc.nn`'s rules that gives out no name the walk has given."""
+    exporter = Exporter(walk.b.name)
+    exporter._taken = walk.names._taken
+    exporter._origin = walk.b._origin
+    return exporter
+
+
+def _input(walk: Walk, module: nn.Module, t: Scaled) -> Value:
+    if isinstance(t.value, Pending):
+        return _port(walk, module, t, t.value)
+    unit, value = walk.exact(t)
+    if unit.denominator & (unit.denominator - 1):
+        raise Refusal(
+            "reads numbers whose scale is no power of two, which its formats cannot hold exactly",
+            "quantise before it with scales that are powers of two",
+        )
+    scaled: Value = value if unit == 1 else walk.b.scale(value, by=unit)
+    return scaled
+
+
+def _port(walk: Walk, module: nn.Module, t: Scaled, pending: Pending) -> Value:
+    """The port of an input that the layer reads first."""
+    port = pending.port
+    if not _bare(t):
+        raise Refusal("reads an input that is scaled first", "quantise the input before that")
+    kind, overflow = port_of([("", module)], core(port.shape))
+    rule: tuple[Any, ...] = (str(kind), overflow, Rounding.FLOOR)
+    if port.param is None:
+        port.param, port.rule = walk.port(port.name, kind, Rounding.FLOOR, overflow), rule
+    if port.rule != rule:
+        raise Refusal(
+            f"reads input {port.name!r} in another way than an earlier layer does", "put a quantiser first"
+        )
+    value: Value = port.param
+    for move in pending.moves:
+        value = move(value)
+    return value
+
+
+def _bare(t: Scaled) -> bool:
+    """Whether nothing but moves happened to an input."""
+    return ex.lone(t.scale) == 1 and ex.lone(t.offset) == 0 and not t.clips()

@@ -1,0 +1,115 @@
+"""Operators that move elements, and those that do nothing to them at inference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ..importer import Refusal
+from ..onnx.curve import Curve
+from ..onnx.rule import axis_of, keep_samples_apart
+from ..onnx.tensors import Known, Missing, Scaled
+from .call import Call
+
+Handler = Callable[[Call], Any]
+
+
+def moved(c: Call) -> Any:
+    return c.moved(c.tensor("self", "input", "tensor"))
+
+
+def permute(c: Call) -> Any:
+    """permute, transpose and t: a transposition that the design keeps as one."""
+    x = c.tensor("self")
+    if not isinstance(x, Scaled):
+        return c.moved(x)
+    rank = len(x.shape)
+    perm = list(range(rank))
+    if c.given.get("dims") is not None:
+        perm = [axis_of(d, rank) for d in c.get("dims")]
+    else:
+        a, b = (axis_of(c.get(n, d), rank) for n, d in (("dim0", 0), ("dim1", min(1, rank - 1))))
+        perm[a], perm[b] = b, a
+    if perm and perm[0] != 0:
+        keep_samples_apart(x, (0,))
+    return c.walk.transpose(x, tuple(perm))
+
+
+def expand(c: Call) -> Any:
+    x = c.tensor("self", "input")
+    if not isinstance(x, Scaled):
+        return c.moved(x)
+    (shape,) = {tuple(c.run({id(x): torch.zeros(x.shape)}).shape)}
+    return c.walk.broadcast(x, shape)
+
+
+def concat(c: Call) -> Any:
+    parts = c.given["tensors"]
+    return c.lower("Concat", [p for p in parts if p.shape != (0,)], axis=int(c.get("dim", 0)))
+
+
+def stack(c: Call) -> Any:
+    axis = axis_of(c.get("dim", 0), len(c.given["tensors"][0].shape) + 1)
+
+    def wider(t: Any) -> Any:
+        shape = (*t.shape[:axis], 1, *t.shape[axis:])
+        if isinstance(t, Scaled):
+            return c.walk.reshape(t, shape)
+        return t if isinstance(t, Curve) else Known(t.array.reshape(shape))
+
+    for t in c.given["tensors"]:
+        if isinstance(t, Scaled) and axis == 0:
+            keep_samples_apart(t, (0,))
+    return c.lower("Concat", [wider(t) for t in c.given["tensors"]], axis=axis)
+
+
+def same(c: Call) -> Any:
+    """A copy, a cast between floats, a dropout at inference: the number stays what it is."""
+    x = c.tensor("self", "input", "a")
+    kind = c.given.get("dtype")
+    if isinstance(kind, torch.dtype) and not isinstance(x, Known):
+        if kind not in (torch.float32, torch.float64):
+            raise Refusal(
+                f"casts data to {str(kind).removeprefix('torch.')}, which rounds or wraps in a way no quantiser states",
+                "quantise it instead",
+            )
+        return replace(x, integer=None) if isinstance(x, Scaled) else x
+    return c.moved(x) if isinstance(x, Known) and kind is None else x
+
+
+def dropout(c: Call) -> Any:
+    if c.get("train", False):
+        raise Refusal("drops elements at random", "export model.eval()")
+    done = c.tensor("input")
+    return (done, Missing()) if "native" in c.node.outputs[0] else done
+
+
+def where(c: Call) -> Any:
+    return c.lower("Where", [c.tensor("condition"), c.tensor("self"), c.tensor("other")])
+
+
+MOVED = (
+    "view reshape _unsafe_view flatten unflatten squeeze unsqueeze slice select narrow index_select split "
+    "split_with_sizes chunk unbind flip roll repeat tile upsample_nearest1d upsample_nearest2d upsample_nearest3d "
+    "pixel_shuffle pixel_unshuffle channel_shuffle movedim repeat_interleave diagonal view_copy unfold"
+)
+SAME = "clone contiguous detach alias lift_fresh_copy lift_fresh _to_copy to detach_ type_as"
+RULES: dict[str, Handler] = {
+    **{f"aten::{name}": moved for name in MOVED.split()},
+    **{f"aten::{name}": same for name in SAME.split()},
+    "aten::permute": permute,
+    "aten::transpose": permute,
+    "aten::t": permute,
+    "aten::numpy_T": permute,
+    "aten::expand": expand,
+    "aten::cat": concat,
+    "aten::stack": stack,
+    "aten::where": where,
+    **{
+        f"aten::{name}": dropout for name in ("dropout", "feature_dropout", "alpha_dropout", "native_dropout")
+    },
+}
+MOVES = frozenset(name for name, rule in RULES.items() if rule in (moved, permute, expand))

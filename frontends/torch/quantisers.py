@@ -1,0 +1,144 @@
+"""Affine quantisers, whatever module or operator they come from.
+
+PyTorch's own round before they add the zero point: `clip(round(x / scale) + zero, lo, hi)`, which is what
+`torch.fake_quantize_per_tensor_affine` documents. Those of Brevitas add it first, as QONNX's Quant does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ..importer import Refusal
+from ..onnx import exact as ex
+from ..onnx.model import Node
+from ..onnx.qdq import affine
+from ..onnx.qonnx import NUMPY, ROUNDINGS, step_of
+from ..onnx.quantise import Grid, bipolar, quantise
+from ..onnx.rule import Inputs, Rule, needed
+from ..onnx.tensors import Known, Scaled, Tensor
+from ..onnx.walk import Walk
+
+# How near a number computed in float64 must lie to a tie to be taken for one.
+NEAR = 2.0**-36
+
+
+@dataclass(frozen=True, eq=False)
+class Quantiser:
+    """A quantiser's parameters as arrays that broadcast to the tensor: `scale` floats, the others whole numbers.
+
+    `shifted`: the zero point is added before the rounding. `bipolar`: +1 where a number is not negative, else -1.
+    """
+
+    scale: Any
+    zero: Any
+    lo: Any
+    hi: Any
+    rounding: str = "ROUND"
+    shifted: bool = False
+    bipolar: bool = False
+
+    def checked(self) -> Quantiser:
+        """Itself. Raises Refusal for parameters no quantiser can have."""
+        if not np.isfinite(self.scale).all() or not (self.scale > 0).all():
+            raise Refusal(
+                "has a scale that is not above 0",
+                "the quantiser was never trained or calibrated; do that and export again",
+            )
+        if not (np.rint(self.zero) == self.zero).all():
+            raise Refusal("has a zero point that is no integer", "use a whole zero point")
+        if self.rounding not in ROUNDINGS:
+            raise Refusal(f"rounds by {self.rounding!r}", "one of: " + ", ".join(ROUNDINGS))
+        return self
+
+    def codes(self, x: Any) -> Any:
+        """What it makes of float64 numbers. Those within float64's error of a tie count as the tie they are."""
+        if self.bipolar:
+            return np.where(x >= 0, 1.0, -1.0)
+        z = np.asarray(x / np.float64(self.scale))
+        twice = np.rint(2 * z) / 2
+        z = np.where(np.abs(z - twice) < NEAR * np.maximum(1, np.abs(z)), twice, z)
+        step = _rounder(self.rounding)
+        done = step(z + self.zero) if self.shifted else step(z) + self.zero
+        return np.clip(done, self.lo, self.hi)
+
+    def reals(self, codes: Any) -> Any:
+        """What codes mean, in float64."""
+        return (
+            codes * np.float64(self.scale) if self.bipolar else (codes - self.zero) * np.float64(self.scale)
+        )
+
+
+def along(array: Any, axis: int | None, rank: int) -> Any:
+    """A parameter for each channel, in a shape that broadcasts to a tensor's; one for all as a number."""
+    if array.size == 1:
+        return array.reshape(())
+    return array.reshape(tuple(-1 if i == axis else 1 for i in range(rank)))
+
+
+def _rounder(word: str) -> Callable[[Any], Any]:
+    found = NUMPY.get(ROUNDINGS[word])
+    if found is not None:
+        return found  # type: ignore[no-any-return]
+    if word == "UP":
+        return lambda v: np.sign(v) * np.ceil(np.abs(v))
+    half = 0.5 if word == "HALF_UP" else -0.5
+    whole = np.floor if word == "HALF_UP" else np.ceil
+    return lambda v: np.sign(v) * whole(np.abs(v) + half)
+
+
+def quantised(walk: Walk, t: Scaled, q: Quantiser) -> Scaled:
+    """The integers a quantiser makes of a tensor of the design."""
+    s, z, lo, hi = (ex.exact(np.asarray(v)) for v in (q.scale, q.zero, q.lo, q.hi))
+    if q.bipolar:
+        return bipolar(walk, t)
+    if not q.shifted:
+        return affine(walk, t, s, z, lo, hi)
+    frac = step_of(s)
+    inverse = ex.compress(np.asarray(1 / s, dtype=object))
+    done = quantise(walk, t, Grid(inverse, z, lo, hi, ROUNDINGS[q.rounding], frac))
+    return done.times(ex.number(Fraction(2) ** frac))
+
+
+def meant(t: Scaled, q: Quantiser) -> Scaled:
+    """The numbers that a quantiser's integers stand for."""
+    s, z = ex.exact(np.asarray(q.scale)), ex.exact(np.asarray(q.zero))
+    moved = t if q.bipolar else t.plus(ex.times(z, ex.number(-1)))
+    return replace(moved.times(s), integer=None)
+
+
+def fake_rule(q: Quantiser) -> Rule:
+    """A quantiser whose result is a float again."""
+
+    def lower(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+        x = needed(inputs, 0)
+        if isinstance(x, Scaled):
+            return meant(quantised(walk, x, q), q)
+        (array,) = node.compute([x.array]) if node.compute else [x.array]
+        zero = 0 if q.bipolar else np.asarray(q.zero, np.float64)
+        codes = np.rint(np.asarray(array, np.float64) / np.float64(q.scale)).astype(np.int64)
+        low, high = np.asarray(q.lo) - zero, np.asarray(q.hi) - zero
+        if not q.bipolar and not ((codes >= low) & (codes <= high)).all():
+            raise Refusal(
+                "gives constants that are not on its own grid", "train it, freeze it, and export again"
+            )
+        return Known(np.asarray(array), codes, ex.exact(np.asarray(q.scale)))
+
+    return Rule(lower, folds=True)
+
+
+def integer_rule(q: Quantiser, kind: str) -> Rule:
+    """A quantiser whose result is a tensor of integers."""
+
+    def lower(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+        x = needed(inputs, 0)
+        if isinstance(x, Scaled):
+            return replace(quantised(walk, x, q), integer=kind)
+        (array,) = node.compute([x.array]) if node.compute else [x.array]
+        return Known(np.asarray(array).astype(np.int64))
+
+    return Rule(lower, folds=True)

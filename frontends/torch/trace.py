@@ -1,0 +1,231 @@
+"""From a module or a file to a graph of ATen operators for one sample, with its constants."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.export import ExportedProgram
+
+from lutc.diagnostics import error
+
+from ..onnx.model import Input
+from .leaves import Leaf, opened
+
+FLOATS = {torch.float32: "float", torch.float64: "double"}
+NAMES = {
+    torch.uint8: "uint8",
+    torch.int8: "int8",
+    torch.int16: "int16",
+    torch.int32: "int32",
+    torch.bool: "bool",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A graph whose first dimension counts samples: the `nodes` its outputs need, and its placeholders, in order.
+
+    `constants` go by the names of their placeholders.
+
+    `leaves` are modules that the graph calls as a whole. `dtype` is the float type the model computes in.
+    """
+
+    name: str
+    nodes: tuple[fx.Node, ...]
+    inputs: tuple[Input, ...]
+    outputs: Mapping[str, Any]
+    constants: Mapping[str, torch.Tensor]
+    leaves: Mapping[str, Leaf] = field(default_factory=dict)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        kinds = {i.dtype for i in self.inputs} | {FLOATS.get(c.dtype) for c in self.constants.values()}
+        return torch.float64 if "double" in kinds and "float" not in kinds else torch.float32
+
+
+def read(source: str | Path | ExportedProgram) -> Traced:
+    """A program of `torch.export`, in a file or in memory. Raises LirError for anything else."""
+    if isinstance(source, ExportedProgram):
+        return _traced(source, "model")
+    path = Path(source)
+    _register_quantised_operators()
+    try:
+        program = torch.export.load(path)
+    except Exception as e:  # torch raises whatever its archive reader and its schemas raise
+        raise error(
+            f"is no program of torch.export that can be read: {_first_line(e)}",
+            where=str(path),
+            help="save it with torch.export.save(torch.export.export(model.eval(), example_inputs), path)",
+        ) from None
+    return _traced(program, path.stem)
+
+
+def traced(model: nn.Module, example: Any) -> Traced:
+    """A module in evaluation mode as it computes one sample; `example` is what it may be called with.
+
+    Raises LirError if `torch.export` cannot follow it.
+    """
+    name = type(model).__name__
+    if example is None:
+        raise error(
+            "a PyTorch module says nothing of the shape of its inputs",
+            where=name,
+            help="show one call: lutc.load(model, example_inputs=torch.zeros(1, 16))",
+        )
+    args, kwargs = _arguments(model, example)
+    _register_quantised_operators()
+    try:
+        with torch.no_grad(), opened(model, args, kwargs) as leaves:
+            program = torch.export.export(model, args, kwargs or None, strict=False)
+    except (
+        Exception
+    ) as e:  # the module's own code runs inside, and torch has no error class of its own for this
+        raise error(
+            f"torch.export cannot follow it: {_first_line(e)}",
+            where=name,
+            help="example inputs count samples in their first dimension; what runs must not depend on the data",
+        ) from None
+    return _traced(program, name, leaves, batched=True)
+
+
+@contextmanager
+def evaluated(model: nn.Module) -> Iterator[nn.Module]:
+    """A copy in evaluation mode, for some quantisers change for good when they are first run in it."""
+    try:
+        twin = copy.deepcopy(model).cpu()
+    except (RuntimeError, TypeError):  # some modules keep what they computed last, which cannot be copied
+        twin = model
+    was = {m: m.training for m in twin.modules()}
+    try:
+        yield twin.eval()
+    finally:
+        for module, training in was.items():
+            module.training = training
+
+
+def _register_quantised_operators() -> None:
+    """Operators called quantized_decomposed come into being when this module is imported, as long as torch has it."""
+    try:
+        import torch.ao.quantization.fx._decomposed  # noqa: F401
+    except ImportError:
+        return
+
+
+def _arguments(model: nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and named arguments, cut to the first sample, floats of the type the model computes in."""
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+
+    def cut(value: Any) -> Any:
+        found = torch.as_tensor(value)
+        if found.ndim < 1 or not len(found):
+            raise error("an example input has no sample in it", help="its first dimension counts samples")
+        return found[:1].detach().cpu().to(dtype if found.is_floating_point() else None, copy=True)
+
+    if isinstance(example, Mapping):
+        return (), {k: cut(v) for k, v in example.items()}
+    several = example if isinstance(example, tuple | list) else (example,)
+    return tuple(cut(v) for v in several), {}
+
+
+def _first_line(e: BaseException) -> str:
+    lines = [line.strip() for line in str(e).splitlines() if line.strip()]
+    return (lines[0] if lines else type(e).__name__).rstrip(". ")
+
+
+def _traced(
+    program: ExportedProgram, name: str, leaves: Mapping[str, Leaf] | None = None, batched: bool = False
+) -> Traced:
+    if any(_writes(n) for n in program.graph.nodes):
+        program = program.run_decompositions({})  # without operators that change a tensor in place
+    signature = program.graph_signature
+    if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
+        changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
+        raise error(
+            f"changes {changed[0]!r} while it runs, so its answer is no function of its input",
+            where=name,
+            help="export model.eval(), without observers or running statistics",
+        )
+    places = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    stored = {**program.state_dict, **program.constants}
+    constants = {node: stored[target].detach().cpu() for node, target in places.items() if target in stored}
+    for node, target in signature.inputs_to_lifted_tensor_constants.items():
+        constants[node] = program.constants[target].detach().cpu()
+    graph = _without_detours(program.graph)
+    inputs = []
+    for node in graph.nodes:
+        if node.op == "placeholder" and node.name in signature.user_inputs:
+            inputs.append(_input(node, batched))
+    (end,) = (n for n in graph.nodes if n.op == "output")
+    outputs = dict(zip(_names(program, len(end.args[0])), end.args[0], strict=True))
+    return Traced(name, _needed(graph, end), tuple(inputs), outputs, constants, leaves or {})
+
+
+def _names(program: ExportedProgram, count: int) -> list[str]:
+    """The names of the outputs: the keys of a dict, else y, or y0, y1 ..."""
+    spec = program.call_spec.out_spec
+    if spec is not None and spec.type is dict and len(spec.context) == count:
+        return [str(key) for key in spec.context]
+    return ["y"] if count == 1 else [f"y{i}" for i in range(count)]
+
+
+def _without_detours(graph: fx.Graph) -> fx.Graph:
+    """A copy in which `y + (r - y)` is `r`: how straight-through estimators pass gradients around a rounding."""
+    whole, graph = graph, copy.deepcopy(graph)
+    for node, old in zip(graph.nodes, whole.nodes, strict=True):
+        node.name = old.name  # a copy avoids Python's own words, such as input
+    for node in graph.nodes:
+        if _calls(node, "aten::add") and len(node.args) == 2 and not node.kwargs:
+            for y, other in (node.args, node.args[::-1]):
+                while isinstance(other, fx.Node) and _calls(
+                    other, "aten::detach", "aten::alias", "aten::clone"
+                ):
+                    other = other.args[0]
+                if not (isinstance(other, fx.Node) and _calls(other, "aten::sub") and not other.kwargs):
+                    continue
+                found = other.args[0]
+                if other.args[1:] == (y,) and isinstance(found, fx.Node) and _shape(found) == _shape(node):
+                    node.replace_all_uses_with(found)
+    return graph
+
+
+def _shape(node: fx.Node) -> Any:
+    value = node.meta.get("val")
+    return value.shape if isinstance(value, torch.Tensor) else None
+
+
+def _calls(node: fx.Node, *names: str) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and schema.name in names
+
+
+def _writes(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and any(a.alias_info and a.alias_info.is_write for a in schema.arguments)
+
+
+def _needed(graph: fx.Graph, end: fx.Node) -> tuple[fx.Node, ...]:
+    """The placeholders, and the nodes that the outputs stand on."""
+    needed = {end}
+    for node in reversed(graph.nodes):
+        if node in needed:
+            needed.update(node.all_input_nodes)
+    return tuple(n for n in graph.nodes if n.op == "placeholder" or (n in needed and n is not end))
+
+
+def _input(node: fx.Node, batched: bool) -> Input:
+    value = node.meta.get("val")
+    if not isinstance(value, torch.Tensor):
+        return Input(node.name, "nothing", ())
+    lengths: list[Any] = list(value.shape)
+    dims: list[int | None] = [n if isinstance(n, int) else None for n in lengths]
+    if batched and dims:
+        dims[0] = None
+    kind = FLOATS.get(value.dtype) or NAMES.get(value.dtype) or str(value.dtype).removeprefix("torch.")
+    return Input(node.name, kind, tuple(dims))
