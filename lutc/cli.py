@@ -1,13 +1,15 @@
 """The command line. No logic lives here: arguments in, calls, text out.
 
 Exit codes: 0 done; 1 a verification found a wrong bit, or `fmt --check` a file to format; 2 the user's input is wrong;
-3 a bug in lutc; 130 interrupted. Heavy imports wait inside the commands, so that `--help` is quick.
+3 a bug in lutc; 130 interrupted, 143 terminated. Heavy imports wait inside the commands, so that `--help` is quick.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +23,16 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 
 
+def _terminated(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
 class Group(click.Group):
     """Turns what goes wrong into messages and exit codes."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _terminated)  # so that what was begun is cleared away
         try:
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.ClickException, click.Abort):

@@ -234,7 +234,8 @@ def test_the_folder_is_whole_or_not_there(
         assert report()["latency_cycles"] == 0
 
 
-def test_a_signal_leaves_nothing(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_nothing(run: Run, tmp_path: Path, number: int, code: int) -> None:
     """A real interrupt, while a bench of many vectors is being written."""
     # What starts the tests may have told all below it to ignore Ctrl-C, as shells do for background jobs.
     program = "import signal; signal.signal(2, signal.default_int_handler); from lutc.cli import main; main()"
@@ -244,13 +245,13 @@ def test_a_signal_leaves_nothing(run: Run, tmp_path: Path) -> None:
         while not list(tmp_path.glob(".build-*")):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         try:
             _, errors = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert process.returncode == 130
-    assert "interrupted" in errors and "Traceback" not in errors
+    assert process.returncode == code
+    assert ("interrupted" in errors) == (code == 130) and "Traceback" not in errors
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tagger.lir", "wrong.lir"]
 
 
