@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -195,17 +196,18 @@ def _data(symbol: Const | Table, name: str, folder: Path | None) -> Iterator[str
 
 
 def _words(codes: Sequence[int], runs: Sequence[tuple[int, Fixed]]) -> Iterator[str]:
-    """The numbers that codes stand for; equal codes of a format are spelled out once."""
-    spelled: dict[Fixed, dict[int, str]] = {}
+    """The numbers that codes stand for."""
     at = 0
     for count, fmt in runs:
-        words = spelled.setdefault(fmt, {})
         for code in codes[at : at + count]:
-            word = words.get(code)
-            if word is None:
-                word = words[code] = number(fmt.value(code))
-            yield word
+            yield _word(code, fmt.frac)
         at += count
+
+
+@lru_cache(maxsize=1 << 16)
+def _word(code: int, frac: int) -> str:
+    """`code * 2**-frac`, kept: the stages of one compilation print the same tables over and over."""
+    return number(code * Fraction(2) ** -frac)
 
 
 def _reals(codes: Sequence[int], runs: Sequence[tuple[int, Fixed]], symbol: Const | Table) -> Any:

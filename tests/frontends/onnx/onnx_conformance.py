@@ -175,7 +175,7 @@ def outcomes() -> dict[str, Counter[str]]:
     return found
 
 
-HEAD = """\
+HEAD = '''\
 # The ONNX importer
 
 <!-- Written by tools/onnxdoc from a run of tests/frontends/onnx/onnx_conformance.py. -->
@@ -190,7 +190,7 @@ import lutc
 import numpy as np
 import onnx.parser
 
-model = onnx.parser.parse_model('''
+model = onnx.parser.parse_model("""
 <ir_version: 10, opset_import: ["": 21]>
 leaky (float[1, 4] x) => (float[1, 4] y)
 <float step = {{0.25}}, int8 zero = {{0}}, float slope = {{0.125}}>
@@ -201,7 +201,7 @@ leaky (float[1, 4] x) => (float[1, 4] y)
     small = Mul(d, slope)
     y = Where(positive, d, small)
 }}
-''')
+""")
 design = lutc.load(model)
 assert design.run(np.array([[2.0, 0.25, -1.0, 99.0]])).tolist() == [[2.0, 0.03125, -0.125, 31.75]]
 ```
@@ -214,7 +214,7 @@ the first one, once with data for all. {total} cases: {equal} are equal, {refuse
 
 | operator | cases | equal | refused | why refused |
 |---|---|---|---|---|
-"""
+'''
 FORMS = """
 Functions of one number, such as {curves}, need a quantiser in front of them and one behind,
 and become truth tables; so does any expression of them between two quantisers. {host} as the
