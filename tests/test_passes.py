@@ -20,6 +20,7 @@ from lutc.ops import ALL, TABLE, Call, ConstOp, Dense, Gather, Lincomb, Map, Num
 from lutc.ops.base import Op
 from lutc.parse import parse
 from lutc.passes import pipelines
+from lutc.passes.cmvm import Cmvm
 from lutc.passes.manager import Pass, parse_passes, run
 from lutc.passes.narrow import Narrow
 from lutc.passes.prune import Prune
@@ -53,7 +54,8 @@ def test_a_pass_keeps_the_meaning(kind: type[Pass], stage: str) -> None:
         assert [o.value.type for o in after.outputs] == [o.value.type for o in design.outputs]
         assert latency(after) in (latency(design), 0)
         changed += len(ops_of(after)) != len(ops_of(design))
-    assert changed or (kind is Scalarize and stage == "scalar")
+    # Random designs have no matrix whose products share anything: test_cmvm_pass.py makes them.
+    assert changed or kind is Cmvm or (kind is Scalarize and stage == "scalar")
 
 
 @pytest.mark.parametrize("seed", range(16))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
 from lutc import target as targets
+from lutc.analysis.ranges import Ranges
 from lutc.analysis.timing import Arrivals
+from lutc.cmvm import order
 from lutc.graph import Design, Value
 from lutc.numbers import signed_digits, twos
-from lutc.ops import Add, Lincomb, Neg, Number, Scale, Sub
+from lutc.ops import Add, Lincomb, Neg, Number, Quant, Scale, Sub
 from lutc.ops.base import Op
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
 from lutc.passes.simplify import simplified
+from lutc.target import Target
+from lutc.types import holding, scalar
 
 
 @dataclass(frozen=True)
@@ -26,105 +29,119 @@ class Adders(Pass):
     target: str = "xcvu13p"
 
     def __call__(self, design: Design) -> Design:
-        arrivals = Arrivals(targets.load(self.target))
+        trees = _Trees(targets.load(self.target))
 
         def rule(rw: Rewriter, op: Op) -> Value:
             op_new = simplified(rw, op)
             match op_new:
                 case Lincomb(terms=terms, weights=weights, bias=bias) if not op_new.type.shape:
-                    return _tree(rw, terms, weights, bias, arrivals)
+                    return trees.tree(rw, terms, weights, bias)
                 case Scale(x=x, by=by) if abs(op_new.odd) != 1 and not op_new.type.shape:
-                    return _tree(rw, (x,), (by,), Fraction(0), arrivals)
+                    return trees.tree(rw, (x,), (by,), Fraction(0))
             return op_new
 
         return rebuild(design, rule)
 
 
-@dataclass
+# What a value's code is the sum of: the codes of other values by their weights, and a constant under None.
+Parts = dict[Value | None, int]
+
+
+@dataclass(frozen=True)
 class _Operand:
     value: Value
     sign: int
-    level: int  # adders before it, after the earliest operand
-    order: int
-
-    @property
-    def top(self) -> int:
-        """The place of the highest bit."""
-        fmt = self.value.type.scalar
-        return fmt.width - fmt.frac
+    parts: Parts
 
 
-def _tree(
-    rw: Rewriter,
-    terms: tuple[Value, ...],
-    weights: tuple[Fraction, ...],
-    bias: Fraction,
-    arrivals: Arrivals,
-) -> Value:
-    """Add the lowest operands first, as long as the whole gets no deeper than it has to be.
+class _Trees:
+    """Makes adder trees, and knows of every partial sum what it is made of, so that its range is exact.
 
-    A sum of operands of levels `l` by adders of `n` operands fits under level `d` exactly if `sum(n**l) <= n**d`
-    (Kraft's inequality). While there is room, those go together whose highest bits are lowest (Huffman's algorithm:
-    it makes the widths of all adders together the least); else those that are ready first.
+    The range of `8*x - x` is that of `7*x`: less than what two operands of any value would reach.
     """
-    target = arrivals.target
-    step = target.ternary_ns(12) if target.ternary else target.adder_ns(12)
-    most = 3 if target.ternary else 2
-    waiting: list[_Operand] = []
-    for value, weight in zip(terms, weights, strict=True):
-        for power, sign in digits(weight):
-            moved = value if power == 1 else rw.make(Scale, value, power)
-            waiting.append(_Operand(moved, sign, int(arrivals.of(value) / step + 0.5), len(waiting)))
-    earliest = min((o.level for o in waiting), default=0)
-    for o in waiting:
-        o.level -= earliest
-    if bias:
-        waiting.append(_Operand(rw.make(Number, bias), 1, 0, len(waiting)))
-    if not waiting:
-        return rw.make(Number, Fraction(0))
-    depth = _depth((o.level for o in waiting), most)
-    count = len(waiting)
-    while len(waiting) > 1:
-        # One addition of two makes an even number odd; after that, threes come out even.
-        take = most if len(waiting) % 2 else 2
-        chosen = sorted(waiting, key=lambda o: (o.top, o.level, o.order))[:take]
-        if _depth(_after(waiting, chosen), most) > depth:
-            chosen = sorted(waiting, key=lambda o: (o.level, o.top, o.order))[:take]
-        level = max(o.level for o in chosen) + 1
-        taken = {o.order for o in chosen}
-        value, sign = _added(rw, [o.value for o in chosen], [o.sign for o in chosen])
-        waiting = [o for o in waiting if o.order not in taken]
-        waiting.append(_Operand(value, sign, level, count))
-        count += 1
-    (last,) = waiting
-    return last.value if last.sign > 0 else rw.make(Neg, last.value)
+
+    def __init__(self, target: Target) -> None:
+        self.arrivals = Arrivals(target)
+        self.ranges = Ranges()
+        self.made_of: dict[Value, Parts] = {}
+        self.most = 3 if target.ternary else 2
+        self.step = target.ternary_ns(12) if target.ternary else target.adder_ns(12)
+
+    def tree(
+        self, rw: Rewriter, terms: tuple[Value, ...], weights: tuple[Fraction, ...], bias: Fraction
+    ) -> Value:
+        """A sum as adders of two or three operands: by the chains that `order` finds, one value each."""
+        known = self.operands(rw, terms, weights, bias)
+        if not known:
+            return rw.make(Number, Fraction(0))
+        for numbers, sign in order.chains(self.measured(known), self.most):
+            known.append(self.added(rw, [known[n] for n in numbers], sign))
+        last = known[-1]
+        return last.value if last.sign > 0 else rw.make(Neg, last.value)
+
+    def operands(
+        self, rw: Rewriter, terms: tuple[Value, ...], weights: tuple[Fraction, ...], bias: Fraction
+    ) -> list[_Operand]:
+        """A sum's digits, and its constant."""
+        found: list[_Operand] = []
+        for value, weight in zip(terms, weights, strict=True):
+            parts = self.made_of.get(value, {value: 1})
+            for power, sign in digits(weight):
+                moved = value if power == 1 else rw.make(Scale, value, power)  # the same code, another point
+                found.append(_Operand(moved, sign, parts))
+        if bias:
+            number = rw.make(Number, bias)
+            found.append(_Operand(number, 1, {None: int(bias / number.type.scalar.step)}))
+        return found
+
+    def measured(self, operands: list[_Operand]) -> tuple[order.Operand, ...]:
+        """What decides on the chains, in steps of the finest operand, its level after the earliest one's."""
+        fracs = [o.value.type.scalar.frac for o in operands]
+        times = [self.arrivals.of(o.value) for o in operands]
+        earliest = min(
+            (t for t, o in zip(times, operands, strict=True) if not isinstance(o.value, Number)), default=0.0
+        )
+        found = []
+        for o, frac, time in zip(operands, fracs, times, strict=True):
+            low = max(fracs) - frac
+            lo, hi = (int(code) << low for code in self.ranges.of(o.value))
+            level = max(int((time - earliest) / self.step + 0.5), 0)  # a constant is always there
+            found.append(order.Operand(lo, hi, low, o.sign, level))
+        return tuple(found)
+
+    def added(self, rw: Rewriter, chosen: list[_Operand], sign: int) -> _Operand:
+        """The sum of two or three operands, `sign` taken out of all of them."""
+        value = _sum(rw, [o.value for o in chosen], [o.sign * sign for o in chosen])
+        parts: Parts = {}
+        for o in chosen:
+            if o.value.type.scalar.width:
+                factor = o.sign * sign << value.type.scalar.frac - o.value.type.scalar.frac
+                for v, w in o.parts.items():
+                    parts[v] = parts.get(v, 0) + factor * w
+        value = self.narrowed(rw, value, parts)
+        self.made_of[value] = parts
+        return _Operand(value, sign, parts)
+
+    def narrowed(self, rw: Rewriter, value: Value, parts: Parts) -> Value:
+        """The value without the high bits that it never uses."""
+        lo = hi = 0
+        for v, w in parts.items():
+            least, most = (int(code) for code in self.ranges.of(v)) if v is not None else (1, 1)
+            lo, hi = lo + w * (least if w > 0 else most), hi + w * (most if w > 0 else least)
+        fmt = value.type.scalar
+        exact = holding(lo, hi, fmt.frac)
+        if not 0 < exact.width < fmt.width:
+            return value
+        return rw.make(Quant, value, scalar(exact))
 
 
-def _depth(levels: Iterable[int], most: int) -> int:
-    """The least depth at which a sum of operands of these levels can be ready."""
-    need = sum(most**level for level in levels)
-    depth = 0
-    while most**depth < need:
-        depth += 1
-    return depth
-
-
-def _after(waiting: list[_Operand], chosen: list[_Operand]) -> list[int]:
-    """The levels once some operands have been added."""
-    taken = {o.order for o in chosen}
-    return [o.level for o in waiting if o.order not in taken] + [max(o.level for o in chosen) + 1]
-
-
-def _added(rw: Rewriter, values: list[Value], signs: list[int]) -> tuple[Value, int]:
-    """The sum of two or three signed operands, and the sign it is to be taken with: minus if all of them are."""
-    sign = max(signs)
-    signs = [s * sign for s in signs]
+def _sum(rw: Rewriter, values: list[Value], signs: list[int]) -> Value:
     if len(values) == 3:
-        return rw.make(Lincomb, tuple(values), tuple(Fraction(s) for s in signs)), sign
+        return rw.make(Lincomb, tuple(values), tuple(Fraction(s) for s in signs))
     (a, b), (sign_a, sign_b) = values, signs
     if sign_a == sign_b:
-        return rw.make(Add, a, b), sign
-    return (rw.make(Sub, a, b) if sign_a > 0 else rw.make(Sub, b, a)), sign
+        return rw.make(Add, a, b)
+    return rw.make(Sub, a, b) if sign_a > 0 else rw.make(Sub, b, a)
 
 
 def digits(weight: Fraction) -> list[tuple[Fraction, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lutc.passes.adders import Adders
+from lutc.passes.cmvm import Cmvm
 from lutc.passes.lower import Lower
 from lutc.passes.manager import Pass
 from lutc.passes.narrow import Narrow
@@ -23,6 +24,7 @@ ALL: tuple[type[Pass], ...] = (
     Lower,
     Absorb,
     Offsets,
+    Cmvm,
     Adders,
     Pipeline,
 )
@@ -41,6 +43,7 @@ def standard(target: str, period: float = 0.0, stages: int = -1) -> list[Pass]:
         Narrow(),  # and have ranges of their own
         Absorb(target),  # tables take in roundings while those are still one operation
         Offsets(target),  # the n-ary sums take up what tables give away
+        Cmvm(target),  # sums share partial sums: while they are whole, after all that changes their weights
         Adders(target),  # last of all choices: until here every sum was whole
         Narrow(),  # partial sums are narrower than their formats say
         Pipeline(period, stages, target),
