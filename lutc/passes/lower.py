@@ -72,14 +72,21 @@ def lowered(rw: Rewriter, op: Rescale, ranges: Ranges, target: Target) -> Value:
     if hi - lo < _TRY_ALL:
         answers = [line.answer(x, to, op.overflow) for x in range(lo, hi + 1)]
         ways.append((target.table_luts(source.width, to.width), lambda: _table(rw, op, lo, answers)))
-    steps = line.steps(lo, hi, to, op.overflow)
-    if steps:
-        first = line.answer(lo, to, op.overflow)
+        changes = zip(range(lo + 1, hi + 1), answers[1:], answers, strict=False)
+        steps: list[tuple[int, int]] | None = [(x, a) for x, a, before in changes if a != before]
+    else:
+        steps = line.steps(lo, hi, to, op.overflow)
+    first = line.answer(lo, to, op.overflow)
+    if steps == []:
+        return rw.make(Number, to.value(first))
+    if steps is not None and len(steps) <= _MOST_STEPS:
         ways.append(
             (search_luts(source.width, len(steps), to.width, target), lambda: _search(rw, op, first, steps))
         )
     affine = multiplier(line, lo, hi)
     cost = _product_luts(Fraction(affine.times), Fraction(affine.plus), source.width, target)
+    if not affine.exact:
+        cost += 3 * target.adder_luts(source.width)  # a product back, a comparison or two, one step less
     ways.append((cost, lambda: _affine(rw, op, affine, line, (lo, hi))))
     return min(ways, key=lambda w: w[0])[1]()
 
@@ -109,7 +116,7 @@ class Line:
         return bounded(rounded(self.at(x), self.round), to, overflow)
 
     def steps(self, lo: int, hi: int, to: Fixed, overflow: Overflow) -> list[tuple[int, int]] | None:
-        """The codes from which on the answer is another, and that answer; None where they are many."""
+        """The codes from which on the answer is another, and that answer; None where they are too many to use."""
         ends = rounded(self.at(lo), self.round), rounded(self.at(hi), self.round)
         if overflow is Overflow.WRAP and not (to.lo <= min(ends) and max(ends) <= to.hi):
             return None  # it goes round and round
