@@ -138,6 +138,13 @@ def read_arrays(path: Path) -> Any:
 )
 @click.option("--vectors", type=int, default=1000, show_default=True, help="Test vectors in the bench.")
 @click.option("--test-data", type=FILE, help="Your own test vectors (.npy or .npz), before the random ones.")
+@click.option(
+    "--effort",
+    type=click.Choice(["fast", "normal", "high"]),
+    default="normal",
+    show_default=True,
+    help="How long to look for a smaller circuit.",
+)
 @click.option("--check", is_flag=True, help="Compare random vectors before and after every pass.")
 @model_options
 @click.pass_context
@@ -156,6 +163,7 @@ def compile(
     verify: bool,
     vectors: int,
     test_data: Path | None,
+    effort: str,
     check: bool,
     input_types: tuple[str, ...],
     calibrate: Path | None,
@@ -181,6 +189,7 @@ def compile(
             clock_enable=clock_enable,
             valid=valid,
             top=top,
+            effort=effort,
             check=1000 if check else 0,
             progress=status.update,
         )

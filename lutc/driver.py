@@ -167,6 +167,7 @@ def compile(
     clock_enable: bool = False,
     valid: bool = False,
     top: str | None = None,
+    effort: str = "normal",
     passes: list[Pass] | None = None,
     check: int = 0,
     progress: Progress | None = None,
@@ -175,7 +176,8 @@ def compile(
     """Compile a model (see `load`, which takes `options`) for a target.
 
     `clock_ns` is the clock period to meet, or `stages` the ranks of registers to cut the design into (0: none); if
-    neither is given, the target's usual clock. `check` random vectors are compared before and after every pass.
+    neither is given, the target's usual clock. `effort` (fast, normal or high) is how long to look for a smaller circuit;
+    the answer is the same every time. `check` random vectors are compared before and after every pass.
     """
     if clock_ns is not None and stages is not None:
         raise error("a clock period and a number of stages exclude each other", help="give one of them")
@@ -191,7 +193,8 @@ def compile(
         model = replace(model, name=top)
     if stages is None and clock_ns is None and latency(model):
         stages = 0  # it brings its own registers
-    steps = standard(target, clock_ns or 0.0, -1 if stages is None else stages) if passes is None else passes
+    usual = standard(target, clock_ns or 0.0, -1 if stages is None else stages, effort)
+    steps = usual if passes is None else passes
     dumps: list[tuple[str, Design]] = []
 
     def observe(number: int, step: Pass, design: Design) -> None:

@@ -280,3 +280,20 @@ def test_every_public_name_is_there() -> None:
     for name in lutc.__all__:
         assert getattr(lutc, name) is not None
     assert lutc.loads(str(tagger())).name == "tagger", "also when the module lutc.parse has been imported"
+
+
+def test_effort() -> None:
+    """Products of a matrix: more effort never makes more adders, and what it means stays."""
+    rows = np.random.default_rng(3).integers(-60, 60, (10, 10))
+    matrix = "\n".join("  ".join(map(str, row)) for row in rows.tolist())
+    text = f"lir 1\nconst @w: s7[10, 10] = [\n{matrix}\n]\ndesign d(%x: s6[10]) -> (y = %y) {{\n  %y = dense %x, @w\n}}\n"
+    design = lutc.loads(text)
+    data = np.random.default_rng(0).integers(-32, 32, (50, 10))
+    luts = []
+    for effort in ("fast", "normal", "high"):
+        build = lutc.compile(design, stages=0, effort=effort)
+        assert (build.run(data) == data @ rows).all()
+        luts.append(build.report["estimate"]["luts"])
+    assert luts[0] >= luts[1] >= luts[2]
+    with pytest.raises(LirError, match="did you mean high"):
+        lutc.compile(design, effort="hihg")
