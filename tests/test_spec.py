@@ -22,8 +22,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from magic_rows import rows
 from test_lir import with_runs
 
+from conftest import need_tool
 from lutc.analysis.same import same
 from lutc.cli import main
 from lutc.diagnostics import LirError
@@ -59,7 +61,13 @@ def blocks(page: Path) -> list[Block]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
     (tmp_path / "tools").symlink_to(ROOT / "tools")
+    if "lutc.simulate(" in page.read_text():
+        need_tool("iverilog")
+    if "magic_gamma" in page.read_text():  # the loader then downloads nothing
+        monkeypatch.setenv("LUTC_DATA", str(tmp_path))
+        (tmp_path / "magic04.data").write_text("\n".join(rows()))
     names: dict[str, object] = {}
     found = blocks(page)
     for block, following in zip(found, [*found[1:], None], strict=True):

@@ -70,6 +70,8 @@ class LUTDense(Layer):
     integer, fraction, rounding, overflow, max_key_bits: the input quantisers (`Quantizer`); key widths <= 16.
     table_integer, table_fraction: the table quantisers, of (total, integer) bits, saturating symmetrically.
     momentum, eps: of the batch norm, in torch's sense of momentum.
+    weight_scale: of the initial weights. Where a batch norm sets the outputs' size anyway, 0.3 lets the tables begin
+        smooth: in long trainings such ones need fewer key bits and overfit less.
     method: "grid" trains on the grid (`lutc.nn.grid`, CPU); "reference" is plain autograd; "auto" takes the grid
         where it can.  Both give the same values and gradients.
 
@@ -100,6 +102,7 @@ class LUTDense(Layer):
         table_fraction: float = 6,
         momentum: float = 0.01,
         eps: float = 1e-3,
+        weight_scale: float = 1.0,
         method: str = "auto",
     ) -> None:
         super().__init__()
@@ -113,6 +116,7 @@ class LUTDense(Layer):
             raise ValueError(f"max_key_bits must be 0 to {_MAX_KEY_BITS}, not {max_key_bits}")
         self.n_in, self.n_out, self.hidden, self.depth = n_in, n_out, hidden, depth
         self.activation, self.method, self.momentum, self.eps = activation, method, momentum, eps
+        self.weight_scale = weight_scale
         edge = (n_in, n_out)
         self.input_quantizer = Quantizer(
             edge,
@@ -148,12 +152,13 @@ class LUTDense(Layer):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new weights: hidden units that bend within the input's usual range, outputs of unit size."""
-        nn.init.normal_(self.w_in)
-        nn.init.uniform_(self.b_in, -1, 1)
+        """Draw new weights: for scale 1 hidden units that bend within the input's usual range, outputs of unit size."""
+        nn.init.normal_(self.w_in, std=self.weight_scale)
+        nn.init.uniform_(self.b_in, -self.weight_scale, self.weight_scale)
         if self.depth > 1:
             nn.init.normal_(self.w_mid, std=1 / math.sqrt(self.hidden))
-        nn.init.normal_(self.w_out, std=1 / math.sqrt(self.hidden * (1 if self.batch_norm else self.n_in)))
+        fan = self.hidden * (1 if self.batch_norm else self.n_in)
+        nn.init.normal_(self.w_out, std=self.weight_scale / math.sqrt(fan))
 
     @property
     def weights(self) -> list[Tensor]:

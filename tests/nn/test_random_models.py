@@ -98,7 +98,18 @@ def convolution(d: Draw, shape: Shape) -> nn.Module:
 
 
 def pool(d: Draw, shape: Shape) -> nn.Module:
+    if d.of(True, False):
+        kind = lnn.QAvgPool1d if len(shape) == 2 else lnn.QAvgPool2d
+        fits = [k for k in (2, 3) if k <= min(shape[1:])]
+        return kind(d.of(*fits), stride=d.of(1, 2), **d.quantiser())
     return nn.MaxPool1d(2, d.of(1, 2)) if len(shape) == 2 else nn.MaxPool2d(2, d.of(1, 2))
+
+
+def einsum(d: Draw, shape: Shape) -> nn.Module:
+    """A product along the first or the last of two axes, or with a constant per column."""
+    (n, m), k = shape, d.of(1, 3)
+    equation, size = d.of(("bij,ik->bkj", (n, k)), ("bij,ijk->bik", (n, m, k)), ("bij,j->bij", (m,)))
+    return lnn.QEinsum(equation, size, data=d.quantiser(shape), weights=d.mode())
 
 
 def relu(d: Draw, shape: Shape) -> nn.Module:
@@ -123,6 +134,8 @@ def next_layer(d: Draw, shape: Shape) -> nn.Module:
     ]
     if len(shape) > 1:
         choices += [lambda: convolution(d, shape)] * 4
+        if len(shape) == 2:
+            choices += [lambda: einsum(d, shape)]
         choices += [nn.Flatten, lambda: lnn.Sum(d.of(*range(1, len(shape) + 1)))]
         if min(shape[1:]) > 1:
             choices += [lambda: pool(d, shape)] * 2
@@ -220,7 +233,7 @@ def test_the_models_reach_every_layer_and_mode() -> None:
                 found |= {m.rounding.value, m.overflow.value, "by total" if m.by_total else "by fraction"}
     assert found >= {
         "LUTDense", "LUTConv1d", "LUTConv2d", "QLinear", "QConv1d", "QConv2d", "QReLU", "QBatchNorm", "QAdd",
-        "QConcat", "Sum", "Quantizer", "MaxPool1d", "MaxPool2d", "Flatten", "ReLU", "by total", "by fraction",
-        *_ROUNDINGS, *_OVERFLOWS,
+        "QConcat", "Sum", "QAvgPool1d", "QAvgPool2d", "QEinsum", "Quantizer", "MaxPool1d", "MaxPool2d", "Flatten",
+        "ReLU", "by total", "by fraction", *_ROUNDINGS, *_OVERFLOWS,
     }  # fmt: skip
     assert constant < MODELS // 20

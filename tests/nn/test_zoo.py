@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from magic_rows import rows
 
 FOLDER = Path(__file__).parents[2] / "tools" / "zoo" / "magic_gamma"
 
@@ -19,11 +20,6 @@ def module() -> ModuleType:
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
     return made
-
-
-def rows(n: int) -> list[str]:
-    values = np.random.default_rng(0).normal(size=(n, 10)).round(4)
-    return [",".join(map(str, v)) + (",g" if v[0] > 0 else ",h") for v in values.tolist()]
 
 
 def test_parts_are_apart_and_do_not_depend_on_the_file_order(tmp_path: Path) -> None:

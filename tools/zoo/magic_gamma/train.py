@@ -23,8 +23,10 @@ from tools.zoo.magic_gamma.data import load
 
 
 def build_model(hidden: int = 10) -> nn.Sequential:
-    """10 -> hidden -> 2, both LUT layers."""
-    return nn.Sequential(lnn.LUTDense(10, hidden), lnn.LUTDense(hidden, 2))
+    """10 -> hidden -> 2, both LUT layers, that begin smooth."""
+    return nn.Sequential(
+        lnn.LUTDense(10, hidden, weight_scale=0.3), lnn.LUTDense(hidden, 2, weight_scale=0.3)
+    )
 
 
 def main() -> None:
