@@ -37,7 +37,7 @@ LAYERS = (
     {"numbers"},
     {"ops"},
     {"build", "parse", "print", "fmt", "verify", "interp", "analysis"}
-    | {"syntax", "bodies", "reader", "literals", "rows", "layout", "plugins"},
+    | {"syntax", "bodies", "reader", "literals", "rows", "layout", "plugins", "edges"},
     {"passes", "cmvm", "emit", "nn", "report"},
     {"driver"},
     {"cli"},

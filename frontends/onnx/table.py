@@ -12,6 +12,7 @@ from . import (
     layout,
     linear,
     logic,
+    lutlayers,
     qdq,
     qonnx,
     qoperator,
@@ -44,6 +45,7 @@ DOMAINS: dict[str, dict[str, Rule]] = {
     **dict.fromkeys(sorted(QONNX), QONNX_RULES),
     "qonnx.custom_op.channels_last": channels_last.RULES,
     MICROSOFT: qoperator.MICROSOFT,
+    lutlayers.DOMAIN: lutlayers.RULES,
 }
 
 

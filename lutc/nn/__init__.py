@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lutc.nn.checkpoint import load, save
     from lutc.nn.cost import Resources, resource_total, resources
+    from lutc.nn.einsum import QEinsum
     from lutc.nn.layers import QAdd, QBatchNorm, QConcat, QConv1d, QConv2d, QLinear, QReLU, Sum
     from lutc.nn.lower import export
     from lutc.nn.lut import LUTDense, LutTables
     from lutc.nn.lutconv import LUTConv1d, LUTConv2d
     from lutc.nn.pareto import ParetoFront
+    from lutc.nn.pooling import QAvgPool1d, QAvgPool2d
     from lutc.nn.quantizer import Quantizer
     from lutc.nn.quantizer import Quantizer as Quantize
     from lutc.nn.schedules import PID, Constant, LogRamp
+    from lutc.nn.to_onnx import export_onnx
     from lutc.nn.training import Trainer, accuracy, freeze_ranges, trace_ranges, traced
 
 _HOMES = {
@@ -34,16 +37,20 @@ _HOMES = {
     "LUTDense": "lut",
     "LutTables": "lut",
     "QAdd": "layers",
+    "QAvgPool1d": "pooling",
+    "QAvgPool2d": "pooling",
     "QBatchNorm": "layers",
     "QConcat": "layers",
     "QConv1d": "layers",
     "QConv2d": "layers",
+    "QEinsum": "einsum",
     "QLinear": "layers",
     "QReLU": "layers",
     "Quantizer": "quantizer",
     "Resources": "cost",
     "Sum": "layers",
     "export": "lower",
+    "export_onnx": "to_onnx",
     "load": "checkpoint",
     "save": "checkpoint",
     "resource_total": "cost",
@@ -60,10 +67,13 @@ __all__ = [
     "LutTables",
     "ParetoFront",
     "QAdd",
+    "QAvgPool1d",
+    "QAvgPool2d",
     "QBatchNorm",
     "QConcat",
     "QConv1d",
     "QConv2d",
+    "QEinsum",
     "QLinear",
     "QReLU",
     "Quantize",
@@ -73,6 +83,7 @@ __all__ = [
     "Trainer",
     "accuracy",
     "export",
+    "export_onnx",
     "freeze_ranges",
     "load",
     "resource_total",

@@ -38,6 +38,9 @@ class _Affine(Layer):
         self.weight_quantizer = Quantizer(**options)
         self.bias_quantizer = Quantizer(**(options | {"shape": weight_shape[:1]})) if bias else None
         self.positions = 1
+        self._draw()
+
+    def _draw(self) -> None:
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def quantised(self) -> tuple[Tensor, Tensor | None]:

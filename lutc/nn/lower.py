@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -9,7 +12,7 @@ from lutc.diagnostics import Diagnostic, LirError
 from lutc.graph import Design, Overflow, Rounding, Value
 from lutc.types import Fixed, Type, uniform
 
-from . import lower_conv  # noqa: F401 - adds its rules
+from . import lower_conv, lower_einsum  # noqa: F401 - they add their rules
 from .layers import QAdd, QConcat, QLinear, _Affine
 from .lowering import Exporter, Unsupported, chain, lower, unknown
 from .lut import LUTDense
@@ -32,11 +35,17 @@ def export(model: nn.Module, shape: tuple[int, ...] | None = None, *, name: str 
     ]
     if problems:
         raise LirError(*problems)
+    with evaluating(model), torch.no_grad():
+        return _export(stages, shape, name)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, and afterwards as it was."""
     was = {m: m.training for m in model.modules()}
     model.eval()
     try:
-        with torch.no_grad():
-            return _export(stages, shape, name)
+        yield
     finally:
         for m, training in was.items():
             m.training = training

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 from torch import Tensor, nn
@@ -14,9 +15,10 @@ from lutc.types import tensor
 from .layers import QConv1d, QConv2d, _Conv, tuple_of
 from .lowering import Exporter, Unsupported, constant, dense_lut, lower, over_rows, quantise
 from .lutconv import LUTConv1d, LUTConv2d, _LUTConv
+from .pooling import QAvgPool1d, QAvgPool2d, _AvgPool
 
 
-def patches(layer: _Conv | _LUTConv, b: Exporter, x: Value) -> list[Value]:
+def patches(layer: _Conv | _LUTConv | _Windows, b: Exporter, x: Value) -> list[Value]:
     """Per group, the patches of ``x`` [channels, *size] as [positions, patch], in (channel, kernel position) order."""
     channels, *size = x.type.shape
     if channels != layer.channels or len(size) != layer.dims:
@@ -41,7 +43,7 @@ def patches(layer: _Conv | _LUTConv, b: Exporter, x: Value) -> list[Value]:
     ]
 
 
-def _positions(layer: _Conv | _LUTConv, size: list[int]) -> tuple[int, ...]:
+def _positions(layer: _Conv | _LUTConv | _Windows, size: list[int]) -> tuple[int, ...]:
     parts = zip(size, layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
     return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in parts)
 
@@ -111,8 +113,7 @@ def _lower_max_pool(layer: nn.MaxPool1d | nn.MaxPool2d, b: Exporter, x: Value) -
         tuple_of(layer.stride, dims),
         tuple_of(layer.dilation, dims),
     )
-    found = patches(windows, b, x)  # type: ignore[arg-type]
-    size = _positions(windows, list(x.type.shape[1:]))  # type: ignore[arg-type]
+    found, size = patches(windows, b, x), _positions(windows, list(x.type.shape[1:]))
     columns = [[b.gather(p, indices=[k], axis=1) for k in range(p.type.shape[1])] for p in found]
     parts = []
     for first, *rest in columns:
@@ -124,6 +125,18 @@ def _lower_max_pool(layer: nn.MaxPool1d | nn.MaxPool2d, b: Exporter, x: Value) -
 
 lower.register(nn.MaxPool1d, _lower_max_pool)
 lower.register(nn.MaxPool2d, _lower_max_pool)
+
+
+def _lower_avg_pool(layer: _AvgPool, b: Exporter, x: Value) -> Value:
+    windows = _Windows(x.type.shape[0], layer.kernel, layer.stride, (1,) * layer.dims)
+    sums = [b.sum(p, axes=[1]) for p in patches(windows, b, x)]
+    columns = [b.reshape(s, shape=[s.type.size, 1]) for s in sums]
+    total = _images(b, columns, _positions(windows, list(x.type.shape[1:])))
+    return quantise(layer.quantizer, b, total, Fraction(1, layer.count))
+
+
+lower.register(QAvgPool1d, _lower_avg_pool)
+lower.register(QAvgPool2d, _lower_avg_pool)
 
 
 class _Windows:

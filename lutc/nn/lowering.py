@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from functools import singledispatch
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from lutc.build import Builder
+from lutc.edges import edge_sums, edge_tables
 from lutc.graph import Table, Value
 from lutc.types import Fixed, holding, tensor
 
@@ -74,15 +76,16 @@ def formats_of(f: Formats) -> list[Fixed]:
     return [Fixed(bool(s), w, p) for s, w, p in rows]
 
 
-def quantise(q: Quantizer, b: Exporter, x: Value) -> Value:
-    """``x`` through a quantiser, whose formats broadcast to its shape."""
+def quantise(q: Quantizer, b: Exporter, x: Value, by: Fraction = Fraction(1)) -> Value:
+    """``x * by`` through a quantiser, whose formats broadcast to its shape."""
     formats = np.empty(math.prod(q.shape), dtype=object)
     formats[:] = formats_of(q.formats())
     spread = np.broadcast_to(formats.reshape(q.shape), x.type.shape)
-    made: Value = b.quant(
-        x, to=tensor(x.type.shape, spread.ravel().tolist()), round=q.rounding, overflow=q.overflow
-    )
-    return made
+    to = tensor(x.type.shape, spread.ravel().tolist())
+    if by.numerator.bit_count() == by.denominator.bit_count() == 1:
+        x = x if by == 1 else b.scale(x, by=by)
+        return b.quant(x, to=to, round=q.rounding, overflow=q.overflow)  # type: ignore[no-any-return]
+    return b.rescale(x, to=to, by=[by], round=q.rounding, overflow=q.overflow)  # type: ignore[no-any-return]
 
 
 @lower.register
@@ -146,18 +149,8 @@ def _branch(branch: nn.Module, b: Exporter, x: Value) -> Value:
 def lut_tables(layer: LUTDense, name: str) -> Table:
     """The layer's truth tables, [n_in, n_out], in the order of a ROM."""
     found = layer.tables()
-    keys, values, entries = [], [], []
-    for e, key in enumerate(formats_of(found.keys)):
-        codes = found.codes[found.at[e] : found.at[e + 1]]
-        if key.signed:
-            codes = np.roll(codes, len(codes) // 2)  # a ROM has the negative half last
-        frac = int(flat(found.values.frac)[e])
-        value = holding(int(codes.min()), int(codes.max()), frac)
-        keys.append(key)
-        values.append(value)
-        entries.append(codes)
-    shape = (layer.n_in, layer.n_out)
-    return Table(name, tensor(shape, keys), tensor(shape, values), np.concatenate(entries).astype(object))
+    fractions = flat(found.values.frac).tolist()
+    return edge_tables(name, (layer.n_in, layer.n_out), formats_of(found.keys), fractions, found.codes)
 
 
 @lower.register
@@ -167,10 +160,8 @@ def _(layer: LUTDense, b: Exporter, x: Value) -> Value:
 
 def dense_lut(layer: LUTDense) -> Callable[[Exporter, Value], Value]:
     def build(b: Exporter, x: Value) -> Value:
-        shape = [layer.n_in, layer.n_out]
-        wide = b.broadcast(b.reshape(x, shape=[layer.n_in, 1]), shape=shape)
-        key = quantise(layer.input_quantizer, b, wide)
-        return b.sum(b.lut(key, lut_tables(layer, b.unique("tables"))), axes=[0])  # type: ignore[no-any-return]
+        q = layer.input_quantizer
+        return edge_sums(b, x, lut_tables(layer, b.unique("tables")), q.rounding, q.overflow)
 
     return build
 

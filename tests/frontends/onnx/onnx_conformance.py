@@ -229,6 +229,36 @@ down in numpy.
 | domain | operators |
 |---|---|
 """
+OWN = """
+### lutc's own operators
+
+`lutc.nn.export_onnx` writes a trained model as QONNX (`Quant`, and the standard's operators on quantised constants),
+and in the domain `lutc`, version 1, what QONNX cannot say: formats and signs by element, overflow that wraps, layers
+made of tables. For these three operators:
+
+- A format is three integers: `fraction` f (-4096 to 4096), `width` w (sign bit included; 0 to 4096) and `signed` s
+  (0 or 1), in three int64 inputs of that name and order. Its codes are the integers from -s * 2^(w-1) to
+  2^(w-s) - 1; a code c means the number c * 2^-f. A width of 0 has the code 0 alone.
+- The attribute `rounding` is `floor`, `ceil`, `toward-zero`, `away`, `nearest-half-up`, `nearest-half-down`,
+  `nearest-half-even`, `nearest-half-away` or `nearest-half-zero`; `overflow` is `wrap` (modulo 2^w), `saturate` or
+  `saturate-symmetric` (which keeps off the lowest code of a signed format).
+- code(v) is v * 2^f rounded to an integer, then brought into the format's codes.
+
+**Quantize**(x, fraction, width, signed): code(x) * 2^-f for every element; the formats broadcast to x, as numpy has it.
+
+**LUTDense**(x, fraction, width, signed, table_fraction, codes): x is [..., n_in], the result [..., n_out]. The formats
+and `table_fraction`, int64, are [n_in, n_out]: one for each edge from an input i to an output o. `codes` holds integers
+of any type: the tables of all edges one after the other, row-major, each with 2^w entries, from the lowest key code to
+the highest. With T_io the edge's table and g its `table_fraction`,
+
+    y[..., o] = sum over i of T_io[code_io(x[..., i])] * 2^-g_io
+
+**LUTConv**(x, fraction, width, signed, table_fraction, codes): x is [N, channels, size...], the formats are
+[groups, n_in, n_out] and the result is [N, groups * n_out, positions...]. At every position a LUTDense per group reads
+the patch of the group's channels, in the order (channel, kernel position); n_in is their number. The attributes
+`kernel_shape`, `strides`, `dilations` and `pads` are those of the standard's Conv; padding is with zeros, which are
+looked up like other numbers.
+"""
 REFUSED = """
 ## Known and refused
 
@@ -255,6 +285,7 @@ def page(found: dict[str, Counter[str]]) -> str:
         names = f"`{domain}`" + (" (also " + ", ".join(f"`{d}`" for d in sorted(QONNX - {domain})) + ")"
                                  if domain in QONNX else "")  # fmt: skip
         lines.append(f"| {names} | {', '.join(sorted(rules))} |\n")
+    lines.append(OWN)
     lines.append(REFUSED)
     lines += [f"| {op} | {why} | {instead} |\n" for op, (why, instead) in sorted(REASONS.items())]
     return "".join(lines)

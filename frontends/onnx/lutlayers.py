@@ -1,0 +1,219 @@
+"""The operators of lutc's own domain, in which `lutc.nn.export_onnx` writes what no other dialect can say.
+
+ir_spec/onnx.md defines them: Quantize (formats by element, overflow of every kind), LUTDense and LUTConv (truth
+tables on every edge).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lutc.build import Builder
+from lutc.edges import edge_sums, edge_tables
+from lutc.graph import Overflow, Rounding, Table, Value
+from lutc.types import MAX_WIDTH, Fixed, tensor, uniform
+
+from ..importer import Refusal
+from . import exact as ex
+from .linear import mapped
+from .model import Node
+from .rule import Inputs, Rule, computed, needed, rule
+from .tensors import Pending, Scaled, Tensor, concrete, core, plain, small
+from .walk import Walk
+from .windows import one_sample, positions, window_of
+
+DOMAIN = "lutc"
+BROKEN = "the model is broken: export it again with lutc.nn.export_onnx"
+_MAX_KEY = 24  # bits: a table with a wider key has more entries than a file could hold
+
+
+def modes(node: Node) -> tuple[Rounding, Overflow]:
+    """The attributes that say how numbers are rounded and brought into range."""
+    try:
+        return Rounding(node.get("rounding", "")), Overflow(node.get("overflow", ""))
+    except ValueError as e:
+        words = ", ".join(m.value for m in (*Rounding, *Overflow))
+        raise Refusal(f"has a rounding or overflow that is none: {e}", f"known are {words}") from None
+
+
+def whole(t: Tensor | None, what: str) -> Any:
+    """A constant tensor of integers. Raises Refusal for another."""
+    array = np.asarray(small(t))
+    if array.dtype.kind not in "iu" or (array.dtype == np.uint64 and (array >> 63).any()):
+        raise Refusal(f"has a {what} of {array.dtype} numbers, and they must be integers below 2**63", BROKEN)
+    return array.astype(np.int64)
+
+
+def fractions(t: Tensor | None, what: str) -> Any:
+    """Numbers of bits after the point. Raises Refusal for some that no format of a circuit has."""
+    array = whole(t, what)
+    if (abs(array) > MAX_WIDTH).any():
+        raise Refusal(f"has a {what} outside of -{MAX_WIDTH} to {MAX_WIDTH}", BROKEN)
+    return array
+
+
+def formats(inputs: Inputs) -> Any:
+    """The formats that inputs 1 to 3 give: an object array of `Fixed`, of their common shape."""
+    width, signed = (whole(needed(inputs, i), n) for i, n in ((2, "width"), (3, "signed")))
+    try:
+        fraction, width, signed = np.broadcast_arrays(fractions(needed(inputs, 1), "fraction"), width, signed)
+    except ValueError:
+        raise Refusal("has fraction, width and signed of different shapes", BROKEN) from None
+    if (width < 0).any() or (width > MAX_WIDTH).any() or not np.isin(signed, (0, 1)).all():
+        raise Refusal(f"has widths outside of 0 to {MAX_WIDTH}, or a sign that is neither 0 nor 1", BROKEN)
+    made = np.empty(width.shape, dtype=object)
+    rows = zip(signed.ravel().tolist(), width.ravel().tolist(), fraction.ravel().tolist(), strict=True)
+    made.ravel()[:] = [Fixed(bool(s), w, f) for s, w, f in rows]
+    return made
+
+
+def dyadic(walk: Walk, t: Scaled) -> Value:
+    """A value of the design that is the tensor. Raises Refusal if its scale is no fixed-point number."""
+    unit, value = walk.exact(t)
+    if not ex.dyadic(unit):
+        raise Refusal(
+            f"reads multiples of {unit}, and it takes fixed-point numbers",
+            "put a Quant with that scale before it",
+        )
+    return value if unit == 1 else walk.b.scale(value, by=unit)
+
+
+def quantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Quantize: to a format of each element's own."""
+    t, made = computed(needed(inputs, 0)), formats(inputs)
+    rounding, overflow = modes(node)
+    try:
+        spread = np.broadcast_to(made, t.shape).ravel().tolist()
+    except ValueError:
+        raise Refusal(f"has formats {list(made.shape)} for a tensor {list(t.shape)}", BROKEN) from None
+    if isinstance(t.value, Pending):
+        return _port(walk, t, t.value, set(spread), rounding, overflow)
+    unit, value = walk.exact(t)
+    to = tensor(value.type.shape, spread)
+    if unit == 1:
+        done = walk.b.quant(value, to=to, round=rounding, overflow=overflow)
+    else:
+        done = walk.b.rescale(value, to=to, by=[unit], round=rounding, overflow=overflow)
+    return plain(t.shape, done, t)
+
+
+def _port(
+    walk: Walk, t: Scaled, pending: Pending, kinds: set[Fixed], rounding: Rounding, overflow: Overflow
+) -> Scaled:
+    """An input's first quantiser becomes the rule of its port, and costs no hardware."""
+    port, way_out = (
+        pending.port,
+        f"give the input a format of its own: --input-type {pending.port.name}=s16f10",
+    )
+    if len(kinds) > 1 or t.clips() or ex.lone(t.scale) != 1 or ex.lone(t.offset) != 0:
+        raise Refusal(f"quantises input {port.name!r} to several formats, and a port has only one", way_out)
+    (fmt,) = kinds
+    asked = (fmt, rounding, overflow)
+    if port.param is None:
+        port.param, port.rule = (
+            walk.port(port.name, uniform(core(port.shape), fmt), rounding, overflow),
+            asked,
+        )
+    if port.rule != asked:
+        raise Refusal(f"quantises input {port.name!r} in another way than an earlier layer does", way_out)
+    value: Value = port.param
+    for move in pending.moves:
+        value = move(value)
+    return plain(t.shape, value, t)
+
+
+# -- tables ---------------------------------------------------------------------------------------------------------
+
+
+def _tables(walk: Walk, inputs: Inputs, rank: int) -> list[Table]:
+    """The tables of inputs 1 to 5, one tensor of them for each group (of a LUTDense: one)."""
+    keys, fraction, codes = (
+        formats(inputs),
+        fractions(needed(inputs, 4), "table_fraction"),
+        whole(needed(inputs, 5), "codes"),
+    )
+    if keys.ndim != rank or keys.size == 0 or fraction.shape != keys.shape:
+        raise Refusal(f"has keys {list(keys.shape)} and table_fraction {list(fraction.shape)}", BROKEN)
+    widest = max(k.width for k in keys.ravel().tolist())
+    if widest > _MAX_KEY:
+        raise Refusal(f"has a table with a key of {widest} bits", f"a key has up to {_MAX_KEY}")
+    entries = sum(1 << k.width for k in keys.ravel().tolist())
+    if codes.shape != (entries,):
+        raise Refusal(f"has {list(codes.shape)} codes, and its keys ask for [{entries}]", BROKEN)
+    shape = keys.shape[-2:]
+    name = walk.node.name if walk.node else "layer"
+    made, first = [], 0
+    for key, frac in zip(
+        keys.reshape(-1, math.prod(shape)), fraction.reshape(-1, math.prod(shape)), strict=True
+    ):
+        size = sum(1 << k.width for k in key)
+        word = walk.names.take(f"{name}_tables", "t")
+        made.append(edge_tables(word, shape, key.tolist(), frac.tolist(), codes[first : first + size]))
+        first += size
+    return made
+
+
+def lut_dense(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """LUTDense: a table on every edge of `[..., n_in]`, summed over the inputs."""
+    t, rounding = computed(needed(inputs, 0)), modes(node)
+    (table,) = _tables(walk, inputs, 2)
+    n_in, n_out = table.key.shape
+    if not t.shape or t.shape[-1] != n_in:
+        raise Refusal(f"reads {list(t.shape)}, and has tables for {n_in} inputs", BROKEN)
+    shape = (*t.shape[:-1], n_out)
+    value, count = dyadic(walk, t), math.prod(t.shape[:-1])
+
+    def inner(b: Builder, x: Value) -> Value:
+        return edge_sums(b, x, table, *rounding)
+
+    if count == 1:
+        done = walk.reshaped(inner(walk.b, walk.reshaped(value, (n_in,))), core(shape))
+    else:
+        rows = walk.reshaped(value, (count, n_in))
+        done = mapped(walk, rows, inner, lambda v: walk.reshaped(v, core(shape)), len(core(shape)) - 1)
+    return plain(shape, done, t)
+
+
+def lut_conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """LUTConv: a LUTDense for each group of channels at every position of a window, padded with zeros."""
+    t, rounding = computed(needed(inputs, 0)), modes(node)
+    one_sample(t)
+    size = tuple(node.get("kernel_shape", ()))
+    tables = _tables(walk, inputs, 3)
+    n_in, n_out = tables[0].key.shape
+    if t.shape[1] * math.prod(size) != n_in * len(tables):
+        raise Refusal(f"reads {list(t.shape)}, and has {len(tables)} groups of {n_in} inputs", BROKEN)
+    window = window_of(node, size, t.shape[2:])
+    at, near = positions(t.shape, window)
+    counts = window.outputs(t.shape[2:])
+    count = math.prod(counts)
+    rows = walk.index(Scaled(t.shape, dyadic(walk, t)), at.reshape(1, count, -1), near.reshape(1, count, -1))
+
+    def inner(b: Builder, x: Value) -> Value:
+        if len(tables) == 1:
+            return edge_sums(b, x, tables[0], *rounding)
+        parts = [b.slice(x, start=[g * n_in], stop=[(g + 1) * n_in]) for g in range(len(tables))]
+        sums = [edge_sums(b, p, table, *rounding) for p, table in zip(parts, tables, strict=True)]
+        return b.concat(sums, axis=0)  # type: ignore[no-any-return]
+
+    value, filters = walk.reshaped(concrete(rows), (count, n_in * len(tables))), n_out * len(tables)
+    if count == 1:
+        done = walk.reshaped(inner(walk.b, walk.reshaped(value, (n_in * len(tables),))), (filters, *counts))
+    else:
+
+        def place(v: Value) -> Value:
+            return walk.reshaped(walk.turned(v, (1, 0)), (filters, *counts))
+
+        done = mapped(walk, value, inner, place, 0)
+    return plain((1, filters, *counts), done, t)
+
+
+WINDOW = ("kernel_shape", "strides", "dilations", "pads")
+RULES: dict[str, Rule] = {
+    "Quantize": rule(quantize, "rounding", "overflow"),
+    "LUTDense": rule(lut_dense, "rounding", "overflow"),
+    "LUTConv": rule(lut_conv, "rounding", "overflow", *WINDOW),
+}
