@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from lutc.cmvm import cache, order
 from lutc.cmvm.climb import climbed
 from lutc.cmvm.cse import Style, eliminate
+from lutc.cmvm.groups import grouped
 from lutc.cmvm.network import (
     Network,
     Problem,
@@ -380,3 +381,17 @@ def test_many_writers(folder: Path) -> None:
     assert [p.wait(timeout=120) for p in running] == [0] * 4
     files = [f for f in folder.rglob("*") if f.is_file()]
     assert len(files) == 4 and all(json.loads(f.read_text())["inputs"] == 10 for f in files)
+
+
+def test_binary_weights_share_what_they_do_with_a_few_inputs() -> None:
+    """A matrix of +1 and -1 too large to search: each way to add up a few inputs is made once."""
+    wide = problem(np.random.default_rng(7).choice([-1, 1], (90, 16)), Span(-2, 1))
+    goal = Goal(3, 0)
+    for size in (2, 3, 5, 7):
+        assert right(wide, grouped(wide, size, 3))
+    network = grouped(wide, 3, 3)
+    assert len(network.nodes) <= 4 * 30
+    found = solve(wide, goal, "fast")
+    assert right(wide, found) and adder_depth(wide, found, 3) <= adder_depth(wide, plain(wide), 3)
+    cost = total(wide, network, 3)
+    assert total(wide, found, 3) <= cost < 0.75 * total(wide, plain(wide), 3)

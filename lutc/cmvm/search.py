@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 from lutc.cmvm.climb import climbed
 from lutc.cmvm.cse import Style, eliminate
-from lutc.cmvm.network import Digit, Network, Problem, Span, balanced, digits, reach, weighed
+from lutc.cmvm.groups import grouped
+from lutc.cmvm.network import Digit, Network, Problem, Span, balanced, digits, reach, spans, weighed
 from lutc.cmvm.price import dissolved, total
 from lutc.cmvm.single import single
 from lutc.cmvm.tree import Parent, parents
@@ -39,7 +40,8 @@ def solve(problem: Problem, goal: Goal = Goal(), effort: str = "normal") -> Netw
     """
     best = plain(problem)
     cost = _cost(problem, best, goal)
-    for network in islice(_networks(problem, goal, _WORK[effort]), _TRIES[effort]):
+    some = islice(_networks(problem, goal, _WORK[effort]), _TRIES[effort])
+    for network in chain(_grouped(problem, goal), some):
         found = _cost(problem, network, goal)
         if found < cost:
             best, cost = network, found
@@ -66,7 +68,7 @@ def deepest(problem: Problem, goal: Goal) -> int:
 
 
 def _networks(problem: Problem, goal: Goal, work: int) -> Iterator[Network]:
-    """What to try, the most promising first, as far as the work allowed lasts; one thing in any case."""
+    """What to try, the most promising first, as far as the work allowed lasts; one thing more unless it is far more."""
     rows = [digits(row) for row in problem.rows]
     base, limit = max(goal.most, 2), deepest(problem, goal)
     count = sum(map(len, rows))
@@ -82,7 +84,7 @@ def _networks(problem: Problem, goal: Goal, work: int) -> Iterator[Network]:
         nothing = False
         yield dissolved(problem, climbed(problem, first, goal.most, limit, climbing * 4), goal.most)
     for height, style in _styles(goal.most):
-        if eliminating > work and not nothing:
+        if eliminating > work and (not nothing or (goal.most and eliminating > 8 * work)):
             break
         tree = parents(problem, height) if height else None
         if height and tree is None:
@@ -99,6 +101,21 @@ def _networks(problem: Problem, goal: Goal, work: int) -> Iterator[Network]:
         work -= climbing
         seed += 1
         yield dissolved(problem, climbed(problem, first, goal.most, limit, climbing * 4, seed), goal.most)
+
+
+def _grouped(problem: Problem, goal: Goal) -> Iterator[Network]:
+    """What takes no time to find, and is best where many rows have small weights."""
+    limit = deepest(problem, goal)
+    for size in (2, 3, 4, 5) if goal.most else ():
+        network = dissolved(problem, grouped(problem, size, goal.most), goal.most)
+        if _depth(problem, network, goal.most) <= limit:
+            yield network
+
+
+def _depth(problem: Problem, network: Network, most: int) -> int:
+    """How many adders one after the other the deepest output has."""
+    known = spans(problem, network, max(most, 2))
+    return max((known[-1 - j].depth for j in range(len(problem.rows))), default=0)
 
 
 def _styles(most: int) -> Iterator[tuple[int, Style]]:
