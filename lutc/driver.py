@@ -176,8 +176,8 @@ def compile(
     """Compile a model (see `load`, which takes `options`) for a target.
 
     `clock_ns` is the clock period to meet, or `stages` the ranks of registers to cut the design into (0: none); if
-    neither is given, the target's usual clock. `effort` (fast, normal or high) is how long to look for a smaller circuit;
-    the answer is the same every time. `check` random vectors are compared before and after every pass.
+    neither is given, the target's usual clock. `effort` (fast, normal or high) is how long to look for a smaller
+    circuit; the answer is the same every time. `check` random vectors are compared before and after every pass.
     """
     if clock_ns is not None and stages is not None:
         raise error("a clock period and a number of stages exclude each other", help="give one of them")

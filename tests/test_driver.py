@@ -286,7 +286,8 @@ def test_effort() -> None:
     """Products of a matrix: more effort never makes more adders, and what it means stays."""
     rows = np.random.default_rng(3).integers(-60, 60, (10, 10))
     matrix = "\n".join("  ".join(map(str, row)) for row in rows.tolist())
-    text = f"lir 1\nconst @w: s7[10, 10] = [\n{matrix}\n]\ndesign d(%x: s6[10]) -> (y = %y) {{\n  %y = dense %x, @w\n}}\n"
+    text = f"lir 1\nconst @w: s7[10, 10] = [\n{matrix}\n]\n"
+    text += "design d(%x: s6[10]) -> (y = %y) {\n  %y = dense %x, @w\n}\n"
     design = lutc.loads(text)
     data = np.random.default_rng(0).integers(-32, 32, (50, 10))
     luts = []

@@ -43,7 +43,7 @@ def standard(target: str, period: float = 0.0, stages: int = -1, effort: str = "
         Narrow(),  # and have ranges of their own
         Absorb(target),  # tables take in roundings while those are still one operation
         Offsets(target),  # the n-ary sums take up what tables give away
-        Cmvm(target, effort),  # sums share partial sums: while they are whole, after all that changes their weights
+        Cmvm(target, effort),  # sums share partial sums, after all that changes their weights
         Adders(target),  # last of all choices: until here every sum was whole
         Narrow(),  # partial sums are narrower than their formats say
         Pipeline(period, stages, target),
