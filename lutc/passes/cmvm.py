@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
 
+import networkx as nx
+
 from lutc import target as targets
 from lutc.analysis.ranges import Ranges
 from lutc.cmvm.cache import solved
@@ -70,20 +72,13 @@ def _groups(values: list[Value]) -> Iterator[list[Lincomb]]:
 
 
 def _connected(sums: list[Lincomb]) -> Iterator[list[Lincomb]]:
-    parent: dict[Value, Value] = {}
-
-    def root(v: Value) -> Value:
-        while (up := parent.setdefault(v, v)) is not v:
-            parent[v] = parent.setdefault(up, up)
-            v = up
-        return v
-
+    """Sums that have terms in common, directly or by way of others."""
+    shares = nx.Graph((s, term) for s in sums for term in s.terms)
+    number = {v: i for i, part in enumerate(nx.connected_components(shares)) for v in part}
+    groups: dict[int, list[Lincomb]] = {}
     for s in sums:
-        for term in s.terms:
-            parent[root(term)] = root(s)
-    groups: dict[Value, list[Lincomb]] = {}
-    for s in sums:
-        groups.setdefault(root(s), []).append(s)
+        if s in number:  # one without terms has nothing to share
+            groups.setdefault(number[s], []).append(s)
     yield from groups.values()
 
 
