@@ -1,4 +1,4 @@
-"""A design as a networkx graph, for graph algorithms. It is a view made for the occasion: the IR is stored elsewhere."""
+"""A design as a networkx graph, for graph algorithms: a view made for the occasion, not where the IR is stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def graph(owner: Design | Func, target: str = "xcvu13p") -> nx.MultiDiGraph:
     device = targets.load(target)
     view = nx.MultiDiGraph()
     for value in body(owner):
-        known = {"type": str(value.type), "origin": value.origin}
+        known: dict[str, object] = {"type": str(value.type), "origin": value.origin}
         if isinstance(value, Op):
             known["op"] = value.keyword
             if not any(v.type.shape for v in (value, *value.operands)):
