@@ -405,12 +405,28 @@ def _zero(like: Ints) -> Ints:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Min(Op):
+class _Extreme(Op):
+    """What Min and Max have in common."""
+
+    a: Value
+    b: Value
+
+    def work_bits(self) -> int:
+        """The operand that loses may be far wider than the result."""
+        return aligned_bits([self.a.type, self.b.type])
+
+    def luts(self, target: Target) -> float:
+        return target.adder_luts(self.type.max_width) + target.mux_luts(self.type.max_width)
+
+    def delay(self, target: Target) -> float:
+        return target.adder_ns(self.type.max_width) + target.lut_ns()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Min(_Extreme):
     """The smaller of two values."""
 
     keyword: ClassVar[str] = "min"
-    a: Value
-    b: Value
 
     def bounds(self, *operands: Bounds) -> Bounds:
         (a_lo, a_hi), (b_lo, b_hi) = _ends(self, operands)
@@ -419,27 +435,15 @@ class Min(Op):
     def eval(self, *operands: Ints) -> Ints:
         return least(*_both(self, operands))
 
-    def work_bits(self) -> int:
-        """The operand that loses may be far wider than the result."""
-        return aligned_bits([self.a.type, self.b.type])
-
-    def luts(self, target: Target) -> float:
-        return target.adder_luts(self.type.max_width) + target.mux_luts(self.type.max_width)
-
-    def delay(self, target: Target) -> float:
-        return target.adder_ns(self.type.max_width) + target.lut_ns()
-
     def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
         return _chosen(self, build, operands, first_if_less=True)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Max(Op):
+class Max(_Extreme):
     """The larger of two values."""
 
     keyword: ClassVar[str] = "max"
-    a: Value
-    b: Value
 
     def bounds(self, *operands: Bounds) -> Bounds:
         (a_lo, a_hi), (b_lo, b_hi) = _ends(self, operands)
@@ -447,16 +451,6 @@ class Max(Op):
 
     def eval(self, *operands: Ints) -> Ints:
         return greatest(*_both(self, operands))
-
-    def work_bits(self) -> int:
-        """The operand that loses may be far wider than the result."""
-        return aligned_bits([self.a.type, self.b.type])
-
-    def luts(self, target: Target) -> float:
-        return target.adder_luts(self.type.max_width) + target.mux_luts(self.type.max_width)
-
-    def delay(self, target: Target) -> float:
-        return target.adder_ns(self.type.max_width) + target.lut_ns()
 
     def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
         return _chosen(self, build, operands, first_if_less=False)
