@@ -99,7 +99,8 @@ def _rescale(op: Any, x: Reals) -> Reals:
     def moved(i: int, v: Fraction) -> Fraction:
         at = np.unravel_index(i, shape)[op.axis] if shape else 0
         by, add = (n[at] if len(n) > 1 else n[0] for n in (op.by, op.add))
-        return formats[i].value(quantised(v * by + add, formats[i], op.round, op.overflow))
+        value: Fraction = formats[i].value(quantised(v * by + add, formats[i], op.round, op.overflow))
+        return value
 
     return _each(moved, op.type, x)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -116,14 +117,24 @@ def test_scalarize_names_elements() -> None:
     assert {op.origin for op in negated} == {"layer"}
 
 
+def kept_while_running(design: Design, steps: Sequence[Pass]) -> tuple[list[Design], list[str]]:
+    """A design and what each pass makes of it, and how each printed at the time."""
+    kept, printed = [design], [print_design(design)]
+
+    def observe(number: int, step: Pass, after: Design) -> None:
+        kept.append(after)
+        printed.append(print_design(after))
+
+    run(design, steps, observer=observe)
+    return kept, printed
+
+
 def test_passes_change_nothing_they_were_given() -> None:
     """Not even a name: designs share values, and the one before must print as it did."""
     for seed in range(12):
         design = random_design(random.Random(seed), "tensor", size=15)
-        printed = [print_design(design)]
-        kept = [design]
         steps = pipelines.standard("xcvu13p", stages=2)
-        run(design, steps, observer=lambda n, p, d: (kept.append(d), printed.append(print_design(d))))  # type: ignore[func-returns-value]  # noqa: B023
+        kept, printed = kept_while_running(design, steps)
         assert [print_design(d) for d in kept] == printed
 
 

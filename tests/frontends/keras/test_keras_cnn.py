@@ -89,9 +89,9 @@ def onnx_model(size: int, channels: int, w: Weights) -> Any:
         kernel = g.dq(w[name].transpose(3, 2, 0, 1), WEIGHT, None, "int4")
         bias = g.constant(w[f"{name}_bias"] / 16)
         y: str = g.add("Conv", lane(x, signed), kernel, bias, name=name, pads=[1, 1, 1, 1])
-        return g.add("Relu", y) if relu else y  # type: ignore[no-any-return]
+        return g.add("Relu", y) if relu else y
 
-    halved = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    halved: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
     image = g.add("Transpose", g.input(["n", size, size, 3], "image"), perm=[0, 3, 1, 2])
     x = g.add("MaxPool", conv("conv0", image, True, True), **halved)
     y = conv("conv2", conv("conv1", x, False, True), False, False)

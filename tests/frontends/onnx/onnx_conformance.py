@@ -66,16 +66,20 @@ def cases() -> Iterator[Case]:
         found = collect_testcases(None)
     claimed = {*STANDARD_RULES, *CURVES, *CONSTANT} - HOST
     for case in found:
-        nodes = list(case.model.graph.node) if case.model else []
+        if case.model is None or case.data_sets is None:
+            continue
+        nodes = list(case.model.graph.node)
         if len(nodes) != 1 or nodes[0].domain or nodes[0].op_type not in claimed:
             continue
-        arrays = [numpy_helper.to_array(a) if isinstance(a, TensorProto) else a for a in case.data_sets[0][0]]
-        if not all(isinstance(a, np.ndarray | np.generic) and a.dtype.name in NUMBERS for a in arrays):
+        given: list[Any] = [
+            numpy_helper.to_array(a) if isinstance(a, TensorProto) else a for a in case.data_sets[0][0]
+        ]
+        if not all(isinstance(a, np.ndarray | np.generic) and a.dtype.name in NUMBERS for a in given):
             continue
-        arrays = [np.asarray(a) for a in arrays]
+        arrays = [np.asarray(a) for a in given]
         op = nodes[0].op_type
         if op in CONSTANT:
-            yield from _checked(op, _made_constant(case.model, arrays), (np.float32([0.5]),))
+            yield from _checked(op, _made_constant(case.model, arrays), (np.array([0.5], np.float32),))
         elif arrays and arrays[0].size and np.isfinite(arrays[0].astype(np.float64)).all():
             yield from _data_cases(case.model, op, arrays)
 

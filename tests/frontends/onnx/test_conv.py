@@ -154,7 +154,11 @@ def test_pad(mode: str, value: float) -> None:
 def test_resize_takes_the_nearest_element(scales: list[float], where: str, nearest: str) -> None:
     g = Graph()
     x = g.qdq(g.input([1, 2, 4, 6]), 0.25)
-    how = {"mode": "nearest", "coordinate_transformation_mode": where, "nearest_mode": nearest}
+    how: dict[str, Any] = {
+        "mode": "nearest",
+        "coordinate_transformation_mode": where,
+        "nearest_mode": nearest,
+    }
     g.output(g.add("Resize", x, "", g.constant(np.array(scales, np.float32)), **how))
     same_as_onnxruntime(g.model(), samples((2, 4, 6), rows=4))
 

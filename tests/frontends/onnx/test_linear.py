@@ -160,7 +160,8 @@ def test_squeeze_in_both_forms() -> None:
         g = Graph(opset)
         x = data(g, (1, 4, 1))
         axes = [] if opset == 11 else [g.constant(np.array([1, 3]))]
-        g.output(g.add("Squeeze", x, *axes, **({"axes": [1, 3]} if opset == 11 else {})))
+        given: dict[str, Any] = {"axes": [1, 3]} if opset == 11 else {}
+        g.output(g.add("Squeeze", x, *axes, **given))
         same_as_onnxruntime(g.model(), samples((1, 4, 1)))
 
 
@@ -178,7 +179,8 @@ def test_split(opset: int) -> None:
     g = Graph(opset)
     x = data(g, (6,)) if opset > 12 else g.input(["n", 6])
     sizes = [] if opset == 11 else [g.constant(np.array([2, 4]))]
-    a, b = g.add("Split", x, *sizes, outputs=2, axis=1, **({"split": [2, 4]} if opset == 11 else {}))
+    given: dict[str, Any] = {"split": [2, 4]} if opset == 11 else {}
+    a, b = g.add("Split", x, *sizes, outputs=2, axis=1, **given)
     total = g.add("Concat", b, a, axis=1)
     g.output(total)
     same_as_onnxruntime(g.model(), np.round(samples((6,))), input_types="s16") if opset == 11 else (
@@ -229,7 +231,7 @@ def test_a_last_softmax_is_left_to_the_host(op: str) -> None:
     "attributes", [{"axis": 1}, {"axis": -1, "keepdims": 0}, {"axis": 1, "select_last_index": 1}]
 )
 @pytest.mark.parametrize("op", ["ArgMax", "ArgMin"])
-def test_argmax(op: str, attributes: dict[str, int]) -> None:
+def test_argmax(op: str, attributes: dict[str, Any]) -> None:
     g = Graph()
     scores = g.add("Softmax", data(g)) if op == "ArgMax" else g.add("Relu", data(g))
     if op == "ArgMax" and "select_last_index" not in attributes:

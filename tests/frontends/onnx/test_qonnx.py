@@ -217,7 +217,7 @@ def test_multi_threshold_counts_thresholds_reached(layout: str, shape: tuple[int
     levels[0, 2] = 0.25
     g = Graph(qonnx=True)
     x = g.quant(g.input(["n", *shape]), scale=0.25, bits=8.0)
-    a = {"out_dtype": "UINT3", "out_scale": 0.5, "out_bias": -1.0, "data_layout": layout}
+    a: dict[str, Any] = {"out_dtype": "UINT3", "out_scale": 0.5, "out_bias": -1.0, "data_layout": layout}
     g.output(g.add("MultiThreshold", x, g.constant(levels), domain=QONNX, **a))
     data = samples(shape, rows=100, reach=10)
     x = quantised(data, 0.25)
@@ -234,7 +234,7 @@ def test_layers_with_channels_last(pool: str) -> None:
     """The same numbers as from the standard's layers between transpositions."""
     rng = np.random.default_rng(9)
     kernel, norm = rng.integers(-7, 8, (3, 2, 3, 3)) / 8, [rng.integers(1, 9, 3) / 4 for _ in range(4)]
-    window = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    window: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
     answers = []
     for last in (False, True):
         g = Graph(qonnx=True)

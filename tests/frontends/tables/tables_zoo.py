@@ -17,11 +17,13 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def bits(tables: int, fan_in: int, seed: int) -> list[list[int]]:
-    return rng(seed).integers(0, 2, (tables, 1 << fan_in)).tolist()
+    drawn: list[list[int]] = rng(seed).integers(0, 2, (tables, 1 << fan_in)).tolist()
+    return drawn
 
 
 def wiring(tables: int, fan_in: int, width: int, seed: int) -> list[list[int]]:
-    return rng(seed).integers(0, width, (tables, fan_in)).tolist()
+    drawn: list[list[int]] = rng(seed).integers(0, width, (tables, fan_in)).tolist()
+    return drawn
 
 
 def weightless() -> Document:

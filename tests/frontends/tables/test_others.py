@@ -153,7 +153,8 @@ def dwn_counts(saved: dict[str, Any], x: torch.Tensor) -> torch.Tensor:
             mapping = state[f"{layer}.mapping"].long()
         address = sum((bits[:, mapping[:, slot]] > 0).long() << slot for slot in range(n))
         bits = (luts[torch.arange(len(luts)), address] > 0).float()
-    return bits.reshape(len(x), CLASSES, -1).sum(dim=-1)
+    counts: torch.Tensor = bits.reshape(len(x), CLASSES, -1).sum(dim=-1)
+    return counts
 
 
 def test_dwn(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_saved_network_is_the_same(kind: str, ending: str, tmp_path: Path) -> No
 def test_arrays_of_an_npz(tmp_path: Path) -> None:
     """Rows of one length may be arrays; `@name` stands for them."""
     document = KINDS["weightless"]()
-    arrays = {
+    arrays: dict[str, Any] = {
         "t": np.array(document["encoder"]["thresholds"], dtype=np.float32),
         "w": np.array(document["layers"][0]["inputs"], dtype=np.int32),
         "b": np.array(document["layers"][0]["tables"], dtype=bool),

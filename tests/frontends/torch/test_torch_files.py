@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def decomposed(x: Any, scale: float, zero: int, lo: int, hi: int) -> Any:
 class Image(nn.Module):
     """Convolution, normalisation, pooling, a skip and a product: 6x6 pixels to three scores."""
 
-    quantise = staticmethod(fake)
+    quantise: Callable[..., Any] = staticmethod(fake)
 
     def __init__(self) -> None:
         super().__init__()

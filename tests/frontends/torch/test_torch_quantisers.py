@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_decomposed_per_channel_with_stored_integers() -> None:
 
 def test_integers_leave_as_they_are() -> None:
     design = same(Between(fake, result=lambda y: Q.quantize_per_tensor(y, 0.5, -3, -8, 7, torch.int8)), (6,))
-    assert design.outputs[0].scale == (1,)
+    assert design.outputs[0].scale == (Fraction(1),)
 
 
 def calibrated(model: nn.Module) -> nn.Module:
@@ -127,14 +128,14 @@ def test_modules_of_torch_ao(backend: str) -> None:
     """torch.ao's FakeQuantize modules, per tensor and per channel, in the modules prepare_qat puts them into."""
     torch.manual_seed(0)
     net = Net().train()
-    net.qconfig = ao.get_default_qat_qconfig(backend)  # type: ignore[assignment]
-    model = calibrated(ao.prepare_qat(net))
+    net.qconfig = ao.get_default_qat_qconfig(backend)  # type: ignore[no-untyped-call]
+    model = calibrated(ao.prepare_qat(net))  # type: ignore[no-untyped-call]
     design = near(model, (1, 6, 6))
     assert design.params[0].type.formats[0].width in (7, 8, 9)
 
 
 def test_fake_quantise_module_with_a_power_of_two() -> None:
-    q = ao.FakeQuantize(quant_min=-16, quant_max=15, dtype=torch.qint8)
+    q = ao.FakeQuantize(quant_min=-16, quant_max=15, dtype=torch.qint8)  # type: ignore[no-untyped-call]
     q.apply(ao.disable_observer)
     model = Between(q)
     q.scale, q.zero_point = torch.tensor([0.5]), torch.tensor([2], dtype=torch.int32)
@@ -143,7 +144,7 @@ def test_fake_quantise_module_with_a_power_of_two() -> None:
 
 def test_fake_quantise_module_per_channel() -> None:
     channels = {"qscheme": torch.per_channel_affine, "ch_axis": 1, "observer": ao.PerChannelMinMaxObserver}
-    q = ao.FakeQuantize(quant_min=0, quant_max=15, dtype=torch.quint8, **channels)
+    q = ao.FakeQuantize(quant_min=0, quant_max=15, dtype=torch.quint8, **channels)  # type: ignore[no-untyped-call]
     q.apply(ao.disable_observer)
     model = Between(fake, result=q)
     q.scale, q.zero_point = torch.tensor([0.5, 1, 2, 1]), torch.tensor([2, 0, 7, 3], dtype=torch.int32)
@@ -225,6 +226,6 @@ def test_an_autograd_function() -> None:
 
     class Custom(nn.Module):
         def forward(self, x: Any) -> Any:
-            return Step.apply(x) * 3
+            return Step.apply(x) * 3  # type: ignore[no-untyped-call]
 
     same(Custom(), (5,))

@@ -43,7 +43,7 @@ def floats() -> nn.Module:
 
 
 def observing() -> nn.Module:
-    return ao.FakeQuantize()
+    return ao.FakeQuantize()  # type: ignore[no-untyped-call]
 
 
 CASES: dict[str, tuple[nn.Module, str]] = {
@@ -191,6 +191,8 @@ def test_a_program_exported_in_training_mode() -> None:
 
 def test_a_program_that_keeps_a_state() -> None:
     class Counting(nn.Module):
+        count: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("count", torch.zeros(6))
