@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from lutc.netlist import (
     Append,
@@ -19,6 +20,7 @@ from lutc.netlist import (
     Input,
     Instance,
     InstanceOutput,
+    Lut,
     Module,
     Mul,
     Mux,
@@ -65,6 +67,7 @@ class Section:
 class Layout:
     """One module, ready to print. ``names`` has an entry for every net with a wire, and for every instance.
 
+    ``lut_names`` are instance names for LUTs that are asked for by name.
     ``results`` are the output nets of instances, in the order of the ports.
     ``inner`` are VHDL's typed copies of ports: of input ports, and of the outputs of instances.
     ``unread`` are the bits that nothing reads, as (name, width, high, low). ``unread_name`` and
@@ -79,6 +82,7 @@ class Layout:
     sections: tuple[Section, ...]
     results: dict[Instance, tuple[Net, ...]]
     tables: dict[Rom, Table]
+    lut_names: dict[Lut, str]
     unread: tuple[tuple[str, int, int, int], ...]
     unread_name: str
     key_name: str
@@ -104,6 +108,11 @@ def arrange(modules: Sequence[Module]) -> list[Layout]:
 
     Raises ValueError where an instance is of a module that is not among them, or one module is there twice.
     """
+    return list(_arranged(tuple(modules)))
+
+
+@lru_cache(maxsize=1)  # of one compilation: the names of ports, the HDL and the bench all ask for it
+def _arranged(modules: tuple[Module, ...]) -> tuple[Layout, ...]:
     if len(set(modules)) != len(modules):
         raise ValueError("a module is there twice")
     scope = Scope()
@@ -123,7 +132,7 @@ def arrange(modules: Sequence[Module]) -> list[Layout]:
 
     for module in modules:
         place(module)
-    return list(done.values())
+    return tuple(done.values())
 
 
 def _lay_out(module: Module, name: str, callees: dict[Module, Layout]) -> Layout:
@@ -166,6 +175,7 @@ def _lay_out(module: Module, name: str, callees: dict[Module, Layout]) -> Layout
         _sections(module, wires),
         _results(module),
         _tables(module, scope),
+        {net: scope.claim(f"lut_{names[net]}") for net in module.nets if isinstance(net, Lut)},
         _unread(module, names),
         scope.claim("unused"),
         scope.claim("key"),
@@ -179,12 +189,16 @@ def _wires(module: Module) -> list[Net]:
         operand for net in module.nets if not isinstance(net, InstanceOutput) for operand in net.operands
     )
     driven = Counter(output.net for output in module.outputs)
+    pins = Counter(net.key for net in module.nets if isinstance(net, Lut) and isinstance(net.key, Append))
+    in_pins = {key for key, count in pins.items() if reads[key] + driven[key] == count}
     needed = _needed_by_name(module)
     selects = {net.select for net in module.nets if isinstance(net, Mux)}
     size: dict[Net, int] = {}
     wires: list[Net] = []
     for net in module.nets:
-        if not _written_in_place(net, module, reads, driven, needed, selects, size):
+        if net in in_pins:  # a LUT's instance names its inputs one by one
+            size[net] = sum(size[part] for part in net.operands)
+        elif not _written_in_place(net, module, reads, driven, needed, selects, size):
             wires.append(net)
             size[net] = 1
     return wires
@@ -293,9 +307,11 @@ def _unread(module: Module, names: dict[Net | Instance, str]) -> tuple[tuple[str
     for net in module.nets:
         if isinstance(net, Slice):
             read[net.a] = read.get(net.a, 0) | ((1 << (net.high + 1)) - (1 << net.low))
-        else:
+        elif not isinstance(net, InstanceOutput):
             for operand in net.operands:
                 read[operand] = (1 << operand.width) - 1
+    for pin in (net for instance in module.instances for net in instance.inputs):
+        read[pin] = (1 << pin.width) - 1
     for output in module.outputs:
         read[output.net] = (1 << output.net.width) - 1
     unread: list[tuple[str, int, int, int]] = []

@@ -54,8 +54,9 @@ goto inline long mutable namespace noexcept not_eq nullptr operator or_eq privat
 requires short signed sizeof static_assert static_cast switch template thread_local throw true try typeid typename
 unsigned using volatile wchar_t xor_eq
 """
+_PRIMITIVES = "lut1 lut2 lut3 lut4 lut5 lut6"
 RESERVED = frozenset(
-    " ".join([_VERILOG_2001, _SYSTEM_VERILOG, _VHDL_2008, _VHDL_LIBRARIES, _CPLUSPLUS]).split()
+    " ".join([_PRIMITIVES, _VERILOG_2001, _SYSTEM_VERILOG, _VHDL_2008, _VHDL_LIBRARIES, _CPLUSPLUS]).split()
 )
 
 

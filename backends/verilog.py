@@ -1,5 +1,8 @@
 """Verilog-2001, one module a file.
 
+LUTs that the netlist asks for by name are instances of LUT1 to LUT6, as AMD's libraries have them; a file for each
+size holds what it means, for simulators, and nothing where SYNTHESIS is defined.
+
 Tables of up to 256 entries are case functions, larger ones are arrays set in an ``initial`` block. Measured with
 Icarus 11, Verilator 5.006 and Yosys 0.70 against ``TABLE[key * WIDTH +: WIDTH]`` on a constant vector: all three
 are free of warnings and give about the same number of LUTs. A look-up among 64 entries takes Icarus 3 us by case,
@@ -26,6 +29,7 @@ from lutc.netlist import (
     Instance,
     InstanceOutput,
     Lt,
+    Lut,
     Module,
     Mul,
     Mux,
@@ -59,7 +63,28 @@ _OPERATORS: dict[type[Net], str] = {
 
 def emit(modules: Sequence[Module], head: str) -> dict[str, str]:
     """The files of ``modules`` by name, instantiated modules first. ``head`` starts each file, as a comment."""
-    return {f"{layout.name}.v": _Printer(layout).file(head) for layout in arrange(modules)}
+    files = {f"{layout.name}.v": _Printer(layout).file(head) for layout in arrange(modules)}
+    sizes = {net.key.width for module in modules for net in module.nets if isinstance(net, Lut)}
+    return files | {f"LUT{inputs}.v": _lut_model(inputs, head) for inputs in sorted(sizes)}
+
+
+def _lut_model(inputs: int, head: str) -> str:
+    """One of LUT1 to LUT6, for simulators. Synthesis, where SYNTHESIS is defined, has its own."""
+    pins = [f"I{i}" for i in range(inputs)]
+    lines = [
+        *header("//", head, {}),
+        "`ifndef SYNTHESIS",
+        f"module LUT{inputs} #(parameter [{(1 << inputs) - 1}:0] INIT = 0) (",
+        "  output wire O,",
+        f"  input  wire {', '.join(pins)}",
+        ");",
+        f"  wire {f'[{inputs - 1}:0] ' if inputs > 1 else ''}key = {{{', '.join(reversed(pins))}}};",
+        "  assign O = INIT[key];",
+        "endmodule",
+        "`endif",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _range(width: int) -> str:
@@ -89,7 +114,8 @@ class _Printer:
     def file(self, head: str) -> str:
         lines = header("//", head, self.layout.module.notes)
         lines += [f"module {self.layout.name} (", *self._ports(), ");"]
-        for table in dict.fromkeys(self.layout.tables.values()):
+        called = (table for net, table in self.layout.tables.items() if not isinstance(net, Lut))
+        for table in dict.fromkeys(called):
             lines += ["", *self._table(table)]
         for section in self.layout.sections:
             lines += ["", *self._section(section)]
@@ -219,12 +245,15 @@ class _Printer:
             value = ""
             if isinstance(net, Reg):
                 value = "" if net.reset is None else f"= {_literal(net.reset, *net.format)}"
-            elif not isinstance(net, InstanceOutput):
+            elif not isinstance(net, InstanceOutput | Lut):
                 value = f"= {_bare(self.operation(net))}"
             rows.append([kind, _sign(net), _range(net.width), self.names[net], value])
         lines += aligned(rows, "  ", ";")
         for instance in section.instances:
             lines += self._instance(instance)
+        for net in section.nets:
+            if isinstance(net, Lut):
+                lines += self._lut(net)
         return lines + self._registers(section.registers)
 
     def _instance(self, instance: Instance) -> list[str]:
@@ -240,6 +269,15 @@ class _Printer:
         ]
         text = ", ".join(f".{pin}({wire})" for pin, wire in pins)
         return fold(f"  {callee.name} {self.names[instance]} ({text});")
+
+    def _lut(self, net: Lut) -> list[str]:
+        """An instance of one of the device's LUTs, which is why synthesis leaves it as it is."""
+        inputs = net.key.parts[::-1] if isinstance(net.key, Append) else (net.key,)
+        size = 1 << len(inputs)
+        pins = [("O", self.names[net]), *((f"I{i}", self.expression(bit)) for i, bit in enumerate(inputs))]
+        text = ", ".join(f".{pin}({wire})" for pin, wire in pins)
+        init = f"{size}'h{net.init:0{max(size // 4, 1)}x}"
+        return fold(f"  LUT{len(inputs)} #(.INIT({init})) {self.layout.lut_names[net]} ({text});")
 
     def _registers(self, registers: list[Reg]) -> list[str]:
         module = self.layout.module

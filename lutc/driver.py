@@ -22,7 +22,7 @@ from lutc.netlist import Module
 from lutc.parse import parse_file
 from lutc.passes.manager import Pass, run
 from lutc.passes.pipelines import standard
-from lutc.print import print_design
+from lutc.print import Known, print_design
 from lutc.report.facts import facts
 
 Progress = Callable[[str], None]
@@ -94,6 +94,7 @@ class Build:
     def write(self, folder: str | Path, *, vectors: int = 1000, user_vectors: Any = None) -> Path:
         """Write the build folder: model.lir, stages/, rtl/, sim/, report.json. It is complete or not there at all.
 
+        Of a design compiled with the effort "fast", stages/ holds the last stage alone.
         `vectors` counts the bench's random and corner vectors; `user_vectors` are rows of real numbers, by input
         name, that come before them. Raises LirError if `folder` holds something that is not a build of lutc's.
         """
@@ -114,10 +115,14 @@ class Build:
         return Path(folder)
 
     def _fill(self, folder: Path, vectors: int, user_vectors: Any) -> None:
-        (folder / "model.lir").write_text(print_design(self.source))
+        known: Known = {}
+        (folder / "model.lir").write_text(print_design(self.source, known=known))
         (folder / "stages").mkdir()
         for number, (name, design) in enumerate(self.stages, 1):
-            (folder / "stages" / f"{number:02}-{name}.lir").write_text(print_design(design))
+            if self.report["effort"] == "fast" and number < len(self.stages):
+                continue
+            text = print_design(design, known=known)
+            (folder / "stages" / f"{number:02}-{name}.lir").write_text(text)
         (folder / "rtl").mkdir()
         files = self.files
         for name, text in files.items():
@@ -206,13 +211,16 @@ def compile(
     design = _told_of_slowness(design, device, period)
     control = Control(clock_enable and latency(design) > 0, valid)
     tell("building the netlist")
-    modules = tuple(netlist(design, control, _notes(design, device)))
+    luts = hdl == "verilog" and device.named_luts
+    modules = tuple(netlist(design, control, _notes(design, device), luts=luts))
     report = facts(
         design,
         device,
         hdl=hdl,
         period=period,
         control={"clock_enable": control.clock_enable, "valid": valid},
+        effort=effort,
+        stages=() if effort == "fast" else dumps,
     )
     report["top"], names = plugins.backend("bench").identifiers(modules)
     for port in (*report["inputs"], *report["outputs"]):

@@ -13,9 +13,9 @@ from lutc.types import Fixed, holding, tensor
 
 
 def edge_tables(
-    name: str, shape: tuple[int, int], keys: Sequence[Fixed], fractions: Sequence[int], codes: Any
+    name: str, shape: tuple[int, ...], keys: Sequence[Fixed], fractions: Sequence[int], codes: Any
 ) -> Table:
-    """The tables of a layer [n_in, n_out], in the order of a ROM, each in the narrowest format.
+    """The tables of a layer [n_in, n_out], or one of shape (), in the order of a ROM, each in the narrowest format.
 
     keys: the key's format by edge, row-major.  fractions: by edge, the bits after the point of the table's values.
     codes: the values' codes (integers), all tables one after the other, each from its lowest key code to its highest.

@@ -24,10 +24,15 @@ class Control:
 
 
 def netlist(
-    design: Design, control: Control = Control(), notes: dict[str, str] | None = None
+    design: Design,
+    control: Control = Control(),
+    notes: dict[str, str] | None = None,
+    *,
+    luts: bool = False,
 ) -> list[Module]:
     """The modules of a design, callees first; the last is the design itself.
 
+    With `luts`, tables and what stands in front of them are LUTs that synthesis leaves alone (`lutc.netlist.Lut`).
     A design without registers is combinational: it has no clock, and no clock enable however much one is asked for.
     Raises LirError for a design that is not in the scalar stage, or that still holds an operation without a circuit.
     """
@@ -37,13 +42,17 @@ def netlist(
     done: list[Module] = []
     for func in functions(design):
         registers = latency(func) > 0
-        build = ModuleBuilder(func.name, clock=registers, clock_enable=registers and control.clock_enable)
+        build = ModuleBuilder(
+            func.name, clock=registers, clock_enable=registers and control.clock_enable, luts=luts
+        )
         nets = _inputs(build, func.params)
         _fill(build, body(func), nets, modules)
         build.output("result", nets[func.result])
         done += split(build.build())
         modules[func] = done[-1]
-    build = ModuleBuilder(design.name, clock=clocked, clock_enable=clocked and control.clock_enable)
+    build = ModuleBuilder(
+        design.name, clock=clocked, clock_enable=clocked and control.clock_enable, luts=luts
+    )
     build.notes.update(notes or {})
     nets = _inputs(build, design.params)
     _fill(build, body(design), nets, modules)

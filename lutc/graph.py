@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutc.diagnostics import Span
+from lutc.lazy import lazy
 from lutc.types import Ints, Type
 
 
@@ -103,6 +104,13 @@ class Param(Value):
         return self.to
 
 
+def _packed(codes: NDArray[np.object_], kind: Type) -> bytes | tuple[int, ...]:
+    """Codes of a type as what is quickly compared: two of the same type are equal exactly if this is."""
+    if kind.max_width < 64:
+        return codes.astype(np.int64).tobytes()
+    return tuple(codes.ravel().tolist())
+
+
 @dataclass(frozen=True, eq=False)
 class Const:
     """A named constant: a type, and the codes of its elements in the type's shape (Python integers)."""
@@ -119,10 +127,10 @@ class Const:
         if self.type.size and not ((codes >= lo) & (codes <= hi)).all():
             raise ValueError(f"constant {self.name!r} has a code outside of {self.type}")
 
-    @property
-    def key(self) -> tuple[Any, ...]:
+    @lazy
+    def contents(self) -> tuple[Any, ...]:
         """Equal for constants that are the same number for number."""
-        return (self.type, tuple(self.codes.ravel().tolist()))
+        return ("const", self.type, _packed(self.codes, self.type))
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +159,11 @@ class Table:
             if len(part) and not fmt.lo <= min(part) <= max(part) <= fmt.hi:
                 raise ValueError(f"table {self.name!r} has a code outside of {fmt}")
 
+    @lazy
+    def contents(self) -> tuple[Any, ...]:
+        """Equal for tables that are the same number for number."""
+        return ("table", self.key, self.value, _packed(self.codes, self.value))
+
     @staticmethod
     def entries(key: Type) -> int:
         """How many entries the tables of this key type have together."""
@@ -170,6 +183,16 @@ class Func:
     params: tuple[Param, ...]
     result: Value
     span: Span | None = None
+
+    @lazy
+    def values(self) -> tuple[Value, ...]:
+        """See `body`."""
+        return tuple(topo([*self.params, self.result]))
+
+    @lazy
+    def functions(self) -> tuple[Func, ...]:
+        """See the function of this name."""
+        return _reached(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +216,16 @@ class Design:
     notes: tuple[str, ...] = ()
     span: Span | None = None
     extension: ClassVar[str] = ".lir"
+
+    @lazy
+    def values(self) -> tuple[Value, ...]:
+        """See `body`."""
+        return tuple(topo([*self.params, *(o.value for o in self.outputs)]))
+
+    @lazy
+    def functions(self) -> tuple[Func, ...]:
+        """See the function of this name."""
+        return _reached(self)
 
     def run(self, *inputs: Any, **named: Any) -> Any:
         """The reference interpreter on real numbers; see `lutc.interp.run`."""
@@ -229,12 +262,15 @@ def topo(roots: Iterable[Value], known: Container[Value] = ()) -> list[Value]:
 
 def body(owner: Design | Func) -> list[Value]:
     """The values of a design or a function in order, its parameters first even where nobody reads them."""
-    roots = [owner.result] if isinstance(owner, Func) else [o.value for o in owner.outputs]
-    return topo([*owner.params, *roots])
+    return list(owner.values)
 
 
 def functions(owner: Design | Func) -> list[Func]:
     """Every function called from here, directly or not, callees first."""
+    return list(owner.functions)
+
+
+def _reached(owner: Design | Func) -> tuple[Func, ...]:
     order: list[Func] = []
     seen: set[Func] = set()
 
@@ -247,7 +283,7 @@ def functions(owner: Design | Func) -> list[Func]:
 
     for func in _called(owner):
         visit(func)
-    return order
+    return tuple(order)
 
 
 def owners(design: Design) -> list[Design | Func]:

@@ -16,6 +16,7 @@ The invariant lives in the constructors, so that the printers need not think abo
     Eq Lt Gt                both operands have one format; the result is one unsigned bit
     Mux                     one unsigned bit selects ``then`` (1) or ``other`` (0); all of one format
     Rom                     ``2**key.width`` entries, indexed by the key's bit pattern
+    Lut                     one bit: a LUT of the device that synthesis leaves as it is, a key of at most 6 bits
     Reg                     the operand one clock later (one enabled clock where there is a clock enable)
     Input, InstanceOutput   the format of the port
 
@@ -25,7 +26,12 @@ A broken rule is a mistake of the program that builds the netlist: it raises Val
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
+
+from lutc.lazy import lazy
+
+LUT_INPUTS = 6  # of the largest LUT that can be asked for by name
 
 
 def representable(value: int, width: int, signed: bool) -> bool:
@@ -74,8 +80,15 @@ class Net:
         """(width, signed)."""
         return self.width, self.signed
 
+    @classmethod
+    @cache
+    def arguments(cls) -> tuple[str, ...]:
+        """The fields that a net of this kind is made from."""
+        return tuple(f.name for f in fields(cls) if f.init)
+
     def _set_format(self, width: int, signed: bool) -> None:
-        require(width >= 1, f"a net needs at least one bit, not {width}")
+        if width < 1:
+            raise ValueError(f"a net needs at least one bit, not {width}")
         object.__setattr__(self, "width", width)
         object.__setattr__(self, "signed", signed)
 
@@ -88,7 +101,8 @@ class Const(Net):
 
     def __post_init__(self) -> None:
         self._set_format(self.of_width, self.of_signed)
-        require(representable(self.value, *self.format), f"{self.value} does not fit {self.text}")
+        if not representable(self.value, self.width, self.signed):
+            raise ValueError(f"{self.value} does not fit {self.text}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -123,7 +137,8 @@ class Resize(Unary):
     to: int
 
     def __post_init__(self) -> None:
-        require(self.to > self.a.width, f"resize only widens: {self.a.text} to {self.to} bits")
+        if self.to <= self.a.width:
+            raise ValueError(f"resize only widens: {self.a.text} to {self.to} bits")
         self._set_format(self.to, self.a.signed)
 
 
@@ -133,10 +148,8 @@ class Slice(Unary):
     low: int
 
     def __post_init__(self) -> None:
-        require(
-            0 <= self.low <= self.high < self.a.width,
-            f"bits {self.high}..{self.low} are not all in {self.a.text}",
-        )
+        if not 0 <= self.low <= self.high < self.a.width:
+            raise ValueError(f"bits {self.high}..{self.low} are not all in {self.a.text}")
         self._set_format(self.high - self.low + 1, False)
 
 
@@ -154,10 +167,8 @@ class Reg(Unary):
 
     def __post_init__(self) -> None:
         self._set_format(*self.a.format)
-        require(
-            self.reset is None or representable(self.reset, *self.format),
-            f"the reset value {self.reset} does not fit {self.text}",
-        )
+        if not (self.reset is None or representable(self.reset, *self.format)):
+            raise ValueError(f"the reset value {self.reset} does not fit {self.text}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -178,10 +189,9 @@ class Binary(Net):
     b: Net
 
     def __post_init__(self) -> None:
-        require(
-            self.a.format == self.b.format,
-            f"{type(self).__name__} needs operands of one format, not {self.a.text} and {self.b.text}",
-        )
+        if self.a.width != self.b.width or self.a.signed != self.b.signed:
+            name = type(self).__name__
+            raise ValueError(f"{name} needs operands of one format, not {self.a.text} and {self.b.text}")
         self._set_format(*self._result())
 
     def _result(self) -> tuple[int, bool]:
@@ -242,11 +252,10 @@ class Mux(Net):
     other: Net
 
     def __post_init__(self) -> None:
-        require(self.select.format == (1, False), f"a select is one unsigned bit, not {self.select.text}")
-        require(
-            self.then.format == self.other.format,
-            f"Mux needs arms of one format, not {self.then.text} and {self.other.text}",
-        )
+        if self.select.format != (1, False):
+            raise ValueError(f"a select is one unsigned bit, not {self.select.text}")
+        if self.then.format != self.other.format:
+            raise ValueError(f"Mux needs arms of one format, not {self.then.text} and {self.other.text}")
         self._set_format(*self.then.format)
 
     @property
@@ -275,6 +284,28 @@ class Rom(Net):
     @property
     def operands(self) -> tuple[Net, ...]:
         return (self.key,)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Lut(Rom):
+    """A one-bit function as one LUT of the device, which a synthesiser neither takes apart nor merges with others.
+
+    Made where logic stands in front of tables: a synthesiser that flattens both repeats that logic in every output
+    bit of every table, because it counts levels before it counts LUTs.
+    """
+
+    of_width: int = 1
+    of_signed: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.width == 1 and not self.signed, f"a LUT has one unsigned bit, not {self.text}")
+        require(self.key.width <= LUT_INPUTS, f"no LUT has {self.key.width} inputs")
+
+    @property
+    def init(self) -> int:
+        """The truth table as a number: bit `i` is the answer to key `i`."""
+        return sum(bit << i for i, bit in enumerate(self.contents))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -338,7 +369,11 @@ class Module:
 
     def output(self, port: str) -> Net:
         """The net behind an output port; ValueError where there is no such port."""
-        for output in self.outputs:
-            if output.port == port:
-                return output.net
-        raise ValueError(f"module {self.name} has no output {port}")
+        found = self._by_port.get(port)
+        if found is None:
+            raise ValueError(f"module {self.name} has no output {port}")
+        return found
+
+    @lazy
+    def _by_port(self) -> dict[str, Net]:
+        return {output.port: output.net for output in self.outputs}

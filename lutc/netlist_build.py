@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from operator import index
 
 from lutc.netlist import (
@@ -21,6 +20,7 @@ from lutc.netlist import (
     Instance,
     InstanceOutput,
     Lt,
+    Lut,
     Module,
     Mul,
     Mux,
@@ -57,13 +57,21 @@ class ModuleBuilder:
 
     ``name`` and ``origin`` are hints; the first name of a net stays. ``origin`` says which layer a net comes
     from and becomes a comment over its group; :meth:`at` sets it for everything built inside a ``with``.
+    ``luts`` says that LUTs of the target can be asked for by name, with :meth:`lut`.
     """
 
     def __init__(
-        self, name: str, *, clock: bool = False, clock_enable: bool = False, reset: bool = False
+        self,
+        name: str,
+        *,
+        clock: bool = False,
+        clock_enable: bool = False,
+        reset: bool = False,
+        luts: bool = False,
     ) -> None:
         require(clock or not (clock_enable or reset), "a clock enable or a reset needs a clock")
         self.name = name
+        self.luts = luts
         self.clock, self.clock_enable, self.reset = clock, clock_enable, reset
         self.notes: dict[str, str] = {}
         self._nets: dict[Net, None] = {}
@@ -90,7 +98,8 @@ class ModuleBuilder:
 
     def label(self, net: Net, name: str | None = None, origin: str | None = None) -> Net:
         """Name a net, unless it has a name; the net. A constant takes no name: its value says more."""
-        require(net in self._nets, f"{net!r} is not of module {self.name}")
+        if net not in self._nets:
+            raise ValueError(f"{net!r} is not of module {self.name}")
         if name is not None and not isinstance(net, Const | Input):
             self._names.setdefault(net, name)
         if origin is not None:
@@ -131,8 +140,10 @@ class ModuleBuilder:
         )
         nets = tuple(inputs[port.port] for port in module.inputs)
         for port, net in zip(module.inputs, nets, strict=True):
-            require(net in self._nets, f"{net!r} is not of module {self.name}")
-            require(net.format == port.format, f"{module.name}.{port.port} takes {port.text}, not {net.text}")
+            if net not in self._nets:
+                raise ValueError(f"{net!r} is not of module {self.name}")
+            if net.format != port.format:
+                raise ValueError(f"{module.name}.{port.port} takes {port.text}, not {net.text}")
         known = self._instances.setdefault((module, *nets), Instance(module, nets))
         if name is not None:
             self._names.setdefault(known, name)
@@ -144,13 +155,17 @@ class ModuleBuilder:
         """The finished module, without what no output depends on. Input ports all stay."""
         require(bool(self._outputs), f"module {self.name} has no output")
         live: set[Net] = set()
+        used: set[Instance] = set()
         todo: list[Net] = [output.net for output in self._outputs.values()]
         while todo:
             net = todo.pop()
             if net not in live:
                 live.add(net)
-                todo.extend(net.operands)
-        used = {net.instance for net in live if isinstance(net, InstanceOutput)}
+                if not isinstance(net, InstanceOutput):
+                    todo.extend(net.operands)
+                elif net.instance not in used:
+                    used.add(net.instance)
+                    todo.extend(net.instance.inputs)
         # Every output of a live instance stays: the printers have to connect it.
         nets = tuple(
             net
@@ -183,8 +198,10 @@ class ModuleBuilder:
         net = self._known.get(key)
         if net is None:
             net = kind(*arguments)
-            for operand in net.operands:
-                require(operand in self._nets, f"{operand!r} is not of module {self.name}")
+            if kind is not InstanceOutput:  # whose operands are many, and known
+                for operand in net.operands:
+                    if operand not in self._nets:
+                        raise ValueError(f"{operand!r} is not of module {self.name}")
             self._known[key] = net
             self._nets[net] = None
             if self._origin is not None:
@@ -196,7 +213,7 @@ class ModuleBuilder:
         given = iter(operands)
         arguments = [
             next(given) if isinstance(value, Net) else tuple(given) if name == "parts" else value
-            for name, value in ((f.name, getattr(net, f.name)) for f in fields(net) if f.init)
+            for name, value in ((name, getattr(net, name)) for name in net.arguments())
         ]
         made = self._make(type(net), *arguments)
         if isinstance(net, Rom) and net.contents in source.table_names:
@@ -411,6 +428,34 @@ class ModuleBuilder:
         if entries and len(entries) == 1 << bits.width and entries.count(entries[0]) == len(entries):
             return self.const(entries[0], width, signed)
         return self._make(Rom, bits, entries, width, signed)
+
+    def lut(self, inputs: Sequence[Net], contents: Sequence[int]) -> Net:
+        """One bit as one LUT: ``contents[i]`` is the answer where the bits of ``inputs``, the first lowest, read i.
+
+        Inputs may repeat or be constant; those the answer does not depend on are left out, and an answer that copies
+        one is that net, without a LUT.
+        """
+        bits = [net for net in dict.fromkeys(inputs) if not isinstance(net, Const)]
+        if len(bits) < len(inputs):
+            known = [net.value if isinstance(net, Const) else bits.index(net) for net in inputs]
+            fixed = [isinstance(net, Const) for net in inputs]
+            contents = [
+                contents[
+                    sum(
+                        (k if c else w >> k & 1) << i
+                        for i, (k, c) in enumerate(zip(known, fixed, strict=True))
+                    )
+                ]
+                for w in range(1 << len(bits))
+            ]
+        for i in reversed(range(len(bits))):
+            without = [bit for w, bit in enumerate(contents) if not w >> i & 1]
+            if without == [bit for w, bit in enumerate(contents) if w >> i & 1]:
+                contents = without
+                del bits[i]
+        if len(bits) <= 1 and tuple(contents) in ((0,), (1,), (0, 1)):
+            return bits[0] if bits else self.const(contents[0], 1)
+        return self._make(Lut, self.append(*reversed(bits)), tuple(contents), 1, False)
 
     def reg(self, net: Net, reset: int | None = None) -> Net:
         """``net`` one clock later. A constant needs no register."""

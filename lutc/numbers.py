@@ -38,6 +38,8 @@ def biggest(values: Ints) -> int:
 
 def finest(types: Sequence[Type]) -> Ints:
     """The most bits after the point among the types, element by element; elements without bits do not count."""
+    if not any(t.shape for t in types):  # the usual case, and the plain one
+        return max([t.scalar.frac for t in types if t.scalar.width], default=0)
     return finest_of([(t.fracs, t.widths) for t in types])
 
 
@@ -79,6 +81,8 @@ def exact(codes: Ints, other: Ints) -> Ints:
 
 def narrowest(shape: Sequence[int], lo: Ints, hi: Ints, frac: Ints) -> Type:
     """The type whose elements are the narrowest formats holding the codes `[lo, hi]` at `frac`."""
+    if type(lo) is type(hi) is type(frac) is int:
+        return uniform(shape, holding(lo, hi, frac))
     if all(isinstance(x, int | np.integer) for x in (lo, hi, frac)):
         return uniform(shape, holding(int(lo), int(hi), int(frac)))
     columns = [np.broadcast_to(np.asarray(x, dtype=object), shape).ravel().tolist() for x in (lo, hi, frac)]
@@ -87,6 +91,11 @@ def narrowest(shape: Sequence[int], lo: Ints, hi: Ints, frac: Ints) -> Type:
 
 def divide(codes: Ints, shift: Ints, rounding: Rounding) -> Ints:
     """`codes / 2**shift` rounded to an integer. A negative shift multiplies, exactly."""
+    if type(codes) is type(shift) is int:
+        if shift <= 0:
+            return codes << -shift
+        if rounding is Rounding.FLOOR:
+            return codes >> shift
     down = greatest(shift, 0)
     codes = exact(codes, shift) << greatest(-shift, 0)
     one = exact(1, shift) if getattr(codes, "dtype", np.dtype(object)).hasobject else 1

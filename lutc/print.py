@@ -36,16 +36,21 @@ from lutc.types import Fixed
 INLINE = 4096  # numbers; with a folder given, longer constants and tables are written beside the text
 
 
-def print_design(design: Design, folder: Path | None = None) -> str:
+# What constants and tables look like, by the object and its name.
+Known = dict[tuple[Const | Table, str], str]
+
+
+def print_design(design: Design, folder: Path | None = None, known: Known | None = None) -> str:
     """The text of a design.
 
     Values without a name, or with one that is taken, get one. With a `folder`, constants and tables of more than
-    `INLINE` numbers are written there as `.npy` files of real numbers where float64 holds them exactly.
+    `INLINE` numbers are written there as `.npy` files of real numbers where float64 holds them exactly. Whoever prints
+    many designs that share tables, such as the stages of one compilation, gives each the same `known`.
     """
-    return "\n".join(_lines(design, folder)) + "\n"
+    return "\n".join(_lines(design, folder, {} if known is None else known)) + "\n"
 
 
-def _lines(design: Design, folder: Path | None) -> Iterator[str]:
+def _lines(design: Design, folder: Path | None, known: Known) -> Iterator[str]:
     yield "lir 1" if design.stage is Stage.TENSOR else f"lir 1 {design.stage.value}"
     if design.notes:
         yield ""
@@ -57,13 +62,18 @@ def _lines(design: Design, folder: Path | None) -> Iterator[str]:
     for symbol, name in symbols.items():
         if not isinstance(symbol, Func):
             yield ""
-            yield from _data(symbol, name, folder)
+            if (symbol, name) not in known:
+                known[symbol, name] = "\n".join(_data(symbol, name, folder))
+            yield known[symbol, name]
     for owner, values in bodies.items():
         yield ""
         yield from _block(owner, values, symbols)
 
 
 # -- names ----------------------------------------------------------------------------------------------------------
+
+
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_.]")
 
 
 class _Names:
@@ -75,7 +85,7 @@ class _Names:
 
     def kept(self, name: str) -> str:
         """The name itself where it is legal and free, else one that resembles it."""
-        stem = re.sub(r"[^A-Za-z0-9_.]", "_", name)
+        stem = _ILLEGAL.sub("_", name)
         found, n = stem, 1
         while found in self.taken:
             found, n = f"{stem}_{n}", n + 1
@@ -167,8 +177,13 @@ def _row(op: Op, names: dict[Value, str], symbols: dict[Const | Table | Func, st
     parts = [*called, *(f"%{names[v]}" for v in op.operands), *data]
     parts += [f"{spell(a.name)}={encode(value)}" for a, value in attributes_of(op)]
     left = f"%{names[op]}: {op.type}" if row.typed else f"%{names[op]}"
-    origin = f"!{json.dumps(op.origin)}" if op.origin is not None else ""
+    origin = _quoted(op.origin) if op.origin is not None else ""
     return Row(left, f"{op.keyword} {', '.join(parts)}".rstrip(), origin)
+
+
+@lru_cache(maxsize=1024)
+def _quoted(origin: str) -> str:
+    return f"!{json.dumps(origin)}"
 
 
 # -- data -----------------------------------------------------------------------------------------------------------

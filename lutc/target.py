@@ -15,7 +15,7 @@ from pathlib import Path
 from lutc.diagnostics import did_you_mean, error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object a name: it is a key of many caches
 class Target:
     """A device. Delays are in nanoseconds, counts in LUTs (of `lut_inputs` inputs each)."""
 
@@ -29,6 +29,7 @@ class Target:
     lut_inputs: int
     fractured: bool  # a LUT may serve as two with one input less, on shared inputs
     ternary: bool  # a carry chain adds three operands, one LUT a bit
+    named_luts: bool  # LUT1 to LUT6 can be instantiated by these names, as on AMD's devices
     mux_levels: int  # dedicated multiplexers behind the LUTs (MUXF7, F8, F9: 3)
     lut: float  # through a LUT
     net: float  # from one cell to the next

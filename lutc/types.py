@@ -14,11 +14,13 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
 import numpy as np
+
+from lutc.lazy import lazy
 
 # An int, or an array of them (int64, or Python integers where 64 bits would not do). The rules of the operations are
 # written once for both: ints where all elements agree, arrays that broadcast to the tensor's shape where they do not.
@@ -102,7 +104,19 @@ class Type:
         if sum(n for n, _ in self.runs) != math.prod(self.shape):
             raise ValueError(f"{sum(n for n, _ in self.runs)} formats do not fill shape {list(self.shape)}")
 
-    @cached_property
+    def __eq__(self, other: object) -> bool:
+        if self is other:  # most types that are compared are one object: see `scalar`
+            return True
+        return isinstance(other, Type) and self.shape == other.shape and self.runs == other.runs
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @lazy
+    def _hash(self) -> int:
+        return hash((self.shape, self.runs))
+
+    @lazy
     def size(self) -> int:
         """The number of elements."""
         return math.prod(self.shape)
@@ -112,29 +126,29 @@ class Type:
         """The format all elements share, or None if they differ (or there are none)."""
         return self.runs[0][1] if len(self.runs) == 1 else None
 
-    @property
+    @lazy
     def scalar(self) -> Fixed:
         """The format of a scalar. Raises ValueError for a tensor."""
         if self.shape:
             raise ValueError(f"{self} is a tensor")
         return self.runs[0][1]
 
-    @cached_property
+    @lazy
     def formats(self) -> tuple[Fixed, ...]:
         """Every element's format, row-major."""
         return tuple(f for n, f in self.runs for _ in range(n))
 
-    @cached_property
+    @lazy
     def fracs(self) -> Ints:
         """The elements' bits after the point: one int if all agree, else an array of the tensor's shape."""
         return self._spread([f.frac for _, f in self.runs], np.int64)
 
-    @cached_property
+    @lazy
     def widths(self) -> Ints:
         """The elements' widths in bits, as `fracs`."""
         return self._spread([f.width for _, f in self.runs], np.int64)
 
-    @cached_property
+    @lazy
     def ranges(self) -> tuple[Ints, Ints]:
         """The elements' smallest and largest codes: ints if all agree, else arrays of Python integers."""
         lo = self._spread([f.lo for _, f in self.runs], object)
@@ -147,12 +161,12 @@ class Type:
         counts = [n for n, _ in self.runs]
         return np.repeat(np.array(per_run, dtype=dtype), counts).reshape(self.shape)
 
-    @cached_property
+    @lazy
     def bits(self) -> int:
         """The width of all elements side by side."""
         return sum(n * f.width for n, f in self.runs)
 
-    @cached_property
+    @lazy
     def max_width(self) -> int:
         return max((f.width for _, f in self.runs), default=0)
 
@@ -178,6 +192,8 @@ def scalar(fmt: Fixed) -> Type:
 
 def uniform(shape: Sequence[int], fmt: Fixed) -> Type:
     """A tensor whose elements share one format."""
+    if not shape:
+        return scalar(fmt)
     n = math.prod(shape)
     return Type(tuple(shape), ((n, fmt),) if n else ())
 

@@ -84,8 +84,8 @@ def test_compile_and_verify(run: Run, hdl: str) -> None:
     )
     assert "verified: 60 vectors" in result.output and "wrote build/" in result.output
     assert "dense_1" in result.output and "latency 2 cycles" in result.output
-    suffix = {"verilog": ".v", "vhdl": ".vhd"}[hdl]
-    assert [p.name for p in Path("build/rtl").iterdir()] == [f"tagger{suffix}"]
+    files = {"verilog": ["LUT3.v", "tagger.v"], "vhdl": ["tagger.vhd"]}[hdl]
+    assert sorted(p.name for p in Path("build/rtl").iterdir()) == files
     stages = sorted(p.name for p in Path("build/stages").iterdir())
     assert stages[0] == "01-simplify.lir" and stages[-1].endswith("-pipeline.lir")
     assert {p.name for p in Path("build").iterdir()} == {"model.lir", "stages", "rtl", "sim", "report.json"}
@@ -131,6 +131,27 @@ def test_the_report(run: Run) -> None:
     assert sum(layer["ffs"] for layer in layers.values()) == estimate["ffs"] > 0
     assert abs(sum(layer["luts"] for layer in layers.values()) - estimate["luts"]) <= len(layers)
     assert 1.0 < estimate["stage_ns"] <= 4.0
+
+
+def test_luts_after_each_pass(run: Run) -> None:
+    shown = run("compile", "tagger.lir", "--stages", "0", "--vectors", "4").output
+    facts = report()
+    passes = facts["estimate"]["passes"]
+    assert [p["pass"] for p in passes] == [
+        s.stem.partition("-")[2] for s in sorted(Path("build/stages").iterdir())
+    ]
+    assert passes[0] == {"pass": "simplify", "luts": None, "layers": None}  # tensors have no price
+    assert passes[-1]["luts"] == facts["estimate"]["luts"]
+    assert {p["layer"] for p in passes[-1]["layers"]} >= {"dense_1", "answer"}
+    adders = next(p for p in passes if p["pass"] == "adders")
+    assert "estimated LUTs after each pass" in shown and f"{adders['luts']}" in shown
+
+
+def test_fast_leaves_out_what_takes_time(run: Run) -> None:
+    shown = run("compile", "tagger.lir", "--effort", "fast", "--vectors", "4").output
+    assert report()["effort"] == "fast" and report()["estimate"]["passes"] == []
+    (last,) = Path("build/stages").iterdir()
+    assert last.name.endswith("-pipeline.lir") and "after each pass" not in shown
 
 
 def test_the_top_and_no_clock(run: Run) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lutc.cmvm import cache, order
@@ -30,6 +30,7 @@ from lutc.cmvm.network import (
     factors,
     reach,
     right,
+    sharing,
     spans,
     weighed,
 )
@@ -80,6 +81,7 @@ def adder_depth(problem: Problem, network: Network, most: int = 2) -> int:
 
 @settings(max_examples=60, deadline=None)
 @given(problems(), st.sampled_from([0, 2, 3]), st.integers(0, 2), st.sampled_from(EFFORTS[:2]))
+@example(problem([[0], [75]]), 0, 0, "fast")  # an input that nothing reads, and one constant
 def test_networks_are_right(problem: Problem, most: int, extra: int, effort: str) -> None:
     """Exactly the matrix, never dearer than row by row, within the depth allowed, and the same when asked again."""
     goal = Goal(most, extra)
@@ -395,3 +397,24 @@ def test_binary_weights_share_what_they_do_with_a_few_inputs() -> None:
     assert right(wide, found) and adder_depth(wide, found, 3) <= adder_depth(wide, plain(wide), 3)
     cost = total(wide, network, 3)
     assert total(wide, found, 3) <= cost < 0.75 * total(wide, plain(wide), 3)
+
+
+def test_what_can_be_shared() -> None:
+    assert not sharing(problem([[1, 0], [-4, 0], [0, 2]]))  # each input once, each weight one digit
+    assert sharing(problem([[3], [1]]))  # 3x = x + 2x
+    assert sharing(problem([[1, 1], [1, 0]]))  # two rows read x0
+    alone = problem([[1, 0], [-4, 0], [0, 2]])
+    assert solve(alone, Goal(3), "normal") == plain(alone)
+
+
+def test_elimination_keeps_every_digit_and_its_limit() -> None:
+    """Whatever is shared, rows stay what they are and become no deeper than allowed, for chains of two and of three."""
+    for seed, (most, extra) in enumerate(itertools.product((2, 3), (0, 1, 9))):
+        question = random_problem(seed, 7, 9, -40, 40)
+        rows = [digits(row) for row in question.rows]
+        limits = [balanced([0] * len(row), most) + extra for row in rows]
+        nodes, outputs = eliminate(question.inputs, rows, limits, Style(0.25, 0.1, seed), most)
+        network = Network(7, tuple(map(weighed, nodes)), tuple(map(weighed, outputs)))
+        assert right(question, network) and nodes
+        known = spans(question, network, most)
+        assert all(known[-1 - j].depth <= limit for j, limit in enumerate(limits))

@@ -49,7 +49,7 @@ def test_run_and_compile() -> None:
     assert (build.run(X) == want).all() and (build.design.run(X) == want).all()
     assert build.source is design and build.design.stage is Stage.SCALAR
     assert build.report["clock_ns"] == 2.0 and build.report["latency_cycles"] == latency(build.design) > 0
-    assert list(build.files) == ["tagger.v"] and "module tagger" in build.files["tagger.v"]
+    assert list(build.files) == ["tagger.v", "LUT3.v"] and "module tagger" in build.files["tagger.v"]
 
 
 def test_write_load_and_simulate(tmp_path: Path) -> None:

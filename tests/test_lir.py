@@ -25,7 +25,7 @@ from lutc.graph import Design
 from lutc.literals import list_of, number_of
 from lutc.ops.base import number
 from lutc.parse import parse
-from lutc.print import print_design
+from lutc.print import Known, print_design
 
 FOLDER = Path(__file__).parent / "lir"
 FILES = sorted(p for p in FOLDER.rglob("*.lir") if p.parent.name != "crashers")  # those: tests/test_fuzz.py
@@ -142,3 +142,12 @@ def test_collector_sees_a_wrong_answer(tmp_path: Path) -> None:
         (2, "f", None),
         (2, "g", None),
     ]
+
+
+def test_designs_that_share_tables_print_alike() -> None:
+    """What a table looks like may be kept from one text to the next, for one name of it."""
+    text = "lir 1\n\ntable @t: u1 -> s4 = [1, -2]\n\ndesign d(%x: u1) -> (y = %y) {\n  %y = lut %x, @t\n}\n"
+    first = parse(text)
+    known: Known = {}
+    assert print_design(first, known=known) == print_design(first) == print_design(first, known=known)
+    assert len(known) == 1

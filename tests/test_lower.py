@@ -234,3 +234,17 @@ def test_one_factor_per_index() -> None:
     for axis, numbers in ((-1, by), (1, by), (0, by[:2])):
         op = Rescale(x, uniform((2, 3), Fixed(True, 6, 2)), numbers, (Fraction(1, 9),), axis)
         run(Design("d", (x,), (Output("y", op),)), standard("xcvu13p", stages=2), check=200)
+
+
+@pytest.mark.parametrize("mode", Rounding, ids=lambda m: m.value)
+def test_many_roundings_at_once(mode: Rounding) -> None:
+    """As one by one, ties and signs included, within 64 bits and beyond."""
+    rng = random.Random(mode.value)
+    for denominator in (1, 2, 6, 64, 2**50 + 1):
+        for bits in (4, 30, 70):
+            slope = Fraction(rng.randint(1, 99) * rng.choice([1, -1]), denominator)
+            line = Line(slope, Fraction(rng.randint(-99, 99), rng.choice([1, 2, 3, 4])), mode)
+            lo = rng.choice([-8, rng.getrandbits(bits), -rng.getrandbits(bits)])
+            assert line.wanted(lo, lo + 16).tolist() == [
+                rounded(line.at(x), mode) for x in range(lo, lo + 17)
+            ]

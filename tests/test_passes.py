@@ -25,7 +25,7 @@ from lutc.passes.cmvm import Cmvm
 from lutc.passes.manager import Pass, parse_passes, run
 from lutc.passes.narrow import Narrow
 from lutc.passes.prune import Prune
-from lutc.passes.rebuild import keep_all, rebuild
+from lutc.passes.rebuild import keep_all, rebuild, with_operands
 from lutc.passes.scalarize import Scalarize
 from lutc.passes.simplify import Simplify
 from lutc.passes.sums import Sums
@@ -376,3 +376,21 @@ def test_rebuild_merges_equals_and_forgets_the_unused() -> None:
     after = rebuild(design, keep_all)
     assert kinds(after) == ["add", "min"] and after.params == design.params
     assert not any(isinstance(op, Pack) for op in ops_of(after))
+
+
+def test_other_operands_of_the_same_types() -> None:
+    """What follows from types is taken along, and the operands are not."""
+    design = parse(
+        "lir 1 scalar\ndesign d(%x: s4, %z: s4, %w: s6f1) -> (y = %y) {\n"
+        "  %y = lincomb %x, %z, %w, weights=[3, 1, -0.5], bias=1\n}\n"
+    )
+    (op,) = ops_of(design)
+    assert isinstance(op, Lincomb)
+    x, z, w = design.params
+    assert op.operands == (x, z, w) and op.attributes is not None
+    moved = with_operands(op, [z, x, w], name="other")
+    assert isinstance(moved, Lincomb)
+    assert (moved.operands, moved.type, moved.name) == ((z, x, w), op.type, "other")
+    assert moved.attributes == op.attributes and moved.terms == (z, x, w)
+    wider = with_operands(op, [w, z, x])
+    assert wider.operands == (w, z, x) and wider.type == wider.infer() != op.type

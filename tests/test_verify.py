@@ -213,3 +213,13 @@ def test_everything_is_said_at_once() -> None:
     with pytest.raises(LirError) as caught:
         verify(bad)
     assert len(caught.value.diagnostics) == 5
+
+
+def test_what_is_known_to_be_right_is_not_asked_again() -> None:
+    x = param()
+    wrong, fine = Neg(x), Neg(x)
+    object.__setattr__(wrong, "type", S4)
+    both = design([x], wrong, fine)
+    verify(both, {wrong})
+    with pytest.raises(LirError, match="stored as s4"):
+        verify(both, {fine})

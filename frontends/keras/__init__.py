@@ -5,15 +5,26 @@ None of these packages is needed to read a file.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lutc.graph import Design
 from lutc.plugins import LoadOptions
 
-from .legacy import H5_SUFFIXES
-from .load import load_keras
+if TYPE_CHECKING:
+    from .load import load_keras
 
 __all__ = ["FRONTEND", "load_keras"]
+
+H5_SUFFIXES = (".h5", ".hdf5")
+
+
+def __getattr__(name: str) -> Any:
+    """What reads models is imported when first used: others are asked, too, whose model a file is."""
+    if name == "load_keras":
+        from .load import load_keras
+
+        return load_keras
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class _Keras:
@@ -27,6 +38,8 @@ class _Keras:
         )
 
     def load(self, source: Any, options: LoadOptions) -> Design:
+        from .load import load_keras
+
         return load_keras(source, options.calibrate, options.input_types or None)
 
 

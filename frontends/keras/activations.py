@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lutc.graph import Overflow, Rounding
+from lutc.attention import softmax
+from lutc.graph import Overflow, Rounding, Value
 
 from ..importer import Refusal
 from .base import Demand, HgqRule, Rule, activate, activation, axes_of
@@ -163,20 +164,20 @@ class QSoftmax(HgqRule):
         if kwargs.get("mask") is not None:
             raise Refusal("it is given a mask", "leave the mask out: a circuit's inputs have one length")
         x = self.take(low, x)
-        axes = axes_of(self.config["axes"], len(x.shape))
-        if self.stable:
-            top, value = low.pairs(low.greatest(low.fixed(x), axes, keepdims=True), x.value)
-            x = Tensor(low.b.sub(top, value))
-        if self.exp_iq is not None:
-            x = low.quantize(x, self.exp_iq)
         by = -self.scaler if self.stable else self.scaler
-        x = low.apply(x, Unary("exp", lambda v: np.exp((v * by).astype(np.float32).astype(np.float64))))
-        e = low.fixed(low.quantize(x, self.exp_oq))
-        shape = [1 if i in axes else n for i, n in enumerate(e.type.shape)]
-        total = low.reshape(low.b.sum(e, axes=axes), shape)
-        divisor = low.apply(low.quantize(Tensor(total), self.inv_iq), Unary("1/x", _reciprocal))
-        a, b = low.pairs(e, low.fixed(low.quantize(divisor, self.inv_oq)))
-        return self.give(low, Tensor(low.b.mul(a, b)))
+
+        def exp(v: Value) -> Value:
+            key = Tensor(v, x.chain, x.final) if self.exp_iq is None else low.quantize(Tensor(v), self.exp_iq)
+            step = Unary("exp", lambda r: np.exp((r * by).astype(np.float32).astype(np.float64)))
+            return low.fixed(low.quantize(low.apply(key, step), self.exp_oq))
+
+        def inverse(v: Value) -> Value:
+            divisor = low.apply(low.quantize(Tensor(v), self.inv_iq), Unary("1/x", _reciprocal))
+            return low.fixed(low.quantize(divisor, self.inv_oq))
+
+        axes = axes_of(self.config["axes"], len(x.shape))
+        value = low.fixed(x) if self.stable else x.value
+        return self.give(low, Tensor(softmax(low.b, value, axes, exp, inverse, stable=self.stable)))
 
 
 def _reciprocal(x: Reals) -> Reals:

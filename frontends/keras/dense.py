@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from lutc.attention import ordered
 from lutc.graph import Value
 from lutc.types import holding
 
@@ -108,7 +108,7 @@ class EinsumPlan:
         if self.alone:
             x = low.b.sum(x, axes=[self.x.index(c) for c in self.alone])
         kept = [c for c in self.x if c not in self.alone]
-        x = ordered(low, x, kept, [*self.free, *self.shared, *self.summed])
+        x = ordered(low.b, x, kept, [*self.free, *self.shared, *self.summed])
         lead = [sizes[c] for c in self.free]
         x = low.reshape(x, (*lead, math.prod(sizes[c] for c in (*self.shared, *self.summed))))
         result = [*self.free, *self.shared, *self.made]
@@ -116,7 +116,7 @@ class EinsumPlan:
             full = np.broadcast_to(bias, [sizes[c] for c in self.out])
             bias = full.transpose([self.out.index(c) for c in result]).reshape(*lead, -1)
         y = contract(low, x, self.matrix(kernel), bias, relu)
-        return ordered(low, low.reshape(y, [sizes[c] for c in result]), result, list(self.out))
+        return ordered(low.b, low.reshape(y, [sizes[c] for c in result]), result, list(self.out))
 
 
 def expanded(x: str, w: str, out: str, rank: int) -> tuple[str, str, str]:
@@ -126,13 +126,6 @@ def expanded(x: str, w: str, out: str, rank: int) -> tuple[str, str, str]:
     spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in x + w + out]
     dots = "".join(spare[: rank - len(x.replace("...", ""))])
     return x.replace("...", dots), w.replace("...", dots), out.replace("...", dots)
-
-
-def ordered(low: Lowering, x: Value, have: Sequence[str], want: Sequence[str]) -> Value:
-    """Transpose axes named `have` to the order `want`."""
-    perm = tuple(list(have).index(c) for c in want)
-    result: Value = x if perm == tuple(range(len(perm))) else low.b.transpose(x, perm=perm)
-    return result
 
 
 class QDense(HgqRule):

@@ -19,8 +19,6 @@ from lutc.diagnostics import error
 from .archive import Archive, Array, Weights, load_h5py
 from .graph import MODELS
 
-H5_SUFFIXES = (".h5", ".hdf5")
-
 # Functions that go by the same name in Keras 2 and 3 and are not the same.
 CHANGED = ("hard_sigmoid",)
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from lutc.graph import Design
 
+from . import H5_SUFFIXES
 from .archive import read_archive
 from .graph import read_model
-from .legacy import H5_SUFFIXES, read_h5
+from .legacy import read_h5
 from .lower import lower_model
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lutc.attention import greatest, reshaped, spread
 from lutc.build import Builder
 from lutc.graph import Const, Overflow, Param, Value, topo
 from lutc.numbers import as_code, dtype, real, twos
@@ -20,7 +21,7 @@ from ..importer import Names, Refusal
 from .calibrate import Trace
 from .ports import Port
 from .quantizers import Quantizer, Real
-from .shapes import Index, positions, rearranged, reshaped
+from .shapes import Index, positions, rearranged
 from .tables import UNROUNDED, TableMaker
 from .unary import Affine, Reals, Step, Unary
 
@@ -94,11 +95,10 @@ class Lowering:
 
     def spread(self, x: Value, shape: Sequence[int]) -> Value:
         """The value broadcast to a shape; itself if it has it."""
-        result: Value = x if x.type.shape == tuple(shape) else self.b.broadcast(x, shape=tuple(shape))
-        return result
+        return spread(self.b, x, shape)
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
-        return reshaped(self.b, x, tuple(shape))
+        return reshaped(self.b, x, shape)
 
     def move(self, t: Tensor, fn: Callable[[Index], Index]) -> Tensor:
         """Apply a movement of elements, given as numpy on `(1, *shape)`, to the value and what is pending."""
@@ -224,19 +224,8 @@ class Lowering:
     ) -> Value:
         """The largest (or with `op` "min" the smallest) element along axes, by halves."""
         axes = (axes,) if isinstance(axes, int) else axes
-        shape = x.type.shape
-        for axis in axes:
-            while (n := x.type.shape[axis]) > 1:
-                half = n // 2
-                parts = [self._cut(x, axis, a, a + half) for a in (0, half)]
-                top = getattr(self.b, op)(*parts)
-                x = self.b.concat([top, self._cut(x, axis, 2 * half, n)], axis=axis) if n % 2 else top
-        return x if keepdims else self.reshape(x, [n for i, n in enumerate(shape) if i not in axes])
-
-    def _cut(self, x: Value, axis: int, start: int, stop: int) -> Value:
-        at = [(start, stop) if i == axis else (0, n) for i, n in enumerate(x.type.shape)]
-        cut: Value = self.b.slice(x, start=[a for a, _ in at], stop=[z for _, z in at])
-        return cut
+        y = greatest(self.b, x, axes, op)
+        return y if keepdims else self.reshape(y, [n for i, n in enumerate(x.type.shape) if i not in axes])
 
     def concat(self, tensors: Sequence[Tensor], axis: int) -> Tensor:
         """Tensors joined along a Keras axis; what is pending must be the same for all."""

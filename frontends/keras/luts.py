@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from lutc.attention import ordered
 from lutc.graph import Value
 
 from ..importer import Refusal
 from .base import HgqRule
 from .conv import channels_last, patches, to_first, to_last, window
-from .dense import expanded, ordered
+from .dense import expanded
 from .graph import Layer
 from .lowering import Lowering, Tensor
 from .quantizers import Int, Quantizer
@@ -258,4 +259,4 @@ class QEinsumDenseT(HgqRule):
         if gone:
             y = low.b.sum(y, axes=gone)
         left = [c for c in self.presum if c in self.out]
-        return self.give(low, Tensor(ordered(low, y, left, list(self.out[1:]))))
+        return self.give(low, Tensor(ordered(low.b, y, left, list(self.out[1:]))))

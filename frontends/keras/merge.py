@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from lutc import attention
 from lutc.graph import Value
 
 from ..importer import Refusal
 from .base import Demand, HgqRule, Rule, axes_of
-from .dense import expanded, ordered
+from .dense import expanded
 from .graph import Layer
 from .lowering import Lowering, Tensor
 from .quantizers import Quantizer, quantizer
@@ -101,29 +102,7 @@ def einsum(low: Lowering, equation: str, a: Tensor, b: Tensor) -> Tensor:
         x, y, out = expanded(x, y, out, len(a.shape) + 1)
     if x[0] != y[0] or x[0] != out[:1]:
         raise Refusal(f"equation {equation} does not keep the batch axis first", "put it first, in and out")
-    x, y, out = x[1:], y[1:], out[1:]
-    u, v = low.fixed(a), low.fixed(b)
-    alone_x, alone_y = ([c for c in p if c not in q and c not in out] for p, q in ((x, y), (y, x)))
-    if alone_x:
-        u = low.b.sum(u, axes=[x.index(c) for c in alone_x])
-    if alone_y:
-        v = low.b.sum(v, axes=[y.index(c) for c in alone_y])
-    x, y = ("".join(c for c in p if c not in alone) for p, alone in ((x, alone_x), (y, alone_y)))
-    sizes = dict(zip(x, u.type.shape, strict=True)) | dict(zip(y, v.type.shape, strict=True))
-    shared = [c for c in x if c in y and c in out]
-    summed = [c for c in x if c in y and c not in out]
-    rows, columns = [c for c in x if c not in y], [c for c in y if c not in x]
-    m, k, n = (math.prod(sizes[c] for c in part) for part in (rows, summed, columns))
-    lead = [sizes[c] for c in shared]
-    u = low.reshape(ordered(low, u, x, [*shared, *rows, *summed]), (*lead, m, k))
-    v = low.reshape(ordered(low, v, y, [*shared, *summed, *columns]), (*lead, k, n))
-    if not summed:
-        u, v = low.pairs(u, v)
-        z: Value = low.b.mul(u, v)
-    else:
-        z = low.b.matmul(u, v)
-    result = [*shared, *rows, *columns]
-    return Tensor(ordered(low, low.reshape(z, [sizes[c] for c in result]), result, list(out)))
+    return Tensor(attention.einsum(low.b, x[1:], y[1:], out[1:], low.fixed(a), low.fixed(b)))
 
 
 class QEinsum(QMerge):

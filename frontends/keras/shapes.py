@@ -12,6 +12,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
+from lutc.attention import reshaped
 from lutc.build import Builder
 from lutc.graph import Value
 
@@ -41,12 +42,6 @@ def rearranged(b: Builder, x: Value, index: Index) -> Value:
         return _pick(b, x, picked)
     flat_x = reshaped(b, x, (size,))
     return reshaped(b, b.gather(flat_x, indices=tuple(flat.tolist()), axis=0), index.shape)
-
-
-def reshaped(b: Builder, x: Value, shape: tuple[int, ...]) -> Value:
-    """The tensor under another shape; itself if it has it already."""
-    result: Value = x if x.type.shape == tuple(shape) else b.reshape(x, shape=tuple(shape))
-    return result
 
 
 def _per_axis(index: Index, shape: tuple[int, ...]) -> list[Index] | None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lutc.graph import Design
 from lutc.plugins import LoadOptions
 
-from .load import load_onnx
+if TYPE_CHECKING:
+    from .load import load_onnx
 
 __all__ = ["FRONTEND", "load_onnx"]
+
+
+def __getattr__(name: str) -> Any:
+    """What reads models is imported when first used: others are asked, too, whose model a file is."""
+    if name == "load_onnx":
+        from .load import load_onnx
+
+        return load_onnx
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class _Onnx:
@@ -21,6 +31,8 @@ class _Onnx:
         return type(source).__name__ == "ModelProto"
 
     def load(self, source: Any, options: LoadOptions) -> Design:
+        from .load import load_onnx
+
         return load_onnx(source, input_types=options.input_types or None)
 
 

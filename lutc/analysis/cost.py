@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lutc.graph import Design, Func, body, owners
+from lutc.graph import Design, Func, Stage, Value, body, owners
 from lutc.ops import Call, Reg
 from lutc.ops.base import Op
 from lutc.target import Target
@@ -19,17 +20,36 @@ class Cost:
     ffs: int = 0
 
 
-def costs(design: Design, target: Target) -> dict[str, Cost]:
-    """The cost of each layer, by `origin` (`""` for what comes from none). Functions count once per instance."""
+def costs(design: Design, target: Target, known: dict[Value, float] | None = None) -> dict[str, Cost]:
+    """The cost of each layer, by `origin` (`""` for what comes from none). Functions count once per instance.
+
+    `known` keeps the LUTs of values for the next design that shares them.
+    """
     layers: defaultdict[str, Cost] = defaultdict(Cost)
+    known = {} if known is None else known
     for owner, times in instances(design).items():
         for value in body(owner):
             if isinstance(value, Op) and not isinstance(value, Call):
                 cost = layers[value.origin or ""]
-                cost.luts += times * value.luts(target)
+                if value not in known:
+                    known[value] = value.luts(target)
+                cost.luts += times * known[value]
                 if isinstance(value, Reg):
                     cost.ffs += times * value.type.bits
     return {k: c for k, c in layers.items() if c.luts or c.ffs}
+
+
+def by_pass(stages: Iterable[tuple[str, Design]], target: Target) -> list[tuple[str, dict[str, Cost] | None]]:
+    """The costs after each pass; None where they cannot be told yet, because an operation has no circuit of its own."""
+    known: dict[Value, float] = {}
+    return [(name, costs(design, target, known) if _priced(design) else None) for name, design in stages]
+
+
+def _priced(design: Design) -> bool:
+    every = (v for owner in owners(design) for v in owner.values if isinstance(v, Op))
+    return design.stage is Stage.SCALAR and all(
+        type(v).rtl is not Op.rtl or isinstance(v, Call) for v in every
+    )
 
 
 def instances(design: Design) -> Counter[Design | Func]:

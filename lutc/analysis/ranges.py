@@ -18,8 +18,12 @@ class Ranges:
 
     def of(self, value: Value) -> Bounds:
         known = self._known
-        for v in topo([value], known):
-            known[v] = self._of(v)
+        if value not in known:
+            if all(v in known for v in value.operands):
+                known[value] = self._of(value)
+            else:
+                for v in topo([value], known):
+                    known[v] = self._of(v)
         return known[value]
 
     def set(self, value: Value, bounds: Bounds) -> None:

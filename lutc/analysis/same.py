@@ -85,7 +85,7 @@ class _Comparison:
             return f"@{a.name} is named @{b.name}"
         match a, b:
             case Const(), Const():
-                equal = a.key == b.key
+                equal = a.contents == b.contents
             case Table(), Table():
                 equal = (a.key, a.value) == (b.key, b.value) and a.codes.tolist() == b.codes.tolist()
             case Func(), Func():

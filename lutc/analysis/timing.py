@@ -20,6 +20,8 @@ class Arrivals:
 
     def of(self, value: Value) -> float:
         known = self._known
+        if value in known:
+            return known[value]
         for v in topo([value], known):
             ready = max((known[o] for o in v.operands), default=0.0)
             known[v] = ready + (v.delay(self.target) if isinstance(v, Op) and _scalar(v) else 0.0)

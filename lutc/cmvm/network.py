@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
+from lutc.lazy import lazy
 from lutc.numbers import signed_digits
 
 Sum = tuple[tuple[int, int], ...]  # the number of a value, its integer weight
@@ -21,7 +22,7 @@ class Span:
     low: int = 0
     depth: int = 0
 
-    @cached_property
+    @lazy
     def extent(self) -> int:
         """The largest minus the smallest integer."""
         return self.hi - self.lo
@@ -38,6 +39,12 @@ class Problem:
     inputs: tuple[Span, ...]
     rows: tuple[Sum, ...]
     constants: tuple[int, ...] = ()
+
+
+def sharing(problem: Problem) -> bool:
+    """Whether anything could be shared: an input that several rows read, or that one reads more than once."""
+    digits_of = [len(csd(w)) for row in problem.rows for _, w in row]
+    return max(digits_of, default=0) > 1 or len({v for row in problem.rows for v, _ in row}) < len(digits_of)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
 from lutc.cmvm.network import balanced
+from lutc.lazy import lazy
 from lutc.types import holding
 
 _NEAR = 6  # operands among which the shortest chain is looked for
@@ -31,7 +32,7 @@ class Operand:
     sign: int = 1
     level: int = 0
 
-    @cached_property
+    @lazy
     def top(self) -> int:
         """One above the highest bit, that of the sign counted."""
         return holding(self.lo, self.hi, 0).width

@@ -11,6 +11,9 @@ from heapq import heapify, heappop, heapreplace
 
 from lutc.cmvm.network import Network, Problem, Sum, csd, digits, ordered, spans
 
+_LARGE = 4000  # terms of a network in which not every node's every reader is priced
+_SURE = 4  # readers that make a node worth its adders
+
 Terms = dict[int, int]  # by value: an integer weight
 Extents = dict[int, tuple[int, int]]  # by value: largest minus smallest, and the place of the lowest bit
 
@@ -87,11 +90,14 @@ def dissolved(problem: Problem, network: Network, most: int) -> Network:
         return price(terms.items(), extents, most, constants.get(number, 0))
 
     cost = {number: priced(number, terms) for number, terms in sums.items()}
+    sizes = sum(map(len, sums.values()))
     todo = [number for number in reversed(sums) if number >= 0]
     while todo:
         waiting, todo = todo, []
         for node in waiting:
             inner = sums[node]
+            if len(inner) > 1 and len(readers[node]) > _SURE and sizes > _LARGE:
+                continue  # so many readers are glad of it: pricing them all takes long, and says so
             changed: dict[int, Terms] = {}
             saved = cost[node]
             for reader in readers[node]:

@@ -18,7 +18,11 @@ EFFORTS = ("fast", "normal", "high")
 # Work allowed on one problem, in digits looked at (some 5 million a second), and the number of ways to go about it.
 _WORK = {"fast": 400_000, "normal": 5_000_000, "high": 80_000_000}
 _TRIES = {"fast": 1, "normal": 4, "high": 40}
+# Where adders are counted, eliminations are all there is: fewer of them, but of whatever size.
+_TRIES_FOR_ADDERS = {"fast": 1, "normal": 2, "high": 40}
+_MORE_WORK_FOR_ADDERS = 8
 _TALL = 1 << 20  # height of a tree that may be any
+_FEW = 32  # rows; among so many the tree had better be low
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,10 @@ def solve(problem: Problem, goal: Goal = Goal(), effort: str = "normal") -> Netw
     """
     best = plain(problem)
     cost = _cost(problem, best, goal)
-    some = islice(_networks(problem, goal, _WORK[effort]), _TRIES[effort])
+    work, tries = _WORK[effort], _TRIES[effort]
+    if not goal.most:
+        work, tries = work * _MORE_WORK_FOR_ADDERS, _TRIES_FOR_ADDERS[effort]
+    some = islice(_networks(problem, goal, work), tries)
     for network in chain(_grouped(problem, goal), some):
         found = _cost(problem, network, goal)
         if found < cost:
@@ -77,13 +84,15 @@ def _networks(problem: Problem, goal: Goal, work: int) -> Iterator[Network]:
     eliminating = 4 * sum(len(row) ** 2 for row in rows)
     first = plain(problem)
     nothing = True
-    if len(rows) == 1 and len(problem.rows[0]) == 1 and (found := single(problem.rows[0][0][1])):
+    if len(problem.inputs) == len(rows) == len(problem.rows[0]) == 1 and (
+        found := single(problem.rows[0][0][1])
+    ):
         yield found
     if climbing <= work and goal.most:
         work -= climbing
         nothing = False
         yield dissolved(problem, climbed(problem, first, goal.most, limit, climbing * 4), goal.most)
-    for height, style in _styles(goal.most):
+    for height, style in _styles(goal.most, len(rows)):
         if eliminating > work and (not nothing or (goal.most and eliminating > 8 * work)):
             break
         tree = parents(problem, height) if height else None
@@ -107,7 +116,11 @@ def _grouped(problem: Problem, goal: Goal) -> Iterator[Network]:
     """What takes no time to find, and is best where many rows have small weights."""
     limit = deepest(problem, goal)
     for size in (2, 3, 4, 5) if goal.most else ():
-        network = dissolved(problem, grouped(problem, size, goal.most), goal.most)
+        network = grouped(problem, size, goal.most)
+        uses = sum(v >= network.inputs for s in network.outputs for v, _ in s)
+        if uses < 2 * len(network.nodes):
+            continue  # hardly one is read twice: the weights are too many
+        network = dissolved(problem, network, goal.most)
         if _depth(problem, network, goal.most) <= limit:
             yield network
 
@@ -118,15 +131,19 @@ def _depth(problem: Problem, network: Network, most: int) -> int:
     return max((known[-1 - j].depth for j in range(len(problem.rows))), default=0)
 
 
-def _styles(most: int) -> Iterator[tuple[int, Style]]:
+def _styles(most: int, rows: int) -> Iterator[tuple[int, Style]]:
     """The heights of the tree of rows (0: none) and the styles of elimination, the most promising first."""
     if most:
         yield _TALL, Style(1.0)
         yield 0, Style(1.0)
+    # Measured on random matrices: the best one, and the best to go with it.
+    first = ((3, Style(0.25)), (5, Style(0.0))) if rows <= _FEW else ((_TALL, Style(0.25)), (3, Style(0.25)))
     if most != 3:  # elsewhere climbing does better
+        yield from first
         for bits in (0.25, 0.0, 1.0):
             for height in (_TALL, 3, 5, 2, 1, 0):
-                yield height, Style(bits)
+                if (height, Style(bits)) not in first:
+                    yield height, Style(bits)
         for seed in range(1, 100):
             yield (_TALL, 3, 5)[seed % 3], Style(0.25, 0.1, seed)
 

@@ -7,9 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lutc.nn.attention import QAttention, QSoftmax
     from lutc.nn.checkpoint import load, save
     from lutc.nn.cost import Resources, resource_total, resources
     from lutc.nn.einsum import QEinsum
+    from lutc.nn.function import QFunction
     from lutc.nn.layers import QAdd, QBatchNorm, QConcat, QConv1d, QConv2d, QLinear, QReLU, Sum
     from lutc.nn.lower import export
     from lutc.nn.lut import LUTDense, LutTables
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from lutc.nn.quantizer import Quantizer as Quantize
     from lutc.nn.schedules import PID, Constant, LogRamp
     from lutc.nn.to_onnx import export_onnx
-    from lutc.nn.training import Trainer, accuracy, freeze_ranges, trace_ranges, traced
+    from lutc.nn.training import Trainer, accuracy, freeze_ranges, settle_norms, trace_ranges, traced
 
 _HOMES = {
     "Constant": "schedules",
@@ -30,6 +32,7 @@ _HOMES = {
     "Trainer": "training",
     "accuracy": "training",
     "freeze_ranges": "training",
+    "settle_norms": "training",
     "trace_ranges": "training",
     "traced": "training",
     "LUTConv1d": "lutconv",
@@ -37,6 +40,7 @@ _HOMES = {
     "LUTDense": "lut",
     "LutTables": "lut",
     "QAdd": "layers",
+    "QAttention": "attention",
     "QAvgPool1d": "pooling",
     "QAvgPool2d": "pooling",
     "QBatchNorm": "layers",
@@ -44,8 +48,10 @@ _HOMES = {
     "QConv1d": "layers",
     "QConv2d": "layers",
     "QEinsum": "einsum",
+    "QFunction": "function",
     "QLinear": "layers",
     "QReLU": "layers",
+    "QSoftmax": "attention",
     "Quantizer": "quantizer",
     "Resources": "cost",
     "Sum": "layers",
@@ -67,6 +73,7 @@ __all__ = [
     "LutTables",
     "ParetoFront",
     "QAdd",
+    "QAttention",
     "QAvgPool1d",
     "QAvgPool2d",
     "QBatchNorm",
@@ -74,8 +81,10 @@ __all__ = [
     "QConv1d",
     "QConv2d",
     "QEinsum",
+    "QFunction",
     "QLinear",
     "QReLU",
+    "QSoftmax",
     "Quantize",
     "Quantizer",
     "Resources",
@@ -89,6 +98,7 @@ __all__ = [
     "resource_total",
     "resources",
     "save",
+    "settle_norms",
     "trace_ranges",
     "traced",
 ]

@@ -22,7 +22,7 @@ from torch import nn
 
 from lutc.diagnostics import LirError, error
 
-from . import einsum, layers, lut, lutconv, pareto, pooling, quantizer
+from . import attention, einsum, function, layers, lut, lutconv, pareto, pooling, quantizer
 from .quantizer import Layer
 
 FORMAT, VERSION = "lutc.nn", 1
@@ -38,7 +38,7 @@ _TORCH: dict[type[nn.Module], tuple[str, ...]] = {
 }
 _OURS = [
     kind
-    for home in (quantizer, layers, pooling, einsum, lut, lutconv)
+    for home in (quantizer, layers, pooling, einsum, function, attention, lut, lutconv)
     for name, kind in vars(home).items()
     if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer and not name.startswith("_")
 ]

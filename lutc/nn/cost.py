@@ -8,6 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from .lut import LUTDense, surrogate
+
 
 @dataclass(frozen=True)
 class LayerResources:
@@ -40,8 +42,12 @@ class Resources:
 
 def resource_total(model: nn.Module) -> Tensor:
     """The sum of all layers' ``resources()``: the term for the loss, without the table's work."""
-    found: list[Tensor] = [cast(Any, m).resources() for m in model.modules() if hasattr(m, "resources")]
-    return torch.stack(found).sum() if found else torch.zeros(())
+    costly = [m for m in model.modules() if hasattr(type(m), "resources")]
+    together = [m for m in costly if isinstance(m, LUTDense) and m.w_in.device.type == "cpu"]
+    found: list[Tensor] = [cast(Any, m).resources() for m in costly if m not in together]
+    if together:
+        found.append(surrogate(together))
+    return torch.stack(found).sum() if len(found) > 1 else found[0] if found else torch.zeros(())
 
 
 def resources(model: nn.Module) -> Resources:

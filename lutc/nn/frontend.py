@@ -29,6 +29,7 @@ class NNFrontend:
             return False
         if not any(type(m).__module__.startswith("lutc.nn.") for m in source.modules()):
             return False
+        from . import lower  # noqa: F401 - it adds the rules
         from .lowering import chain, unknown
 
         return not any(unknown(layer) for _, layer in chain(source, ""))

@@ -24,6 +24,7 @@ from numba.extending import overload
 LANES = 16
 FLOOR, NEAREST, NEAREST_EVEN = 0, 1, 2
 TANH, RELU = 0, 1
+NONE, GIVEN, BATCH = 0, 1, 2  # whose statistics a batch norm takes
 
 _FLAGS: dict[str, Any] = {
     "nogil": True,
@@ -174,116 +175,149 @@ def points(  # type: ignore[no-untyped-def]
 
 
 @njit(**_FLAGS)
-def mlp(a, z, edge, group, start, at, x_at, w1, b1, w2, b2, act, t, slope):  # type: ignore[no-untyped-def]
-    """One-input, one-hidden-layer networks of positions a..z at their points: values t and derivatives slope."""
-    hidden = w1.shape[1]
-    for q in range(a, z):
-        e = edge[q]
-        g = group[q]
-        first = start[g]
-        n = at[q + 1] - at[q]
-        for block in range(0, n, LANES):
-            xs = x_at[first + block : first + block + LANES]
-            ts = t[at[q] + block : at[q] + block + LANES]
-            ds = slope[at[q] + block : at[q] + block + LANES]
-            for p in range(LANES):
-                ts[p] = b2[e]
-                ds[p] = 0
-            for k in range(hidden):
-                u, c, v = w1[e, k], b1[e, k], w2[e, k]
-                uv = u * v
-                if act == TANH:
-                    for p in range(LANES):
-                        h = _tanh(u * xs[p] + c)
-                        ts[p] += v * h
-                        ds[p] += uv - uv * (h * h)
-                else:
-                    for p in range(LANES):
-                        r = u * xs[p] + c
-                        if r > 0:
-                            ts[p] += v * r
-                            ds[p] += uv
+def offsets(size, group, at):  # type: ignore[no-untyped-def]
+    """at [E + 1]: where each position's table starts, from the groups' sizes; returns the number of points."""
+    at[0] = 0
+    for q in range(group.size):
+        at[q + 1] = at[q] + size[group[q]]
+    return at[group.size]
 
 
-@njit(**_FLAGS)
-def moments(edge, group, start, at, count, t, n_out, samples):  # type: ignore[no-untyped-def]
-    """Mean and biased variance of the table values of each output over samples and inputs, from level counts."""
-    mean = np.zeros(n_out)
-    var = np.zeros(n_out)
-    share = n_out / (samples * edge.size)
+@njit(inline="always", **_FLAGS)
+def _network(xs_all, u_all, c_all, v_all, bias, act, ts_all, ds_all):  # type: ignore[no-untyped-def]
+    """A one-input network of one hidden layer (u, c, v [hidden]) at points xs: values ts, derivatives ds."""
+    for block in range(0, xs_all.size, LANES):
+        xs = xs_all[block : block + LANES]
+        ts = ts_all[block : block + LANES]
+        ds = ds_all[block : block + LANES]
+        for p in range(LANES):
+            ts[p] = bias
+            ds[p] = 0
+        for k in range(u_all.size):
+            u, c, v = u_all[k], c_all[k], v_all[k]
+            uv = u * v
+            if act == TANH:
+                for p in range(LANES):
+                    h = _tanh(u * xs[p] + c)
+                    ts[p] += v * h
+                    ds[p] += uv - uv * (h * h)
+            else:
+                for p in range(LANES):
+                    r = u * xs[p] + c
+                    if r > 0:
+                        ts[p] += v * r
+                        ds[p] += uv
+
+
+@njit(inline="always", **_FLAGS)
+def _moments(o, n_out, place, group, start, at, count, t, samples):  # type: ignore[no-untyped-def]
+    """Mean and biased variance of output o's table values over samples and inputs, from level counts."""
+    share = n_out / (samples * place.size)
     zero = t.dtype.type(0)
-    for q in range(edge.size):
-        first = start[group[q]]
-        n = at[q + 1] - at[q]
-        cs = count[first : first + n]
-        ts = t[at[q] : at[q] + n]
+    mean, var = 0.0, 0.0
+    for e in range(o, place.size, n_out):
+        q = place[e]
+        ts = t[at[q] : at[q + 1]]
+        cs = count[start[group[q]] : start[group[q]] + ts.size]
         total = zero
-        for p in range(n):
+        for p in range(ts.size):
             total += cs[p] * ts[p]
-        mean[edge[q] % n_out] += total * share
-    for q in range(edge.size):
-        first = start[group[q]]
-        n = at[q + 1] - at[q]
-        cs = count[first : first + n]
-        ts = t[at[q] : at[q] + n]
-        m = t.dtype.type(mean[edge[q] % n_out])
+        mean += total * share
+    m = t.dtype.type(mean)
+    for e in range(o, place.size, n_out):
+        q = place[e]
+        ts = t[at[q] : at[q + 1]]
+        cs = count[start[group[q]] : start[group[q]] + ts.size]
         total = zero
-        for p in range(n):
+        for p in range(ts.size):
             d = ts[p] - m
             total += cs[p] * (d * d)
-        var[edge[q] % n_out] += total * share
+        var += total * share
     return mean, var
 
 
-@njit(**_FLAGS)
-def tables(edge, at, t, gain, bias, scale, limit, out):  # type: ignore[no-untyped-def]
-    """out = gain * t + bias, rounded half up and saturated symmetrically; scale and limit (largest code) by edge."""
-    n_out = gain.size
-    half = t.dtype.type(0.5)
-    one = t.dtype.type(1.0)
-    zero = t.dtype.type(0.0)
-    for q in range(edge.size):
-        e = edge[q]
-        a, c, s, m = gain[e % n_out], bias[e % n_out], scale[e], limit[e]
-        r = one / s
-        ts = t[at[q] : at[q + 1]]
-        os = out[at[q] : at[q + 1]]
-        for p in range(ts.size):
-            v = (a * ts[p] + c) * s
-            f = np.floor(v)
-            f += one if v - f >= half else zero
-            os[p] = min(max(f, -m), m) * r
+@njit(inline="always", **_FLAGS)
+def _quantised(ts, a, c, s, m, out):  # type: ignore[no-untyped-def]
+    """out = a * ts + c rounded half up to multiples of 1 / s and saturated at the codes -m and m."""
+    half, one, zero = ts.dtype.type(0.5), ts.dtype.type(1.0), ts.dtype.type(0.0)
+    r = one / s
+    for p in range(ts.size):
+        v = (a * ts[p] + c) * s
+        f = np.floor(v)
+        f += one if v - f >= half else zero
+        out[p] = min(max(f, -m), m) * r
 
 
-@njit(**_FLAGS)
-def gather(a, z, place, group, at, table, index, out):  # type: ignore[no-untyped-def]
-    """out[o, :] = sum over inputs of each sample's table entry, for outputs a..z; out [n_out, B]."""
-    n_out, n = out.shape
-    n_in = place.size // n_out
+@njit(inline="always", **_FLAGS)
+def _gather(o, n_out, place, group, at, table, index, out):  # type: ignore[no-untyped-def]
+    """out[o, :] = sum over inputs of each sample's table entry; four inputs at a time, a block of samples at a time."""
+    n = out.shape[1]
+    edges = place.size
     block = 2048
     for b0 in range(0, n, block):
         b1 = min(b0 + block, n)
-        for o in range(a, z):
-            acc = out[o, b0:b1]
+        acc = out[o, b0:b1]
+        for b in range(acc.size):
+            acc[b] = 0
+        e = o
+        while e + 3 * n_out < edges:
+            q0, q1, q2, q3 = place[e], place[e + n_out], place[e + 2 * n_out], place[e + 3 * n_out]
+            r0, r1, r2, r3 = index[group[q0]], index[group[q1]], index[group[q2]], index[group[q3]]
+            t0, t1 = table[at[q0] : at[q0 + 1]], table[at[q1] : at[q1 + 1]]
+            t2, t3 = table[at[q2] : at[q2 + 1]], table[at[q3] : at[q3 + 1]]
             for b in range(acc.size):
-                acc[b] = 0
-            i = 0
-            while i + 1 < n_in:
-                q = place[i * n_out + o]
-                r = place[(i + 1) * n_out + o]
-                row = index[group[q], b0:b1]
-                other = index[group[r], b0:b1]
-                tab = table[at[q] : at[q + 1]]
-                tbb = table[at[r] : at[r + 1]]
-                for b in range(acc.size):
-                    acc[b] += tab[row[b]] + tbb[other[b]]
-                i += 2
-            if i < n_in:
-                q = place[i * n_out + o]
-                row = index[group[q], b0:b1]
-                tab = table[at[q] : at[q + 1]]
-                for b in range(acc.size):
-                    acc[b] += tab[row[b]]
+                k = b0 + b
+                acc[b] += (t0[r0[k]] + t1[r1[k]]) + (t2[r2[k]] + t3[r3[k]])
+            e += 4 * n_out
+        while e < edges:
+            q = place[e]
+            row = index[group[q], b0:b1]
+            tab = table[at[q] : at[q + 1]]
+            for b in range(acc.size):
+                acc[b] += tab[row[b]]
+            e += n_out
+
+
+@njit(**_FLAGS)
+def outputs(  # type: ignore[no-untyped-def]
+    a, z, place, group, start, at, index, x_at, count, own_network, w1, b1, w2, b2, act, norm, running_mean,
+    running_var, gamma, beta, momentum, mean, var, eps, divisor, table_bits, t, slope, scale, limit, gain, bias, table,
+    out,
+):  # fmt: skip
+    """The layer's outputs a..z: networks, batch norm, table quantiser, and the sum over inputs, out [n_out, B].
+
+    With ``own_network`` the networks (w1, b1, w2 [E, hidden], b2 [E]) give t and slope, else these are there already.
+    norm: BATCH statistics, which the running ones then follow with ``momentum``, or GIVEN, or NONE; mean and var
+    [n_out], float64, take the ones in use. table_bits [3, E]: `formats` of the table quantiser. By edge, for the way
+    back: scale 2**fraction and limit, the largest code; by output: gain and bias, so that a table value is
+    gain * t + bias.
+    """
+    n_out, samples = out.shape
+    for o in range(a, z):
+        for e in range(o, place.size, n_out):
+            q = place[e]
+            scale[e] = np.exp2(table_bits[2, e])
+            limit[e] = max(np.floor(np.exp2(table_bits[1, e] + table_bits[2, e])) - 1, 0)
+            if own_network:
+                first = start[group[q]]
+                xs = x_at[first : first + at[q + 1] - at[q]]
+                _network(xs, w1[e], b1[e], w2[e], b2[e], act, t[at[q] : at[q + 1]], slope[at[q] : at[q + 1]])
+        if norm == NONE:
+            mean[o], var[o], gain[o], bias[o] = 0, 1, 1, 0
+        else:
+            if norm == BATCH:
+                m, v = _moments(o, n_out, place, group, start, at, count, t, samples)
+                running_mean[o] += momentum * (m - running_mean[o])
+                running_var[o] += momentum * (v - running_var[o])
+            else:
+                m, v = np.float64(running_mean[o]), np.float64(running_var[o])
+            factor = gamma[o] / (np.sqrt(v + eps) * divisor)
+            mean[o], var[o], gain[o], bias[o] = m, v, factor, beta[o] / divisor - m * factor
+        for e in range(o, place.size, n_out):
+            q = place[e]
+            here = slice(at[q], at[q + 1])
+            _quantised(t[here], gain[o], bias[o], scale[e], limit[e], table[here])
+        _gather(o, n_out, place, group, at, table, index, out)
 
 
 @njit(**_FLAGS)
@@ -330,28 +364,34 @@ def follow(low, high, place, group, fraction, integer, sign, decay):  # type: ig
 
 
 @njit(**_FLAGS)
-def surrogate(key_width, value_width, by_key, by_value):  # type: ignore[no-untyped-def]
-    """The LUT surrogate of `LUTDense.resources` and its derivatives by edge."""
-    total = 0.0
-    for e in range(key_width.size):
-        m, n = key_width[e], value_width[e]
-        phi = 2.0 ** (m - 5) if m >= 5 else m / 5.0
-        total += n * (0.5 * phi + 1)
-        by_key[e] = 0.5 * n * (_LN2 * phi if m >= 5 else 0.2) if m > 0 else 0.0
-        by_value[e] = 0.5 * phi + 1 if n > 0 else 0.0
-    return total
-
-
-@njit(**_FLAGS)
-def plain(sign, integer, precision, tracks, by_total, max_bits):  # type: ignore[no-untyped-def]
-    """`Quantizer.bits` on flat arrays: sign, integer and fraction bits, [3, E]."""
+def formats(sign, integer, precision, tracks, by_total, max_bits, project):  # type: ignore[no-untyped-def]
+    """`Quantizer.bits` on flat arrays: sign, integer and fraction bits, [3, E]; with ``project``, that too."""
     out = np.empty((3, sign.size), sign.dtype)
     for e in range(sign.size):
         k = np.ceil(sign[e])
         i = np.ceil(integer[e]) if tracks else np.rint(integer[e])
+        if project:
+            if by_total:
+                precision[e] = min(max(precision[e], 0), max_bits)
+            else:
+                precision[e] = min(precision[e], max_bits - k - np.ceil(integer[e]))
         if by_total:
             f = np.rint(min(max(precision[e], 0), max_bits)) - k - i
         else:
             f = min(np.rint(precision[e]), max_bits - k - i)
         out[0, e], out[1, e], out[2, e] = k, i, f
     return out
+
+
+@njit(**_FLAGS)
+def surrogate(keys, values, by_key, by_value):  # type: ignore[no-untyped-def]
+    """The LUT surrogate of `LUTDense.resources` and its derivatives by edge, from `formats` [3, E]."""
+    total = 0.0
+    for e in range(by_key.size):
+        m = max(keys[0, e] + keys[1, e] + keys[2, e], 0)
+        n = max(values[0, e] + values[1, e] + values[2, e], 0)
+        phi = np.exp2(m - 5) if m >= 5 else m / 5
+        total += n * (0.5 * phi + 1)
+        by_key[e] = 0.5 * n * (_LN2 * phi if m >= 5 else 0.2) if m > 0 else 0.0
+        by_value[e] = 0.5 * phi + 1 if n > 0 else 0.0
+    return total

@@ -7,154 +7,186 @@ import math
 import numpy as np
 from numba import njit
 
-from .kernels import _FLAGS, LANES, TANH, _round, _tanh
+from .kernels import _FLAGS, BATCH, LANES, TANH, _round, _tanh
 
 _LN2 = math.log(2.0)
 
 
-@njit(**_FLAGS)
-def scatter(a, z, edge, group, at, index, grad, out):  # type: ignore[no-untyped-def]
-    """out[point] = sum of grad [n_out, B] over the samples on the point, for positions a..z.
+@njit(inline="always", **_FLAGS)
+def _scatter(o, n_out, place, group, at, index, grad, out):  # type: ignore[no-untyped-def]
+    """out[point] = sum of grad [B] over the samples on the point, for all tables of output o.
 
-    Four positions are done at a time: their additions to memory do not wait for each other.
+    Four tables are done at a time: their additions to memory do not wait for each other.
     """
-    n_out, n = grad.shape
-    for p in range(at[a], at[z]):
-        out[p] = 0
-    q = a
-    while q + 3 < z:
-        s0, s1 = out[at[q] : at[q + 1]], out[at[q + 1] : at[q + 2]]
-        s2, s3 = out[at[q + 2] : at[q + 3]], out[at[q + 3] : at[q + 4]]
-        r0, r1, r2, r3 = index[group[q]], index[group[q + 1]], index[group[q + 2]], index[group[q + 3]]
-        g0, g1 = grad[edge[q] % n_out], grad[edge[q + 1] % n_out]
-        g2, g3 = grad[edge[q + 2] % n_out], grad[edge[q + 3] % n_out]
-        for b in range(n):
-            s0[r0[b]] += g0[b]
-            s1[r1[b]] += g1[b]
-            s2[r2[b]] += g2[b]
-            s3[r3[b]] += g3[b]
-        q += 4
-    while q < z:
-        s0 = out[at[q] : at[q + 1]]
-        r0 = index[group[q]]
-        g0 = grad[edge[q] % n_out]
-        for b in range(n):
-            s0[r0[b]] += g0[b]
-        q += 1
+    for e in range(o, place.size, n_out):
+        q = place[e]
+        for p in range(at[q], at[q + 1]):
+            out[p] = 0
+    e = o
+    while e + 3 * n_out < place.size:
+        q0, q1, q2, q3 = place[e], place[e + n_out], place[e + 2 * n_out], place[e + 3 * n_out]
+        s0, s1 = out[at[q0] : at[q0 + 1]], out[at[q1] : at[q1 + 1]]
+        s2, s3 = out[at[q2] : at[q2 + 1]], out[at[q3] : at[q3 + 1]]
+        r0, r1, r2, r3 = index[group[q0]], index[group[q1]], index[group[q2]], index[group[q3]]
+        for b in range(grad.size):
+            g = grad[b]
+            s0[r0[b]] += g
+            s1[r1[b]] += g
+            s2[r2[b]] += g
+            s3[r3[b]] += g
+        e += 4 * n_out
+    while e < place.size:
+        q = place[e]
+        s0, r0 = out[at[q] : at[q + 1]], index[group[q]]
+        for b in range(grad.size):
+            s0[r0[b]] += grad[b]
+        e += n_out
 
 
-@njit(**_FLAGS)
-def tables_backward(  # type: ignore[no-untyped-def]
-    edge,
-    group,
-    start,
-    at,
-    count,
-    t,
-    slope,
-    gain,
-    bias,
-    mean,
-    inv_std,
-    scale,
-    limit,
-    samples,
-    batch_stats,
-    grad,
-    gain_grad,
-    bias_grad,
-    fraction_grad,
-    integer_grad,
-    per_sample,
-    offset,
-):
-    """Back through the table quantiser and the batch norm, table by table.
+@njit(inline="always", **_FLAGS)
+def _table_backward(ts, a, c, s, m, mu, iv, gs, ps):  # type: ignore[no-untyped-def]
+    """Back through a table's quantiser: ps takes 1 where it does not saturate, else 0.
 
-    In: grad, the gradient summed over each point's samples.  Out: grad, that at the value t before the batch norm;
-    gain_grad and bias_grad [n_out], at the normalised value's factor and addend; fraction_grad and integer_grad by
-    edge (HGQ, arXiv 2405.00645: the quantisation error halves with each bit, so d value / d bits = ln 2 * error, and
-    a saturated value follows its limit); per_sample and offset, so that one sample's gradient at the input is
-    per_sample[point] * (gradient at the output) + offset[point].
+    Returns the gradients, summed over the table, at the normalised value, times that value, and at the fraction and
+    integer bits (HGQ, arXiv 2405.00645: the quantisation error halves with each bit, so d value / d bits = ln 2 *
+    error, and a saturated value follows its limit).
     """
-    n_out = gain.size
-    mean_grad = np.zeros(n_out, t.dtype)
-    mean_grad_hat = np.zeros(n_out, t.dtype)
-    half = t.dtype.type(0.5)
-    one = t.dtype.type(1.0)
-    zero = t.dtype.type(0.0)
-    for q in range(edge.size):
-        e = edge[q]
-        o = e % n_out
-        a, c, s, m = gain[o], bias[o], scale[e], limit[e]
-        r = one / s
-        mu, iv = mean[o], inv_std[o]
-        total, total_hat, error, top = zero, zero, zero, zero
-        ts = t[at[q] : at[q + 1]]
-        gs = grad[at[q] : at[q + 1]]
-        ps = per_sample[at[q] : at[q + 1]]
-        for p in range(ts.size):
-            y = a * ts[p] + c
-            v = y * s
-            f = np.floor(v)
-            f += one if v - f >= half else zero
-            inside = one if (f <= m) and (f >= -m) else zero
-            g = gs[p] * inside
-            ps[p] = inside
-            top += (gs[p] - g) * (one if f > zero else -one)
-            error += g * (y - f * r)
-            total += g
-            total_hat += g * ((ts[p] - mu) * iv)
-        bias_grad[o] += total
-        gain_grad[o] += total_hat
-        fraction_grad[e] = _LN2 * (error + top * r)
-        integer_grad[e] = _LN2 * (top * (m + one) * r)
-    if batch_stats:
-        share = n_out / (samples * edge.size)
-        for o in range(n_out):
-            mean_grad[o] = bias_grad[o] * share
-            mean_grad_hat[o] = gain_grad[o] * share
-    for q in range(edge.size):
-        o = edge[q] % n_out
-        a = gain[o]
-        mu, iv = mean[o], inv_std[o]
-        g0, g1 = mean_grad[o], mean_grad_hat[o]
-        first = start[group[q]]
-        n = at[q + 1] - at[q]
-        ts = t[at[q] : at[q] + n]
-        gs = grad[at[q] : at[q] + n]
-        ps = per_sample[at[q] : at[q] + n]
-        ds = slope[at[q] : at[q] + n]
-        fs = offset[at[q] : at[q] + n]
-        cs = count[first : first + n]
-        for p in range(n):
-            shift = g0 + ((ts[p] - mu) * iv) * g1
-            inside = ps[p]
-            gs[p] = a * (gs[p] * inside - cs[p] * shift)
-            ps[p] = a * inside * ds[p]
-            fs[p] = -a * shift * ds[p]
+    half, one, zero = ts.dtype.type(0.5), ts.dtype.type(1.0), ts.dtype.type(0.0)
+    r = one / s
+    total, total_hat, error, top = zero, zero, zero, zero
+    for p in range(ts.size):
+        y = a * ts[p] + c
+        v = y * s
+        f = np.floor(v)
+        f += one if v - f >= half else zero
+        inside = one if (f <= m) and (f >= -m) else zero
+        g = gs[p] * inside
+        ps[p] = inside
+        top += (gs[p] - g) * (one if f > zero else -one)
+        error += g * (y - f * r)
+        total += g
+        total_hat += g * ((ts[p] - mu) * iv)
+    return total, total_hat, _LN2 * (error + top * r), _LN2 * (top * (m + one) * r)
+
+
+@njit(inline="always", **_FLAGS)
+def _norm_backward(ts, ds, cs, a, mu, iv, by_mean, by_var, gs, ps, fs):  # type: ignore[no-untyped-def]
+    """Back through the batch norm of a table: from gs at the normalised values to gs at the values.
+
+    ps and fs: one sample's gradient at the input is ps[point] * (gradient at the output) + fs[point].
+    """
+    for p in range(ts.size):
+        shift = by_mean + ((ts[p] - mu) * iv) * by_var
+        inside = ps[p]
+        gs[p] = a * (gs[p] * inside - cs[p] * shift)
+        ps[p] = a * inside * ds[p]
+        fs[p] = -a * shift * ds[p]
+
+
+@njit(inline="always", **_FLAGS)
+def _network_backward(xs_all, u_all, c_all, v_all, act, gs_all, gu, gc, gv):  # type: ignore[no-untyped-def]
+    """Gradients at the weights of `kernels._network` from gs, those at its values."""
+    zero = xs_all.dtype.type(0)
+    for k in range(u_all.size):
+        u, c, v = u_all[k], c_all[k], v_all[k]
+        t0, t1, t2 = zero, zero, zero
+        for block in range(0, xs_all.size, LANES):
+            xs = xs_all[block : block + LANES]
+            gs = gs_all[block : block + LANES]
+            if act == TANH:
+                for p in range(LANES):
+                    h = _tanh(u * xs[p] + c)
+                    d = gs[p] - gs[p] * (h * h)
+                    t0 += gs[p] * h
+                    t1 += d
+                    t2 += d * xs[p]
+            else:
+                for p in range(LANES):
+                    r = u * xs[p] + c
+                    if r > 0:
+                        t0 += gs[p] * r
+                        t1 += gs[p]
+                        t2 += gs[p] * xs[p]
+        gv[k] = t0
+        gc[k] = t1 * v
+        gu[k] = t2 * v
 
 
 @njit(**_FLAGS)
-def _through_table(grad, slope, offset, with_offset, row, error, gx, need_x):  # type: ignore[no-untyped-def]
-    """Add v = grad * slope[row] (+ offset[row]) to gx if ``need_x``; return the sum of v * error."""
+def outputs_backward(  # type: ignore[no-untyped-def]
+    a, z, place, group, start, at, index, x_at, count, own_network, w1, b1, w2, act, norm, mean, var, eps, divisor,
+    t, slope, scale, limit, gain, bias, grad_out, grad, affine_grad, fraction_grad, integer_grad, per_sample, offset,
+    gw1, gb1, gw2, gb2,
+):  # fmt: skip
+    """`kernels.outputs` backward, for outputs a..z, from grad_out [n_out, B].
+
+    Out: grad, the gradient at each point's value; affine_grad [2, n_out]; fraction_grad and integer_grad by edge, at
+    the table quantiser's bits; per_sample and offset, see `_norm_backward`; with ``own_network`` those at its weights.
+    """
+    n_out, samples = grad_out.shape
+    share = n_out / (samples * place.size)
+    for o in range(a, z):
+        _scatter(o, n_out, place, group, at, index, grad_out[o], grad)
+        by_factor, by_addend = 0.0, 0.0
+        mu, iv = t.dtype.type(mean[o]), t.dtype.type(1 / np.sqrt(var[o] + eps))
+        for e in range(o, place.size, n_out):
+            q = place[e]
+            here = slice(at[q], at[q + 1])
+            total, total_hat, fraction_grad[e], integer_grad[e] = _table_backward(
+                t[here], gain[o], bias[o], scale[e], limit[e], mu, iv, grad[here], per_sample[here]
+            )
+            by_addend += total
+            by_factor += total_hat
+        affine_grad[0, o], affine_grad[1, o] = by_factor / divisor, by_addend / divisor
+        by_mean, by_var = t.dtype.type(0), t.dtype.type(0)
+        if norm == BATCH:
+            by_mean, by_var = t.dtype.type(by_addend * share), t.dtype.type(by_factor * share)
+        for e in range(o, place.size, n_out):
+            q = place[e]
+            here = slice(at[q], at[q + 1])
+            first = start[group[q]]
+            size = at[q + 1] - at[q]
+            _norm_backward(
+                t[here], slope[here], count[first : first + size], gain[o], mu, iv, by_mean, by_var, grad[here],
+                per_sample[here], offset[here],
+            )  # fmt: skip
+            if own_network:
+                gs = grad[here]
+                total = gs[0] * 0
+                for p in range(size):
+                    total += gs[p]
+                gb2[e] = total
+                xs = x_at[first : first + size]
+                _network_backward(xs, w1[e], b1[e], w2[e], act, gs, gw1[e], gb1[e], gw2[e])
+
+
+@njit(inline="always", **_FLAGS)
+def _read(table, row, out):  # type: ignore[no-untyped-def]
+    """out = table[row], in a loop of its own: LLVM would use gather instructions beside arithmetic, which are slow."""
+    for b in range(row.size):
+        out[b] = table[row[b]]
+
+
+@njit(inline="always", **_FLAGS)
+def _through_table(grad, slope, offset, with_offset, row, error, here, there, gx, need_x):  # type: ignore[no-untyped-def]
+    """Add v = grad * slope[row] (+ offset[row]) to gx if ``need_x``; return the sum of v * error.
+
+    here and there are scratch.
+    """
     total = error.dtype.type(0)
+    _read(slope, row, here)
     if with_offset:
-        if need_x:
-            for b in range(row.size):
-                v = grad[b] * slope[row[b]] + offset[row[b]]
-                gx[b] += v
-                total += v * error[b]
-        else:
-            for b in range(row.size):
-                total += (grad[b] * slope[row[b]] + offset[row[b]]) * error[b]
-    elif need_x:
+        _read(offset, row, there)
         for b in range(row.size):
-            v = grad[b] * slope[row[b]]
-            gx[b] += v
-            total += v * error[b]
+            here[b] = grad[b] * here[b] + there[b]
     else:
         for b in range(row.size):
-            total += grad[b] * slope[row[b]] * error[b]
+            here[b] *= grad[b]
+    for b in range(row.size):
+        total += here[b] * error[b]
+    if need_x:
+        for b in range(row.size):
+            gx[b] += here[b]
     return total
 
 
@@ -186,7 +218,7 @@ def input_backward(  # type: ignore[no-untyped-def]
     """
     n_out, n = grad.shape
     block = 2048
-    error = np.empty(block, x.dtype)
+    error, here, there = np.empty(block, x.dtype), np.empty(block, x.dtype), np.empty(block, x.dtype)
     zero = x.dtype.type(0)
     for i in range(a, z):
         if need_x:
@@ -198,7 +230,7 @@ def input_backward(  # type: ignore[no-untyped-def]
             levels = x_at[start[g] : start[g] + points]
             for q in range(q0, q1):
                 fraction_grad[edge[q]] = 0
-            together = has_offset and q1 - q0 > 4
+            together = has_offset and q1 - q0 > 1
             common = np.zeros(points, x.dtype)
             errors = np.zeros((4, points), x.dtype)  # four, for the reason that scatter has
             if together:
@@ -229,7 +261,9 @@ def input_backward(  # type: ignore[no-untyped-def]
                     ps, fs = per_sample[at[q] : at[q + 1]], offset[at[q] : at[q + 1]]
                     go = grad[edge[q] % n_out, b0:b1]
                     alone = has_offset and not together
-                    fraction_grad[edge[q]] += _through_table(go, ps, fs, alone, row, es, gs, need_x)
+                    fraction_grad[edge[q]] += _through_table(
+                        go, ps, fs, alone, row, es, here, there, gs, need_x
+                    )
             for q in range(q0, q1):
                 t = zero
                 if together:
@@ -301,54 +335,3 @@ def input_backward_saturating(  # type: ignore[no-untyped-def]
                     t1 += v * rail[b]
                 fraction_grad[edge[q]] = _LN2 * t0
                 integer_grad[edge[q]] = _LN2 * t1
-
-
-@njit(**_FLAGS)
-def mlp_backward(  # type: ignore[no-untyped-def]
-    a, z, edge, group, start, at, x_at, w1, b1, w2, gt, act, gw1, gb1, gw2, gb2
-):
-    """Gradients of the weights of positions a..z from gt, the gradient at each point."""
-    hidden = w1.shape[1]
-    zero = x_at[0] * 0
-    lane = np.empty((3, LANES), x_at.dtype)
-    for q in range(a, z):
-        e = edge[q]
-        g = group[q]
-        first = start[g]
-        n = at[q + 1] - at[q]
-        total = zero
-        for p in range(n):
-            total += gt[at[q] + p]
-        gb2[e] = total
-        for k in range(hidden):
-            u, c, v = w1[e, k], b1[e, k], w2[e, k]
-            s0, s1, s2 = lane[0], lane[1], lane[2]
-            for p in range(LANES):
-                s0[p] = 0
-                s1[p] = 0
-                s2[p] = 0
-            for block in range(0, n, LANES):
-                xs = x_at[first + block : first + block + LANES]
-                gs = gt[at[q] + block : at[q] + block + LANES]
-                if act == TANH:
-                    for p in range(LANES):
-                        h = _tanh(u * xs[p] + c)
-                        d = gs[p] - gs[p] * (h * h)
-                        s0[p] += gs[p] * h
-                        s1[p] += d
-                        s2[p] += d * xs[p]
-                else:
-                    for p in range(LANES):
-                        r = u * xs[p] + c
-                        if r > 0:
-                            s0[p] += gs[p] * r
-                            s1[p] += gs[p]
-                            s2[p] += gs[p] * xs[p]
-            t0, t1, t2 = zero, zero, zero
-            for p in range(LANES):
-                t0 += s0[p]
-                t1 += s1[p]
-                t2 += s2[p]
-            gw2[e, k] = t0
-            gb1[e, k] = t1 * v
-            gw1[e, k] = t2 * v

@@ -12,7 +12,9 @@ from lutc.diagnostics import Diagnostic, LirError
 from lutc.graph import Design, Overflow, Rounding, Value
 from lutc.types import Fixed, Type, uniform
 
-from . import lower_conv, lower_einsum  # noqa: F401 - they add their rules
+from . import lower_attention, lower_conv, lower_einsum  # noqa: F401 - they add their rules
+from .attention import QAttention, QSoftmax
+from .function import QFunction
 from .layers import QAdd, QConcat, QLinear, _Affine
 from .lowering import Exporter, Unsupported, chain, lower, unknown
 from .lut import LUTDense
@@ -80,8 +82,10 @@ def _readers(layer: nn.Module) -> list[tuple[Quantizer, nn.Module]]:
         return [(layer, layer)]
     if isinstance(layer, _LUTConv):
         return [(core.input_quantizer, layer) for core in layer.cores]  # type: ignore[misc]
-    if isinstance(layer, LUTDense | _Affine):
+    if isinstance(layer, LUTDense | _Affine | QFunction | QSoftmax):
         return [(layer.input_quantizer, layer)]
+    if isinstance(layer, QAttention):
+        return [(part.input_quantizer, layer) for part in (layer.query, layer.key, layer.value)]
     raise Unsupported(
         f"the model begins with {type(layer).__name__}, which does not quantise its input",
         "put a Quantizer first",

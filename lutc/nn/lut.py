@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -13,10 +14,10 @@ from torch.nn import functional as F
 
 from lutc.graph import Overflow, Rounding
 
-from . import kernels
+from . import grid_device, kernels
 from .grid import ROUND, GridLUT, Norm, Settings, Surrogate
 from .points import Layout, spread
-from .quantizer import Array, Formats, Layer, Quantizer, fake_quantize, flat, round_code
+from .quantizer import Array, Formats, Layer, Quantizer, Views, fake_quantize, flat, round_code
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -56,6 +57,17 @@ class LutTables:
         return values
 
 
+def surrogate(layers: Sequence[LUTDense]) -> Tensor:
+    """`LUTDense.resources` of all these layers, which are on the CPU."""
+    costed, parameters = [], []
+    for layer in layers:
+        iq, tq = layer.input_quantizer, layer.table_quantizer
+        costed.append((iq, tq, layer.positions))
+        parameters += [iq.precision, iq.integer, tq.precision, tq.integer]
+    total: Tensor = Surrogate.apply(costed, *parameters)  # type: ignore[no-untyped-call]
+    return total
+
+
 class LUTDense(Layer):
     """``y_o = sum_i T_io(x_i)``: a table for every edge, trained as a small network between two quantisers.
 
@@ -72,8 +84,8 @@ class LUTDense(Layer):
     momentum, eps: of the batch norm, in torch's sense of momentum.
     weight_scale: of the initial weights. Where a batch norm sets the outputs' size anyway, 0.3 lets the tables begin
         smooth: in long trainings such ones need fewer key bits and overfit less.
-    method: "grid" trains on the grid (`lutc.nn.grid`, CPU); "reference" is plain autograd; "auto" takes the grid
-        where it can.  Both give the same values and gradients.
+    method: "grid" trains on the grid (`lutc.nn.grid` on a CPU, `lutc.nn.grid_device` on a GPU); "reference" is plain
+        autograd; "auto" takes the grid where it can.  Both give the same values and gradients.
 
     In evaluation the layer is its tables: exact fixed-point arithmetic, without gradient, computed in float64 and
     returned in the input's type (exact there for results of up to 24 bits in float32, 53 in float64).
@@ -146,6 +158,8 @@ class LUTDense(Layer):
             self.register_buffer("running_mean", torch.zeros(n_out))
             self.register_buffer("running_var", torch.ones(n_out))
         self._layout: Layout | None = None
+        self._views = Views()
+        self.room: int | None = None  # rows of the last batch on a GPU, see `lutc.nn.grid_device`
         self.positions = (
             1  # how often hardware has the layer: the product of the axes between the first and the last
         )
@@ -179,19 +193,23 @@ class LUTDense(Layer):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-1] != self.n_in:
             raise ValueError(f"LUTDense takes {self.n_in} inputs, not {x.shape[-1]}")
-        self.positions = math.prod(x.shape[1:-1])
-        rows = x.reshape(-1, self.n_in)
+        positions = math.prod(x.shape[1:-1])
+        if positions != self.positions:
+            self.positions = positions
+        rows = x if x.dim() == 2 else x.reshape(-1, self.n_in)
         if not self.training and not self.input_quantizer.tracing:
             y = self._exact(rows)
         elif self.method == "reference" or (self.method == "auto" and not self._grid_can(rows)):
             y = self.evaluate_reference(rows)
+        elif rows.is_cuda:
+            y = grid_device.forward(self, rows)
         else:
             y = self._grid(rows)
-        return y.reshape(*x.shape[:-1], self.n_out)
+        return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.n_out)
 
     def _grid_can(self, x: Tensor) -> bool:
         return (
-            x.device.type == "cpu"
+            (x.device.type == "cpu" or (x.is_cuda and find_spec("triton") is not None))
             and x.dtype == self.w_in.dtype
             and x.dtype in (torch.float32, torch.float64)
         )
@@ -205,7 +223,7 @@ class LUTDense(Layer):
         if self.batch_norm:
             if self.training:
                 mean, var = t.mean((0, 1)), t.var((0, 1), unbiased=False)
-                self._keep(mean.detach(), var.detach())
+                self.keep(mean.detach(), var.detach())
             else:
                 mean, var = self.running_mean, self.running_var
             t = ((t - mean) * torch.rsqrt(var + self.eps) * self.gamma + self.beta) / math.sqrt(self.n_in)
@@ -216,29 +234,27 @@ class LUTDense(Layer):
         return self.table_quantizer.rounding, self.table_quantizer.overflow
 
     @torch.no_grad()
-    def _keep(self, mean: Tensor, var: Tensor) -> None:
+    def keep(self, mean: Tensor, var: Tensor) -> None:
+        """Let the running statistics follow a batch's."""
         self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
         self.running_var.lerp_(var.to(self.running_var), self.momentum)
 
     def _grid(self, x: Tensor) -> Tensor:
-        iq, tq = self.input_quantizer, self.table_quantizer
-        iq.project()
-        tq.project()
-        norm = None
+        iq, tq, view = self.input_quantizer, self.table_quantizer, self._views
+        norm: Norm | None = None
+        affine: tuple[Tensor | None, Tensor | None] = (None, None)
         if self.batch_norm:
-            mean, var = (self.running_mean, self.running_var) if not self.training else (None, None)
-            norm = Norm(self.eps, math.sqrt(self.n_in), mean, var)
+            affine = (self.gamma, self.beta)
+            running = view("mean", self.running_mean), view("var", self.running_var)
+            norm = Norm(self.eps, math.sqrt(self.n_in), self.training, self.momentum, *running)
         compiled = self.depth == 1 and self.activation in _COMPILED
         network = None if compiled else self.network
-        settings = Settings(iq, tq, _COMPILED.get(self.activation, -1), norm, network, self._layout)
-        affine = (self.gamma, self.beta) if self.batch_norm else (None, None)
+        settings = Settings(iq, tq, view, _COMPILED.get(self.activation, -1), norm, network, self._layout)
         y: Tensor = GridLUT.apply(  # type: ignore[no-untyped-call]
             settings, x, iq.precision, iq.integer, tq.precision, tq.integer, *affine, *self.weights
         )
-        self._layout = settings.layout
-        if norm is not None and norm.from_batch:
-            assert norm.mean is not None and norm.var is not None
-            self._keep(norm.mean, norm.var)
+        if settings.layout is not self._layout:
+            self._layout = settings.layout
         return y
 
     # -- fixed point --------------------------------------------------------------------------------------------
@@ -304,10 +320,8 @@ class LUTDense(Layer):
         HGQ-LUT, arXiv 2604.22293: sum over edges of n * 2**(Y - X) * phi(m) + n with m key and n value bits,
         (X, Y) = (6, 5), phi(m) = 2**(m - Y) for m >= Y, else m / Y.
         """
-        iq, tq = self.input_quantizer, self.table_quantizer
-        if iq.integer.device.type == "cpu":
-            total: Tensor = Surrogate.apply(iq, tq, iq.precision, iq.integer, tq.precision, tq.integer)  # type: ignore[no-untyped-call]
-            return total * self.positions if self.positions != 1 else total
+        if self.w_in.device.type == "cpu":
+            return surrogate([self])
         m, n = self.input_quantizer.bits().width, self.table_quantizer.bits().width
         return (n * (0.5 * torch.where(m >= 5, torch.exp2(m - 5), m / 5) + 1)).sum() * self.positions
 

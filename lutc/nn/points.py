@@ -36,7 +36,8 @@ def spread(work: int, count: int, kernel: Callable[..., None], *arguments: Any) 
         kernel(0, count, *arguments)
         return
     cuts = [count * k // parts for k in range(parts + 1)]
-    jobs = [_pool(parts).submit(kernel, a, z, *arguments) for a, z in itertools.pairwise(cuts)]
+    jobs = [_pool(parts).submit(kernel, a, z, *arguments) for a, z in itertools.pairwise(cuts[1:])]
+    kernel(0, cuts[1], *arguments)
     for job in jobs:
         job.result()
 
@@ -86,6 +87,22 @@ class Layout:
     place: Array
     group: Array
 
+    def __post_init__(self) -> None:
+        self._cast: dict[Any, tuple[Array, ...]] = {}
+        self._starts: dict[int, Array] = {}
+
+    def cast(self, dtype: Any) -> tuple[Array, ...]:
+        """``scale`` and the two ``limits`` in another float type."""
+        if dtype not in self._cast:
+            self._cast[dtype] = (self.scale.astype(dtype), *self.limits.astype(dtype))
+        return self._cast[dtype]
+
+    def starts(self, room: int) -> Array:
+        """Where each group's points start if every group has ``room``."""
+        if room not in self._starts:
+            self._starts = {room: np.arange(self.owner.size) * room}
+        return self._starts[room]
+
 
 def make_layout(keys: tuple[Array, ...], n_in: int, n_out: int) -> Layout:
     edges = np.arange(n_in * n_out)
@@ -134,7 +151,7 @@ def make_grid(
     else:
         layout = make_layout(keys, n_in, n_out)
     count = layout.owner.size
-    scale, (lo, hi) = layout.scale.astype(x.dtype), layout.limits.astype(x.dtype)
+    scale, lo, hi = layout.cast(x.dtype)
     low, high, size = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int64)
     cap = max(2 * samples, 4 * kernels.LANES)
     room = max(samples, 4 * kernels.LANES) + kernels.LANES
@@ -144,10 +161,9 @@ def make_grid(
         2 * index.size, count, kernels.points, x, layout.owner, scale, lo, hi, rounding, cap, index, room, x_at, weight,
         size, low, high,
     )  # fmt: skip
-    start = np.arange(count) * room
-    at = np.zeros(layout.edge.size + 1, np.int64)
-    np.cumsum(size[layout.group], out=at[1:])
+    at = np.empty(layout.edge.size + 1, np.int64)
+    kernels.offsets(size, layout.group, at)
     return Grid(
-        layout, x, scale, lo, hi, low, high, index, start, layout.edges_of, layout.first_group, layout.edge,
-        layout.place, layout.group, at, x_at, weight,
+        layout, x, scale, lo, hi, low, high, index, layout.starts(room), layout.edges_of, layout.first_group,
+        layout.edge, layout.place, layout.group, at, x_at, weight,
     )  # fmt: skip

@@ -47,6 +47,28 @@ def flat(v: Tensor) -> Array:
     return v.detach().contiguous().numpy().ravel()
 
 
+class Views:
+    """Flat NumPy views of a module's CPU tensors by name, kept for as long as the tensors keep their memory.
+
+    Making one anew costs a few microseconds, which a training step of a small layer pays dozens of times.  Copies of
+    the module begin with none.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[Any, tuple[int, Array]] = {}
+
+    def __call__(self, name: Any, tensor: Tensor) -> Array:
+        held = self._held.get(name)
+        if held is None or held[0] != tensor.data_ptr():
+            view = flat(tensor)
+            # the view's address: of a tensor that is not contiguous it is a copy's, which is made anew each time
+            held = self._held[name] = view.ctypes.data, view
+        return held[1]
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return Views, ()
+
+
 def round_half_up(v: Tensor) -> Tensor:
     """Nearest integer, ties up, exactly (``floor(v + 0.5)`` is wrong where the sum itself is rounded)."""
     low = torch.floor(v)
@@ -220,6 +242,7 @@ class Quantizer(Layer):
         self.tracks = self.overflow is Overflow.WRAP
         self.frozen = False  # ranges stay as they are
         self.tracing = False  # ranges only grow, in evaluation too
+        self._views = Views()
         first = torch.full(self.shape, float(fraction if total is None else total))
         second = torch.full(self.shape, float(integer))
         self.register_buffer("sign", torch.full(self.shape, float(signed)))
@@ -249,28 +272,23 @@ class Quantizer(Layer):
         room = self.max_bits - sign - integer.detach()
         return Bits(sign, integer, through(self.fraction, torch.minimum(torch.round(self.fraction), room)))
 
-    def plain(self) -> tuple[Array, Array, Array]:
-        """`bits` as flat NumPy arrays, for the compiled kernels (CPU only)."""
+    def plain(self, project: bool = False) -> Array:
+        """`bits` as a NumPy array [3, number of formats], for the compiled kernels (CPU only), after `project`."""
         from . import kernels
 
-        sign, integer, fraction = kernels.plain(
-            flat(self.sign),
-            flat(self.integer),
-            flat(self.precision),
-            self.tracks,
-            self.by_total,
-            self.max_bits,
-        )
-        return sign, integer, fraction
+        v = self._views
+        own = v("sign", self.sign), v("integer", self.integer), v("precision", self.precision)
+        made: Array = kernels.formats(*own, self.tracks, self.by_total, self.max_bits, project)
+        return made
 
     def pull(self, fraction: Array, integer: Array) -> tuple[Tensor, Tensor | None]:
         """Gradients at (`precision`, ``integer``) from those at the fraction and integer bits, flat as in `plain`."""
-        first = torch.from_numpy(fraction).view(self.shape)
+        first = torch.from_numpy(fraction.reshape(self.shape))
         if self.tracks:
             return first, None
         if self.by_total:
             integer = integer - fraction
-        return first, torch.from_numpy(integer).view(self.shape)
+        return first, torch.from_numpy(integer.reshape(self.shape))
 
     @torch.no_grad()
     def project(self) -> None:
@@ -357,7 +375,9 @@ class Quantizer(Layer):
             first, last = (torch.from_numpy(v[edges]).to(like.dtype).view(self.shape) for v in (low, high))
             self.track(first, last)
         else:
-            kernels.follow(low, high, place, group, fraction, flat(self.integer), flat(self.sign), decay)
+            v = self._views
+            integer, sign = v("integer", self.integer), v("sign", self.sign)
+            kernels.follow(low, high, place, group, fraction, integer, sign, decay)
 
     @torch.no_grad()
     def reset_range(self) -> None:

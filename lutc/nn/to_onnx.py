@@ -20,7 +20,9 @@ from lutc._version import __version__
 from lutc.diagnostics import error
 from lutc.graph import Overflow, Rounding
 
+from .attention import QAttention, QProduct, QSoftmax
 from .einsum import QEinsum
+from .function import QFunction
 from .layers import QAdd, QBatchNorm, QConcat, QLinear, QReLU, Sum, _Conv, tuple_of
 from .lower import evaluating, export
 from .lowering import chain
@@ -315,6 +317,50 @@ def _(layer: _LUTConv, g: _Graph, x: str, shape: tuple[int, ...]) -> str:
     cores: list[Any] = list(layer.cores)
     modes = _modes(cores[0].input_quantizer)
     return g.add("LUTConv", [x, *_tables(g, cores, (len(cores),))], DOMAIN, **modes, **_window(layer))
+
+
+@emit.register
+def _(layer: QFunction, g: _Graph, x: str, shape: tuple[int, ...]) -> str:
+    """A LUT layer of one input and one output at every element."""
+    keys, values = layer.input_quantizer.formats(), layer.table_quantizer.formats()
+    codes = (layer.table()[1] * torch.exp2(values.frac.double())).long()
+    parts = [("fraction", keys.frac), ("width", keys.width), ("signed", keys.signed)]
+    names = [g.constant(n, v.reshape(1, 1), np.int64) for n, v in (*parts, ("table_fraction", values.frac))]
+    last = g.constant("axes", [-1], np.int64)
+    inputs = [g.add("Unsqueeze", [x, last]), *names, g.constant("codes", codes, np.int32)]
+    return g.add("Squeeze", [g.add("LUTDense", inputs, DOMAIN, **_modes(layer.input_quantizer)), last])
+
+
+# -- attention ------------------------------------------------------------------------------------------------------
+
+
+@emit.register
+def _(layer: QSoftmax, g: _Graph, x: str, shape: tuple[int, ...]) -> str:
+    axis = layer.dim if layer.dim > 0 else len(shape) + 1 + layer.dim
+    x = quantise(g, layer.input_quantizer, x)
+    if layer.stable:
+        x = g.add("Sub", [g.add("ReduceMax", [x], axes=[axis], keepdims=1), x])
+    e = emit(layer.exp, g, x, shape)
+    total = g.add("ReduceSum", [e, g.constant("axes", [axis], np.int64)], keepdims=1)
+    return g.add("Mul", [e, emit(layer.inverse, g, total, shape)])
+
+
+def _product(layer: QProduct, g: _Graph, x: str, y: str) -> str:
+    inputs = [quantise(g, layer.left_quantizer, x), quantise(g, layer.right_quantizer, y)]
+    return g.add("Einsum", inputs, equation=layer.equation)
+
+
+@emit.register
+def _(layer: QAttention, g: _Graph, x: str, shape: tuple[int, ...]) -> str:
+    heads = g.constant("shape", [0, shape[0], layer.heads, layer.dim], np.int64)
+    q, k, v = (
+        g.add("Reshape", [emit(part, g, x, shape), heads]) for part in (layer.query, layer.key, layer.value)
+    )
+    scores = _product(layer.scores, g, q, k)
+    shares = emit(layer.softmax, g, scores, (layer.heads, shape[0], shape[0]))
+    wide = g.constant("shape", [0, shape[0], layer.heads * layer.dim], np.int64)
+    mixed = g.add("Reshape", [_product(layer.mix, g, shares, v), wide])
+    return emit(layer.output, g, mixed, shape)
 
 
 # -- what stands around them ----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from .average import RunningMean
 from .cost import resource_total
 from .pareto import ParetoFront, save
 from .quantizer import Quantizer
@@ -29,13 +30,51 @@ def freeze_ranges(model: nn.Module, frozen: bool = True) -> None:
 
 
 @torch.no_grad()
-def trace_ranges(model: nn.Module, batches: Iterable[Tensor], passes: int = 3) -> None:
+def settle_norms(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set the statistics of batch norms to those of ``batches``, the mean over them if there are several.
+
+    A batch norm's running statistics are of weights that have changed since. These are of the weights as they are
+    (Wu and Johnson, arXiv 2105.07576, sec. 3).
+    """
+    found: list[Any] = [m for m in model.modules() if isinstance(getattr(m, "running_mean", None), Tensor)]
+    if not found:
+        return
+    modes = [(m, m.training) for m in model.modules()]
+    momenta = [m.momentum for m in found]
+    was = [(q, q.tracing) for q in quantizers(model)]
+    ranges = [(q.integer.clone(), q.sign.clone()) for q, _ in was]
+    model.eval()
+    try:
+        for q, _ in was:
+            q.tracing = True  # rounds, and never wraps
+        for count, x in enumerate(batches, 1):
+            for m in found:
+                m.training, m.momentum = True, 1 / count
+            model(x)
+    finally:
+        for m, momentum in zip(found, momenta, strict=True):
+            m.momentum = momentum
+        for m, mode in modes:
+            m.training = mode
+        for (q, tracing), (integer, sign) in zip(was, ranges, strict=True):
+            q.tracing = tracing
+            q.integer.data.copy_(integer)
+            q.sign.copy_(sign)
+
+
+@torch.no_grad()
+def trace_ranges(
+    model: nn.Module, batches: Iterable[Tensor], passes: int = 3, *, norms: bool = False
+) -> None:
     """Set the ranges of wrapping quantisers to what the model meets on ``batches``, evaluated in order.
 
     Ranges are forgotten first. Capped widths (``max_bits``) lose fraction bits while ranges grow, which moves later
-    layers' data, so the batches are run again until nothing changes, at most ``passes`` times.
+    layers' data, so the batches are run again until nothing changes, at most ``passes`` times. If ``norms``, the
+    batches first settle the batch norms (`settle_norms`).
     """
     data = list(batches)
+    if norms:
+        settle_norms(model, data)
     training = model.training
     model.eval()
     found = list(quantizers(model))
@@ -59,10 +98,10 @@ def trace_ranges(model: nn.Module, batches: Iterable[Tensor], passes: int = 3) -
 
 
 @contextmanager
-def traced(model: nn.Module, batches: Iterable[Tensor]) -> Iterator[nn.Module]:
-    """A copy of the model with ranges traced on ``batches``, for evaluation and export."""
+def traced(model: nn.Module, batches: Iterable[Tensor], *, norms: bool = False) -> Iterator[nn.Module]:
+    """A copy of the model with ranges traced on ``batches`` (see `trace_ranges`), for evaluation and export."""
     twin = copy.deepcopy(model)
-    trace_ranges(twin, batches)
+    trace_ranges(twin, batches, norms=norms)
     twin.eval()
     yield twin
 
@@ -78,7 +117,12 @@ class Trainer:
     folder: holds ``last.pt`` (everything needed to resume) and ``front/``. A run that finds them goes on from there
         and ends with the weights of a run that was never interrupted.
     schedule: makes the learning-rate scheduler, stepped once per batch.
-    every: epochs between validations, which are also the checkpoints. Ranges are traced on the training data first.
+    every: epochs between validations, which are also the checkpoints.
+    average: decay per step of the running mean of the weights that checkpoints are made of (`RunningMean`); 0 makes
+        them of the weights themselves.
+
+    A checkpoint is a copy of the model with those weights, whose batch norms and ranges are set by the training data
+    (`trace_ranges`); `checkpoint` gives it at any time. The training goes on with what it had.
 
     Under ``torchrun`` (a process group is initialised) each rank trains on its share of every batch, with
     DistributedDataParallel; rank 0 keeps the files.
@@ -99,6 +143,7 @@ class Trainer:
         seed: int = 0,
         every: int = 10,
         schedule: Callable[[torch.optim.Optimizer], Any] | None = None,
+        average: float = 0.99,
     ) -> None:
         self.model, self.optimiser, self.loss, self.metric, self.beta = model, optimiser, loss, metric, beta
         self.train, self.validation = train, validation
@@ -110,6 +155,7 @@ class Trainer:
         self.parallel = distributed.is_available() and distributed.is_initialized()
         self.rank = distributed.get_rank() if self.parallel else 0
         self.ranks = distributed.get_world_size() if self.parallel else 1
+        self.mean = RunningMean(model, average) if average else None
         self.front = ParetoFront(self.folder / "front")
         if (self.folder / "last.pt").exists():
             self._resume()
@@ -151,6 +197,8 @@ class Trainer:
             cost = resource_total(self.model)
             torch.autograd.backward(data + beta * cost)
             self.optimiser.step()
+            if self.mean is not None:
+                self.mean.update()
             if self.scheduler is not None:
                 self.scheduler.step()
             self.used = cost.item()
@@ -158,8 +206,18 @@ class Trainer:
         self.epoch += 1
         return total / count
 
+    @contextmanager
+    def checkpoint(self) -> Iterator[nn.Module]:
+        """The model as a checkpoint has it, in evaluation mode."""
+        model = self.model
+        if self.mean is not None:
+            model = copy.deepcopy(model)
+            self.mean.give(model)
+        with traced(model, [self.train[0]], norms=True) as twin:
+            yield twin
+
     def _checkpoint(self) -> float:
-        with traced(self.model, [self.train[0]]) as twin, torch.no_grad():
+        with self.checkpoint() as twin, torch.no_grad():
             metric = self.metric(twin(self.validation[0]), self.validation[1])
             if self.rank == 0:
                 self.front.offer(metric, resource_total(twin).item(), self.epoch, twin.state_dict())
@@ -172,6 +230,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
+            "mean": self.mean.state() if self.mean is not None else None,
             "beta": self.beta.state(),
             "epoch": self.epoch,
             "step": self.step,
@@ -185,6 +244,11 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
+        if self.mean is not None:
+            if kept := state.get("mean"):
+                self.mean.restore(kept)
+            else:  # of a run without: the mean begins here
+                self.mean = RunningMean(self.model, self.mean.decay)
         self.beta.restore(state["beta"])
         self.epoch, self.step, self.used = state["epoch"], state["step"], state["used"]
         torch.set_rng_state(state["random"])

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from lutc import numbers
-from lutc.graph import Bounds, Value
+from lutc.graph import Bounds, OpMistake, Value
+from lutc.lazy import lazy
 from lutc.netlist import wrap
 from lutc.numbers import align, aligned_bits, as_code, exact, finest, finest_of, greatest, least, twos
 from lutc.ops import circuits
-from lutc.ops.base import Op, need
+from lutc.ops.base import Op
 from lutc.types import Fixed, Ints, holding
 
 if TYPE_CHECKING:
@@ -30,8 +31,11 @@ def _both(op: Op, values: tuple[Ints, ...]) -> list[Ints]:
 
 
 def _ends(op: Op, bounds: tuple[Bounds, ...]) -> list[Bounds]:
-    los, his = _both(op, tuple(b[0] for b in bounds)), _both(op, tuple(b[1] for b in bounds))
-    return list(zip(los, his, strict=True))
+    """The ends of the operands' ranges, all with the finest steps among them."""
+    types = [v.type for v in op.operands]
+    lsb = finest(types)
+    pairs = zip(bounds, types, strict=True)
+    return [(align(lo, t.fracs, lsb), align(hi, t.fracs, lsb)) for (lo, hi), t in pairs]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -138,11 +142,11 @@ class Scale(Op):
     def odd(self) -> int:
         """The factor's code without its trailing zeros, which move the point instead."""
         _dyadic(self.by, "by")
-        return (self.by * Fraction(2) ** twos(self.by)).numerator
+        return split(self.by)[0]
 
     def lsb(self) -> Ints:
         _dyadic(self.by, "by")
-        return self.x.type.fracs + twos(self.by)
+        return self.x.type.fracs + split(self.by)[1]
 
     def bounds(self, *operands: Bounds) -> Bounds:
         lo, hi = operands[0]
@@ -172,11 +176,11 @@ class Scale(Op):
 
 
 def _dyadic(value: Fraction, what: str) -> None:
-    need(
-        not value.denominator & (value.denominator - 1),
-        f"{what}={value} is no sum of powers of two",
-        "use rescale for a factor that is not: %y: FORMAT = rescale %x, by=P/Q",
-    )
+    if value.denominator & (value.denominator - 1):
+        raise OpMistake(
+            f"{what}={value} is no sum of powers of two",
+            "use rescale for a factor that is not: %y: FORMAT = rescale %x, by=P/Q",
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -192,14 +196,14 @@ class Lincomb(Op):
     bias: Fraction = Fraction(0)
 
     def lsb(self) -> Ints:
-        need(
-            len(self.weights) == len(self.terms) > 0,
-            f"has {len(self.terms)} terms and {len(self.weights)} weights",
-            "write one weight for each term: lincomb %a, %b, weights=[1, -0.5]",
-        )
+        if not len(self.weights) == len(self.terms) > 0:
+            raise OpMistake(
+                f"has {len(self.terms)} terms and {len(self.weights)} weights",
+                "write one weight for each term: lincomb %a, %b, weights=[1, -0.5]",
+            )
         return self._lsb
 
-    @cached_property
+    @lazy
     def _lsb(self) -> Ints:
         for w in (*self.weights, self.bias):
             _dyadic(w, "weight")
@@ -212,6 +216,11 @@ class Lincomb(Op):
 
     def bounds(self, *operands: Bounds) -> Bounds:
         lo = hi = self._bias()
+        if not self.terms[0].type.shape:
+            for (a, b), (w, _), shift in zip(operands, self._parts, self._shifts(), strict=True):
+                w <<= shift
+                lo, hi = (lo + a * w, hi + b * w) if w >= 0 else (lo + b * w, hi + a * w)
+            return lo, hi
         for (a, b), w, shift in zip(operands, self._factors(), self._shifts(), strict=True):
             a, b = (a, b) if w >= 0 else (b, a)
             lo = lo + (exact(a * w, shift) << shift)
@@ -228,7 +237,7 @@ class Lincomb(Op):
         """Every weight's odd part."""
         return [odd for odd, _ in self._parts]
 
-    @cached_property
+    @lazy
     def _parts(self) -> list[tuple[int, int]]:
         """Every weight as `odd * 2**-frac`."""
         return [split(w) for w in self.weights]
@@ -237,7 +246,7 @@ class Lincomb(Op):
         """How far every term is moved left to the result's steps; terms that are 0 may claim any shift."""
         return self._lefts
 
-    @cached_property
+    @lazy
     def _lefts(self) -> list[Ints]:
         lsb = self.lsb()
         return [
@@ -248,8 +257,8 @@ class Lincomb(Op):
     def _bias(self) -> Ints:
         if not self.bias:
             return 0
-        odd = (self.bias * Fraction(2) ** twos(self.bias)).numerator
-        shift = self.lsb() - twos(self.bias)
+        odd, frac = split(self.bias)
+        shift = self.lsb() - frac
         return exact(odd, shift) << shift
 
     def work_bits(self) -> int:

@@ -12,15 +12,18 @@ purpose: otherwise a simulation would compare a thing with itself.
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from fractions import Fraction
-from functools import cache, cached_property
+from functools import cache
+from operator import attrgetter
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lutc import numbers
 from lutc.graph import Bounds, Const, Func, OpMistake, Stage, Table, Value
+from lutc.lazy import lazy
 from lutc.types import Ints, Type
 
 if TYPE_CHECKING:
@@ -35,23 +38,26 @@ SCALAR = frozenset({Stage.SCALAR})
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Op(Value):
-    """A value made by an operation."""
+    """A value made by an operation.
+
+    What an operation keeps beside its fields may depend on its attributes and its operands' types, not on the operands
+    themselves: `passes.rebuild.with_operands` takes it along.
+    """
 
     keyword: ClassVar[str]
     stages: ClassVar[frozenset[Stage]] = BOTH
     # Whether the operands' formats are part of the meaning: the same number in another format means something else.
     strict: ClassVar[bool] = False
 
-    @cached_property
+    @lazy
     def operands(self) -> tuple[Value, ...]:
-        found: list[Value] = []
-        for name, many in spec(type(self)).operands:
-            value = getattr(self, name)
-            if many:
-                found.extend(value)
-            else:
-                found.append(value)
-        return tuple(found)
+        return _reader(type(self))(self)  # type: ignore[arg-type]  # as `spec`
+
+    @lazy
+    def attributes(self) -> Attributes | None:
+        """All attributes as one thing to compare; None if this kind of operation has none."""
+        names = spec(type(self)).plain
+        return Attributes(tuple(getattr(self, n) for n in names)) if names else None
 
     # -- meaning ------------------------------------------------------------------------------------------------
 
@@ -92,6 +98,22 @@ class Op(Value):
         raise NotImplementedError(self.keyword)
 
 
+class Attributes:
+    """The values of an operation's attributes. Hashing fractions takes long: it is done once."""
+
+    __slots__ = ("_hash", "values")
+
+    def __init__(self, values: tuple[Any, ...]) -> None:
+        self.values = values
+        self._hash = hash(values)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Attributes) and self.values == other.values
+
+
 @dataclass(frozen=True)
 class Attribute:
     """An attribute: its name, what it is (see `kinds`), and its default (`MISSING` if it must be given)."""
@@ -117,6 +139,11 @@ class Spec:
     symbols: tuple[tuple[str, type], ...]
     attributes: tuple[Attribute, ...]
     typed: bool
+
+    @lazy
+    def plain(self) -> tuple[str, ...]:
+        """The fields of the attributes and of a type that is written."""
+        return (*(a.name for a in self.attributes), *(("to",) if self.typed else ()))
 
 
 SYMBOLS: tuple[type, ...] = (Const, Table, Func)
@@ -146,6 +173,18 @@ def _spec(op: type[Value]) -> Spec:
         else:
             attributes.append(Attribute(f.name, kind, f.default))
     return Spec(tuple(operands), tuple(symbols), tuple(attributes), typed)
+
+
+@cache
+def _reader(op: type[Op]) -> Callable[[Op], tuple[Value, ...]]:
+    """What gets an operation's operands."""
+    row = spec(op).operands
+    names = [name for name, _ in row]
+    if any(many for _, many in row):
+        return lambda op: tuple(v for n, many in row for v in (getattr(op, n) if many else (getattr(op, n),)))
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda op: tuple(getattr(op, n) for n in names)
 
 
 def spell(name: str) -> str:

@@ -10,11 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lutc.graph import Overflow, Rounding
+from lutc.netlist import LUT_INPUTS
 from lutc.types import Fixed, Type, holding
 
 if TYPE_CHECKING:
     from lutc.netlist import Net
     from lutc.netlist_build import ModuleBuilder
+    from lutc.target import Target
+
+
+# Bits that LUTs increment in three levels of them, at half a LUT for each bit and for each carry between levels.
+LARGEST_INCREMENT = 13
 
 
 def net_format(fmt: Fixed) -> tuple[int, bool]:
@@ -138,7 +144,33 @@ def rounded(build: ModuleBuilder, net: Net, shift: int, rounding: Rounding) -> N
     if up is None:
         return floor
     wide = floor.width + 1
+    if build.luts and floor.width <= LARGEST_INCREMENT:
+        return _incremented(build, build.resize(floor, wide), up)
     return build.add(build.resize(floor, wide), build.fit(up, wide, net.signed))
+
+
+def _incremented(build: ModuleBuilder, net: Net, up: Net) -> Net:
+    """`net + up` in LUTs: a bit flips where all below it, and `up`, are 1."""
+    found: list[Net] = []
+    for run in _runs([build.bit(net, i) for i in range(net.width)]):
+        for i in range(1, len(run) + 1):
+            ones = (1 << i) - 1
+            found.append(build.lut([up, *run[:i]], [w >> i ^ (w & ones == ones) for w in range(2 << i)]))
+        up = build.lut([up, *run], [0] * ((2 << len(run)) - 1) + [1])
+    return build.as_(build.append(*reversed(found)), net.signed)
+
+
+def _runs(bits: list[Net]) -> list[list[Net]]:
+    """Runs whose functions, the carry into the next run among them, share LUTs two by two: five inputs together.
+
+    The last one has no carry to make, and may be as long as a LUT is wide.
+    """
+    runs: list[list[Net]] = []
+    while bits:
+        length = LUT_INPUTS - 1 if len(bits) < LUT_INPUTS else LUT_INPUTS - 2
+        runs.append(bits[:length])
+        bits = bits[length:]
+    return runs
 
 
 def _rounds_up(build: ModuleBuilder, net: Net, shift: int, rounding: Rounding) -> Net | None:
@@ -175,6 +207,21 @@ def _any(build: ModuleBuilder, bits: Net) -> Net:
     return build.not_(build.eq(bits, build.const(0, bits.width)))
 
 
+def increment_luts(width: int, target: Target) -> float:
+    """What adding one bit to a number costs: in LUTs that share their inputs two by two, or a carry chain."""
+    if not target.named_luts or width > LARGEST_INCREMENT:
+        return target.adder_luts(width)
+    levels = max(-(-(width - 1) // (LUT_INPUTS - 2)), 1)
+    return (width + levels) / 2
+
+
+def increment_ns(width: int, target: Target) -> float:
+    """How long that takes."""
+    if not target.named_luts or width > LARGEST_INCREMENT:
+        return target.adder_ns(width)
+    return target.lut_ns() * max(-(-(width - 1) // (LUT_INPUTS - 2)), 1)
+
+
 def contained(build: ModuleBuilder, net: Net, to: Fixed, mode: Overflow, lo: int, hi: int) -> Net:
     """An integer in `[lo, hi]` brought into the range of `to`. Tests are built only for ends that can be passed."""
     width, signed = net_format(to)
@@ -184,11 +231,26 @@ def contained(build: ModuleBuilder, net: Net, to: Fixed, mode: Overflow, lo: int
     if mode is Overflow.WRAP:
         return fitted
     floor = max(to.lo, -to.hi) if mode is Overflow.SATURATE_SYMMETRIC else to.lo
-    if hi > to.hi:
-        fitted = build.mux(_above(build, net, to), build.const(to.hi, width, signed), fitted)
-    if lo < floor:
-        fitted = build.mux(_below(build, net, to, floor), build.const(floor, width, signed), fitted)
+    passed = [(_above(build, net, to), to.hi)] if hi > to.hi else []
+    passed += [(_below(build, net, to, floor), floor)] if lo < floor else []
+    if build.luts and passed:
+        return _stopped(build, fitted, passed)
+    for past, end in passed:
+        fitted = build.mux(past, build.const(end, width, signed), fitted)
     return fitted
+
+
+def _stopped(build: ModuleBuilder, net: Net, passed: Sequence[tuple[Net, int]]) -> Net:
+    """The number of the end that is passed, or `net`: a LUT a bit."""
+    flags = [past for past, _ in passed]
+    found = []
+    for i in range(net.width):
+        contents = []
+        for word in range(2 << len(flags)):
+            ends = [end >> i & 1 for n, (_, end) in enumerate(passed) if word >> n & 1]
+            contents.append(ends[0] if ends else word >> len(flags))
+        found.append(build.lut([*flags, build.bit(net, i)], contents))
+    return build.as_(build.append(*reversed(found)), net.signed)
 
 
 def _above(build: ModuleBuilder, net: Net, to: Fixed) -> Net:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from lutc.graph import Bounds, Overflow, Rounding, Value
+from lutc.graph import Bounds, OpMistake, Overflow, Rounding, Value
 from lutc.numbers import bounded, divide, greatest, least, overflow, rounded
 from lutc.ops import circuits
 from lutc.ops.base import Op, need
@@ -50,14 +50,14 @@ class Quant(Op):
 
     def luts(self, target: Target) -> float:
         source, to = self.x.type.scalar, self.to.scalar
-        adder = target.adder_luts(to.width) if self._rounds() else 0.0
+        adder = circuits.increment_luts(to.width, target) if self._rounds() else 0.0
         lo, hi = (divide(x, source.frac - to.frac, self.round) for x in (source.lo, source.hi))
         stops = self.overflow is not Overflow.WRAP and (lo < to.lo or hi > to.hi)
         return adder + (target.mux_luts(to.width) + 1 if stops else 0.0)
 
     def delay(self, target: Target) -> float:
         source, to = self.x.type.scalar, self.to.scalar
-        adder = target.adder_ns(to.width) if self._rounds() else 0.0
+        adder = circuits.increment_ns(to.width, target) if self._rounds() else 0.0
         lo, hi = (divide(x, source.frac - to.frac, self.round) for x in (source.lo, source.hi))
         stops = self.overflow is not Overflow.WRAP and (lo < to.lo or hi > to.hi)
         return adder + (2 * target.lut_ns() if stops else 0.0)
@@ -78,11 +78,8 @@ class Quant(Op):
 
 
 def _same_shape(x: Type, to: Type) -> None:
-    need(
-        x.shape == to.shape,
-        f"makes {to} from {x}: the shapes differ",
-        "give the type the operand's shape",
-    )
+    if x.shape != to.shape:
+        raise OpMistake(f"makes {to} from {x}: the shapes differ", "give the type the operand's shape")
 
 
 def _into(lo: Ints, hi: Ints, to: Type, mode: Overflow) -> Bounds:
@@ -119,7 +116,8 @@ class Rescale(Op):
     def infer(self) -> Type:
         shape = self.x.type.shape
         _same_shape(self.x.type, self.to)
-        need(not shape or -len(shape) <= self.axis < len(shape), f"has no axis {self.axis} in {self.x.type}")
+        if shape and not -len(shape) <= self.axis < len(shape):
+            raise OpMistake(f"has no axis {self.axis} in {self.x.type}")
         length = shape[self.axis] if shape else 1
         for what, numbers in (("by", self.by), ("add", self.add)):
             need(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from lutc.graph import Bounds, Func, Param, Value, body
+from lutc.graph import Bounds, Func, OpMistake, Param, Value, body
 from lutc.numbers import dtype
 from lutc.ops.base import SCALAR, TENSOR, Op, need
 from lutc.types import Ints, Type, tensor, uniform
@@ -101,11 +101,11 @@ def _arguments(func: Func, args: Sequence[Value], kinds: Sequence[Type]) -> None
         f"gives @{func.name} {len(args)} arguments, not {len(func.params)}",
     )
     for param, kind in zip(func.params, kinds, strict=True):
-        need(
-            kind == param.type,
-            f"gives {kind} to %{param.name} of @{func.name}, which is {param.type}",
-            f"bring it to that format first: quant to {param.type}",
-        )
+        if kind != param.type:
+            raise OpMistake(
+                f"gives {kind} to %{param.name} of @{func.name}, which is {param.type}",
+                f"bring it to that format first: quant to {param.type}",
+            )
 
 
 @dataclass(frozen=True, eq=False, repr=False)

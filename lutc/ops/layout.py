@@ -7,16 +7,16 @@ after the other; -1 stands for the number 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from lutc.graph import Bounds, OpMistake, Value
+from lutc.lazy import lazy
 from lutc.numbers import dtype
 from lutc.ops import circuits
 from lutc.ops.base import SCALAR, TENSOR, Op, need
-from lutc.types import ZERO, Ints, Type, tensor, uniform
+from lutc.types import ZERO, Ints, Type, scalar, tensor, uniform
 
 if TYPE_CHECKING:
     from lutc.netlist import Net
@@ -34,7 +34,7 @@ class Layout(Op):
         """For each element of the result, its flat position in the operands, or -1 for 0."""
         raise NotImplementedError(self.keyword)
 
-    @cached_property
+    @lazy
     def index(self) -> Index:
         return self.source()
 
@@ -220,8 +220,21 @@ class Element(Layout):
     at: int
 
     def source(self) -> Index:
-        need(0 <= self.at < self.x.type.size, f"takes element {self.at} of {self.x.type}")
         return np.array(self.at)
+
+    def infer(self) -> Type:
+        if not 0 <= self.at < self.x.type.size:
+            raise OpMistake(f"takes element {self.at} of {self.x.type}")
+        return scalar(self.x.type.formats[self.at])
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        """As those of any layout, without laying out the whole bundle for one element."""
+        ends = []
+        for end in operands[0]:
+            ends.append(
+                end if isinstance(end, int) else int(np.broadcast_to(end, self.x.type.shape).flat[self.at])
+            )
+        return ends[0], ends[1]
 
     def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
         return circuits.unbundle(build, operands[0], self.x.type, self.at)
@@ -239,7 +252,8 @@ class Pack(Layout):
 
     def source(self) -> Index:
         for v in self.parts:
-            need(not v.type.shape, f"bundles scalars, not {v.type}")
+            if v.type.shape:
+                raise OpMistake(f"bundles scalars, not {v.type}")
         what = f"cannot give {len(self.parts)} scalars the shape {list(self.shape)}"
         need(all(n >= 0 for n in self.shape), what)
         return _try(what, lambda: np.arange(len(self.parts)).reshape(self.shape))

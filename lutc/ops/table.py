@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from lutc.functions import dependence, table_luts
 from lutc.graph import Bounds, Const, OpMistake, Table, Value
+from lutc.netlist import LUT_INPUTS
 from lutc.numbers import as_code, dtype, twos
 from lutc.ops import circuits
-from lutc.ops.base import Op, need
+from lutc.ops.base import Op
 from lutc.types import Ints, Type, holding, scalar, uniform
 
 if TYPE_CHECKING:
@@ -71,6 +74,9 @@ class Number(Op):
         return build.const(self.code, *circuits.net_format(self.type.scalar))
 
 
+_COUNTED = 14  # bits of a key, and of an answer, up to which a table is looked at bit by bit
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Lut(Op):
     """What a truth table answers: one table for all elements, or a tensor of tables with one for each.
@@ -86,17 +92,17 @@ class Lut(Op):
     def infer(self) -> Type:
         key, table = self.key.type, self.table
         if not table.key.shape:
-            need(
-                not key.size or key.format == table.key.format,
-                f"looks up {key} in @{table.name}, whose key is {table.key}",
-                f"bring it to the key's format first: quant to {uniform(key.shape, table.key.scalar)}",
-            )
+            if key.size and key.format != table.key.format:
+                raise OpMistake(
+                    f"looks up {key} in @{table.name}, whose key is {table.key}",
+                    f"bring it to the key's format first: quant to {uniform(key.shape, table.key.scalar)}",
+                )
             return uniform(key.shape, table.value.scalar)
-        need(
-            key == table.key,
-            f"looks up {key} in @{table.name}, whose keys are {table.key}",
-            "bring it to the keys' formats first, with quant",
-        )
+        if key != table.key:
+            raise OpMistake(
+                f"looks up {key} in @{table.name}, whose keys are {table.key}",
+                "bring it to the keys' formats first, with quant",
+            )
         return table.value
 
     def bounds(self, *operands: Bounds) -> Bounds:
@@ -125,7 +131,7 @@ class Lut(Op):
         return self.table.codes.astype(dtype(self.type.max_width))[entry]
 
     def luts(self, target: Target) -> float:
-        return target.table_luts(self.key.type.max_width, self.type.max_width)
+        return _luts(self.table, self.key.type.max_width, self.type.max_width, target)
 
     def delay(self, target: Target) -> float:
         return target.table_ns(self.key.type.max_width)
@@ -135,7 +141,35 @@ class Lut(Op):
         to = circuits.net_format(self.type.scalar)
         if not self.key.type.scalar.width:
             return build.const(codes[0], *to)
+        if build.luts and max(self.key.type.max_width, self.type.max_width) <= _COUNTED:
+            return self._in_luts(build, operands[0], *to)
         return build.rom(operands[0], codes, *to, table=self.table.name)
+
+    def _in_luts(self, build: ModuleBuilder, key: Net, width: int, signed: bool) -> Net:
+        """Output bits of at most a LUT's inputs as LUTs, the others as a table."""
+        codes = np.asarray(self.table.codes, dtype=np.int64)
+        inputs = [build.bit(key, i) for i in range(key.width)]
+        depends = dependence(codes, width)
+        wide = np.flatnonzero(depends.sum(axis=-1) > LUT_INPUTS)
+        rest = (codes[:, None] >> wide & 1) @ (1 << np.arange(len(wide)))
+        table = build.rom(key, rest.tolist(), len(wide), table=self.table.name) if len(wide) else None
+        bits = []
+        for bit in range(width):
+            if table is not None and bit in wide:
+                bits.append(build.bit(table, wide.tolist().index(bit)))
+                continue
+            live = np.flatnonzero(depends[bit])
+            keys = (np.arange(1 << len(live))[:, None] >> np.arange(len(live)) & 1) @ (1 << live)
+            bits.append(build.lut([inputs[i] for i in live], (codes[keys] >> bit & 1).tolist()))
+        return build.as_(build.append(*reversed(bits)), signed)
+
+
+@lru_cache(maxsize=1 << 14)
+def _luts(table: Table, inputs: int, width: int, target: Target) -> float:
+    """What one look-up costs: counted by what each output bit depends on, if that is quick."""
+    if table.key.shape or inputs > _COUNTED or width > _COUNTED:
+        return target.table_luts(inputs, width)
+    return table_luts(np.asarray(table.codes, dtype=np.int64), width, target)
 
 
 def _reachable(table: Ints, lo: int, hi: int) -> list[int]:

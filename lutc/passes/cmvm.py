@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
 
-import networkx as nx
-
 from lutc import target as targets
 from lutc.analysis.ranges import Ranges
 from lutc.cmvm.cache import solved
-from lutc.cmvm.network import Network, Problem, Span, Sum, balanced, ordered, spans
+from lutc.cmvm.network import Network, Problem, Span, Sum, balanced, ordered, sharing, spans
 from lutc.cmvm.search import EFFORTS, Goal, deepest
 from lutc.diagnostics import did_you_mean, error
 from lutc.graph import Design, Func, Output, Value, body, functions, topo
@@ -54,7 +52,8 @@ class Cmvm(Pass):
                 product = _Product(sums, ranges, ready)
                 if product.problem is not None:
                     ready.together(sums, product.problem, goal)
-                    plan |= product.written(solved(product.problem, goal, self.effort))
+                    if sharing(product.problem):
+                        plan |= product.written(solved(product.problem, goal, self.effort))
         return rebuild(_replaced(design, plan), keep_all) if plan else design
 
 
@@ -73,12 +72,21 @@ def _groups(values: list[Value]) -> Iterator[list[Lincomb]]:
 
 def _connected(sums: list[Lincomb]) -> Iterator[list[Lincomb]]:
     """Sums that have terms in common, directly or by way of others."""
-    shares = nx.Graph((s, term) for s in sums for term in s.terms)
-    number = {v: i for i, part in enumerate(nx.connected_components(shares)) for v in part}
-    groups: dict[int, list[Lincomb]] = {}
+    parent: dict[Value, Value] = {}
+
+    def root(v: Value) -> Value:
+        while (up := parent.setdefault(v, v)) is not v:
+            parent[v] = parent.setdefault(up, up)
+            v = up
+        return v
+
     for s in sums:
-        if s in number:  # one without terms has nothing to share
-            groups.setdefault(number[s], []).append(s)
+        for term in s.terms:
+            parent[root(term)] = root(s)
+    groups: dict[Value, list[Lincomb]] = {}
+    for s in sums:
+        if s.terms:  # one without has nothing to share
+            groups.setdefault(root(s), []).append(s)
     yield from groups.values()
 
 

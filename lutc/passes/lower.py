@@ -1,7 +1,8 @@
-"""`rescale` by any rational factor as a multiplication by an integer, an offset and a shift, proved right.
+"""`rescale` by any rational factor: as a table, a search among thresholds, or a product, whichever is smallest.
 
-The wanted answer for a code x is `round(x * slope + start)` with rational slope and start. A multiplier m, an offset b
-and a shift k do the same if `floor((x * m + b) / 2**k)` is that integer for every x in bounds. Two ways to know:
+The product is one with an integer, then an offset and a shift, proved right. The wanted answer for a code x is
+`round(x * slope + start)` with rational slope and start. A multiplier m, an offset b and a shift k do the same if
+`floor((x * m + b) / 2**k)` is that integer for every x in bounds. Two ways to know:
 
 * Few codes: every one is tried. For a given k and m, each x confines b to an interval; they must all overlap.
 * Many codes: Let the floor form of the rounding be `floor(x * slope + shifted)`, whose values are multiples of 1/D.
@@ -17,13 +18,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil, lcm
 from typing import ClassVar
+
+import numpy as np
 
 from lutc import target as targets
 from lutc.analysis.ranges import Ranges
 from lutc.graph import Design, Overflow, Rounding, Table, Value
-from lutc.numbers import bounded, quantised, rounded
+from lutc.numbers import bounded, dtype, quantised, rounded
 from lutc.ops import Cat, Compare, Lincomb, Lut, Number, Quant, Relation, Rescale, Scale, Select
 from lutc.ops.base import Op
 from lutc.passes.adders import digits
@@ -31,7 +35,7 @@ from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
 from lutc.passes.simplify import simplified
 from lutc.target import Target
-from lutc.types import BIT, Fixed, holding, scalar
+from lutc.types import BIT, Fixed, Ints, holding, scalar
 
 _TRY_ALL = 1 << 12  # so many codes are tried one by one; beyond, the inequality proves it
 _MOST_STEPS = 63  # more comparisons than a binary search pays for
@@ -70,7 +74,7 @@ def lowered(rw: Rewriter, op: Rescale, ranges: Ranges, target: Target) -> Value:
             return _exact(rw, op, by, add)
         ways.append((_product_luts(by, add, source.width, target), lambda: _exact(rw, op, by, add)))
     if hi - lo < _TRY_ALL:
-        answers = [line.answer(x, to, op.overflow) for x in range(lo, hi + 1)]
+        answers = [bounded(w, to, op.overflow) for w in line.wanted(lo, hi).tolist()]
         ways.append((target.table_luts(source.width, to.width), lambda: _table(rw, op, lo, answers)))
         changes = zip(range(lo + 1, hi + 1), answers[1:], answers, strict=False)
         steps: list[tuple[int, int]] | None = [(x, a) for x, a, before in changes if a != before]
@@ -114,6 +118,10 @@ class Line:
     def answer(self, x: int, to: Fixed, overflow: Overflow) -> int:
         """The code the answer has for code `x`."""
         return bounded(rounded(self.at(x), self.round), to, overflow)
+
+    def wanted(self, lo: int, hi: int) -> Ints:
+        """The integers that the codes `lo` to `hi` are rounded to: `answer` without a format, all at once."""
+        return _roundings(self, lo, hi)
 
     def steps(self, lo: int, hi: int, to: Fixed, overflow: Overflow) -> list[tuple[int, int]] | None:
         """The codes from which on the answer is another, and that answer; None where they are too many to use."""
@@ -159,6 +167,37 @@ class Line:
         return lcm(self.slope.denominator, self.start.denominator)
 
 
+@lru_cache(maxsize=4)
+def _roundings(line: Line, lo: int, hi: int) -> Ints:
+    """See `Line.wanted`. The values are the integers `above` over D; as `numbers.rounded`, from quotient and rest."""
+    d = line.denominator
+    slope, start = int(line.slope * d), int(line.start * d)
+    widest = max(abs(lo), abs(hi), 1) * abs(slope) + abs(start) + d
+    above = np.array(range(lo, hi + 1), dtype=dtype(widest.bit_length() + 1)) * slope + start
+    floor = above // d
+    rest = above - floor * d
+    tie = 2 * rest == d
+    up = 2 * rest > d
+    match line.round:
+        case Rounding.FLOOR:
+            return floor
+        case Rounding.CEIL:
+            up = rest > 0
+        case Rounding.TOWARD_ZERO:
+            up = (rest > 0) & (above < 0)
+        case Rounding.AWAY:
+            up = (rest > 0) & (above > 0)
+        case Rounding.HALF_UP:
+            up = up | tie
+        case Rounding.HALF_EVEN:
+            up = up | (tie & (floor % 2 == 1))
+        case Rounding.HALF_AWAY:
+            up = up | (tie & (above > 0))
+        case Rounding.HALF_ZERO:
+            up = up | (tie & (above < 0))
+    return floor + up
+
+
 @dataclass(frozen=True)
 class Affine:
     """`floor((x * times + plus) / 2**shift)`. `exact` says it already is the rounding asked for."""
@@ -175,7 +214,7 @@ class Affine:
 def multiplier(line: Line, lo: int, hi: int) -> Affine:
     """The smallest proved multiplier for codes `lo` to `hi`."""
     if hi - lo < _TRY_ALL:
-        wanted = [rounded(line.at(x), line.round) for x in range(lo, hi + 1)]
+        wanted = line.wanted(lo, hi)
         for shift in range(64):
             found = _tried(line, lo, wanted, shift)
             if found:
@@ -183,15 +222,19 @@ def multiplier(line: Line, lo: int, hi: int) -> Affine:
     return _proved(line, lo, hi)
 
 
-def _tried(line: Line, lo: int, wanted: list[int], shift: int) -> Affine | None:
+def _tried(line: Line, lo: int, wanted: Ints, shift: int) -> Affine | None:
     """A multiplier and an offset that give every wanted answer, if there are some with this shift."""
     power = 1 << shift
     nearest = line.slope * power
+    last = lo + len(wanted) - 1
+    bits = max(abs(int(wanted[0])), abs(int(wanted[-1]))).bit_length() + shift
+    kind = dtype(bits + 2, max(abs(lo), abs(last)).bit_length() + ceil(abs(nearest)).bit_length() + 2)
+    codes, goals = np.array(range(lo, last + 1), dtype=kind), wanted.astype(kind) * power
     for times in sorted({nearest.__floor__(), ceil(nearest)}, key=lambda m: abs(m - nearest)):
         if not times:
             continue
-        least = max(w * power - x * times for x, w in enumerate(wanted, lo))
-        most = min((w + 1) * power - x * times for x, w in enumerate(wanted, lo)) - 1
+        rest = goals - codes * times
+        least, most = int(rest.max()), int(rest.min()) + power - 1
         if least <= most:
             return Affine(times, _roundest(least, most), shift, True)
     return None

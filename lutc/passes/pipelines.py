@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lutc.passes.adders import Adders
 from lutc.passes.cmvm import Cmvm
+from lutc.passes.encode import Encode
+from lutc.passes.halves import Halves
 from lutc.passes.lower import Lower
 from lutc.passes.manager import Pass
 from lutc.passes.narrow import Narrow
@@ -22,8 +24,10 @@ ALL: tuple[type[Pass], ...] = (
     Narrow,
     Sums,
     Lower,
+    Halves,
     Absorb,
     Offsets,
+    Encode,
     Cmvm,
     Adders,
     Pipeline,
@@ -32,6 +36,7 @@ ALL: tuple[type[Pass], ...] = (
 
 def standard(target: str, period: float = 0.0, stages: int = -1, effort: str = "normal") -> list[Pass]:
     """From a tensor-stage design to one that is ready for the netlist."""
+    encoders = effort != "fast"  # half of the time that tables take
     return [
         Simplify(),  # small tensors first: everything after has less to do
         Prune(),  # while a weight matrix is still one thing
@@ -41,8 +46,10 @@ def standard(target: str, period: float = 0.0, stages: int = -1, effort: str = "
         Lower(target),  # needs the ranges
         Sums(),  # the multipliers of `lower` are sums too
         Narrow(),  # and have ranges of their own
-        Absorb(target),  # tables take in roundings while those are still one operation
-        Offsets(target),  # the n-ary sums take up what tables give away
+        Halves(),  # a rounding that is free needs no table to take it in
+        Absorb(target, encoders),  # tables take in roundings while those are still one operation
+        Offsets(target, encoders),  # the n-ary sums take up what tables give away
+        *([Encode(target)] if encoders else []),  # what sums could not take in two
         Cmvm(target, effort),  # sums share partial sums, after all that changes their weights
         Adders(target),  # last of all choices: until here every sum was whole
         Narrow(),  # partial sums are narrower than their formats say

@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 from lutc.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions, owners, topo
 from lutc.ops import Pack, Quant
-from lutc.ops.base import Op, spec
+from lutc.ops.base import Op, Spec, spec
 from lutc.types import Type, scalar
 from lutc.verify import symbols_of
 
@@ -30,7 +29,9 @@ class Symbols:
         self._equal: dict[tuple[Any, ...], Any] = {}
         self._taken: set[str] = set()
         found = owners(design) if design else []
-        own = [s for owner in found for v in body(owner) if isinstance(v, Op) for s in symbols_of(v)]
+        own = dict.fromkeys(
+            s for owner in found for v in body(owner) if isinstance(v, Op) for s in symbols_of(v)
+        )
         self._taken.update(s.name for s in own)
         for symbol in own:
             self._canonical.setdefault(symbol, self._equal.setdefault(contents(symbol), symbol))
@@ -59,12 +60,7 @@ class Symbols:
 
 def contents(symbol: Const | Table | Func) -> tuple[Any, ...]:
     """Equal for constants and for tables that are the same number for number; a function equals only itself."""
-    match symbol:
-        case Const():
-            return ("const", *symbol.key)
-        case Table():
-            return ("table", symbol.key, symbol.value, tuple(symbol.codes.tolist()))
-    return ("func", symbol)
+    return ("func", symbol) if isinstance(symbol, Func) else symbol.contents
 
 
 class Rewriter:
@@ -107,40 +103,55 @@ class Rewriter:
         return self.make(Quant, value, to)
 
 
-@cache
-def _plain_fields(kind: type[Op]) -> tuple[str, ...]:
-    row = spec(kind)
-    names = [a.name for a in row.attributes]
-    return (*names, *(("to",) if row.typed else ()))
-
-
 def identity(op: Op, rewriter: Rewriter) -> tuple[Any, ...]:
     """What makes two operations the same: kind, operands, symbols, attributes."""
     kind = type(op)
-    symbols = (id(rewriter.symbol(getattr(op, n))) for n, _ in spec(kind).symbols)
-    return (kind, op.operands, *symbols, *(getattr(op, n) for n in _plain_fields(kind)))  # type: ignore[arg-type]
+    row = spec(kind)
+    if not row.symbols:
+        return (kind, op.operands, op.attributes)
+    symbols = [id(rewriter.symbol(getattr(op, n))) for n, _ in row.symbols]
+    return (kind, op.operands, op.attributes, *symbols)
 
 
 def with_operands(op: Op, operands: Sequence[Value], **changes: Any) -> Op:
     """The same operation on other operands (and with other fields, if given)."""
     kind = type(op)
     row = spec(kind)
+    if not changes.keys() - {"name"} and all(
+        new.type == old.type for new, old in zip(operands, op.operands, strict=True)
+    ):
+        return _moved(op, row, tuple(operands), changes)
     arguments: dict[str, Any] = {"name": op.name, "origin": op.origin, "span": op.span}
+    arguments |= _by_field(op, row, operands)
+    for name, _ in row.symbols:
+        arguments[name] = getattr(op, name)
+    for name in row.plain:
+        arguments[name] = getattr(op, name)
+    arguments.update(changes)
+    return kind(**arguments)
+
+
+def _by_field(op: Op, row: Spec, operands: Sequence[Value]) -> dict[str, Any]:
+    """Operands by the fields they stand in."""
+    found: dict[str, Any] = {}
     at = 0
     for name, many in row.operands:
         if many:
             count = len(getattr(op, name))
-            arguments[name] = tuple(operands[at : at + count])
+            found[name] = tuple(operands[at : at + count])
             at += count
         else:
-            arguments[name] = operands[at]
+            found[name] = operands[at]
             at += 1
-    for name, _ in row.symbols:
-        arguments[name] = getattr(op, name)
-    for name in _plain_fields(kind):  # type: ignore[arg-type]  # as `spec`
-        arguments[name] = getattr(op, name)
-    arguments.update(changes)
-    return kind(**arguments)
+    return found
+
+
+def _moved(op: Op, row: Spec, operands: tuple[Value, ...], changes: dict[str, Any]) -> Op:
+    """The operation on other operands of the same types: all that follows from types is as it was."""
+    new: Op = object.__new__(type(op))
+    new.__dict__.update(op.__dict__)
+    new.__dict__.update(_by_field(op, row, operands), operands=operands, **changes)
+    return new
 
 
 def rebuild(design: Design, rule: Rule, *, stage: Stage | None = None) -> Design:
@@ -173,11 +184,11 @@ def _rewrite(
         rewriter.origin = value.origin
         rewriter.name = value.name
         rewriter.original = value
-        operands = [new[v] for v in value.operands]
+        operands = tuple([new[v] for v in value.operands])
         if value.strict:
-            operands = [rewriter.fit(n, v.type) for n, v in zip(operands, value.operands, strict=True)]
+            operands = tuple([rewriter.fit(n, v.type) for n, v in zip(operands, value.operands, strict=True)])
         changes = {"func": made[f]} if (f := getattr(value, "func", None)) and made[f] is not f else {}
-        if changes or any(n is not o for n, o in zip(operands, value.operands, strict=True)):
+        if changes or operands != value.operands:  # values are compared by identity
             fresh = with_operands(value, operands, **changes)
         else:
             fresh = value

@@ -36,7 +36,7 @@ from lutc.ops.flow import evaluate
 from lutc.ops.layout import Layout
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild, with_operands
-from lutc.types import ZERO, Fixed, Ints
+from lutc.types import Fixed, Ints
 
 _WORTH_FOLDING = 1 << 16  # elements; folding a tensor larger than this would only make the file longer
 
@@ -57,6 +57,9 @@ def simplified(rw: Rewriter, op: Op) -> Value:
     if folded is not None:
         return folded
     match op:
+        case Lut(table=table):
+            one = rw.symbol(table)
+            return op if one is table else with_operands(op, op.operands, table=one)
         case Quant():
             return _quant(rw, op)
         case Relu(x=x) | Abs(x=x) if all(not f.signed for _, f in x.type.runs):
@@ -89,8 +92,6 @@ def simplified(rw: Rewriter, op: Op) -> Value:
             return parts[at]
         case Element(x=x) if not x.type.shape:
             return x
-        case Lut(table=table):
-            return with_operands(op, op.operands, table=rw.symbol(table))
         case Layout(operands=(x,)) if x.type == op.type and _in_place(op):
             return x
     return op
@@ -100,12 +101,13 @@ def _folded(rw: Rewriter, op: Op) -> Value | None:
     """The result of an operation on constants, if it is one."""
     if isinstance(op, ConstOp | Number) or op.type.size > _WORTH_FOLDING:
         return None
-    if not op.type.shape and op.type.scalar == ZERO:
+    if not op.type.shape and not op.type.max_width:
         return _number(rw, Fraction(0))
     if isinstance(op, Call | Map) and rw.constant(op.func):
         return _constant(rw, op, evaluate(topo([op.func.result]), {}, [op.func.result])[op.func.result][0])
-    if not all(isinstance(v, ConstOp | Number) for v in op.operands):
-        return None
+    for v in op.operands:
+        if not isinstance(v, ConstOp | Number):
+            return None
     kind = dtype(op.work_bits())
     return _constant(rw, op, op.eval(*(v.eval().astype(kind) for v in op.operands if isinstance(v, Op)))[0])
 
@@ -123,7 +125,7 @@ def _number(rw: Rewriter, value: Fraction) -> Value:
 
 
 def _is_zero(value: Value) -> bool:
-    return all(f.width == 0 for _, f in value.type.runs) or (isinstance(value, Number) and not value.value)
+    return not value.type.max_width or (isinstance(value, Number) and not value.value)
 
 
 def _in_place(op: Layout) -> bool:
@@ -182,7 +184,7 @@ def _lincomb(rw: Rewriter, op: Lincomb) -> Value:
         return op
     weights: dict[Value, Fraction] = {}
     for v, w in found:
-        weights[v] = weights.get(v, Fraction(0)) + w
+        weights[v] = weights[v] + w if v in weights else w
     merged = [(v, w) for v, w in weights.items() if w]
     if op.ternary and any(abs((w * Fraction(2) ** twos(w)).numerator) > 1 for _, w in merged):
         merged = found

@@ -13,7 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from lutc import target as targets
-from lutc.analysis.functions import Codes, table_luts
+from lutc.analysis.encoders import encoded_luts
+from lutc.functions import Codes
 from lutc.graph import Design, Overflow, Rounding, Table, Value, body, owners, users
 from lutc.numbers import divide, overflow
 from lutc.ops import Lut, Quant
@@ -33,6 +34,7 @@ class Absorb(Pass):
 
     name: ClassVar[str] = "absorb"
     target: str = "xcvu13p"
+    encoders: bool = True  # count on wide tables being encoded
 
     def __call__(self, design: Design) -> Design:
         target = targets.load(self.target)
@@ -43,7 +45,7 @@ class Absorb(Pass):
             chosen |= {
                 v
                 for v, read in readers.items()
-                if isinstance(v, Quant) and v not in roots and _pays(v, read, target)
+                if isinstance(v, Quant) and v not in roots and _pays(v, read, target, self.encoders)
             }
 
         def rule(rw: Rewriter, op: Op) -> Value:
@@ -57,7 +59,7 @@ class Absorb(Pass):
         return rebuild(design, rule)
 
 
-def _pays(quant: Quant, read: list[Value], target: Target) -> bool:
+def _pays(quant: Quant, read: list[Value], target: Target, encoders: bool) -> bool:
     """Whether all readers are tables that grow by less than the rounding costs."""
     if quant.type.shape or not _rounds_by_one_bit(quant) or quant.to.scalar.width >= _WIDEST or not read:
         return False
@@ -69,7 +71,8 @@ def _pays(quant: Quant, read: list[Value], target: Target) -> bool:
         value = reader.type.scalar
         if value.width > 62:
             return False
-        growth += table_luts(_unrounded(codes, quant), value, target) - table_luts(codes, value, target)
+        growth += encoded_luts(_unrounded(codes, quant), value.width, target, search=encoders)
+        growth -= encoded_luts(codes, value.width, target, search=encoders)
     return growth < quant.luts(target)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lutc._version import __version__
-from lutc.analysis.cost import costs
+from lutc.analysis.cost import Cost, by_pass, costs
 from lutc.analysis.latency import latency
 from lutc.analysis.timing import longest_stage
 from lutc.graph import Design, Output, Param
@@ -16,13 +17,21 @@ from lutc.types import Type
 
 
 def facts(
-    design: Design, target: Target, *, hdl: str, period: float | None, control: dict[str, bool]
+    design: Design,
+    target: Target,
+    *,
+    hdl: str,
+    period: float | None,
+    control: dict[str, bool],
+    effort: str,
+    stages: Sequence[tuple[str, Design]] = (),
 ) -> dict[str, Any]:
     """Everything a tool or a person may want to know of a build, as plain JSON values.
 
     `latency_cycles` is the number of rising edges from an input to its answer, `ii` the number of cycles between two
     inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates, flip-flops are counted; `stage_ns` is the
-    longest way between registers by the target's delay model.
+    longest way between registers by the target's delay model. `passes` tells the LUTs after each of the `stages`, in
+    all and by layer; they are null as long as operations are left that have no circuit yet.
     """
     ranks = latency(design)
     layers = costs(design, target)
@@ -30,6 +39,7 @@ def facts(
         "lutc": __version__,
         "top": design.name,
         "hdl": hdl,
+        "effort": effort,
         "target": target.name,
         "part": target.part,
         "clock_ns": period if ranks else None,
@@ -45,9 +55,17 @@ def facts(
             "device_luts": target.luts,
             "stage_ns": round(longest_stage(design, target), 3),
             "layers": [{"layer": k or None, "luts": round(c.luts), "ffs": c.ffs} for k, c in layers.items()],
+            "passes": [_after(name, found) for name, found in by_pass(stages, target)],
         },
         "notes": list(design.notes),
     }
+
+
+def _after(name: str, layers: dict[str, Cost] | None) -> dict[str, Any]:
+    if layers is None:
+        return {"pass": name, "luts": None, "layers": None}
+    each = [{"layer": k or None, "luts": round(c.luts)} for k, c in layers.items() if c.luts]
+    return {"pass": name, "luts": round(sum(c.luts for c in layers.values())), "layers": each}
 
 
 def _port(name: str, kind: Type) -> dict[str, Any]:

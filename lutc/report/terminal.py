@@ -43,11 +43,43 @@ def show(report: dict[str, Any], console: Console) -> None:
     layers.add_row("all", f"{estimate['luts']:,} ({share:.2f} %)", f"{estimate['ffs']:,}")
     console.print(layers)
 
+    _show_passes(estimate["passes"], console)
     clock = f" at {report['clock_ns']:.2f} ns" if report["clock_ns"] else ""
     cycles = report["latency_cycles"]
     console.print(f"latency {cycles} cycle{'s' * (cycles != 1)}{clock}, initiation interval {report['ii']}")
     for note in report["notes"]:
         console.print(f"note: {note}", markup=False)
+
+
+_MOST_LAYERS = 8  # that find room beside each other
+
+
+def _show_passes(passes: list[dict[str, Any]], console: Console) -> None:
+    """The LUTs after each pass that changes them, with a column for each layer unless there are too many."""
+    known = [p for p in passes if p["luts"] is not None]
+    shown = [
+        p for before, p in zip([None, *known], known, strict=False) if not before or _luts(before) != _luts(p)
+    ]
+    if len(shown) < 2:
+        return
+    names = list(dict.fromkeys(row["layer"] for p in shown for row in p["layers"]))
+    if len(names) > _MOST_LAYERS:
+        names = []
+    console.print("estimated LUTs after each pass", markup=False)
+    table = Table()
+    table.add_column("pass")
+    for name in names:
+        table.add_column(escape(name or "(ports)"), justify="right")
+    table.add_column("all", justify="right")
+    for p in shown:
+        by_layer = _luts(p)
+        cells = [f"{by_layer.get(name, 0):,}" for name in names]
+        table.add_row(p["pass"], *cells, f"{p['luts']:,}")
+    console.print(table)
+
+
+def _luts(row: dict[str, Any]) -> dict[str | None, int]:
+    return {layer["layer"]: layer["luts"] for layer in row["layers"]}
 
 
 def _shape(port: dict[str, Any]) -> str:

@@ -112,6 +112,31 @@ def einsum(d: Draw, shape: Shape) -> nn.Module:
     return lnn.QEinsum(equation, size, data=d.quantiser(shape), weights=d.mode())
 
 
+def function(d: Draw) -> nn.Module:
+    """A table for all elements."""
+    name, scale = d.of("tanh", "exp", "reciprocal", "silu"), d.of(1.0, -0.7)
+    return lnn.QFunction(
+        name, scale=scale, data={**d.quantiser(), "max_bits": d.of(5, 10)}, table=d.quantiser()
+    )
+
+
+def softmax(d: Draw) -> dict[str, Any]:
+    """Options of `QSoftmax`: its own defaults for some of the quantisers."""
+    parts = {
+        "data": d.quantiser(),
+        "keys": {**d.mode(), "max_bits": d.of(4, 8)},
+        "exp": {**d.mode(), "fraction": d.of(2, 6)},
+        "total": {**d.mode(), "max_bits": d.of(4, 8)},
+        "inverse": {**d.mode(), "integer": d.of(0, 2)},
+    }
+    return {"stable": d.of(True, False), **{k: v for k, v in parts.items() if d.of(True, False)}}
+
+
+def attention(d: Draw, shape: Shape) -> nn.Module:
+    options: Any = {"data": d.quantiser(shape[1:]), "weights": d.mode(), "products": d.quantiser()}
+    return lnn.QAttention(shape[1], d.of(1, 2), d.of(1, 2), out=d.of(None, 2), softmax=softmax(d), **options)
+
+
 def relu(d: Draw, shape: Shape) -> nn.Module:
     return lnn.QReLU(**{**d.quantiser(shape), "signed": False})
 
@@ -131,11 +156,13 @@ def next_layer(d: Draw, shape: Shape) -> nn.Module:
         lambda: branches(d, shape),
         lambda: lnn.QBatchNorm(shape[0], weights=d.mode()),
         nn.ReLU,
+        lambda: function(d),
+        lambda: lnn.QSoftmax(d.of(*range(1, len(shape) + 1)), **softmax(d)),
     ]
     if len(shape) > 1:
         choices += [lambda: convolution(d, shape)] * 4
         if len(shape) == 2:
-            choices += [lambda: einsum(d, shape)]
+            choices += [lambda: einsum(d, shape), *[lambda: attention(d, shape)] * 2]
         choices += [nn.Flatten, lambda: lnn.Sum(d.of(*range(1, len(shape) + 1)))]
         if min(shape[1:]) > 1:
             choices += [lambda: pool(d, shape)] * 2
@@ -186,6 +213,7 @@ def _train(model: nn.Module, shape: Shape, d: Draw) -> None:
         if optimiser is not None and y.requires_grad:
             optimiser.zero_grad()
             torch.autograd.backward(y.square().mean())
+            nn.utils.clip_grad_norm_(model.parameters(), 100)
             optimiser.step()
 
 
@@ -234,6 +262,6 @@ def test_the_models_reach_every_layer_and_mode() -> None:
     assert found >= {
         "LUTDense", "LUTConv1d", "LUTConv2d", "QLinear", "QConv1d", "QConv2d", "QReLU", "QBatchNorm", "QAdd",
         "QConcat", "Sum", "QAvgPool1d", "QAvgPool2d", "QEinsum", "Quantizer", "MaxPool1d", "MaxPool2d", "Flatten",
-        "ReLU", "by total", "by fraction", *_ROUNDINGS, *_OVERFLOWS,
+        "ReLU", "QFunction", "QSoftmax", "QAttention", "by total", "by fraction", *_ROUNDINGS, *_OVERFLOWS,
     }  # fmt: skip
     assert constant < MODELS // 20

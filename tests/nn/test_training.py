@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ def data(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return x, (x[:, 0] * x[:, 1] + x[:, 2] > 0).long()
 
 
-def trainer(folder: Path, beta: object = None, every: int = 2) -> lnn.Trainer:
+def trainer(folder: Path, beta: object = None, every: int = 2, average: float = 0.99) -> lnn.Trainer:
     torch.manual_seed(0)
     model = nn.Sequential(lnn.LUTDense(3, 4), lnn.LUTDense(4, 2))
     return lnn.Trainer(
@@ -32,6 +34,7 @@ def trainer(folder: Path, beta: object = None, every: int = 2) -> lnn.Trainer:
         batch=64,
         every=every,
         schedule=lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 100),
+        average=average,
     )
 
 
@@ -128,6 +131,64 @@ def test_traced_ranges_hold_all_data() -> None:
     assert (quantizer.integer < narrow).all()
 
 
+def test_settled_norms_are_of_the_weights_as_they_are() -> None:
+    """Of one batch they are its own; of several, their mean. Nothing else moves."""
+    torch.manual_seed(0)
+    model = nn.Sequential(lnn.LUTDense(3, 4), lnn.QLinear(4, 2), lnn.QBatchNorm(2))
+    x = data(512)[0]
+    model(x)
+    lut, norm = model[0], model[2]
+    assert isinstance(lut, lnn.LUTDense)
+    assert isinstance(norm, lnn.QBatchNorm)
+    stale = {name: v.clone() for name, v in model.state_dict().items()}
+    lnn.settle_norms(model, [x])
+    assert all(m.training and m.momentum in (0.01, 0.1) for m in (lut, norm))
+    for name, v in model.state_dict().items():
+        assert torch.equal(v, stale[name]) != ("running" in name), name
+    whole = lut.running_mean.clone()
+    with torch.no_grad():
+        table = lut.network(lut.input_quantizer.exact(x[:, :, None].expand(-1, -1, 4)), *lut.weights)
+        middle = model[1](model.eval()[0](x))
+    assert torch.allclose(whole, table.mean((0, 1)), atol=1e-5)
+    assert torch.allclose(norm.running_var, middle.var(0, unbiased=False), atol=1e-2)
+    lnn.settle_norms(model, [x[:256], x[256:]])
+    assert torch.allclose(lut.running_mean, whole, atol=1e-6)
+    assert not model.training
+
+
+def test_checkpoints_are_of_the_mean_of_the_weights(tmp_path: Path) -> None:
+    made = trainer(tmp_path, every=1)
+    weights = list(made.model.parameters())
+    mean = [w.detach().clone() for w in weights]
+    shares: list[float] = []
+
+    def step(*args: object) -> None:
+        shares.append(1 - min(0.99, (2 + len(shares)) / (11 + len(shares))))
+        for m, w in zip(mean, weights, strict=True):
+            m.lerp_(w.detach(), shares[-1])
+
+    made.optimiser.register_step_post_hook(step)
+    made.fit(2)
+    assert len(shares) == 8
+    with made.checkpoint() as twin:
+        assert not twin.training
+        for m, w in zip(mean, twin.parameters(), strict=True):
+            assert torch.allclose(m, w, atol=1e-6)
+    assert not any(torch.equal(m, w) for m, w in zip(mean, weights, strict=True) if w.numel() > 2)
+    point = next(p for p in made.front.points if p.epoch == 2)
+    kept = made.front.load(point)["0.w_in"]
+    assert torch.allclose(kept, mean[[n for n, _ in made.model.named_parameters()].index("0.w_in")])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        trainer(tmp_path / "b", average=1.0)
+    plain = trainer(tmp_path / "c", average=0)
+    plain.fit(2)
+    begun = trainer(tmp_path / "c")  # goes on with a mean that begins with the weights
+    for mine in (plain, begun):
+        with mine.checkpoint() as twin:
+            pairs = zip(plain.model.parameters(), twin.parameters(), strict=True)
+            assert all(torch.equal(a, b) for a, b in pairs)
+
+
 def test_frozen_ranges_stay() -> None:
     model = nn.Sequential(lnn.LUTDense(3, 2))
     lnn.freeze_ranges(model)
@@ -172,6 +233,17 @@ def test_two_processes_stay_together(tmp_path: Path) -> None:
         if "running" not in name:  # batch statistics are each rank's own, as batch norm has them
             assert torch.equal(v, b[name]), name
     assert lnn.ParetoFront(tmp_path / "run" / "front").points
+
+
+def test_a_fresh_process_takes_every_layer() -> None:
+    """The rules are there before anything was exported."""
+    program = (
+        "import lutc\nfrom torch import nn\nfrom lutc import nn as lnn\n"
+        "from lutc.nn.frontend import FRONTEND\n"
+        "model = nn.Sequential(lnn.LUTConv1d(1, 2, 2), lnn.QEinsum('bij,jk->bik', (3, 2)), lnn.QAvgPool1d(2))\n"
+        "raise SystemExit(not FRONTEND.matches(model))"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
 def test_the_frontend_takes_live_models() -> None:

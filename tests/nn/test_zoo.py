@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 from magic_rows import rows
 
+import lutc
+
 FOLDER = Path(__file__).parents[2] / "tools" / "zoo" / "magic_gamma"
+
+
+def test_checkpoint_and_onnx_are_one_model() -> None:
+    found = [lutc.load(FOLDER / f"magic_gamma.{suffix}") for suffix in ("pt", "onnx")]
+    x = np.clip(np.random.default_rng(0).normal(size=(2000, 10)) * 2, -8, 8)
+    a, b = (np.asarray(design.run(x)) for design in found)
+    assert np.array_equal(a, b)
+    assert len(np.unique(a)) > 100
 
 
 def module() -> ModuleType:

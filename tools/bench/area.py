@@ -2,17 +2,22 @@
 """Area, depth and compile time of lutc's circuits against alkaid's, from the same trained models, in one run.
 
     tools/bench/area.py --models DIR_OR_FILE ... --peer-python /path/to/venv/bin/python --out tools/bench/results/area
+    tools/bench/area.py --models HGQ_DIR --trace JETS.npz:x_std --peer-python ... --out tools/bench/results/area
     tools/bench/area.py --models MODEL.keras --lutc-only [--breakdown] [--form combinational]
 
 Every model is compiled twice by each side, combinational and pipelined for --clock-ns, each time by the command a
 user would give (`lutc compile`, `alkaid convert`) in a process of its own with empty caches; the wall time of that
 process is the compile time. Sites, flip-flops, ranks of registers and depth come from `sites.py`, the same for both.
 A model's family is the name of its folder. --lutc-only takes the peer's figures from --out's JSON where it has them.
+With --trace, the ranges of the model's wrapping quantisers are first traced on samples (see `trace_ranges.py`), and
+both sides read the model that this gives; a model whose name ends in `.traced` is taken as it is. Python's bytecode is
+compiled before, as installers do.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import hashlib
 import json
 import math
@@ -23,6 +28,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -49,7 +55,7 @@ def run(command: list[str], log: Path, timeout: float) -> float:
         start = time.perf_counter()
         done = subprocess.run(
             command,
-            env=os.environ | caches,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | caches,
             stdout=out,
             stderr=subprocess.STDOUT,
             timeout=timeout,
@@ -119,7 +125,7 @@ def breakdown(final: Path, timeout: float) -> dict[str, int]:
             continue
         with tempfile.TemporaryDirectory() as folder:
             files = []
-            for file, text in backend("verilog")(netlist(cut), "").items():
+            for file, text in backend("verilog")(netlist(cut, luts=True), "").items():
                 files.append(Path(folder, file))
                 files[-1].write_text(text)
             rows[name] = int(sites("part", files, timeout)["sites"])
@@ -161,16 +167,38 @@ def _part(design: Any, wanted: Any) -> Any:
     return Design("part", tuple(p for p in params if p.type.bits), tuple(outputs), Stage.SCALAR)
 
 
+def traced(model: Path, folder: Path, args: argparse.Namespace) -> Path:
+    """The model with its ranges traced on the samples of --trace; the model itself where that is not asked for."""
+    if not args.trace or model.stem.endswith(".traced"):
+        return model
+    samples, _, names = args.trace.partition(":")
+    result = folder / f"{model.stem}.traced.keras"
+    script = Path(__file__).with_name("trace_ranges.py")
+    command = [args.peer_python, str(script), str(model), samples, str(result)]
+    run([*command, *filter(None, names.split(","))], folder / "trace.log", args.timeout)
+    return result
+
+
 def measure(model: Path, args: argparse.Namespace, known: dict[tuple[str, str], Json]) -> list[Json]:
     """One row per form of `model`."""
-    digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
+    with tempfile.TemporaryDirectory(prefix="area-") as folder:
+        return _measured(model, traced(model, Path(folder), args), args, known)
+
+
+def _measured(
+    model: Path, file: Path, args: argparse.Namespace, known: dict[tuple[str, str], Json]
+) -> list[Json]:
+    data = model.read_bytes()
+    if file != model:
+        data += Path(args.trace.partition(":")[0]).read_bytes()
+    digest = hashlib.sha256(data).hexdigest()[:16]
     rows = []
     for form in args.form or FORMS:
-        row: Json = {"family": model.parent.name, "model": model.stem, "sha256": digest, "form": form}
+        row: Json = {"family": model.parent.name, "model": file.stem, "sha256": digest, "form": form}
         with tempfile.TemporaryDirectory(prefix="area-") as folder:
-            row["lutc"] = lutc(model, form, Path(folder, "lutc"), args)
+            row["lutc"] = lutc(file, form, Path(folder, "lutc"), args)
             if args.peer_python and not args.lutc_only:
-                row["alkaid"] = alkaid(model, form, Path(folder, "alkaid"), args)
+                row["alkaid"] = alkaid(file, form, Path(folder, "alkaid"), args)
             elif (digest, form) in known:
                 row["alkaid"] = known[digest, form]
         if peer := row.get("alkaid"):
@@ -268,6 +296,11 @@ def main() -> None:
     parser.add_argument(
         "--peer-python", help="Python of the environment that has alkaid, hgq2, keras and jax"
     )
+    parser.add_argument(
+        "--trace",
+        metavar="SAMPLES.npz[:ARRAY,...]",
+        help="trace the ranges of the models on these samples first; needs --peer-python",
+    )
     parser.add_argument("--lutc-only", action="store_true", help="do not run the peer")
     parser.add_argument("--clock-ns", type=float, default=5.0, help="for the pipelined form (default 5)")
     parser.add_argument("--form", choices=FORMS, action="append", help="only this form")
@@ -282,6 +315,11 @@ def main() -> None:
     args = parser.parse_args()
     if not args.lutc_only and not args.peer_python:
         parser.error("give --peer-python, or --lutc-only")
+    if args.trace and not args.peer_python:
+        parser.error("--trace needs --peer-python: it is HGQ2 that traces")
+    for package in ("lutc", "lutc.frontends", "lutc.backends"):
+        for folder in import_module(package).__path__:
+            compileall.compile_dir(folder, quiet=1)
     stored = args.out.with_suffix(".json") if args.out else None
     old: Json = json.loads(stored.read_text()) if stored and stored.exists() else {"rows": [], "versions": {}}
     same_clock = old.get("clock_ns") == args.clock_ns

@@ -3,9 +3,10 @@
     python tools/bench/magic_front.py --peer-python /path/to/venv/with/hgq2/bin/python --data PATH --out runs/front
 
 Each side trains once per seed along one ramp of beta (magic_recipe.py) and records a model every few epochs, with its
-ranges traced on the training data. The front of a side is made of what all its seeds recorded: chosen by validation
-accuracy, reported on the test set. LUTs are counted on both sides by one formula, from the bit widths of the models;
-at each level of the table both models are also compiled, with the compiler's estimate and the test accuracy of the
+ranges traced on the training data. HGQ2's runs are recorded twice: the weights as they are, and their running mean by
+Keras, because lutc.nn's trainer takes such a mean. A side's best model of at most so many LUTs is chosen by validation
+accuracy, and reported on the test set. LUTs are counted on all sides by one formula, from the bit widths of the models;
+at each level of the table the models are also compiled, with the compiler's estimate and the test accuracy of the
 compiled design, which must be the trainer's own. Finished runs in the folder are used again.
 
 Writes magic_front.json, .svg and .md beside this file, in results/.
@@ -34,11 +35,18 @@ from tools.zoo.magic_gamma.data import Arrays, load
 
 HERE = Path(__file__).parent
 LEVELS = (75, 100, 150, 200, 300, 400, 600, 800, 1200, 1600)
-SIDES = {"lutc.nn": "magic_front_lutc.py", "HGQ2": "magic_front_hgq2.py"}
+BUDGETS = tuple(round(float(v), 1) for v in np.geomspace(60, 1600, 60))  # of the picture's curves
+SCRIPTS = {"lutc.nn": "magic_front_lutc.py", "HGQ2": "magic_front_hgq2.py"}
+SIDES = {
+    "lutc.nn": ("lutc.nn", "rows"),
+    "HGQ2": ("HGQ2", "rows"),
+    "HGQ2, mean weights": ("HGQ2", "mean_rows"),
+}
+Records = list[list[Row]]  # of a side, by seed
 
 
-def train(side: str, python: str, recipe: Recipe) -> dict[str, Any]:
-    """A side's records; from its folder if it has finished there before with this recipe."""
+def train(script: str, python: str, recipe: Recipe) -> dict[str, Any]:
+    """A script's records; from its folder if it has finished there before with this recipe."""
     done = Path(recipe.folder) / "rows.json"
     if done.exists():
         kept: dict[str, Any] = json.loads(done.read_text())
@@ -46,14 +54,14 @@ def train(side: str, python: str, recipe: Recipe) -> dict[str, Any]:
             return kept
         sys.exit(f"{recipe.folder} holds a run of another recipe; give another --out")
     done.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{side}, seed {recipe.seed}: {recipe.epochs} epochs", flush=True)
+    print(f"{script}, seed {recipe.seed}: {recipe.epochs} epochs", flush=True)
     asked = json.dumps(asdict(recipe))
     with (done.parent / "log.txt").open("w") as log:
         ran = subprocess.run(
-            [python, str(HERE / SIDES[side])], input=asked, text=True, stdout=subprocess.PIPE, stderr=log
+            [python, str(HERE / SCRIPTS[script])], input=asked, text=True, stdout=subprocess.PIPE, stderr=log
         )
     if ran.returncode:
-        sys.exit(f"{side} failed, see {log.name}")
+        sys.exit(f"{script} failed, see {log.name}")
     result: dict[str, Any] = {"recipe": asdict(recipe), **json.loads(ran.stdout.splitlines()[-1])}
     done.write_text(json.dumps(result))
     return result
@@ -79,19 +87,41 @@ def compiled(row: Row, data: Arrays) -> int:
     return luts
 
 
-def at_level(level: int, rows: list[list[Row]], data: Arrays) -> dict[str, Any] | None:
-    """A side's best model of at most ``level`` LUTs, and the mean and deviation of each seed's; None without one."""
-    best = [
+def best_of_seeds(budget: float, rows: Records) -> list[Row]:
+    """The best model of at most so many LUTs, by validation, of each seed that has one."""
+    return [
         max(fits, key=lambda r: (r.validation, -r.luts))
         for f in rows
-        if (fits := [r for r in f if r.luts <= level])
+        if (fits := [r for r in f if r.luts <= budget])
     ]
-    if len(best) < len(rows):
+
+
+def at_level(level: int, rows: Records, data: Arrays) -> dict[str, Any] | None:
+    """A side's best model of at most ``level`` LUTs, and the mean and deviation of the seeds' own; None without one."""
+    best = best_of_seeds(level, rows)
+    if not best:
         return None
     chosen = min(best, key=lambda r: (-r.validation, r.luts))
+    return {**plain(chosen), "estimate": compiled(chosen, data), "test_of_seeds": spread(best)}
+
+
+def spread(best: list[Row]) -> dict[str, float]:
+    """Mean and deviation of the seeds' test accuracies."""
     test = np.array([r.test for r in best])
-    spread = {"mean": round(test.mean(), 5), "deviation": round(test.std(ddof=1), 5)} if len(best) > 1 else {}
-    return {**plain(chosen), "estimate": compiled(chosen, data), "test_of_seeds": spread}
+    if len(test) < 2:
+        return {}
+    return {"mean": round(test.mean(), 5), "deviation": round(test.std(ddof=1), 5), "seeds": len(test)}
+
+
+def curve(rows: Records) -> list[list[float]]:
+    """(LUTs at most, mean of the seeds' test accuracies, deviation) at all budgets that every seed can keep."""
+    points = []
+    for budget in BUDGETS:
+        best = best_of_seeds(budget, rows)
+        if len(best) == len(rows):
+            of = spread(best)
+            points.append([budget, of.get("mean", best[0].test), of.get("deviation", 0.0)])
+    return points
 
 
 def plain(row: Row) -> dict[str, float]:
@@ -107,26 +137,30 @@ def plain(row: Row) -> dict[str, float]:
 def page(result: dict[str, Any]) -> str:
     """The results as Markdown."""
     recipe, sides = result["recipe"], result["sides"]
-    told = {
-        side: ", ".join(f"{k} {v}" for k, v in found["versions"].items()) for side, found in sides.items()
-    }
-    seconds = {side: f"{np.mean(found['cpu_s']):.0f} s" for side, found in sides.items()}
+    told = [", ".join(f"{k} {v}" for k, v in sides[side]["versions"].items()) for side in SCRIPTS]
+    seconds = {side: f"{np.mean(sides[side]['cpu_s']):.0f} s" for side in SCRIPTS}
     head = [
         "# Accuracy against LUTs on MAGIC gamma",
         "",
         "![test accuracy against LUTs](magic_front.svg)",
         "",
         f"By `tools/bench/magic_front.py`: 10-{recipe['hidden']}-2, {recipe['epochs']} epochs, batch "
-        f"{recipe['batch']}, {len(result['seeds'])} seeds a side ({'; '.join(told.values())}).",
+        f"{recipe['batch']}, {len(result['seeds'])} seeds a side ({'; '.join(told)}).",
         "Models are chosen by validation accuracy; the figures are of the test set (3,804 showers, so 0.5 % of "
-        "statistical error).",
-        "LUTs are counted by the formula of HGQ-LUT on both sides; *compiled* is what `lutc compile` estimates for "
+        "statistical error, in common to all sides). *Mean* is that of the seeds' own choices with its deviation.",
+        "LUTs are counted by the formula of HGQ-LUT on all sides; *compiled* is what `lutc compile` estimates for "
         "the same model, loaded from either.",
         "Initial formats and learning rates are the same; initial weights are HGQ2's own on its side, and "
         "`weight_scale=0.3` on lutc's, which was chosen by seed 0 of this task.",
+        f"lutc.nn's trainer makes its checkpoints of a running mean of the weights (decay {recipe['average']}) and "
+        "sets batch norms by the training data. HGQ2 is shown as it is, and with Keras's running mean of the same "
+        "decay (`use_ema`), of the same runs.",
         f"CPU time of a training: {', '.join(f'{side} {s}' for side, s in seconds.items())}.",
+        f"Mean of the curves in the picture from {BUDGETS[0]:.0f} to {BUDGETS[-1]:.0f} LUTs, where all have one: "
+        + ", ".join(f"{side} {100 * v:.2f} %" for side, v in result["mean_of_curves"].items())
+        + ".",
         "",
-        "| LUTs at most | " + " | ".join(f"{s}: best | compiled | mean of seeds" for s in sides) + " |",
+        "| LUTs at most | " + " | ".join(f"{s}: best | compiled | mean" for s in sides) + " |",
         "|---:|" + "---:|---:|---:|" * len(sides),
     ]
     for line in result["table"]:
@@ -135,6 +169,8 @@ def page(result: dict[str, Any]) -> str:
             if found := line.get(side):
                 of = found["test_of_seeds"]
                 mean = f"{100 * of['mean']:.2f} ± {100 * of['deviation']:.2f} %" if of else ""
+                if of and of["seeds"] < len(result["seeds"]):
+                    mean += f" ({of['seeds']} seeds)"
                 cells += [f"{100 * found['test']:.2f} % ({found['luts']:.0f})", f"{found['estimate']}", mean]
             else:
                 cells += ["", "", ""]
@@ -150,38 +186,47 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--epochs", type=int, default=2000)
     parser.add_argument("--every", type=int, default=20, help="epochs between records")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(8)))
     args = parser.parse_args()
     python = {"lutc.nn": sys.executable, "HGQ2": args.peer_python}
     data = str(Path(args.data).resolve()) if args.data else None
-    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
-    rows: dict[str, list[list[Row]]] = {side: [] for side in SIDES}
+    runs: dict[str, list[dict[str, Any]]] = {script: [] for script in SCRIPTS}
+    rows: dict[str, Records] = {side: [] for side in SIDES}
     for seed in args.seeds:
-        for side, found in runs.items():
-            folder = args.out.resolve() / f"{side}_{seed}"
-            found.append(train(side, python[side], Recipe(data, str(folder), args.epochs, args.every, seed)))
-            rows[side].append([Row(**{**r, "file": str(folder / r["file"])}) for r in found[-1]["rows"]])
+        for script, found in runs.items():
+            folder = args.out.resolve() / f"{script}_{seed}"
+            recipe = Recipe(data, str(folder), args.epochs, args.every, seed)
+            found.append(train(script, python[script], recipe))
+            for side, (of, key) in SIDES.items():
+                if of == script:
+                    rows[side].append([Row(**{**r, "file": str(folder / r["file"])}) for r in found[-1][key]])
     test = load(data)["test"]
     table = []
     for level in LEVELS:
         line = {"level": level, **{side: at_level(level, rows[side], test) for side in SIDES}}
         table.append(line)
         print(json.dumps(line), flush=True)
-    fronts = {side: front(r for one in rows[side] for r in one) for side in SIDES}
+    curves = {side: curve(found) for side, found in rows.items()}
+    common = [{budget: mean for budget, mean, _ in found} for found in curves.values()]
+    shared = [budget for budget in BUDGETS if all(budget in means for means in common)]
     sides = {
         side: {
-            "versions": found[0]["versions"],
-            "cpu_s": [run["cpu_s"] for run in found],
-            "front": [plain(r) for r in fronts[side]],
+            "versions": runs[script][0]["versions"],
+            "cpu_s": [run["cpu_s"] for run in runs[script]],
+            "front": [plain(r) for r in front(r for one in rows[side] for r in one)],
+            "curve": curves[side],
         }
-        for side, found in runs.items()
+        for side, (script, _) in SIDES.items()
     }
-    recipe = {k: v for k, v in runs["HGQ2"][0]["recipe"].items() if k not in ("data", "folder", "seed")}
-    result = {"recipe": recipe, "seeds": args.seeds, "table": table, "sides": sides}
-    points = {side: [(r.luts, r.test) for r in found] for side, found in fronts.items()}
+    told = {k: v for k, v in runs["HGQ2"][0]["recipe"].items() if k not in ("data", "folder", "seed")}
+    means = {
+        side: round(float(np.mean([of[budget] for budget in shared])), 5) if shared else float("nan")
+        for side, of in zip(curves, common, strict=True)
+    }
+    result = {"recipe": told, "seeds": args.seeds, "mean_of_curves": means, "table": table, "sides": sides}
     args.results.mkdir(parents=True, exist_ok=True)
     (args.results / "magic_front.json").write_text(json.dumps(result, indent=1) + "\n")
-    (args.results / "magic_front.svg").write_text(picture(points))
+    (args.results / "magic_front.svg").write_text(picture(curves))
     (args.results / "magic_front.md").write_text(page(result))
 
 

@@ -1,6 +1,7 @@
 """The HGQ2 side of magic_front.py, run by a Python that has hgq2, keras and jax: recipe and answer are JSON.
 
-Reads the recipe from standard input, writes the traced models into its folder, and prints a row per record.
+Reads the recipe from standard input, writes the traced models into its folder, and prints a row per record: of the
+weights as they are, and of the running mean that Keras's optimiser keeps of them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,17 @@ from hgq.utils.sugar import BetaScheduler
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tools.bench.magic_recipe import Recipe, Row, surrogate
 from tools.zoo.magic_gamma.data import Arrays, load
+
+
+class Adam(keras.optimizers.Adam):  # type: ignore[misc]
+    """Keeps the running mean, and does not put it in the weights' place when ``fit`` returns."""
+
+    def finalize_variable_values(self, var_list: Any) -> None:
+        pass
+
+    def means(self) -> Any:
+        """By trainable variable, as arrays of their own."""
+        return [np.array(keras.ops.convert_to_numpy(v)) for v in self._model_variables_moving_average]
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -61,7 +73,7 @@ def build(recipe: Recipe, n_in: int) -> Any:
         model = keras.Sequential([keras.Input((n_in,)), *layers])
     rate = keras.optimizers.schedules.CosineDecayRestarts(recipe.lr, recipe.period, t_mul=1.0, m_mul=1.0)
     model.compile(
-        optimizer=keras.optimizers.Adam(rate, epsilon=1e-8),
+        optimizer=Adam(rate, epsilon=1e-8, use_ema=True, ema_momentum=recipe.average),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     return model
@@ -72,16 +84,18 @@ def accuracy(model: Any, data: Arrays) -> float:
     return float((logits.argmax(-1) == data[1]).mean())
 
 
-def record(model: Any, parts: dict[str, Arrays], epoch: int, folder: Path) -> Row:
+def record(model: Any, parts: dict[str, Arrays], epoch: int, file: Path, mean: bool) -> Row:
     """The model with its ranges traced on the training data; training goes on with what it had."""
     before = model.get_weights()
+    if mean:
+        for variable, value in zip(model.trainable_variables, model.optimizer.means(), strict=True):
+            variable.assign(value)
     trace_minmax(model, parts["train"][0], batch_size=4096)
     widths = []
     for layer in model.layers:
         shape = (1, layer.n_in, layer.n_out)
         found = (layer.iq.fbits_(shape), layer.toq.fbits_(shape))
         widths.append(tuple(keras.ops.convert_to_numpy(v) for v in found))
-    file = folder / f"epoch_{epoch:06d}.keras"
     model.save(file)
     row = Row(
         epoch,
@@ -102,7 +116,8 @@ def main() -> None:
     model = build(recipe, parts["train"][0].shape[1])
     batches = Batches(parts["train"], recipe.batch, recipe.seed)
     weight = BetaScheduler(lambda epoch: recipe.beta(epoch * recipe.steps_per_epoch))
-    rows, spent = [], 0.0
+    kinds: dict[str, list[Row]] = {"rows": [], "mean_rows": []}
+    spent = 0.0
     for epoch in range(0, recipe.epochs, recipe.every):
         start = time.process_time()
         log = model.fit(
@@ -116,11 +131,14 @@ def main() -> None:
         spent += time.process_time() - start
         if not math.isfinite(log.history["loss"][-1]):
             sys.exit(f"the loss is not finite after epoch {epoch + recipe.every}")
-        rows.append(record(model, parts, epoch + recipe.every, Path(recipe.folder)))
-        print(rows[-1], file=sys.stderr, flush=True)
+        for kind, rows in kinds.items():
+            file = Path(recipe.folder) / f"{kind}_{epoch + recipe.every:06d}.keras"
+            rows.append(record(model, parts, epoch + recipe.every, file, kind == "mean_rows"))
+            print(rows[-1], file=sys.stderr, flush=True)
     backend = keras.backend.backend()
     versions = {"hgq2": hgq.__version__, "keras": keras.__version__, backend: version(backend)}
-    print(json.dumps({"rows": [r.__dict__ for r in rows], "cpu_s": round(spent, 1), "versions": versions}))
+    told = {kind: [r.__dict__ for r in rows] for kind, rows in kinds.items()}
+    print(json.dumps({**told, "cpu_s": round(spent, 1), "versions": versions}))
 
 
 if __name__ == "__main__":

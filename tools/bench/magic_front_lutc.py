@@ -24,9 +24,9 @@ from tools.zoo.magic_gamma.train import build_model
 Data = tuple[torch.Tensor, torch.Tensor]
 
 
-def record(model: nn.Module, parts: dict[str, Data], epoch: int, folder: Path) -> Row:
-    """A copy of the model with its ranges traced on the training data; training goes on with what it had."""
-    with lnn.traced(model, [parts["train"][0]]) as twin, torch.no_grad():
+def record(trainer: lnn.Trainer, parts: dict[str, Data], epoch: int, folder: Path) -> Row:
+    """The trainer's checkpoint, with ranges traced on the training data; training goes on with what it had."""
+    with trainer.checkpoint() as twin, torch.no_grad():
         layers = [layer for layer in twin.modules() if isinstance(layer, lnn.LUTDense)]
         widths = [(key.numpy(), value.numpy()) for key, value in (layer.resource_bits() for layer in layers)]
         scores = {name: lnn.accuracy(twin(parts[name][0]), parts[name][1]) for name in ("validation", "test")}
@@ -53,6 +53,7 @@ def main() -> None:
         batch=recipe.batch,
         seed=recipe.seed,
         every=recipe.every,
+        average=recipe.average,
         schedule=lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, recipe.period),
     )
     rows, spent = [], 0.0
@@ -60,7 +61,7 @@ def main() -> None:
         start = time.process_time()
         trainer.fit(epoch)
         spent += time.process_time() - start
-        rows.append(record(model, parts, epoch, Path(recipe.folder)))
+        rows.append(record(trainer, parts, epoch, Path(recipe.folder)))
         print(rows[-1], file=sys.stderr, flush=True)
     versions = {"lutc": lutc.__version__, "torch": torch.__version__}
     print(json.dumps({"rows": [r.__dict__ for r in rows], "cpu_s": round(spent, 1), "versions": versions}))

@@ -15,7 +15,10 @@ TRAINING_ROWS = 11412
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run: 10 -> hidden -> 2, cross entropy + beta * resources, Adam, cosine restarts."""
+    """One training run: 10 -> hidden -> 2, cross entropy + beta * resources, Adam, cosine restarts.
+
+    Records are made of the running mean of the weights, with the decay ``average`` per step.
+    """
 
     data: str | None
     folder: str
@@ -27,6 +30,7 @@ class Recipe:
     lr: float = 5e-3
     beta_first: float = 3e-6
     beta_last: float = 3e-3
+    average: float = 0.99
 
     @property
     def steps_per_epoch(self) -> int:

@@ -1,4 +1,4 @@
-"""Time of one training step of a LUT network, lutc.nn against HGQ2 (Keras on JAX), on the CPU or a GPU.
+"""Time of one training step of a LUT network, lutc.nn against HGQ2 (Keras on JAX), on the CPU; nn_gpu.py is for GPUs.
 
     python tools/bench/nn_step.py --peer-python /path/to/venv/with/hgq2/bin/python
 
@@ -22,44 +22,64 @@ from typing import Any
 SIZES = (16, 20, 5)
 
 
-def ours(batch: int, steps: int, bits: str, device: str) -> dict[str, float]:
+def network(bits: str, device: str = "cpu") -> Any:
+    """The model, with formats as they are at first or as in a trained network."""
+    import torch
+
+    from lutc import nn as lnn
+
+    torch.manual_seed(0)
+    layers = [lnn.LUTDense(a, b) for a, b in itertools.pairwise(SIZES)]
+    if bits == "trained":  # widths 3 to 8 at keys and values, 5.5 on average with the sign
+        with torch.no_grad():
+            for layer in layers:
+                for quantizer in (layer.input_quantizer, layer.table_quantizer):
+                    quantizer.precision.add_(torch.randint(-6, 0, quantizer.shape))
+    return torch.nn.Sequential(*layers).to(device)
+
+
+def train(model: Any, optimiser: Any, x: Any, y: Any) -> None:
+    """One step."""
+    import torch
+
+    from lutc import nn as lnn
+
+    optimiser.zero_grad(set_to_none=True)
+    loss = torch.nn.functional.cross_entropy(model(x), y) + 1e-6 * lnn.resource_total(model)
+    torch.autograd.backward(loss)
+    optimiser.step()
+
+
+def key_bits(model: Any) -> float:
+    return float(statistics.mean(q.input_quantizer.formats().width.double().mean().item() for q in model))
+
+
+def ours(batch: int, steps: int, bits: str) -> dict[str, float]:
     import resource
 
     import torch
 
-    from lutc import nn as lnn
     from lutc.nn import points
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # torch's own ops here are too small to share; the grid's are shared
     points.threads = lambda: threads
-    torch.manual_seed(0)
-    layers = [lnn.LUTDense(a, b) for a, b in itertools.pairwise(SIZES)]
-    model = torch.nn.Sequential(*layers).to(device)
-    if bits == "trained":  # widths 3 to 8 at keys and values, 5.5 on average with the sign
-        with torch.no_grad():
-            for layer in layers:
-                for quantizer in (layer.input_quantizer, layer.table_quantizer):
-                    quantizer.precision.add_(torch.randint(-6, 0, quantizer.shape, device=device))
-    x = torch.randn(batch, SIZES[0], device=device)
-    y = torch.randint(0, SIZES[-1], (batch,), device=device)
+    model = network(bits)
+    x, y = torch.randn(batch, SIZES[0]), torch.randint(0, SIZES[-1], (batch,))
     same = _agrees(model, x[: min(batch, 2000)])
     optimiser = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
     times = []
     for _ in range(steps + 3):
-        if device != "cpu":
-            torch.cuda.synchronize()
         start = time.perf_counter()
-        optimiser.zero_grad(set_to_none=True)
-        loss = torch.nn.functional.cross_entropy(model(x), y) + 1e-6 * lnn.resource_total(model)
-        torch.autograd.backward(loss)
-        optimiser.step()
-        if device != "cpu":
-            torch.cuda.synchronize()
+        train(model, optimiser, x, y)
         times.append(time.perf_counter() - start)
-    mean = statistics.mean(q.input_quantizer.formats().width.double().mean().item() for q in layers)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"ms": 1e3 * statistics.median(times[3:]), "key_bits": mean, "agrees": same, "peak_mib": peak}
+    return {
+        "ms": 1e3 * statistics.median(times[3:]),
+        "key_bits": key_bits(model),
+        "agrees": same,
+        "peak_mib": peak,
+    }
 
 
 def _agrees(model: Any, x: Any) -> float:
@@ -86,11 +106,13 @@ def _agrees(model: Any, x: Any) -> float:
     return worst
 
 
-def peer(batch: int, steps: int, bits: str, device: str) -> dict[str, float]:
+def peer(batch: int, steps: int, device: str = "cpu") -> dict[str, float]:
     import os
     import resource
 
     os.environ["KERAS_BACKEND"] = "jax"
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    import jax
     import keras
     import numpy as np
     from hgq.config import LayerConfigScope, QuantizerConfigScope
@@ -122,7 +144,12 @@ def peer(batch: int, steps: int, bits: str, device: str) -> dict[str, float]:
         start = time.perf_counter()
         model.fit(*data, batch_size=batch, shuffle=False, verbose=0)
         step = (time.perf_counter() - start) / steps
-    return {"ms": 1e3 * step, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    memory = jax.local_devices()[0].memory_stats() or {}  # a CPU has none
+    return {
+        "ms": 1e3 * step,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "device_mib": memory.get("peak_bytes_in_use", 0) / 1024**2,
+    }
 
 
 def run(python: str, *arguments: str) -> dict[str, float]:
@@ -139,39 +166,44 @@ def main() -> None:
         "--peer-python", help="Python with hgq2, keras and jax; without it only lutc is timed"
     )
     parser.add_argument("--batches", type=int, nargs="+", default=[1024, 33200])
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--side", choices=("ours", "peer"), help=argparse.SUPPRESS)
     parser.add_argument("--steps", type=int, default=0, help="steps timed per turn; 0: by the batch's size")
+    parser.add_argument("--device", default="cpu", help=argparse.SUPPRESS)
     parser.add_argument("--bits", choices=("initial", "trained"), default="initial", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:
-        side = ours if args.side == "ours" else peer
-        print(json.dumps(side(args.batches[0], args.steps, args.bits, args.device)))
+        batch = args.batches[0]
+        found = (
+            ours(batch, args.steps, args.bits)
+            if args.side == "ours"
+            else peer(batch, args.steps, args.device)
+        )
+        print(json.dumps(found))
         return
     heads = ("batch", "formats", "key bits", "lutc ms", "HGQ2 ms", "ratio", "lutc MiB", "HGQ2 MiB")
     print(" ".join(f"{h:>9}" for h in heads))
     for batch in args.batches:
         steps = args.steps or max(6, min(100, 100_000 // batch))
-        common = ("--batches", str(batch), "--steps", str(steps), "--device", args.device)
+        common = ("--batches", str(batch), "--steps", str(steps))
         mine: dict[str, list[dict[str, float]]] = {"initial": [], "trained": []}
         theirs = []
         for _ in range(args.turns):
-            for bits, found in mine.items():
-                found.append(run(sys.executable, "--side", "ours", "--bits", bits, *common))
-                if found[-1]["agrees"] > 1e-8:
-                    sys.exit(f"the grid differs from plain autograd: {found[-1]['agrees']}")
+            for bits, turns in mine.items():
+                turns.append(run(sys.executable, "--side", "ours", "--bits", bits, *common))
+                if turns[-1]["agrees"] > 1e-8:
+                    sys.exit(f"the grid differs from plain autograd: {turns[-1]['agrees']}")
             if args.peer_python:
                 theirs.append(run(args.peer_python, "--side", "peer", *common))
-        for bits, found in mine.items():
-            ms = statistics.median(r["ms"] for r in found)
-            cells = [str(batch), bits, f"{found[0]['key_bits']:.2f}", f"{ms:.3f}"]
+        for bits, turns in mine.items():
+            ms = statistics.median(r["ms"] for r in turns)
+            cells = [str(batch), bits, f"{turns[0]['key_bits']:.2f}", f"{ms:.3f}"]
             if theirs:
                 other = statistics.median(r["ms"] for r in theirs)
                 cells += [
                     f"{other:.2f}",
                     f"{other / ms:.1f}",
-                    f"{found[0]['peak_mib']:.0f}",
+                    f"{turns[0]['peak_mib']:.0f}",
                     f"{theirs[0]['peak_mib']:.0f}",
                 ]
             line = " ".join(f"{c:>9}" for c in cells)

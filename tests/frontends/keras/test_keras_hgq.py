@@ -87,6 +87,10 @@ ONE_INPUT: dict[str, tuple[tuple[int, ...], Any]] = {
     "QMultiHeadAttentionT": ((3, 4), lambda x: q.QMultiHeadAttentionT(2, 2, batch_norm=True, d_hl=4)(x, x)),
     "QLinformerAttentionT": ((4, 3), lambda x: q.QLinformerAttentionT(2, 2, 2, d_hl=4)(x, x)),
     "QDense-frozen": ((6,), lambda x: q.QDense(4, trainable=False, iq_conf=config(trainable=False))(x)),
+    "QSoftmax-of-a-function": (
+        (5,),
+        lambda x: q.QSoftmax(enable_iq=False, stable=False)(keras.layers.Activation("tanh")(q.QDense(4)(x))),
+    ),
     "QSoftmax-axis": ((3, 4), lambda x: q.QSoftmax(axis=1, enable_iq=True, input_scaler=0.3)(x)),
 }
 

@@ -76,6 +76,7 @@ def main() -> None:
     lnn.save(
         model, args.out / "magic_gamma.pt", about={"validation accuracy": best.metric, "luts": best.cost}
     )
+    lnn.export_onnx(model, args.out / "magic_gamma.onnx", name="magic_gamma")
     design = lnn.export(model, name="magic_gamma")
     x = parts["test"][0].double()
     with torch.no_grad():
