@@ -257,6 +257,9 @@ the highest. With T_io the edge's table and g its `table_fraction`,
 
     y[..., o] = sum over i of T_io[code_io(x[..., i])] * 2^-g_io
 
+A function of one number (`QFunction`, and exp and reciprocal in `QSoftmax`) is a LUTDense of one input and one output
+at every element, between Unsqueeze and Squeeze.
+
 **LUTConv**(x, fraction, width, signed, table_fraction, codes): x is [N, channels, size...], the formats are
 [groups, n_in, n_out] and the result is [N, groups * n_out, positions...]. At every position a LUTDense per group reads
 the patch of the group's channels, in the order (channel, kernel position); n_in is their number. The attributes
