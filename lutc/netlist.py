@@ -290,8 +290,8 @@ class Rom(Net):
 class Lut(Rom):
     """A one-bit function as one LUT of the device, which a synthesiser neither takes apart nor merges with others.
 
-    Made where logic stands in front of tables: a synthesiser that flattens both repeats that logic in every output
-    bit of every table, because it counts levels before it counts LUTs.
+    Tables, and the roundings and clamps in front of them, are made of these: a synthesiser that flattens all of it
+    repeats what stands in front in every output bit of every table, because it counts levels before it counts LUTs.
     """
 
     of_width: int = 1

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .layers import Options
-from .lut import ACTIVATIONS
+from .lut import ACTIVATIONS, table_luts
 from .quantizer import Layer, Quantizer
 
 LEAST = 2.0**-16
@@ -78,7 +78,7 @@ class QFunction(Layer):
     def resources(self) -> Tensor:
         """LUTs of one table at every element of the last input, as `LUTDense.resources` counts them."""
         m, n = self.input_quantizer.bits().width, self.table_quantizer.bits().width
-        return (n * (0.5 * torch.where(m >= 5, torch.exp2(m - 5), m / 5) + 1)).sum() * self.positions
+        return table_luts(m, n).sum() * self.positions
 
     def resource_bits(self) -> tuple[Tensor, Tensor]:
         """Widths of keys and values."""

@@ -32,6 +32,15 @@ _MAX_KEY_BITS = 16
 _CHUNK = 1 << 20
 
 
+def table_luts(m: Tensor, n: Tensor) -> Tensor:
+    """LUTs of tables with m key and n value bits (tensors of one shape), differentiable in both.
+
+    HGQ-LUT, arXiv 2604.22293: n * 2**(Y - X) * phi(m) + n with (X, Y) = (6, 5), phi(m) = 2**(m - Y) for m >= Y, else
+    m / Y.
+    """
+    return n * (0.5 * torch.where(m >= 5, torch.exp2(m - 5), m / 5) + 1)
+
+
 @dataclass(frozen=True)
 class LutTables:
     """The truth tables of a layer, as hardware stores them; edges are numbered ``i * n_out + o``.
@@ -315,15 +324,11 @@ class LUTDense(Layer):
     # -- resources ----------------------------------------------------------------------------------------------
 
     def resources(self) -> Tensor:
-        """LUTs of the layer at all its positions, differentiable in the bit widths.
-
-        HGQ-LUT, arXiv 2604.22293: sum over edges of n * 2**(Y - X) * phi(m) + n with m key and n value bits,
-        (X, Y) = (6, 5), phi(m) = 2**(m - Y) for m >= Y, else m / Y.
-        """
+        """LUTs of the layer at all its positions, differentiable in the bit widths: `table_luts` of every edge."""
         if self.w_in.device.type == "cpu":
             return surrogate([self])
         m, n = self.input_quantizer.bits().width, self.table_quantizer.bits().width
-        return (n * (0.5 * torch.where(m >= 5, torch.exp2(m - 5), m / 5) + 1)).sum() * self.positions
+        return table_luts(m, n).sum() * self.positions
 
     def resource_bits(self) -> tuple[Tensor, Tensor]:
         """Widths of keys and values by edge."""
