@@ -235,7 +235,7 @@ def _written_in_place(
     if isinstance(net, Const):
         size[net] = 1
         return True
-    if net in module.names or net in needed or isinstance(net, Input | InstanceOutput | Reg):
+    if net in module.names or net in needed or isinstance(net, Input | InstanceOutput | Reg | Mul):
         return False
     uses = reads[net] + driven[net]
     size[net] = sum(size[operand] for operand in net.operands)
@@ -249,8 +249,6 @@ def _written_in_place(
             return uses == 1 and size[net] <= _LONGEST
         case Append():
             return uses == 1 and size[net] <= _LONGEST_APPEND
-        case Mul():
-            return False
         case Compare():  # VHDL's comparisons are no bits: they can stand in a condition only
             return uses == 1 and net in selects and size[net] <= _LONGEST_APPEND
         case Binary():

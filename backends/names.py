@@ -60,9 +60,12 @@ RESERVED = frozenset(
 )
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")
+
+
 def legal(hint: str) -> str:
     """``hint`` as an identifier: ``dense_1/MatMul:0`` is ``dense_1_MatMul_0``. Not yet unique."""
-    name = re.sub(r"[^A-Za-z0-9]+", "_", hint).strip("_")
+    name = hint if _PLAIN.fullmatch(hint) else re.sub(r"[^A-Za-z0-9]+", "_", hint).strip("_")
     if not name or name[0].isdigit():
         name = f"n{name}" if name else "n"
     return f"{name}_n" if name.lower() in RESERVED else name
@@ -78,10 +81,12 @@ class Scope:
     def claim(self, hint: str) -> str:
         """A legal identifier near ``hint`` that this scope has not given out yet."""
         base = name = legal(hint)
-        count = self._next.get(base.lower(), 2)
-        while name.lower() in self._taken:
-            name = f"{base}_{count}"
-            count += 1
-        self._next[base.lower()] = count
-        self._taken.add(name.lower())
+        lower = low = base.lower()
+        if low in self._taken:
+            count = self._next.get(low, 2)
+            while lower in self._taken:
+                name, lower = f"{base}_{count}", f"{low}_{count}"
+                count += 1
+            self._next[low] = count
+        self._taken.add(lower)
         return name

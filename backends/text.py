@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from lutc.netlist import Mul
+
 WIDTH = 110
+_BLANKS = re.compile("( +)")
 
 
 def comment(mark: str, text: str, indent: str = "") -> list[str]:
@@ -30,10 +33,15 @@ def fold(line: str) -> list[str]:
     if len(line) <= WIDTH:
         return [line.replace("\0", " ")]
     indent = line[: len(line) - len(line.lstrip())]
-    lines = textwrap.wrap(
-        line, WIDTH, subsequent_indent=indent + "    ", break_long_words=False, break_on_hyphens=False
-    )
-    return [part.replace("\0", " ") for part in lines]
+    first, *words = _BLANKS.split(line.strip())  # a word, and by turns blanks and a word
+    lines, current = [], indent + first
+    for blanks, word in zip(words[::2], words[1::2], strict=True):
+        if len(current) + len(blanks) + len(word) <= WIDTH:
+            current += blanks + word
+        else:
+            lines.append(current.replace("\0", " "))
+            current = f"{indent}    {word}"
+    return [*lines, current.replace("\0", " ")]
 
 
 def aligned(rows: Iterable[Sequence[str]], indent: str, end: str = "") -> list[str]:
@@ -45,9 +53,19 @@ def aligned(rows: Iterable[Sequence[str]], indent: str, end: str = "") -> list[s
     widths = [max(len(cell) for cell in column) for column in zip(*(row[:-1] for row in table), strict=True)]
     lines: list[str] = []
     for row in table:
-        cells = [f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)] + row[-1:]
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)] + row[-1:]
         lines += fold(indent + " ".join(cell for cell in cells if cell).rstrip() + end)
     return lines
+
+
+def steered(product: Mul) -> list[tuple[str, str]]:
+    """The attributes that tell synthesis whether a product is for DSP blocks, as (name, value).
+
+    ``use_dsp`` is Vivado's, ``syn_multstyle`` that of Synplify and of Lattice's LSE. Yosys knows neither.
+    """
+    if product.dsp:
+        return [("use_dsp", "yes"), ("syn_multstyle", "block_mult")]
+    return [("use_dsp", "no"), ("syn_multstyle", "logic")]
 
 
 def in_rows(cells: Sequence[str], indent: str) -> list[str]:

@@ -45,13 +45,12 @@ from lutc.netlist import (
 )
 
 from .layout import Layout, Section, Table, arrange
-from .text import aligned, comment, fold, header, in_rows, with_comments
+from .text import aligned, comment, fold, header, in_rows, steered, with_comments
 
 _LARGEST_CASE = 256
 _OPERATORS: dict[type[Net], str] = {
     Add: "+",
     Sub: "-",
-    Mul: "*",
     And: "&",
     Or: "|",
     Xor: "^",
@@ -160,7 +159,10 @@ class _Printer:
                 return f"(~{operand(a)})"
             case Sub(a=Const(value=0), b=b):
                 return f"(-{operand(b)})"
-            case Mul(a=a, b=b) | Lt(a=a, b=b) | Gt(a=a, b=b):
+            case Mul():  # never part of a larger expression: the wire's width is that of the product
+                a, b = net.factors(self.names)
+                return f"({self.factor(a)} * {self.factor(b)})"
+            case Lt(a=a, b=b) | Gt(a=a, b=b):
                 return f"({self.typed(a)} {_OPERATORS[type(net)]} {self.typed(b)})"
             case Add(a=a, b=b) | Sub(a=a, b=b) | And(a=a, b=b) | Or(a=a, b=b) | Xor(a=a, b=b) | Eq(a=a, b=b):
                 return f"({operand(a)} {_OPERATORS[type(net)]} {operand(b)})"
@@ -181,6 +183,12 @@ class _Printer:
         if as_it_is:
             return self.expression(net)
         return f"${'signed' if net.signed else 'unsigned'}({self.top(net)})"
+
+    def factor(self, net: Net) -> str:
+        """A factor of a product. A minus before a narrow literal would make lint tools ask for its width."""
+        if isinstance(net, Const) and net.value < 0:
+            return f"{net.width}'sh{net.value & ((1 << net.width) - 1):x}"
+        return self.typed(net)
 
     def sign(self, net: Net) -> str:
         """The most significant bit of something with a name, or of a slice of it."""
@@ -245,9 +253,15 @@ class _Printer:
             value = ""
             if isinstance(net, Reg):
                 value = "" if net.reset is None else f"= {_literal(net.reset, *net.format)}"
-            elif not isinstance(net, InstanceOutput | Lut):
+            elif not isinstance(net, InstanceOutput | Lut | Mul):
                 value = f"= {_bare(self.operation(net))}"
             rows.append([kind, _sign(net), _range(net.width), self.names[net], value])
+            if isinstance(net, Mul):  # Icarus ignores attributes of a declaration that assigns, and says so
+                steering = ", ".join(f'{name} = "{value}"' for name, value in steered(net))
+                *before, declaration = aligned([*rows], "  ", ";")
+                lines += [*before, f"  (* {steering} *)", declaration]
+                lines += fold(f"  assign {self.names[net]} = {_bare(self.operation(net))};")
+                rows = []
         lines += aligned(rows, "  ", ";")
         for instance in section.instances:
             lines += self._instance(instance)

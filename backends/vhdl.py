@@ -37,7 +37,7 @@ from lutc.netlist import (
 )
 
 from .layout import Layout, Section, Table, arrange
-from .text import aligned, comment, fold, header, in_rows, with_comments
+from .text import aligned, comment, fold, header, in_rows, steered, with_comments
 
 _OPERATORS: dict[type[Net], str] = {
     Add: "+",
@@ -91,16 +91,6 @@ def _bare(text: str) -> str:
     return text[1:-1] if text.startswith("(") else text
 
 
-def _factor(net: Net) -> Net:
-    """A factor without the extension that made it as wide as its product."""
-    while isinstance(net, Resize):
-        net = net.a
-    if isinstance(net, Const):
-        width = net.value.bit_length() if net.value >= 0 else (~net.value).bit_length()
-        return Const(net.value, max(1, width + net.signed), net.signed)
-    return net
-
-
 class _Printer:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -109,7 +99,7 @@ class _Printer:
         self.truncated = {
             _kind(net)
             for net in layout.module.nets
-            if isinstance(net, Mul) and _factor(net.a).width + _factor(net.b).width > net.width
+            if isinstance(net, Mul) and sum(f.width for f in net.factors(self.names)) > net.width
         }
 
     def file(self, head: str) -> str:
@@ -131,6 +121,8 @@ class _Printer:
         ]
         for kind in sorted(self.truncated):
             lines += _TRUNCATE.format(kind=kind).splitlines()
+        steering = [name for net in module.nets if isinstance(net, Mul) for name, _ in steered(net)]
+        lines += [f"  attribute {name} : string;" for name in dict.fromkeys(steering)]
         for table in dict.fromkeys(layout.tables.values()):
             lines += ["", *self._table(table)]
         lines += ["", *self._signals((net, self.names[net]) for net in inputs)]
@@ -181,8 +173,8 @@ class _Printer:
                 return f"(not {operand(a)})"
             case Sub(a=Const(value=0), b=b, signed=True):
                 return f"(-{operand(b)})"
-            case Mul(a=a, b=b):
-                a, b = _factor(a), _factor(b)
+            case Mul():
+                a, b = net.factors(self.names)
                 text = f"{operand(a)} * {operand(b)}"
                 if a.width + b.width == net.width:
                     return f"({text})"
@@ -277,7 +269,13 @@ class _Printer:
             for instance in section.instances
             for net in self.layout.results[instance]
         ]
-        return lines + aligned(rows, "  ")
+        steering = [
+            f'  attribute {name} of {self.names[net]} : signal is "{value}";'
+            for net in section.nets
+            if isinstance(net, Mul)
+            for name, value in steered(net)
+        ]
+        return lines + aligned(rows, "  ") + steering
 
     def _section(self, section: Section) -> list[str]:
         lines = comment("--", section.origin, "  ") if section.origin else []

@@ -64,7 +64,9 @@ class Group(click.Group):
 @click.version_option(__version__, prog_name="lutc")
 def main() -> None:
     """Compile trained, quantised neural networks to fixed-latency FPGA circuits."""
-    gc.set_threshold(50_000)  # passes make many objects and few circles of them: looking less often saves 5 %
+    gc.set_threshold(
+        1_000_000
+    )  # passes make many objects and few circles of them: not looking saves 5 to 10 %
 
 
 def console(stderr: bool = False) -> Console:
@@ -145,8 +147,23 @@ def read_arrays(path: Path) -> Any:
     type=click.Choice(["fast", "normal", "high"]),
     default="normal",
     show_default=True,
-    help="How long to look for a smaller circuit. `fast` also writes the last of the stages only, and reports no LUTs "
-    "by pass.",
+    help="How long to look for a smaller circuit. `fast` also leaves tables to synthesis, writes the last of the "
+    "stages only, and reports no LUTs by pass.",
+)
+@click.option(
+    "--dsp",
+    type=click.Choice(["none", "auto", "all"]),
+    default="none",
+    show_default=True,
+    help="Which products go to DSP blocks; `auto`: those that cost more LUTs than a block is worth on the target.",
+)
+@click.option(
+    "--approx-lsb",
+    type=float,
+    default=0.0,
+    show_default=True,
+    metavar="N",
+    help="Let every output be off by up to N units of its least significant bit, proven, for a smaller circuit.",
 )
 @click.option("--check", is_flag=True, help="Compare random vectors before and after every pass.")
 @model_options
@@ -167,6 +184,8 @@ def compile(
     vectors: int,
     test_data: Path | None,
     effort: str,
+    dsp: str,
+    approx_lsb: float,
     check: bool,
     input_types: tuple[str, ...],
     calibrate: Path | None,
@@ -193,6 +212,8 @@ def compile(
             valid=valid,
             top=top,
             effort=effort,
+            dsp=dsp,
+            approx_lsb=approx_lsb,
             check=1000 if check else 0,
             progress=status.update,
         )
@@ -390,7 +411,8 @@ def targets() -> None:
 
     for name in names():
         target = load(name)
-        click.echo(f"{name:14} {target.luts:>9,} LUT{target.lut_inputs}  {target.description}")
+        blocks = f"{target.dsps:>6,} DSP {target.dsp_wide}x{target.dsp_narrow}"
+        click.echo(f"{name:14} {target.luts:>9,} LUT{target.lut_inputs}  {blocks}  {target.description}")
 
 
 @main.command()

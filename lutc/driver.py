@@ -20,9 +20,11 @@ from lutc.emit import Control, netlist
 from lutc.graph import Design
 from lutc.netlist import Module
 from lutc.parse import parse_file
+from lutc.passes.approximate import allowed
 from lutc.passes.manager import Pass, run
 from lutc.passes.pipelines import standard
 from lutc.print import Known, print_design
+from lutc.report.approximation import Approximation, weighed
 from lutc.report.facts import facts
 
 Progress = Callable[[str], None]
@@ -71,7 +73,10 @@ def _known_kinds() -> str:
 
 @dataclass(frozen=True)
 class Build:
-    """A compiled design: the source it means the same as, the final scalar stage, the netlist and the report."""
+    """A compiled design: the source it means the same as, the final scalar stage, the netlist and the report.
+
+    With an `approximation`, the circuit means the same as `approximation.near`, and about the same as the source.
+    """
 
     source: Design
     design: Design
@@ -80,6 +85,12 @@ class Build:
     hdl: str
     report: dict[str, Any]
     stages: tuple[tuple[str, Design], ...] = field(repr=False, default=())
+    approximation: Approximation | None = field(repr=False, default=None)
+
+    @property
+    def reference(self) -> Design:
+        """What the circuit means the same as, bit for bit."""
+        return self.approximation.near if self.approximation else self.source
 
     @property
     def files(self) -> dict[str, str]:
@@ -94,6 +105,7 @@ class Build:
     def write(self, folder: str | Path, *, vectors: int = 1000, user_vectors: Any = None) -> Path:
         """Write the build folder: model.lir, stages/, rtl/, sim/, report.json. It is complete or not there at all.
 
+        An approximation is beside them as approximated.lir; the bench compares the circuit with that.
         Of a design compiled with the effort "fast", stages/ holds the last stage alone.
         `vectors` counts the bench's random and corner vectors; `user_vectors` are rows of real numbers, by input
         name, that come before them. Raises LirError if `folder` holds something that is not a build of lutc's.
@@ -116,12 +128,16 @@ class Build:
 
     def _fill(self, folder: Path, vectors: int, user_vectors: Any) -> None:
         known: Known = {}
-        (folder / "model.lir").write_text(print_design(self.source, known=known))
+        shown, text = self.source, print_design(self.source, known=known)
+        (folder / "model.lir").write_text(text)
+        if self.approximation:
+            (folder / "approximated.lir").write_text(print_design(self.reference, known=known))
         (folder / "stages").mkdir()
         for number, (name, design) in enumerate(self.stages, 1):
             if self.report["effort"] == "fast" and number < len(self.stages):
                 continue
-            text = print_design(design, known=known)
+            if design is not shown:  # a pass may leave it as it is
+                text, shown = print_design(design, known=known), design
             (folder / "stages" / f"{number:02}-{name}.lir").write_text(text)
         (folder / "rtl").mkdir()
         files = self.files
@@ -130,7 +146,7 @@ class Build:
         bench = plugins.backend("bench")
         bench.write(
             folder,
-            self.source,
+            self.reference,
             self.modules,
             hdl=self.hdl,
             files=[f"rtl/{n}" for n in files],
@@ -139,6 +155,8 @@ class Build:
             count=vectors,
             user=user_vectors,
         )
+        if self.approximation and user_vectors:
+            self.report["approximation"] = self.approximation.facts(user_vectors)
         (folder / "report.json").write_text(json.dumps(self.report, indent=2) + "\n")
 
 
@@ -173,6 +191,8 @@ def compile(
     valid: bool = False,
     top: str | None = None,
     effort: str = "normal",
+    dsp: str = "none",
+    approx_lsb: float = 0.0,
     passes: list[Pass] | None = None,
     check: int = 0,
     progress: Progress | None = None,
@@ -182,7 +202,12 @@ def compile(
 
     `clock_ns` is the clock period to meet, or `stages` the ranks of registers to cut the design into (0: none); if
     neither is given, the target's usual clock. `effort` (fast, normal or high) is how long to look for a smaller
-    circuit; the answer is the same every time. `check` random vectors are compared before and after every pass.
+    circuit; the answer is the same every time. `dsp` says which products go to DSP blocks: `none`, `auto` (those that
+    cost more LUTs than a block is worth on the target) or `all`; what a `.lir` sends there stays there. `check`
+    random vectors are compared before and after every pass.
+
+    With `approx_lsb` above 0, outputs may be off by so many units of their least significant bits; that they are not
+    off by more is proven, and the circuit, the folder and the report say so. See `lutc.passes.approximate`.
     """
     if clock_ns is not None and stages is not None:
         raise error("a clock period and a number of stages exclude each other", help="give one of them")
@@ -190,6 +215,10 @@ def compile(
         raise error(f"a clock period is a number of nanoseconds above 0, not {clock_ns}")
     if stages is not None and stages < 0:
         raise error(f"a number of stages is 0 or more, not {stages}")
+    if allowed(approx_lsb) and passes is not None:
+        raise error(
+            "passes of your own leave no place for approx_lsb", help="put Approximate(lsb) among them"
+        )
     device = targets.load(target)
     tell = progress or (lambda text: None)
     tell("reading the model")
@@ -198,7 +227,7 @@ def compile(
         model = replace(model, name=top)
     if stages is None and clock_ns is None and latency(model):
         stages = 0  # it brings its own registers
-    usual = standard(target, clock_ns or 0.0, -1 if stages is None else stages, effort)
+    usual = standard(target, clock_ns or 0.0, -1 if stages is None else stages, effort, dsp, approx_lsb)
     steps = usual if passes is None else passes
     dumps: list[tuple[str, Design]] = []
 
@@ -207,12 +236,17 @@ def compile(
         tell(f"{step.name} ({number} of {len(steps)})")
 
     design = run(model, steps, check=check, observer=observe)
+    approximation = weighed(model, steps, dumps, device)
+    if approximation and not approximation.pays:
+        dumps = approximation.exact_stages
+        design = dumps[-1][1] if dumps else model
     period = clock_ns or (device.clock_ns if stages is None else None)
     design = _told_of_slowness(design, device, period)
     control = Control(clock_enable and latency(design) > 0, valid)
     tell("building the netlist")
     luts = hdl == "verilog" and device.named_luts
-    modules = tuple(netlist(design, control, _notes(design, device), luts=luts))
+    notes = _notes(design, device, approximation)
+    modules = tuple(netlist(design, control, notes, luts=luts, tables=effort != "fast"))
     report = facts(
         design,
         device,
@@ -220,12 +254,17 @@ def compile(
         period=period,
         control={"clock_enable": control.clock_enable, "valid": valid},
         effort=effort,
+        dsp=dsp,
         stages=() if effort == "fast" else dumps,
     )
+    if approximation:
+        report["approximation"] = approximation.facts()
     report["top"], names = plugins.backend("bench").identifiers(modules)
     for port in (*report["inputs"], *report["outputs"]):
         port["port"] = names.get(port["name"])
-    return Build(model, design, modules, control, hdl, report, tuple(dumps))
+    if approximation and not approximation.pays:
+        approximation = None
+    return Build(model, design, modules, control, hdl, report, tuple(dumps), approximation)
 
 
 def _told_of_slowness(design: Design, device: targets.Target, period: float | None) -> Design:
@@ -237,9 +276,11 @@ def _told_of_slowness(design: Design, device: targets.Target, period: float | No
     return replace(design, notes=(*design.notes, note))
 
 
-def _notes(design: Design, device: targets.Target) -> dict[str, str]:
+def _notes(design: Design, device: targets.Target, approximation: Approximation | None) -> dict[str, str]:
     """The facts that stand in the header of the top module."""
+    said = {"approximation": approximation.said} if approximation and approximation.pays else {}
     return {
+        **said,
         "target": device.part,
         "latency": f"{latency(design)} cycles",
         "initiation interval": "1 cycle",

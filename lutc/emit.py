@@ -29,30 +29,31 @@ def netlist(
     notes: dict[str, str] | None = None,
     *,
     luts: bool = False,
+    tables: bool = True,
 ) -> list[Module]:
     """The modules of a design, callees first; the last is the design itself.
 
-    With `luts`, tables and what stands in front of them are LUTs that synthesis leaves alone (`lutc.netlist.Lut`).
+    With `luts`, tables and what stands in front of them are LUTs that synthesis leaves alone (`lutc.netlist.Lut`);
+    without `tables`, only the latter.
     A design without registers is combinational: it has no clock, and no clock enable however much one is asked for.
     Raises LirError for a design that is not in the scalar stage, or that still holds an operation without a circuit.
     """
     _ready(design)
     clocked = latency(design) > 0
+    named = {"luts": luts, "tables": tables}
     modules: dict[Func, Module] = {}
     done: list[Module] = []
     for func in functions(design):
         registers = latency(func) > 0
         build = ModuleBuilder(
-            func.name, clock=registers, clock_enable=registers and control.clock_enable, luts=luts
+            func.name, clock=registers, clock_enable=registers and control.clock_enable, **named
         )
         nets = _inputs(build, func.params)
         _fill(build, body(func), nets, modules)
         build.output("result", nets[func.result])
         done += split(build.build())
         modules[func] = done[-1]
-    build = ModuleBuilder(
-        design.name, clock=clocked, clock_enable=clocked and control.clock_enable, luts=luts
-    )
+    build = ModuleBuilder(design.name, clock=clocked, clock_enable=clocked and control.clock_enable, **named)
     build.notes.update(notes or {})
     nets = _inputs(build, design.params)
     _fill(build, body(design), nets, modules)

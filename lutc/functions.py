@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +18,33 @@ def patterns(codes: Codes, width: int) -> Codes:
     return np.asarray(codes, dtype=np.int64) & ((1 << width) - 1)
 
 
+def changes(words: Codes) -> Codes:
+    """By key bit, which output bits ever change with it: bit j of entry i is set if output bit j depends on key bit i.
+
+    words: [2**k] bit patterns, in the order of the key's.  result: [k].
+    """
+    changed: Codes = np.bitwise_or.reduce(words ^ words[_flips(len(words).bit_length() - 1)], axis=-1)
+    return changed
+
+
+def changes_of(tables: NDArray[Any]) -> NDArray[Any]:
+    """The same for many tables at once, of unsigned words, side by side: [2**k, n] gives [k, n]."""
+    entries, count = tables.shape
+    changed = np.empty((entries.bit_length() - 1, count), tables.dtype)
+    for i, row in enumerate(changed):
+        halves = tables.reshape(-1, 2, 1 << i, count)
+        np.bitwise_or.reduce((halves[:, 0] ^ halves[:, 1]).reshape(-1, count), axis=0, out=row)
+    return changed
+
+
 def dependence(codes: Codes, width: int) -> NDArray[np.bool_]:
     """Which of a table's output bits, lowest first, depend on which bits of its key.
 
-    codes: [..., 2**k], entries in the order of the key's bit pattern on the last axis.  result: [..., width, k].
+    codes: [2**k].  result: [width, k].
     """
-    words = patterns(codes, width)
-    flipped = _flips(words.shape[-1].bit_length() - 1)
-    changed = np.bitwise_or.reduce(words[..., None, :] ^ words[..., flipped], axis=-1)
-    depends: NDArray[np.bool_] = (changed[..., None, :] >> np.arange(width)[:, None] & 1).astype(bool)
+    depends: NDArray[np.bool_] = (changes(patterns(codes, width)) >> np.arange(width)[:, None] & 1).astype(
+        bool
+    )
     return depends
 
 
@@ -52,14 +71,27 @@ def table_luts(codes: Codes, width: int, target: Target) -> float:
     Two share a fractured LUT if they have few enough inputs together. One that finds no other in its table finds one
     of another table with the same inputs, or has the LUT alone: half a loss, half the time.
     """
-    if not width:
-        return 0.0
+    return words_luts(patterns(codes, width), target) if width else 0.0
+
+
+def words_luts(words: Codes, target: Target) -> float:
+    """The same of bit patterns."""
+    return changed_luts(tuple(changes(words).tolist()), target)
+
+
+@lru_cache(maxsize=1 << 16)
+def changed_luts(changed: tuple[int, ...], target: Target) -> float:
+    """The same from what `changes` says of a table: many have it in common."""
+    masks = [0] * max(changed, default=0).bit_length()
+    for i, outputs in enumerate(changed):
+        for j in range(outputs.bit_length()):
+            masks[j] |= (outputs >> j & 1) << i
     total = 0.0
     small: list[int] = []
-    for mask in dependence(codes, width) @ (1 << np.arange(len(codes).bit_length() - 1)):
-        inputs = int(mask).bit_count()
+    for mask in masks:
+        inputs = mask.bit_count()
         if target.fractured and 1 < inputs < target.lut_inputs:
-            small.append(int(mask))
+            small.append(mask)
         else:
             total += function_luts(inputs, target)
     small.sort(key=int.bit_count)
@@ -72,10 +104,17 @@ def table_luts(codes: Codes, width: int, target: Target) -> float:
     return total
 
 
-def tables_luts(codes: Codes, width: int, target: Target) -> NDArray[np.float64]:
-    """Roughly that for many tables of one format at once: codes of shape [n, 2**k] give [n]."""
-    if not width:
-        return np.zeros(len(codes))
-    prices = np.array([function_luts(n, target) for n in range(codes.shape[-1].bit_length())])
-    total: NDArray[np.float64] = prices[dependence(codes, width).sum(axis=-1)].sum(axis=-1)
+def tables_luts(tables: NDArray[Any], target: Target) -> NDArray[np.float64]:
+    """Roughly that for many tables at once, nothing paired: unsigned words [2**k, n] give [n]."""
+    changed = changes_of(tables)
+    prices = _prices(len(changed), target)
+    total = np.zeros(tables.shape[1])
+    for bit in range(int(changed.max(initial=0)).bit_length()):
+        total += prices[(changed >> bit & 1).sum(axis=0)]
     return total
+
+
+@lru_cache(maxsize=64)
+def _prices(inputs: int, target: Target) -> NDArray[np.float64]:
+    """Of functions of 0 up to so many inputs."""
+    return np.array([function_luts(n, target) for n in range(inputs + 1)])

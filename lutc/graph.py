@@ -104,10 +104,15 @@ class Param(Value):
         return self.to
 
 
-def _packed(codes: NDArray[np.object_], kind: Type) -> bytes | tuple[int, ...]:
+def _kind(kind: Type) -> Any:
+    """int64 where that holds every code of a type, else object: Python integers."""
+    return np.int64 if kind.max_width < 64 else object
+
+
+def _packed(codes: NDArray[Any], kind: Type) -> bytes | tuple[int, ...]:
     """Codes of a type as what is quickly compared: two of the same type are equal exactly if this is."""
     if kind.max_width < 64:
-        return codes.astype(np.int64).tobytes()
+        return codes.astype(np.int64, copy=False).tobytes()
     return tuple(codes.ravel().tolist())
 
 
@@ -138,25 +143,29 @@ class Table:
     """A truth table, or a tensor of them.
 
     `key` and `value` have the same shape; a scalar shape means one table, used for every element looked up.
-    `codes` holds one table after the other, row-major. Entry k of a table answers the key whose bits read k: the
+    `codes` holds one table after the other, row-major, as int64 where the values are below 64 bits and as Python
+    integers where they are not. Entry k of a table answers the key whose bits read k: the
     order of the ROM, so for a signed key the negative half comes last. Table i has `2**key_width_i` entries.
     """
 
     name: str
     key: Type
     value: Type
-    codes: NDArray[np.object_]
+    codes: NDArray[Any]
     span: Span | None = None
 
     def __post_init__(self) -> None:
         if self.key.shape != self.value.shape:
             raise ValueError(f"table {self.name!r} maps {self.key} to {self.value}: the shapes differ")
-        codes = np.asarray(self.codes, dtype=object).ravel()
+        try:
+            codes = np.asarray(self.codes).astype(_kind(self.value), copy=False).ravel()
+        except OverflowError:
+            codes = np.asarray(self.codes, dtype=object).ravel()
         object.__setattr__(self, "codes", codes)
         if len(codes) != self.entries(self.key):
             raise ValueError(f"table {self.name!r} has {len(codes)} entries, not {self.entries(self.key)}")
         for fmt, part in zip(self.value.formats, self.parts(), strict=True):
-            if len(part) and not fmt.lo <= min(part) <= max(part) <= fmt.hi:
+            if len(part) and not fmt.lo <= part.min() <= part.max() <= fmt.hi:
                 raise ValueError(f"table {self.name!r} has a code outside of {fmt}")
 
     @lazy
@@ -164,13 +173,20 @@ class Table:
         """Equal for tables that are the same number for number."""
         return ("table", self.key, self.value, _packed(self.codes, self.value))
 
+    @property
+    def words(self) -> NDArray[np.int64]:
+        """The codes as machine integers; OverflowError if the values are wider than that."""
+        return self.codes.astype(np.int64, copy=False)
+
     @staticmethod
     def entries(key: Type) -> int:
         """How many entries the tables of this key type have together."""
         return sum(n << f.width for n, f in key.runs)
 
-    def parts(self) -> list[NDArray[np.object_]]:
+    def parts(self) -> list[NDArray[Any]]:
         """The tables one by one, row-major."""
+        if not self.key.shape:
+            return [self.codes]
         sizes = [1 << f.width for f in self.key.formats]
         return np.split(self.codes, np.cumsum(sizes)[:-1]) if sizes else []
 
@@ -292,7 +308,7 @@ def owners(design: Design) -> list[Design | Func]:
 
 
 def _called(owner: Design | Func) -> Iterator[Func]:
-    return (f for v in body(owner) if isinstance(f := getattr(v, "func", None), Func))
+    return (f for v in body(owner) if isinstance(f := v.__dict__.get("func"), Func))
 
 
 def users(values: Sequence[Value]) -> dict[Value, list[Value]]:
@@ -305,4 +321,8 @@ def users(values: Sequence[Value]) -> dict[Value, list[Value]]:
 
 
 Bounds = tuple[Ints, Ints]
+RANGE, SIMPLE, NARROW = "range", "simple", "narrow"
+"""Where a value's own dictionary keeps what follows from the graph below it, which never changes: its `Bounds` (see
+`lutc.analysis.ranges`); that no rule of `simplify`, of `narrow` has anything to do."""
+
 Evaluate = Callable[..., Any]

@@ -14,6 +14,8 @@ from lutc.numbers import divide, dtype, overflow, quantised, real
 from lutc.ops.flow import evaluate
 from lutc.types import Ints
 
+_AT_ONCE = 1 << 18  # elements of a tensor
+
 
 def execute(design: Design, codes: Mapping[str, Ints]) -> dict[str, Ints]:
     """Run a design on codes: one integer array `(batch, *shape)` per input port, one per output port back."""
@@ -21,8 +23,19 @@ def execute(design: Design, codes: Mapping[str, Ints]) -> dict[str, Ints]:
         p: np.asarray(codes[p.name or ""]).astype(dtype(p.type.max_width)) for p in design.params
     }
     batch = max((len(x) for x in inputs.values()), default=1)
-    outputs = [o.value for o in design.outputs]
-    known = evaluate(body(design), inputs, outputs)
+    values = body(design)
+    # As many samples at once as stay in the processor's cache.
+    rows = max(_AT_ONCE // max((v.type.size for v in values), default=1), 16)
+    parts = []
+    for first in range(0, max(batch, 1), rows):
+        some = {p: x[first : first + rows] if len(x) == batch else x for p, x in inputs.items()}
+        parts.append(_answers(design, values, some))
+    return {o.name: np.concatenate([part[o.name] for part in parts]) for o in design.outputs}
+
+
+def _answers(design: Design, values: Sequence[Value], inputs: dict[Value, Ints]) -> dict[str, Ints]:
+    batch = max((len(x) for x in inputs.values()), default=1)
+    known = evaluate(values, inputs, [o.value for o in design.outputs])
     return {o.name: np.broadcast_to(known[o.value], (batch, *o.value.type.shape)) for o in design.outputs}
 
 

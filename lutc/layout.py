@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 WIDTH = 100  # columns; what cannot be broken may be longer
 LEFT = 30  # a target and its type longer than this stay out of the common column
 INDENT = "  "
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One line of a body: `left = right  trail`. Without a `right`, `left` is a line of its own, such as a comment."""
 
     left: str
@@ -65,16 +64,18 @@ def numbers(opening: str, words: Sequence[str], row: int | None) -> Iterable[str
         if len(line) <= WIDTH:
             yield line
             return
-    signed = any(w.startswith("-") for w in words)
-    cells = [w if w.startswith("-") or not signed else f" {w}" for w in words]
-    width = max(map(len, cells), default=1)
+    distinct = set(words)
+    signed = any(w.startswith("-") for w in distinct)
+    cells = {w: w if w.startswith("-") or not signed else f" {w}" for w in distinct}
+    width = max(map(len, cells.values()), default=1)
+    padded = {w: cell.ljust(width) for w, cell in cells.items()}
     fit = max((WIDTH - len(INDENT)) // (width + 2), 1)
     if row is None or row > fit:
         fit = next((n for n in (16, 8, 4, 2) if n <= fit), 1)
         row = fit if row is None else max(row, 1)
     yield f"{opening} = ["
-    for start in range(0, len(cells), row):
-        stop = min(start + row, len(cells))
+    for start in range(0, len(words), row):
+        stop = min(start + row, len(words))
         for at in range(start, stop, fit):
-            yield INDENT + "  ".join(c.ljust(width) for c in cells[at : min(at + fit, stop)]).rstrip()
+            yield INDENT + "  ".join([padded[w] for w in words[at : min(at + fit, stop)]]).rstrip()
     yield "]"

@@ -25,12 +25,14 @@ A broken rule is a mistake of the program that builds the netlist: it raises Val
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 
 from lutc.lazy import lazy
 
+_BITS = frozenset((0, 1))
+_DIGITS = b"01" + bytes(254)
 LUT_INPUTS = 6  # of the largest LUT that can be asked for by name
 
 
@@ -80,11 +82,23 @@ class Net:
         """(width, signed)."""
         return self.width, self.signed
 
+    def on(self, operands: Sequence[Net]) -> Net:
+        """The same operation on other operands, which have the formats of its own."""
+        if not operands:
+            return self
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        made.__dict__.update(self._by_field(operands))
+        return made
+
+    @classmethod
+    def _by_field(cls, operands: Sequence[Net]) -> Iterable[tuple[str, Net | tuple[Net, ...]]]:
+        return zip(cls._operand_fields(), operands, strict=True)
+
     @classmethod
     @cache
-    def arguments(cls) -> tuple[str, ...]:
-        """The fields that a net of this kind is made from."""
-        return tuple(f.name for f in fields(cls) if f.init)
+    def _operand_fields(cls) -> tuple[str, ...]:
+        return tuple(f.name for f in fields(cls) if f.type == "Net")
 
     def _set_format(self, width: int, signed: bool) -> None:
         if width < 1:
@@ -182,6 +196,10 @@ class Append(Net):
     def operands(self) -> tuple[Net, ...]:
         return self.parts
 
+    @classmethod
+    def _by_field(cls, operands: Sequence[Net]) -> Iterable[tuple[str, Net | tuple[Net, ...]]]:
+        return [("parts", tuple(operands))]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Binary(Net):
@@ -210,8 +228,27 @@ class Sub(Binary):
     pass
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Mul(Binary):
-    pass
+    """``dsp``: made by DSP blocks of the device; else by LUTs. An attribute in the text tells synthesis."""
+
+    dsp: bool = False
+
+    def factors(self, named: Container[object]) -> tuple[Net, Net]:
+        """The factors without the extensions that made them as wide as the product; ``named`` ones stay."""
+        return _factor(self.a, named), _factor(self.b, named)
+
+
+def _factor(net: Net, named: Container[object]) -> Net:
+    inner = net.a if isinstance(net, As) and net not in named else net
+    if isinstance(inner, Resize) and inner not in named and net.signed and not inner.signed:
+        return As(Resize(inner.a, inner.a.width + 1))  # a zero in the sign's place is all it needs
+    while isinstance(net, Resize) and net not in named:
+        net = net.a
+    if isinstance(net, Const):
+        width = net.value.bit_length() if net.value >= 0 else (~net.value).bit_length()
+        return Const(net.value, max(1, width + net.signed), net.signed)
+    return net
 
 
 class And(Binary):
@@ -274,12 +311,11 @@ class Rom(Net):
 
     def __post_init__(self) -> None:
         self._set_format(self.of_width, self.of_signed)
-        require(
-            len(self.contents) == 1 << self.key.width,
-            f"a key of {self.key.width} bits does not go with {len(self.contents)} entries",
-        )
+        if len(self.contents) != 1 << self.key.width:
+            raise ValueError(f"a key of {self.key.width} bits does not go with {len(self.contents)} entries")
         for value in (min(self.contents), max(self.contents)):
-            require(representable(value, *self.format), f"the entry {value} does not fit {self.text}")
+            if not representable(value, *self.format):
+                raise ValueError(f"the entry {value} does not fit {self.text}")
 
     @property
     def operands(self) -> tuple[Net, ...]:
@@ -298,14 +334,18 @@ class Lut(Rom):
     of_signed: bool = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.width == 1 and not self.signed, f"a LUT has one unsigned bit, not {self.text}")
-        require(self.key.width <= LUT_INPUTS, f"no LUT has {self.key.width} inputs")
+        self._set_format(self.of_width, self.of_signed)
+        if self.format != (1, False):
+            raise ValueError(f"a LUT has one unsigned bit, not {self.text}")
+        if self.key.width > LUT_INPUTS:
+            raise ValueError(f"no LUT has {self.key.width} inputs")
+        if len(self.contents) != 1 << self.key.width or not _BITS.issuperset(self.contents):
+            raise ValueError(f"{len(self.contents)} answers are no truth table of {self.key.width} inputs")
 
     @property
     def init(self) -> int:
         """The truth table as a number: bit `i` is the answer to key `i`."""
-        return sum(bit << i for i, bit in enumerate(self.contents))
+        return int(bytes(self.contents[::-1]).translate(_DIGITS), 2)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -329,6 +369,29 @@ class InstanceOutput(Net):
     @property
     def operands(self) -> tuple[Net, ...]:
         return self.instance.inputs
+
+
+# Ends
+
+
+def lowest(net: Net) -> int:
+    """The least number a net may carry, by its format alone, and through extensions."""
+    match net:
+        case Const(value=value):
+            return value
+        case Resize(a=a):
+            return lowest(a)
+    return -(1 << (net.width - 1)) if net.signed else 0
+
+
+def highest(net: Net) -> int:
+    """The largest number it may carry."""
+    match net:
+        case Const(value=value):
+            return value
+        case Resize(a=a):
+            return highest(a)
+    return (1 << (net.width - net.signed)) - 1
 
 
 # Modules

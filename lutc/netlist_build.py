@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from operator import index
 
 from lutc.netlist import (
@@ -34,6 +35,8 @@ from lutc.netlist import (
     Slice,
     Sub,
     Xor,
+    highest,
+    lowest,
     require,
     wrap,
 )
@@ -57,7 +60,8 @@ class ModuleBuilder:
 
     ``name`` and ``origin`` are hints; the first name of a net stays. ``origin`` says which layer a net comes
     from and becomes a comment over its group; :meth:`at` sets it for everything built inside a ``with``.
-    ``luts`` says that LUTs of the target can be asked for by name, with :meth:`lut`.
+    ``luts`` says that LUTs of the target can be asked for by name, with :meth:`lut`; ``tables`` that tables are made
+    of them, too.
     """
 
     def __init__(
@@ -68,10 +72,11 @@ class ModuleBuilder:
         clock_enable: bool = False,
         reset: bool = False,
         luts: bool = False,
+        tables: bool = True,
     ) -> None:
         require(clock or not (clock_enable or reset), "a clock enable or a reset needs a clock")
         self.name = name
-        self.luts = luts
+        self.luts, self.lut_tables = luts, luts and tables
         self.clock, self.clock_enable, self.reset = clock, clock_enable, reset
         self.notes: dict[str, str] = {}
         self._nets: dict[Net, None] = {}
@@ -209,13 +214,12 @@ class ModuleBuilder:
         return net
 
     def again(self, source: Module, net: Net, operands: Sequence[Net]) -> Net:
-        """The operation of ``net``, a net of the module ``source``, here and on ``operands``; labels come with it."""
-        given = iter(operands)
-        arguments = [
-            next(given) if isinstance(value, Net) else tuple(given) if name == "parts" else value
-            for name, value in ((name, getattr(net, name)) for name in net.arguments())
-        ]
-        made = self._make(type(net), *arguments)
+        """The operation of ``net``, a net of the module ``source``, here and on ``operands``; labels come with it.
+
+        It is not looked for among the nets that are here already: it was the only one of its kind there.
+        """
+        made = net.on(operands)
+        self._nets[made] = None
         if isinstance(net, Rom) and net.contents in source.table_names:
             self._tables.setdefault(net.contents, source.table_names[net.contents])
         return self.label(made, source.names.get(net), source.origins.get(net))
@@ -256,7 +260,7 @@ class ModuleBuilder:
             parts.extend(bits.parts if isinstance(bits, Append) else (bits,))
         if len(parts) == 1:
             return parts[0]
-        if parts and all(isinstance(part, Const) for part in parts):
+        if parts and isinstance(parts[0], Const) and all(isinstance(part, Const) for part in parts):
             value = 0
             for part in parts:
                 assert isinstance(part, Const)
@@ -311,11 +315,11 @@ class ModuleBuilder:
 
     # Arithmetic and logic: operands of one format
 
-    def _binary(self, kind: type[Binary], a: Net, b: Net) -> Net:
+    def _binary(self, kind: type[Binary], a: Net, b: Net, *more: object) -> Net:
         if isinstance(a, Const) and isinstance(b, Const) and a.format == b.format:
             width, signed = (1, False) if issubclass(kind, Compare) else a.format
             return self.const(wrap(_FOLD[kind](a.value, b.value), width, signed), width, signed)
-        return self._make(kind, a, b)
+        return self._make(kind, a, b, *more)
 
     def add(self, a: Net, b: Net) -> Net:
         """``a + b`` modulo ``2**width``."""
@@ -333,12 +337,12 @@ class ModuleBuilder:
         """``-a`` modulo ``2**width``."""
         return self.sub(self.const(0, *a.format), a)
 
-    def mul(self, a: Net, b: Net) -> Net:
+    def mul(self, a: Net, b: Net, dsp: bool = False) -> Net:
         """``a * b`` modulo ``2**width``. Give it ``resize``d operands: printers see their true widths."""
         for one, two in ((a, b), (b, a)):
             if one.format == two.format and (_is(one, 0) or _is(two, 1)):
                 return one
-        return self._binary(Mul, a, b)
+        return self._binary(Mul, a, b, dsp)
 
     def and_(self, a: Net, b: Net) -> Net:
         """Bitwise and."""
@@ -379,7 +383,7 @@ class ModuleBuilder:
         """1 where ``a == b``; one unsigned bit."""
         if a is b:
             return self.const(1, 1)
-        if a.format == b.format and (_highest(a) < _lowest(b) or _highest(b) < _lowest(a)):
+        if a.format == b.format and (highest(a) < lowest(b) or highest(b) < lowest(a)):
             return self.const(0, 1)
         return self._binary(Eq, a, b)
 
@@ -396,9 +400,9 @@ class ModuleBuilder:
         if less is more:
             return self.const(0, 1)
         if a.format == b.format:
-            if _highest(less) < _lowest(more):
+            if highest(less) < lowest(more):
                 return self.const(1, 1)
-            if _lowest(less) >= _highest(more):
+            if lowest(less) >= highest(more):
                 return self.const(0, 1)
         return self._binary(kind, a, b)
 
@@ -448,10 +452,11 @@ class ModuleBuilder:
                 ]
                 for w in range(1 << len(bits))
             ]
+        word = int.from_bytes(bytes(contents), "little")  # a byte an answer
         for i in reversed(range(len(bits))):
-            without = [bit for w, bit in enumerate(contents) if not w >> i & 1]
-            if without == [bit for w, bit in enumerate(contents) if w >> i & 1]:
-                contents = without
+            if not (word >> (8 << i) ^ word) & _lower(len(contents), i):
+                contents = [bit for w, bit in enumerate(contents) if not w >> i & 1]
+                word = int.from_bytes(bytes(contents), "little")
                 del bits[i]
         if len(bits) <= 1 and tuple(contents) in ((0,), (1,), (0, 1)):
             return bits[0] if bits else self.const(contents[0], 1)
@@ -471,6 +476,12 @@ class ModuleBuilder:
         return net
 
 
+@cache
+def _lower(entries: int, bit: int) -> int:
+    """A byte of ones for each of so many entries whose number has a 0 in this bit."""
+    return sum(0xFF << 8 * w for w in range(entries) if not w >> bit & 1)
+
+
 def _is(net: Net, value: int) -> bool:
     return isinstance(net, Const) and net.value == value
 
@@ -478,23 +489,3 @@ def _is(net: Net, value: int) -> bool:
 def _ones(net: Net) -> int:
     """The number whose bits are all 1."""
     return -1 if net.signed else (1 << net.width) - 1
-
-
-def _lowest(net: Net) -> int:
-    """No value is below; by format alone, and through extensions."""
-    match net:
-        case Const(value=value):
-            return value
-        case Resize(a=a):
-            return _lowest(a)
-    return -(1 << (net.width - 1)) if net.signed else 0
-
-
-def _highest(net: Net) -> int:
-    """No value is above."""
-    match net:
-        case Const(value=value):
-            return value
-        case Resize(a=a):
-            return _highest(a)
-    return (1 << (net.width - net.signed)) - 1

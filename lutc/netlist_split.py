@@ -44,7 +44,12 @@ def split(module: Module, largest: int = LARGEST) -> list[Module]:
 class _Split:
     def __init__(self, module: Module, largest: int) -> None:
         self.module = module
-        self.parts = list(_runs(module, largest))
+        self.wiring = {net for net in module.nets if _wiring(net)}
+        self.sources: dict[Net, tuple[Net, ...]] = {}
+        for net in module.nets:
+            behind = [self.sources[operand] for operand in net.operands] if net in self.wiring else [(net,)]
+            self.sources[net] = tuple(dict.fromkeys(source for some in behind for source in some))
+        self.parts = list(self._runs(largest))
         self.part = {net: number for number, part in enumerate(self.parts) for net in part}
         self.ports = self._ports()
         self.leaving = {port: net for net, port in self.ports.items()}
@@ -100,13 +105,13 @@ class _Split:
         for net in self.module.nets:
             if net in self.part:
                 for operand in net.operands:
-                    for source in _sources(operand):
+                    for source in self.sources[operand]:
                         if self.part.get(source) != self.part[net]:
                             leaving[source] = None
         needed = [output.net for output in self.module.outputs]
         needed += [net for instance in self.module.instances for net in instance.inputs]
         for net in needed:
-            leaving.update(dict.fromkeys(_sources(net)))
+            leaving.update(dict.fromkeys(self.sources[net]))
         names: dict[str, Net] = {}
         numbers: Counter[str] = Counter()
         for net in leaving:  # the names of nets are hints and may be the same; those of ports may not
@@ -133,7 +138,7 @@ class _Split:
 
         def read(net: Net) -> Net:
             if net not in here:
-                if _wiring(net):
+                if net in self.wiring:
                     here[net] = build.again(module, net, [read(operand) for operand in net.operands])
                 else:
                     here[net] = build.input(self.ports[net], *net.format)
@@ -146,32 +151,23 @@ class _Split:
                 build.output(self.ports[net], here[net])
         return build.build()
 
-
-def _runs(module: Module, largest: int) -> Iterator[list[Net]]:
-    """The nets that compute something, cut into runs."""
-    run: dict[Net, None] = {}
-    for net in module.nets:
-        if _wiring(net) or (_outer(net) and not isinstance(net, InstanceOutput)):
-            continue
-        if isinstance(net, InstanceOutput):
-            # What reads the instance must not stand in one part with what the instance reads.
-            full = any(source in run for operand in net.operands for source in _sources(operand))
-        else:
-            changes = bool(run) and module.origins.get(next(reversed(run))) != module.origins.get(net)
-            full = len(run) >= (largest // 4 if changes else largest)
-        if full and run:
+    def _runs(self, largest: int) -> Iterator[list[Net]]:
+        """The nets that compute something, cut into runs."""
+        module = self.module
+        run: dict[Net, None] = {}
+        for net in module.nets:
+            if net in self.wiring or (_outer(net) and not isinstance(net, InstanceOutput)):
+                continue
+            if isinstance(net, InstanceOutput):
+                # What reads the instance must not stand in one part with what the instance reads.
+                full = any(source in run for operand in net.operands for source in self.sources[operand])
+            else:
+                changes = bool(run) and module.origins.get(next(reversed(run))) != module.origins.get(net)
+                full = len(run) >= (largest // 4 if changes else largest)
+            if full and run:
+                yield list(run)
+                run = {}
+            if not isinstance(net, InstanceOutput):
+                run[net] = None
+        if run:
             yield list(run)
-            run = {}
-        if not isinstance(net, InstanceOutput):
-            run[net] = None
-    if run:
-        yield list(run)
-
-
-def _sources(net: Net) -> Iterator[Net]:
-    """What is behind the wiring of a net: itself if it is none."""
-    if _wiring(net):
-        for operand in net.operands:
-            yield from _sources(operand)
-    else:
-        yield net

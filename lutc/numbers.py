@@ -96,6 +96,8 @@ def divide(codes: Ints, shift: Ints, rounding: Rounding) -> Ints:
             return codes << -shift
         if rounding is Rounding.FLOOR:
             return codes >> shift
+        if rounding is Rounding.HALF_UP:
+            return (codes + (1 << shift - 1)) >> shift
     down = greatest(shift, 0)
     codes = exact(codes, shift) << greatest(-shift, 0)
     one = exact(1, shift) if getattr(codes, "dtype", np.dtype(object)).hasobject else 1

@@ -169,16 +169,27 @@ def _output(output: Output, name: str) -> str:
 
 
 def _row(op: Op, names: dict[Value, str], symbols: dict[Const | Table | Func, str]) -> Row:
+    kept: tuple[str, str, str] | None = op.__dict__.get("texts")
+    if kept is None:
+        kept = op.__dict__["texts"] = _texts(op)
+    typed, attributes, origin = kept
     row = spec(type(op))
-    # A function is named before its arguments, a constant or a table after the value it works on.
-    used = [s for field, _ in row.symbols if (s := getattr(op, field)) is not None]
-    called = [f"@{symbols[s]}" for s in used if isinstance(s, Func)]
-    data = [f"@{symbols[s]}" for s in used if not isinstance(s, Func)]
-    parts = [*called, *(f"%{names[v]}" for v in op.operands), *data]
-    parts += [f"{spell(a.name)}={encode(value)}" for a, value in attributes_of(op)]
-    left = f"%{names[op]}: {op.type}" if row.typed else f"%{names[op]}"
-    origin = _quoted(op.origin) if op.origin is not None else ""
-    return Row(left, f"{op.keyword} {', '.join(parts)}".rstrip(), origin)
+    parts = [f"%{names[v]}" for v in op.operands]
+    if row.symbols:
+        # A function is named before its arguments, a constant or a table after the value it works on.
+        used = [s for field, _ in row.symbols if (s := getattr(op, field)) is not None]
+        called = [f"@{symbols[s]}" for s in used if isinstance(s, Func)]
+        parts = [*called, *parts, *(f"@{symbols[s]}" for s in used if not isinstance(s, Func))]
+    if attributes:
+        parts.append(attributes)
+    return Row(f"%{names[op]}{typed}", f"{op.keyword} {', '.join(parts)}".rstrip(), origin)
+
+
+def _texts(op: Op) -> tuple[str, str, str]:
+    """What of an operation's text no name stands in: the stages of one compilation have most operations in common."""
+    typed = f": {op.type}" if spec(type(op)).typed else ""
+    attributes = ", ".join(f"{spell(a.name)}={encode(value)}" for a, value in attributes_of(op))
+    return typed, attributes, _quoted(op.origin) if op.origin is not None else ""
 
 
 @lru_cache(maxsize=1024)
@@ -214,8 +225,9 @@ def _words(codes: Sequence[int], runs: Sequence[tuple[int, Fixed]]) -> Iterator[
     """The numbers that codes stand for."""
     at = 0
     for count, fmt in runs:
-        for code in codes[at : at + count]:
-            yield _word(code, fmt.frac)
+        run = codes[at : at + count]
+        words = {code: _word(code, fmt.frac) for code in set(run)}
+        yield from map(words.__getitem__, run)
         at += count
 
 

@@ -10,9 +10,11 @@ import tomllib
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib import resources
+from math import inf
 from pathlib import Path
 
 from lutc.diagnostics import did_you_mean, error
+from lutc.types import Fixed
 
 
 @dataclass(frozen=True, eq=False)  # one object a name: it is a key of many caches
@@ -25,7 +27,10 @@ class Target:
     description: str
     luts: int  # on the whole device
     ffs: int
-    dsps: int
+    dsps: int  # blocks with a multiplier
+    dsp_wide: int  # bits of a block's wider factor, its sign included
+    dsp_narrow: int  # bits of the other
+    dsp_unsigned: bool  # both factors may also be without sign, and fill these bits
     lut_inputs: int
     fractured: bool  # a LUT may serve as two with one input less, on shared inputs
     ternary: bool  # a carry chain adds three operands, one LUT a bit
@@ -36,6 +41,7 @@ class Target:
     mux: float  # through a dedicated multiplexer
     carry: float  # along one bit of a carry chain
     carry_ends: float  # onto and off the chain
+    dsp: float  # through the multiplier of a DSP block that uses none of its registers
     register: float  # clock to output plus setup
     clock_ns: float  # the clock period to aim at if the user names none
 
@@ -76,6 +82,37 @@ class Target:
 
     def multiplier_ns(self, a: int, b: int) -> float:
         return max(min(a, b) - 1, 1).bit_length() * self.adder_ns(a + b)
+
+    def factor_bits(self, a: Fixed, b: Fixed) -> tuple[int, int]:
+        """How many bits of a DSP block's factors two numbers take: a sign bit more where the block asks for one."""
+        bare = self.dsp_unsigned and not a.signed and not b.signed
+        return a.width + (not bare and not a.signed), b.width + (not bare and not b.signed)
+
+    def dsp_sides(self, a: int, b: int) -> tuple[int, int]:
+        """The bits that a block has for two factors of `a` and `b` bits, turned so that they fit best."""
+        ways = (self.dsp_wide, self.dsp_narrow), (self.dsp_narrow, self.dsp_wide)
+        return min(ways, key=lambda way: _parts(a, way[0]) * _parts(b, way[1]))
+
+    def dsp_blocks(self, a: int, b: int) -> int:
+        """The DSP blocks of a product whose factors take `a` and `b` bits; 0 on a device without such blocks.
+
+        A factor too wide for a block is cut: each part but the highest has no sign, and a zero in the sign's place.
+        """
+        wide, narrow = self.dsp_sides(a, b)
+        return _parts(a, wide) * _parts(b, narrow) if self.dsps else 0
+
+    def dsp_ns(self) -> float:
+        """Through a DSP block, with the wire to it."""
+        return self.dsp + self.net
+
+    def dsp_luts(self) -> float:
+        """What a DSP block is worth: the device's LUTs for each of its blocks."""
+        return self.luts / self.dsps if self.dsps else inf
+
+
+def _parts(bits: int, most: int) -> int:
+    """How many parts of a factor there are if none takes more than `most` bits."""
+    return max(-(-(bits - 1) // (most - 1)), 1)
 
 
 def _folder() -> Path:

@@ -44,7 +44,7 @@ VECTORS = 40
 CRASHERS = Path(__file__).parent / "lir" / "crashers"
 
 # Passes that may run at any time and in any order.
-_ANYWHERE = ("simplify", "prune", "narrow", "sums", "lower", "adders")
+_ANYWHERE = ("simplify", "prune", "narrow", "sums", "lower", "adders", "dsp{mode=all}", "multiply")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Setting:
     valid: bool = False
     target: str = "xcvu13p"
     passes: str = ""
+    dsp: str = "none"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def _setting(rng: random.Random, design: Design) -> Setting:
     if latency(design) or rng.random() < 0.25:
         stages, clock = None, None if latency(design) else rng.choice([0.7, 1.2, 2.5, 6.0])
     target = rng.choice(["xcvu13p", "xcvu13p", "xc7a100t"] + ["ice40up5k", "ecp5-85k"] * (clock is None))
-    return Setting(stages, clock, rng.random() < 0.4, rng.random() < 0.4, target, ", ".join(order))
+    controls = rng.random() < 0.4, rng.random() < 0.4
+    return Setting(stages, clock, *controls, target, ", ".join(order), rng.choice(["none", "auto", "all"]))
 
 
 # -- trying -----------------------------------------------------------------------------------------------------------
@@ -138,6 +140,7 @@ def _tried(case: Case) -> tuple[str | None, list[Trial]]:
             clock_ns=setting.clock_ns,
             clock_enable=setting.clock_enable,
             valid=setting.valid,
+            dsp=setting.dsp,
         )
     except LirError as e:
         return (None if "nothing to build" in str(e) else str(e)), []

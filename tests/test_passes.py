@@ -21,7 +21,9 @@ from lutc.ops import ALL, TABLE, Call, ConstOp, Dense, Gather, Lincomb, Map, Num
 from lutc.ops.base import Op
 from lutc.parse import parse
 from lutc.passes import pipelines
+from lutc.passes.approximate import Approximate
 from lutc.passes.cmvm import Cmvm
+from lutc.passes.dsp import Dsp
 from lutc.passes.manager import Pass, parse_passes, run
 from lutc.passes.narrow import Narrow
 from lutc.passes.prune import Prune
@@ -56,7 +58,10 @@ def test_a_pass_keeps_the_meaning(kind: type[Pass], stage: str) -> None:
         assert latency(after) in (latency(design), 0)
         changed += len(ops_of(after)) != len(ops_of(design))
     # Random designs have no matrix whose products share anything: test_cmvm_pass.py makes them.
-    assert changed or kind is Cmvm or (kind is Scalarize and stage == "scalar")
+    # Without being allowed to, `approximate` changes nothing.
+    # What is dear enough for `dsp` is in scalars, seldom in designs of tensors.
+    rare = (Cmvm, Approximate, *([Dsp] if stage == "tensor" else []))
+    assert changed or kind in rare or (kind is Scalarize and stage == "scalar")
 
 
 @pytest.mark.parametrize("seed", range(16))

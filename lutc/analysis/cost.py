@@ -14,16 +14,21 @@ from lutc.target import Target
 
 @dataclass
 class Cost:
-    """Estimated LUTs and counted flip-flops."""
+    """Estimated LUTs, counted flip-flops and DSP blocks."""
 
     luts: float = 0.0
     ffs: int = 0
+    dsps: int = 0
 
 
-def costs(design: Design, target: Target, known: dict[Value, float] | None = None) -> dict[str, Cost]:
+# The LUTs and DSP blocks of values.
+Known = dict[Value, tuple[float, int]]
+
+
+def costs(design: Design, target: Target, known: Known | None = None) -> dict[str, Cost]:
     """The cost of each layer, by `origin` (`""` for what comes from none). Functions count once per instance.
 
-    `known` keeps the LUTs of values for the next design that shares them.
+    `known` keeps what values cost for the next design that shares them.
     """
     layers: defaultdict[str, Cost] = defaultdict(Cost)
     known = {} if known is None else known
@@ -32,16 +37,18 @@ def costs(design: Design, target: Target, known: dict[Value, float] | None = Non
             if isinstance(value, Op) and not isinstance(value, Call):
                 cost = layers[value.origin or ""]
                 if value not in known:
-                    known[value] = value.luts(target)
-                cost.luts += times * known[value]
+                    known[value] = value.luts(target), value.dsps(target)
+                luts, dsps = known[value]
+                cost.luts += times * luts
+                cost.dsps += times * dsps
                 if isinstance(value, Reg):
                     cost.ffs += times * value.type.bits
-    return {k: c for k, c in layers.items() if c.luts or c.ffs}
+    return {k: c for k, c in layers.items() if c.luts or c.ffs or c.dsps}
 
 
 def by_pass(stages: Iterable[tuple[str, Design]], target: Target) -> list[tuple[str, dict[str, Cost] | None]]:
     """The costs after each pass; None where they cannot be told yet, because an operation has no circuit of its own."""
-    known: dict[Value, float] = {}
+    known: Known = {}
     return [(name, costs(design, target, known) if _priced(design) else None) for name, design in stages]
 
 

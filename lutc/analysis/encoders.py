@@ -9,24 +9,28 @@ activation, and the slopes of the small rest that is left when a coarse table is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from lutc.functions import Codes, dependence, table_luts
+from lutc.functions import Codes, changed_luts, changes_of, dependence, patterns, table_luts, words_luts
 from lutc.target import Target
 
 _LARGEST = 16  # bits of a key for which encoders are looked for
+_SHORTEST = 3  # bits of a run; two bits hardly ever become one
 _WORTH = 6  # LUTs of a table whose output bits are tried apart
-_FACTORS = np.random.default_rng(0).integers(-(1 << 63), 1 << 63, _LARGEST, dtype=np.int64) | 1
+# What the entries of a sub-table are multiplied with for a hash of 64 bits.
+_FACTORS = np.random.default_rng(0).integers(-(1 << 63), 1 << 63, 1 << _LARGEST - 2, dtype=np.int64) | 1
 
 
 @dataclass(frozen=True)
 class Encoder:
     """The key's bits `low` to `low + bits - 1` become `width` bits with `codes`; `inner` is the table after that.
 
-    `inner` is keyed by the bits above the run, the code, the bits below, in that order. `luts` is what both cost.
+    `inner` is keyed by the bits above the run, the code, the bits below, in that order, and holds bit patterns. `luts`
+    is what both cost.
     """
 
     low: int
@@ -43,14 +47,35 @@ def encoded_luts(codes: Codes, width: int, target: Target, *, search: bool = Tru
     return found.luts if found else table_luts(codes, width, target)
 
 
+def all_luts(tables: Sequence[Codes], widths: Sequence[int], target: Target, *, search: bool) -> list[float]:
+    """`encoded_luts` of many tables, which may have keys of different length."""
+    luts = [0.0] * len(tables)
+    alike: dict[int, list[int]] = {}
+    for n, codes in enumerate(tables):
+        alike.setdefault(len(codes), []).append(n)
+    for group in alike.values():
+        words = np.array([patterns(tables[n], widths[n]) for n in group]).T
+        for n, changed in zip(group, changes_of(words.copy()).T.tolist(), strict=True):
+            luts[n] = changed_luts(tuple(changed), target)
+            if search and (found := _worthwhile(tables[n], widths[n], luts[n], target)):
+                luts[n] = found.luts
+    return luts
+
+
 def encoder(codes: Codes, width: int, target: Target) -> Encoder | None:
     """The encoder that saves most of a table's LUTs; None if none saves any, or the target would undo it.
 
     codes: [2**k], the values or bit patterns of the `width` output bits.
     """
-    if not target.named_luts or not width or not target.lut_inputs <= len(codes).bit_length() - 1 <= _LARGEST:
+    return _worthwhile(codes, width, table_luts(codes, width, target), target) if width else None
+
+
+def _worthwhile(codes: Codes, width: int, luts: float, target: Target) -> Encoder | None:
+    """The encoder of a table that takes so many LUTs without."""
+    inputs = len(codes).bit_length() - 1
+    if not target.named_luts or luts <= width / 2 + 1 or not target.lut_inputs <= inputs <= _LARGEST:
         return None
-    return _search(np.ascontiguousarray(codes, dtype=np.int64).tobytes(), width, target)
+    return _search(patterns(codes, width).tobytes(), width, luts, target)
 
 
 def groups(codes: Codes, width: int, target: Target) -> list[tuple[int, int]]:
@@ -61,12 +86,11 @@ def groups(codes: Codes, width: int, target: Target) -> list[tuple[int, int]]:
     whole = encoded_luts(codes, width, target)
     if whole < _WORTH or int(dependence(codes, width).sum(axis=-1).max()) <= target.lut_inputs:
         return [(0, width)]
-
-    def apart(cut: int) -> float:
-        low = encoded_luts(codes & ((1 << cut) - 1), cut, target)
-        return low + encoded_luts(codes >> cut, width - cut, target)
-
-    luts, cut = min(((apart(cut), cut) for cut in range(1, width)), default=(whole, 0))
+    cuts = range(1, width)
+    halves = [codes & ((1 << cut) - 1) for cut in cuts] + [codes >> cut for cut in cuts]
+    luts_of = all_luts(halves, [*cuts, *(width - cut for cut in cuts)], target, search=True)
+    apart = [low + high for low, high in zip(luts_of[: len(cuts)], luts_of[len(cuts) :], strict=True)]
+    luts, cut = min(zip(apart, cuts, strict=True), default=(whole, 0))
     if luts >= whole:
         return [(0, width)]
     below = groups(codes & ((1 << cut) - 1), cut, target)
@@ -74,25 +98,22 @@ def groups(codes: Codes, width: int, target: Target) -> list[tuple[int, int]]:
     return [*below, *((cut + low, bits) for low, bits in above)]
 
 
-@lru_cache(maxsize=1 << 14)
-def _search(data: bytes, width: int, target: Target) -> Encoder | None:
+@lru_cache(maxsize=1 << 16)
+def _search(data: bytes, width: int, least: float, target: Target) -> Encoder | None:
+    """The encoder that brings a table below `least` LUTs."""
     codes = np.frombuffer(data, dtype=np.int64)
     inputs = len(codes).bit_length() - 1
-    least = table_luts(codes, width, target)
     best = None
-    if least <= width / 2 + 1:
-        return None
-    high = low = codes  # of sub-tables by the highest bits, and by the lowest: one hash of 64 bits for each
-    sums: dict[int, list[tuple[int, list[int]]]] = {}
-    for bits in range(inputs - 1, 1, -1):
-        high = high[0::2] * _FACTORS[0] + high[1::2] * _FACTORS[bits]
-        low = low[: 1 << bits] * _FACTORS[0] + low[1 << bits :] * _FACTORS[bits]
-        if bits <= target.lut_inputs:
-            sums[bits] = [(0, low.tolist()), (inputs - bits, high.tolist())]
-    for bits in sorted(sums):
-        for start, hashes in sums[bits]:
-            found = _encoded(codes, start, bits, hashes, width, least, target)
-            if found and found.luts < least:
+    for bits in range(_SHORTEST, min(inputs - 1, target.lut_inputs) + 1):
+        factors = _FACTORS[: 1 << inputs - bits]
+        for start in (0, inputs - bits):
+            hashes = (
+                factors @ codes.reshape(-1, 1 << bits)
+                if not start
+                else codes.reshape(1 << bits, -1) @ factors
+            )
+            found = _encoded(codes, start, bits, hashes.tolist(), width, least, target)
+            if found:
                 least, best = found.luts, found
     return best
 
@@ -102,23 +123,25 @@ def _encoded(
 ) -> Encoder | None:
     """The encoder of one run; None if it does not shorten the key, or surely costs no less than `least`.
 
-    `sums` are the sub-tables' hashes. Equal ones are compared below.
+    `sums` are the sub-tables' hashes. Those with equal ones are compared at the end.
     """
-    firsts: dict[int, int] = {}
-    for i, total in enumerate(sums):
-        firsts.setdefault(total, i)
-    code_width = (len(firsts) - 1).bit_length()
+    code_width = (len(set(sums)) - 1).bit_length()
     if code_width >= bits or code_width / 2 + width / 2 >= least:
         return None
+    firsts = dict(zip(reversed(sums), range(len(sums) - 1, -1, -1), strict=True))
     columns = codes.reshape(-1, 1 << bits, 1 << low).transpose(1, 0, 2)
     order = sorted(firsts.values(), key=lambda i: columns[i].tolist())
     place = {sums[i]: n for n, i in enumerate(order)}
     run = np.array([place[total] for total in sums], dtype=np.int64)
-    luts = table_luts(run, code_width, target)
-    if luts + width / 2 >= least or not np.array_equal(columns[np.array(order)[run]], columns):
+    luts = words_luts(run, target) if code_width else 0.0
+    if luts + width / 2 >= least:
         return None
     # A code that never comes answers as the last one does: fewer inputs for some bits.
     chosen = columns[order + order[-1:] * ((1 << code_width) - len(order))]
     inner = chosen.transpose(1, 0, 2).reshape(-1)
-    luts += encoded_luts(inner, width, target)
+    plain = words_luts(inner, target)
+    found = _worthwhile(inner, width, plain, target)
+    luts += found.luts if found else plain
+    if luts >= least or not np.array_equal(columns[np.array(order)[run]], columns):
+        return None
     return Encoder(low, bits, code_width, run, inner, luts)

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-from lutc.graph import Bounds, Value, topo
+from lutc.graph import RANGE, Bounds, Value, topo
 from lutc.ops import Call
 from lutc.ops.base import Op
 
 
 class Ranges:
-    """The smallest and largest code of values, in steps of their own types; kept as graphs grow.
+    """The smallest and largest code of values, in steps of their own types.
 
-    A call's result counts as anything its type holds: a function is optimised for all of its uses.
+    What a value can reach follows from the graph below it, which never changes: it is kept with the value, for every
+    pass that asks. A call's result counts as anything its type holds: a function is optimised for all of its uses.
     """
 
-    def __init__(self) -> None:
-        self._known: dict[Value, Bounds] = {}
-
     def of(self, value: Value) -> Bounds:
-        known = self._known
-        if value not in known:
-            if all(v in known for v in value.operands):
-                known[value] = self._of(value)
-            else:
-                for v in topo([value], known):
-                    known[v] = self._of(v)
-        return known[value]
+        known: Bounds | None = value.__dict__.get(RANGE)
+        if known is None:
+            for v in [value] if all(v in _RANGED for v in value.operands) else topo([value], _RANGED):
+                self.set(v, _of(v))
+            known = value.__dict__[RANGE]
+        return known
 
     def set(self, value: Value, bounds: Bounds) -> None:
         """What is known of a value better than its operation shows."""
-        self._known[value] = bounds
+        value.__dict__[RANGE] = bounds
 
-    def _of(self, value: Value) -> Bounds:
-        if not isinstance(value, Op) or isinstance(value, Call):
-            return value.type.ranges
-        return value.bounds(*(self._known[v] for v in value.operands))
+
+class _Ranged:
+    """The values whose range is known."""
+
+    def __contains__(self, value: object) -> bool:
+        return RANGE in value.__dict__
+
+
+_RANGED = _Ranged()
+
+
+def _of(value: Value) -> Bounds:
+    if not isinstance(value, Op) or isinstance(value, Call):
+        return value.type.ranges
+    return value.bounds(*[v.__dict__[RANGE] for v in value.operands])

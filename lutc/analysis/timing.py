@@ -22,7 +22,7 @@ class Arrivals:
         known = self._known
         if value in known:
             return known[value]
-        for v in topo([value], known):
+        for v in [value] if all(v in known for v in value.operands) else topo([value], known):
             ready = max((known[o] for o in v.operands), default=0.0)
             known[v] = ready + (v.delay(self.target) if isinstance(v, Op) and _scalar(v) else 0.0)
         return known[value]

@@ -51,11 +51,16 @@ _ORDERS: tuple[_Key, ...] = (
 
 
 @lru_cache(maxsize=1 << 14)
-def chains(operands: tuple[Operand, ...], most: int) -> tuple[Chain, ...]:
-    """The carry chains of `most` (2 or 3) operands each that add these, no deeper than they have to be."""
+def chains(
+    operands: tuple[Operand, ...], most: int, *, thorough: bool = True
+) -> tuple[int, tuple[Chain, ...]]:
+    """The LUTs of the carry chains of `most` (2 or 3) operands each that add these, and those chains.
+
+    They are no deeper than they have to be.
+    """
     depth = balanced((o.level for o in operands), most)
-    tries = [(key, 0) for key in _ORDERS]
-    if most < len(operands) <= _MANY:
+    tries = [(key, 0) for key in (_ORDERS if thorough else _ORDERS[:2])]
+    if thorough and most < len(operands) <= _MANY:
         tries += [(key, _NEAR) for key in _ORDERS[:2]]
     best: tuple[Chain, ...] = ()
     least = -1
@@ -63,7 +68,7 @@ def chains(operands: tuple[Operand, ...], most: int) -> tuple[Chain, ...]:
         bits, found = _ordered(operands, most, depth, key, near)
         if least < 0 or bits < least:
             least, best = bits, tuple(found)
-    return best
+    return max(least, 0), best
 
 
 def _ordered(
@@ -132,11 +137,16 @@ def _sum(chosen: Sequence[Operand], sign: int) -> Operand:
 
 
 def _bits(chosen: Sequence[Operand], total: Operand) -> int:
-    """The bits of a chain.
+    """The bits of a chain that take a LUT.
 
     Below the second operand's lowest bit there is only one operand: its bits pass by, if it is added. Two that are
-    subtracted take a place below the lowest, for the second 1 that completes a two's complement.
+    subtracted take a place below the lowest, for the second 1 that completes a two's complement. Above the highest
+    bit of numbers that have no sign only carries come out: of two, without a LUT; of three, the first has one.
     """
     lows = sorted((o.low, o.sign * total.sign) for o in chosen)
     low = lows[1][0] if lows[0][1] > 0 else lows[0][0]
-    return max(total.top - low, 1) + ([s for _, s in lows].count(-1) == 2)
+    top = total.top
+    if total.sign > 0 and all(o.sign > 0 and o.lo >= 0 for o in chosen):
+        tops = sorted(o.top for o in chosen)
+        top = min(top, tops[-1] + (len(tops) > 2 and tops[-1] == tops[-2]))
+    return max(top - low, 1) + ([s for _, s in lows].count(-1) == 2)

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from lutc.ops.arith import Abs, Add, Lincomb, Max, Min, Mul, Neg, Relu, Scale, Sub
+from lutc.ops.arith import Abs, Add, Lincomb, Max, Min, Neg, Relu, Sub
 from lutc.ops.base import Op
 from lutc.ops.convert import Quant, Rescale
 from lutc.ops.flow import Call, Map, Reg
 from lutc.ops.layout import Broadcast, Concat, Element, Gather, Pack, Pad, Reshape, SliceOp, Transpose
 from lutc.ops.logic import And, BitSlice, Cat, Compare, Not, Or, Relation, Select, Xor
+from lutc.ops.products import Mul, Scale
 from lutc.ops.table import ConstOp, Lut, Number
 from lutc.ops.tensor import Argmax, Dense, Matmul, Sum
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from lutc.netlist import wrap
 from lutc.numbers import align, aligned_bits, as_code, exact, finest, finest_of, greatest, least, twos
 from lutc.ops import circuits
 from lutc.ops.base import Op
+from lutc.ops.products import dyadic, split
 from lutc.types import Fixed, Ints, holding
 
 if TYPE_CHECKING:
@@ -95,95 +95,6 @@ class Sub(Op):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Mul(Op):
-    """The product of two values. Its bits after the point are those of both factors together."""
-
-    keyword: ClassVar[str] = "mul"
-    a: Value
-    b: Value
-
-    def lsb(self) -> Ints:
-        return self.a.type.fracs + self.b.type.fracs
-
-    def bounds(self, *operands: Bounds) -> Bounds:
-        (a_lo, a_hi), (b_lo, b_hi) = operands
-        a_lo, a_hi = exact(a_lo, b_lo), exact(a_hi, b_lo)
-        corners = [a_lo * b_lo, a_lo * b_hi, a_hi * b_lo, a_hi * b_hi]
-        lo = hi = corners[0]
-        for c in corners[1:]:
-            lo, hi = least(lo, c), greatest(hi, c)
-        return lo, hi
-
-    def eval(self, *operands: Ints) -> Ints:
-        return operands[0] * operands[1]
-
-    def luts(self, target: Target) -> float:
-        return target.multiplier_luts(self.a.type.max_width, self.b.type.max_width)
-
-    def delay(self, target: Target) -> float:
-        return target.multiplier_ns(self.a.type.max_width, self.b.type.max_width)
-
-    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
-        if not self.type.scalar.width:
-            return circuits.zero(build)
-        to = circuits.net_format(self.type.scalar)
-        return build.mul(*(build.fit(n, *to) for n in operands))
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Scale(Op):
-    """A value times a constant that is a sum of powers of two. A power of two only moves the point, for free."""
-
-    keyword: ClassVar[str] = "scale"
-    x: Value
-    by: Fraction
-
-    @property
-    def odd(self) -> int:
-        """The factor's code without its trailing zeros, which move the point instead."""
-        _dyadic(self.by, "by")
-        return split(self.by)[0]
-
-    def lsb(self) -> Ints:
-        _dyadic(self.by, "by")
-        return self.x.type.fracs + split(self.by)[1]
-
-    def bounds(self, *operands: Bounds) -> Bounds:
-        lo, hi = operands[0]
-        k = self.odd
-        return (lo * k, hi * k) if k >= 0 else (hi * k, lo * k)
-
-    def eval(self, *operands: Ints) -> Ints:
-        return operands[0] * self.odd
-
-    def luts(self, target: Target) -> float:
-        terms = len(numbers.signed_digits(self.odd))
-        return max(terms - 1, 0) * target.adder_luts(self.type.max_width)
-
-    def delay(self, target: Target) -> float:
-        terms = len(numbers.signed_digits(self.odd))
-        return max(terms - 1, 0).bit_length() * target.adder_ns(self.type.max_width)
-
-    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
-        to = circuits.net_format(self.type.scalar)
-        x = build.fit(operands[0], *to)
-        if not self.type.scalar.width:
-            return circuits.zero(build)
-        if self.odd < 0 and abs(self.odd) == 1:
-            return build.neg(x)
-        # The factor taken modulo the width: a product is only as wide as its result.
-        return x if self.odd == 1 else build.mul(x, build.const(wrap(self.odd, *to), *to))
-
-
-def _dyadic(value: Fraction, what: str) -> None:
-    if value.denominator & (value.denominator - 1):
-        raise OpMistake(
-            f"{what}={value} is no sum of powers of two",
-            "use rescale for a factor that is not: %y: FORMAT = rescale %x, by=P/Q",
-        )
-
-
-@dataclass(frozen=True, eq=False, repr=False)
 class Lincomb(Op):
     """The linear combination `weights[0]*a + weights[1]*b + ... + bias`, kept whole until the adders are chosen.
 
@@ -206,7 +117,7 @@ class Lincomb(Op):
     @lazy
     def _lsb(self) -> Ints:
         for w in (*self.weights, self.bias):
-            _dyadic(w, "weight")
+            dyadic(w, "weight")
         counted = [
             (v.type.fracs + frac, v.type.widths)
             for v, (odd, frac) in zip(self.terms, self._parts, strict=True)
@@ -317,13 +228,6 @@ class Lincomb(Op):
                 x = build.mul(x, build.const(wrap(abs(factor), *shape), *shape))
             result = build.add(result, x) if factor > 0 else build.sub(result, x)
         return result
-
-
-@lru_cache(maxsize=65536)
-def split(number: Fraction) -> tuple[int, int]:
-    """A sum of powers of two as `odd * 2**-frac`: the odd integer, and frac."""
-    frac = twos(number)
-    return (number * Fraction(2) ** frac).numerator, frac
 
 
 def scaled(fmt: Fixed, weight: Fraction) -> Fixed:

@@ -89,6 +89,10 @@ class Op(Value):
         """The LUTs a scalar of this operation takes, estimated."""
         return 0.0
 
+    def dsps(self, target: Target) -> int:
+        """The DSP blocks a scalar of this operation takes."""
+        return 0
+
     def delay(self, target: Target) -> float:
         """Nanoseconds from the last input to the last output bit of a scalar, estimated; 0 for mere wires."""
         return 0.0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lutc.graph import Overflow, Rounding
-from lutc.netlist import LUT_INPUTS
+from lutc.netlist import LUT_INPUTS, Append, As, Lut, Resize, Slice
 from lutc.types import Fixed, Type, holding
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lutc.target import Target
 
 
+# Inputs that a LUT pair of a chain of three operands can read in place of one of them.
+_BESIDE_TWO = 2
 # Bits that LUTs increment in three levels of them, at half a LUT for each bit and for each carry between levels.
 LARGEST_INCREMENT = 13
 
@@ -53,7 +55,7 @@ def add(build: ModuleBuilder, a: Net, b: Net, fa: Fixed, fb: Fixed, to: Fixed) -
         a, b, fa, fb = b, a, fb, fa
     low = min(fa.frac - fb.frac, fa.width, to.width - 1) if fb.width else 0
     if low <= 0 or fa.frac != to.frac:
-        return build.add(aligned(build, a, fa, to), aligned(build, b, fb, to))
+        return _chain(build, build.add, aligned(build, a, fa, to), aligned(build, b, fb, to))
     return _beside(build, build.add, a, b, fa, fb, to, low)
 
 
@@ -61,7 +63,7 @@ def sub(build: ModuleBuilder, a: Net, b: Net, fa: Fixed, fb: Fixed, to: Fixed) -
     """`a - b` in format `to`; the low bits of `a` pass by where `b` has none."""
     low = min(fa.frac - fb.frac, fa.width, to.width - 1) if fa.width and fb.width else 0
     if low <= 0 or fa.frac != to.frac:
-        return build.sub(aligned(build, a, fa, to), aligned(build, b, fb, to))
+        return _chain(build, build.sub, aligned(build, a, fa, to), aligned(build, b, fb, to))
     return _beside(build, build.sub, a, b, fa, fb, to, low)
 
 
@@ -81,7 +83,58 @@ def _beside(
     high = build.as_(build.slice(top, top.width - 1, low), fa.signed)
     x = build.fit(high, *net_format(rest))
     y = aligned(build, b, fb, rest)
-    return build.as_(build.append(operation(x, y), build.slice(a, low - 1, 0)), to.signed)
+    return build.as_(build.append(_chain(build, operation, x, y), build.slice(a, low - 1, 0)), to.signed)
+
+
+def _chain(build: ModuleBuilder, operation: Callable[[Net, Net], Net], a: Net, b: Net) -> Net:
+    """A carry chain of two operands, whose own LUTs read a bit of the first, and up to five inputs of the second."""
+    most = LUT_INPUTS - 1
+    if operation == build.add and _named(a, most) > _named(b, most):
+        a, b = b, a
+    return operation(a, _in_the_open(build, b, most))
+
+
+def _named(net: Net, inputs: int) -> int:
+    """How many bits of a net are LUTs by name of no more inputs than these."""
+    if isinstance(net, Lut):
+        return int(net.key.width <= inputs)
+    return (
+        sum(_named(n, inputs) for n in net.operands) if isinstance(net, Append | As | Resize | Slice) else 0
+    )
+
+
+def _in_the_open(build: ModuleBuilder, net: Net, inputs: int) -> Net:
+    """The same bits, those that `_named` counts as logic: synthesis may then merge them into the LUTs that read them.
+
+    Who else reads a LUT by name has it still.
+    """
+    match net:
+        case Lut(key=key, contents=contents) if key.width <= inputs:
+            return build.rom(key, contents, 1) if key.width > 2 else _gate(build, key, contents)
+        case Append(parts=parts):
+            return build.append(*(_in_the_open(build, p, inputs) for p in parts))
+        case As(a=a):
+            return build.as_(_in_the_open(build, a, inputs), net.signed)
+        case Resize(a=a):
+            return build.resize(_in_the_open(build, a, inputs), net.width)
+        case Slice(a=a, high=high, low=low):
+            return build.slice(_in_the_open(build, a, inputs), high, low)
+    return net
+
+
+def _gate(build: ModuleBuilder, key: Net, contents: Sequence[int]) -> Net:
+    """A function of one or two bits that depends on all of them."""
+    a = build.bit(key, 0)
+    if len(contents) == 2:
+        return build.not_(a)
+    b = build.bit(key, 1)
+    if sum(contents) == 2:
+        found, inverted = build.xor(a, b), bool(contents[0])
+    else:
+        inverted = sum(contents) == 3
+        odd = contents.index(int(not inverted))
+        found = build.and_(a if odd & 1 else build.not_(a), b if odd & 2 else build.not_(b))
+    return build.not_(found) if inverted else found
 
 
 # An operand of a sum: its net, its format (after any shift), and its sign.
@@ -118,7 +171,7 @@ def _compressed(build: ModuleBuilder, addends: Sequence[Addend], to: Fixed) -> N
     width, signed = net_format(to)
     bits = []
     for net, fmt, sign in addends:
-        x = build.as_(aligned(build, net, fmt, to), False)
+        x = _in_the_open(build, build.as_(aligned(build, net, fmt, to), False), _BESIDE_TWO)
         bits.append(x if sign > 0 else build.not_(x))
     a, b, c = bits if len(bits) == 3 else (*bits, build.const(0, width))
     parity = build.xor(build.xor(a, b), c)

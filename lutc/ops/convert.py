@@ -49,23 +49,27 @@ class Quant(Op):
         return super().work_bits() + max(int(np.max(np.abs(shift), initial=0)), 0) + 1
 
     def luts(self, target: Target) -> float:
-        source, to = self.x.type.scalar, self.to.scalar
+        to = self.to.scalar
         adder = circuits.increment_luts(to.width, target) if self._rounds() else 0.0
-        lo, hi = (divide(x, source.frac - to.frac, self.round) for x in (source.lo, source.hi))
-        stops = self.overflow is not Overflow.WRAP and (lo < to.lo or hi > to.hi)
-        return adder + (target.mux_luts(to.width) + 1 if stops else 0.0)
+        return adder + (target.mux_luts(to.width) + 1 if self._stops() else 0.0)
 
     def delay(self, target: Target) -> float:
-        source, to = self.x.type.scalar, self.to.scalar
+        to = self.to.scalar
         adder = circuits.increment_ns(to.width, target) if self._rounds() else 0.0
-        lo, hi = (divide(x, source.frac - to.frac, self.round) for x in (source.lo, source.hi))
-        stops = self.overflow is not Overflow.WRAP and (lo < to.lo or hi > to.hi)
-        return adder + (2 * target.lut_ns() if stops else 0.0)
+        return adder + (2 * target.lut_ns() if self._stops() else 0.0)
 
     def _rounds(self) -> bool:
         """Whether a scalar needs an incrementer."""
         source, to = self.x.type.scalar, self.to.scalar
         return bool(source.width and to.width) and source.frac > to.frac and self.round is not Rounding.FLOOR
+
+    def _stops(self) -> bool:
+        """Whether a scalar may pass an end of the format that it is stopped at."""
+        if self.overflow is Overflow.WRAP:
+            return False
+        source, to = self.x.type.scalar, self.to.scalar
+        lo, hi = (divide(x, source.frac - to.frac, self.round) for x in (source.lo, source.hi))
+        return bool(lo < to.lo or hi > to.hi)
 
     def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
         source, to = self.x.type.scalar, self.to.scalar

@@ -68,7 +68,7 @@ class Layout(Op):
         kind = dtype(self.work_bits())
         parts = [np.broadcast_to(x, (batch, *x.shape[1:])).reshape(batch, -1) for x in operands]
         flat = np.concatenate([*parts, np.zeros((batch, 1), dtype=kind)], axis=1)
-        return flat[:, self.index]
+        return flat.take(self.index, axis=1)
 
 
 def _positions(x: Value) -> Index:

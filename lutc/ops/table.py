@@ -141,13 +141,13 @@ class Lut(Op):
         to = circuits.net_format(self.type.scalar)
         if not self.key.type.scalar.width:
             return build.const(codes[0], *to)
-        if build.luts and max(self.key.type.max_width, self.type.max_width) <= _COUNTED:
+        if build.lut_tables and max(self.key.type.max_width, self.type.max_width) <= _COUNTED:
             return self._in_luts(build, operands[0], *to)
         return build.rom(operands[0], codes, *to, table=self.table.name)
 
     def _in_luts(self, build: ModuleBuilder, key: Net, width: int, signed: bool) -> Net:
         """Output bits of at most a LUT's inputs as LUTs, the others as a table."""
-        codes = np.asarray(self.table.codes, dtype=np.int64)
+        codes = self.table.words
         inputs = [build.bit(key, i) for i in range(key.width)]
         depends = dependence(codes, width)
         wide = np.flatnonzero(depends.sum(axis=-1) > LUT_INPUTS)
@@ -158,10 +158,17 @@ class Lut(Op):
             if table is not None and bit in wide:
                 bits.append(build.bit(table, wide.tolist().index(bit)))
                 continue
-            live = np.flatnonzero(depends[bit])
-            keys = (np.arange(1 << len(live))[:, None] >> np.arange(len(live)) & 1) @ (1 << live)
-            bits.append(build.lut([inputs[i] for i in live], (codes[keys] >> bit & 1).tolist()))
+            live = tuple(np.flatnonzero(depends[bit]).tolist())
+            bits.append(build.lut([inputs[i] for i in live], (codes[_spread(live)] >> bit & 1).tolist()))
         return build.as_(build.append(*reversed(bits)), signed)
+
+
+@lru_cache(maxsize=1 << 10)
+def _spread(bits: tuple[int, ...]) -> Ints:
+    """The keys, in order, in which no bits but these are set."""
+    places = np.arange(len(bits))
+    keys: Ints = (np.arange(1 << len(bits))[:, None] >> places & 1) @ (1 << np.array(bits, dtype=np.int64))
+    return keys
 
 
 @lru_cache(maxsize=1 << 14)
@@ -169,7 +176,7 @@ def _luts(table: Table, inputs: int, width: int, target: Target) -> float:
     """What one look-up costs: counted by what each output bit depends on, if that is quick."""
     if table.key.shape or inputs > _COUNTED or width > _COUNTED:
         return target.table_luts(inputs, width)
-    return table_luts(np.asarray(table.codes, dtype=np.int64), width, target)
+    return table_luts(table.words, width, target)
 
 
 def _reachable(table: Ints, lo: int, hi: int) -> list[int]:

@@ -10,10 +10,12 @@ from lutc import target as targets
 from lutc.analysis.ranges import Ranges
 from lutc.analysis.timing import Arrivals
 from lutc.cmvm import order
+from lutc.cmvm.heap import ROWS, Heap, heap
 from lutc.graph import Design, Value
 from lutc.numbers import signed_digits, twos
 from lutc.ops import Add, Lincomb, Neg, Number, Quant, Scale, Sub
 from lutc.ops.base import Op
+from lutc.passes.heaped import heaped
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
 from lutc.passes.simplify import simplified
@@ -27,21 +29,25 @@ class Adders(Pass):
 
     name: ClassVar[str] = "adders"
     target: str = "xcvu13p"
+    thorough: bool = True  # try several orders for each sum, and chains over its heap of bits
 
     def __call__(self, design: Design) -> Design:
-        trees = _Trees(targets.load(self.target))
+        trees = _Trees(targets.load(self.target), self.thorough)
 
         def rule(rw: Rewriter, op: Op) -> Value:
             op_new = simplified(rw, op)
             match op_new:
                 case Lincomb(terms=terms, weights=weights, bias=bias) if not op_new.type.shape:
                     return trees.tree(rw, terms, weights, bias)
-                case Scale(x=x, by=by) if abs(op_new.odd) != 1 and not op_new.type.shape:
+                case Scale(x=x, by=by, dsp=False) if abs(op_new.odd) != 1 and not op_new.type.shape:
                     return trees.tree(rw, (x,), (by,), Fraction(0))
             return op_new
 
         return rebuild(design, rule)
 
+
+# A heap of bits that takes no more than this share of two quick orders' LUTs is better than any order.
+_CLEARLY = 0.95
 
 # What a value's code is the sum of: the codes of other values by their weights, and a constant under None.
 Parts = dict[Value | None, int]
@@ -60,7 +66,8 @@ class _Trees:
     The range of `8*x - x` is that of `7*x`: less than what two operands of any value would reach.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, thorough: bool) -> None:
+        self.thorough = thorough
         self.arrivals = Arrivals(target)
         self.ranges = Ranges()
         self.made_of: dict[Value, Parts] = {}
@@ -74,7 +81,14 @@ class _Trees:
         known = self.operands(rw, terms, weights, bias)
         if not known:
             return rw.make(Number, Fraction(0))
-        for numbers, sign in order.chains(self.measured(known), self.most):
+        measured = self.measured(known)
+        found = heap(measured) if self.thorough and self.most == ROWS < len(known) else None
+        luts, chains = order.chains(measured, self.most, thorough=self.thorough and not found)
+        if found and found.luts > _CLEARLY * luts:
+            luts, chains = order.chains(measured, self.most)
+        if found and found.luts < luts:
+            return self.heaped(rw, known, measured, found)
+        for numbers, sign in chains:
             known.append(self.added(rw, [known[n] for n in numbers], sign))
         last = known[-1]
         return last.value if last.sign > 0 else rw.make(Neg, last.value)
@@ -108,6 +122,20 @@ class _Trees:
             level = max(int((time - earliest) / self.step + 0.5), 0)  # a constant is always there
             found.append(order.Operand(lo, hi, low, o.sign, level))
         return tuple(found)
+
+    def heaped(
+        self, rw: Rewriter, known: list[_Operand], measured: tuple[order.Operand, ...], found: Heap
+    ) -> Value:
+        """The sum by chains over its heap of bits."""
+        columns = [(o.value, m.low) for o, m in zip(known, measured, strict=True)]
+        lo, hi = sum(m.lo for m in measured), sum(m.hi for m in measured)
+        result = heaped(rw, found, columns, signed=lo < 0)
+        low = -result.type.scalar.frac
+        finest = max(o.value.type.scalar.frac for o in known)
+        if finest:
+            result = rw.make(Scale, result, Fraction(1, 2) ** finest)
+        self.ranges.set(result, (-(-lo >> low), hi >> low))
+        return result
 
     def added(self, rw: Rewriter, chosen: list[_Operand], sign: int) -> _Operand:
         """The sum of two or three operands, `sign` taken out of all of them."""

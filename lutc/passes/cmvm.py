@@ -49,6 +49,8 @@ class Cmvm(Pass):
         owners: list[Design | Func] = [*functions(design), design]
         for owner in owners:
             for sums in _groups(body(owner)):
+                if not _shares(sums):
+                    continue
                 product = _Product(sums, ranges, ready)
                 if product.problem is not None:
                     ready.together(sums, product.problem, goal)
@@ -68,6 +70,13 @@ def _groups(values: list[Value]) -> Iterator[list[Lincomb]]:
             by_level.setdefault(level[v], []).append(v)
     for sums in by_level.values():
         yield from _connected(sums)
+
+
+def _shares(sums: list[Lincomb]) -> bool:
+    """Whether any term is read twice, or times more than a power of two."""
+    weights = [w for s in sums for w in s.weights]
+    plain = all(w.numerator & -w.numerator == abs(w.numerator) for w in weights)
+    return not plain or len({v for s in sums for v in s.terms}) < len(weights)
 
 
 def _connected(sums: list[Lincomb]) -> Iterator[list[Lincomb]]:

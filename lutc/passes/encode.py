@@ -48,7 +48,7 @@ def _encoded(rw: Rewriter, op: Lut, target: Target) -> Value:
     value, table = op.type.scalar, op.table
     if not value.width or value.width > _SAFE:
         return op
-    codes = np.asarray(table.codes, dtype=np.int64)
+    codes = table.words
     together = [(0, value.width)] if value.signed else groups(codes, value.width, target)
     if len(together) == 1:
         return _coded(rw, op, target)
@@ -63,7 +63,7 @@ def _encoded(rw: Rewriter, op: Lut, target: Target) -> Value:
 def _coded(rw: Rewriter, op: Lut, target: Target) -> Lut:
     """The look-up, with an encoder in front if that is cheaper, and one in front of what is then looked up."""
     value, table = op.type.scalar, op.table
-    found = encoder(np.asarray(table.codes, dtype=np.int64), value.width, target)
+    found = encoder(table.words, value.width, target)
     if found is None:
         return op
     width = op.key.type.scalar.width
@@ -76,12 +76,13 @@ def _coded(rw: Rewriter, op: Lut, target: Target) -> Lut:
         parts.append(_coded(rw, code, target))
     if found.low:
         parts.append(rw.make(BitSlice, op.key, found.low - 1, 0))
-    inner = _lookup(rw, rw.make(Cat, tuple(parts)), table.name, value, found.inner)
+    codes = np.where(found.inner > value.hi, found.inner - (1 << value.width), found.inner)
+    inner = _lookup(rw, rw.make(Cat, tuple(parts)), table.name, value, codes)
     return _coded(rw, inner, target)
 
 
 def _lookup(rw: Rewriter, key: Value, name: str, value: Fixed, codes: Codes) -> Lut:
-    table = Table(name, key.type, scalar(value), codes)  # type: ignore[arg-type]
+    table = Table(name, key.type, scalar(value), codes)
     made = rw.make(Lut, key, rw.symbol(table))
     assert isinstance(made, Lut)
     return made

@@ -43,7 +43,7 @@ class Halves(Pass):
             elif isinstance(op, Quant) and original in chosen.floors:
                 op = rw.make(Quant, op.x, op.to, Rounding.FLOOR, op.overflow)
             elif isinstance(op, Lut) and original in chosen.turns:
-                codes = np.roll(np.asarray(op.table.codes), chosen.turns[original])
+                codes = np.roll(op.table.codes, chosen.turns[original])
                 table = Table(op.table.name, op.table.key, op.table.value, codes)
                 op = rw.make(Lut, op.key, rw.symbol(table))
             return simplified(rw, op)

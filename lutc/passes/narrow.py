@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lutc.analysis.ranges import Ranges
-from lutc.graph import Design, Overflow, Value
+from lutc.graph import NARROW, Design, Overflow, Value
 from lutc.numbers import divide, narrowest
 from lutc.ops import Call, ConstOp, Number, Pack, Quant, Reg
 from lutc.ops.base import Op
@@ -32,7 +32,12 @@ class Narrow(Pass):
             result = simplified(rw, op)
             if not isinstance(result, Op) or isinstance(result, ConstOp | Number | Reg | Call | Pack):
                 return result
-            return _narrowed(rw, result, ranges)
+            if NARROW in result.__dict__:
+                return result
+            narrowed = _narrowed(rw, result, ranges)
+            if narrowed is result:
+                result.__dict__[NARROW] = True
+            return narrowed
 
         return rebuild(design, rule)
 

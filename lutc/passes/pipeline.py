@@ -59,15 +59,15 @@ class Pipeline(Pass):
         else:
             # The same number of stages, with the slack spread over them.
             ranks = _Cut(times, period).ranks
-            period = min(period, _shortest_period(times, ranks))
+            period = _shortest_period(times, ranks, period)
         cut = _Cut(times, period, self.stages if self.stages > 0 else 0)
         return cut.apply(design)
 
 
-def _shortest_period(times: _Times, stages: int) -> float:
-    """The shortest clock period (to 10 ps) with which this many stages are enough."""
-    low, high = times.target.register, times.target.register + 0.01
-    while _Cut(times, high).ranks > stages:
+def _shortest_period(times: _Times, stages: int, enough: float = 0.0) -> float:
+    """The shortest clock period (to 10 ps) with which this many stages are enough. They are with `enough`."""
+    low, high = times.target.register, enough or times.target.register + 0.01
+    while not enough and _Cut(times, high).ranks > stages:
         low, high = high, high * 2
         if high > 1e6:
             raise error(f"{stages} stages are not enough whatever the clock", where=times.design.name)
@@ -77,60 +77,69 @@ def _shortest_period(times: _Times, stages: int) -> float:
     return high
 
 
+# A value, its operands that are not the same in every cycle, the function it calls, its delay.
+Row = tuple[Value, tuple[Value, ...], Func | None, float]
+
+
 class _Times:
     """What every attempt at a period needs of a design: its values in order, and their delays."""
 
     def __init__(self, design: Design, target: Target) -> None:
         self.design = design
         self.target = target
-        self.funcs = [(f, body(f)) for f in functions(design)]
-        self.values = body(design)
-        every = [v for _, values in self.funcs for v in values] + self.values
-        self.delays = {v: v.delay(target) for v in every if isinstance(v, Op) and not isinstance(v, Call)}
+        # What depends on no input: the same in every cycle, so without registers.
+        self.fixed: set[Value] = set()
+        self.funcs = [(f, self.rows(body(f))) for f in functions(design)]
+        self.values = self.rows(body(design))
+
+    def rows(self, values: Sequence[Value]) -> list[Row]:
+        rows: list[Row] = []
+        for value in values:
+            if isinstance(value, Param):
+                rows.append((value, (), None, 0.0))
+                continue
+            assert isinstance(value, Op)
+            moving = tuple([v for v in value.operands if v not in self.fixed])
+            if not moving:
+                self.fixed.add(value)
+            func = value.func if isinstance(value, Call) else None
+            rows.append((value, moving, func, 0.0 if func else value.delay(self.target)))
+        return rows
 
 
 class _Cut:
     """A placement of every value for one clock period."""
 
     def __init__(self, times: _Times, period: float, ranks: int = 0) -> None:
-        target, design = times.target, times.design
-        self.delays = times.delays
-        self.budget = period - target.register
+        self.fixed = times.fixed
+        self.budget = period - times.target.register
         self.places: dict[Value, Place] = {}
-        self.fixed: set[Value] = (
-            set()
-        )  # what depends on no input: the same in every cycle, so without registers
         # Of a function, its delay if it fits into one stage, else how many ranks it takes by itself.
         self.funcs: dict[Func, tuple[int, float]] = {}
-        for func, values in times.funcs:
-            self.place(values)
+        for func, rows in times.funcs:
+            self.place(rows)
             rank, time = self.places[func.result]
             self.funcs[func] = (0, time) if rank == 0 else (rank + 1, 0.0)
         self.place(times.values)
-        last = max((self.places[o.value][0] for o in design.outputs), default=0)
+        last = max((self.places[o.value][0] for o in times.design.outputs), default=0)
         self.ranks = max(last + 1, ranks)
 
-    def place(self, values: Sequence[Value]) -> None:
-        for value in values:
-            if isinstance(value, Param):
-                self.places[value] = (0, 0.0)
-                continue
-            assert isinstance(value, Op)
-            moving = [self.places[v] for v in value.operands if v not in self.fixed]
+    def place(self, rows: Sequence[Row]) -> None:
+        places = self.places
+        for value, moving, func, delay in rows:
             if not moving:
-                self.fixed.add(value)
-                self.places[value] = (0, 0.0)
+                places[value] = (0, 0.0)
                 continue
-            stage, time = max(moving)
-            if isinstance(value, Call) and self.funcs[value.func][0]:
-                # A pipelined function wants its arguments at the start of a stage, and ends in registers.
-                stage += time > 0
-                self.places[value] = (stage + self.funcs[value.func][0], 0.0)
-                continue
-            delay = self.funcs[value.func][1] if isinstance(value, Call) else self.delays[value]
+            stage, time = max([places[v] for v in moving])
+            if func:
+                ranks, delay = self.funcs[func]
+                if ranks:
+                    # A pipelined function wants its arguments at the start of a stage, and ends in registers.
+                    places[value] = (stage + (time > 0) + ranks, 0.0)
+                    continue
             if delay > 0 and time > 0 and time + delay > self.budget:
                 stage, time = stage + 1, 0.0
-            self.places[value] = (stage, time + delay)
+            places[value] = (stage, time + delay)
 
     def start(self, value: Value) -> int:
         """The stage in which a value's operands are read."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from lutc.passes.adders import Adders
+from lutc.passes.approximate import Approximate
 from lutc.passes.cmvm import Cmvm
+from lutc.passes.dsp import Dsp
 from lutc.passes.encode import Encode
 from lutc.passes.halves import Halves
 from lutc.passes.lower import Lower
 from lutc.passes.manager import Pass
+from lutc.passes.multiply import Multiply
 from lutc.passes.narrow import Narrow
 from lutc.passes.offsets import Offsets
 from lutc.passes.pipeline import Pipeline
@@ -26,17 +29,27 @@ ALL: tuple[type[Pass], ...] = (
     Lower,
     Halves,
     Absorb,
+    Approximate,
     Offsets,
     Encode,
+    Dsp,
+    Multiply,
     Cmvm,
     Adders,
     Pipeline,
 )
 
 
-def standard(target: str, period: float = 0.0, stages: int = -1, effort: str = "normal") -> list[Pass]:
+def standard(
+    target: str,
+    period: float = 0.0,
+    stages: int = -1,
+    effort: str = "normal",
+    dsp: str = "none",
+    approx_lsb: float = 0.0,
+) -> list[Pass]:
     """From a tensor-stage design to one that is ready for the netlist."""
-    encoders = effort != "fast"  # half of the time that tables take
+    thorough = effort != "fast"
     return [
         Simplify(),  # small tensors first: everything after has less to do
         Prune(),  # while a weight matrix is still one thing
@@ -47,11 +60,15 @@ def standard(target: str, period: float = 0.0, stages: int = -1, effort: str = "
         Sums(),  # the multipliers of `lower` are sums too
         Narrow(),  # and have ranges of their own
         Halves(),  # a rounding that is free needs no table to take it in
-        Absorb(target, encoders),  # tables take in roundings while those are still one operation
-        Offsets(target, encoders),  # the n-ary sums take up what tables give away
-        *([Encode(target)] if encoders else []),  # what sums could not take in two
+        Absorb(target, thorough),  # tables take in roundings while those are still one operation
+        # on request; sums are whole yet, and what they read is as it will be
+        *([Approximate(approx_lsb, target, thorough)] if approx_lsb else []),
+        Offsets(target, thorough),  # the n-ary sums take up what tables give away
+        *([Encode(target)] if thorough else []),  # what sums could not take in two
+        *([Dsp(target, dsp)] if dsp != "none" else []),  # what blocks take, sums need not share
+        *([Multiply()] if thorough else []),  # what products are left are sums of rows
         Cmvm(target, effort),  # sums share partial sums, after all that changes their weights
-        Adders(target),  # last of all choices: until here every sum was whole
+        Adders(target, thorough),  # last of all choices: until here every sum was whole
         Narrow(),  # partial sums are narrower than their formats say
         Pipeline(period, stages, target),
     ]

@@ -11,7 +11,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lutc.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions, owners, topo
+from lutc.graph import (
+    NARROW,
+    RANGE,
+    SIMPLE,
+    Const,
+    Design,
+    Func,
+    Output,
+    Param,
+    Stage,
+    Table,
+    Value,
+    body,
+    functions,
+    owners,
+    topo,
+)
 from lutc.ops import Pack, Quant
 from lutc.ops.base import Op, Spec, spec
 from lutc.types import Type, scalar
@@ -151,6 +167,8 @@ def _moved(op: Op, row: Spec, operands: tuple[Value, ...], changes: dict[str, An
     new: Op = object.__new__(type(op))
     new.__dict__.update(op.__dict__)
     new.__dict__.update(_by_field(op, row, operands), operands=operands, **changes)
+    for fact in (RANGE, SIMPLE, NARROW):
+        new.__dict__.pop(fact, None)
     return new
 
 

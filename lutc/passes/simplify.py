@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
 import numpy as np
 
-from lutc.graph import Const, Design, Overflow, Rounding, Value, topo
+from lutc.graph import SIMPLE, Const, Design, Overflow, Rounding, Value, topo
 from lutc.numbers import dtype, twos
 from lutc.ops import (
     Abs,
@@ -53,6 +54,17 @@ class Simplify(Pass):
 
 def simplified(rw: Rewriter, op: Op) -> Value:
     """The rule."""
+    if SIMPLE in op.__dict__:
+        return op
+    result = _simplified(rw, op)
+    if result is op and not isinstance(
+        op, Lut | Call | Map
+    ):  # which depend on the design's other tables, functions
+        op.__dict__[SIMPLE] = True
+    return result
+
+
+def _simplified(rw: Rewriter, op: Op) -> Value:
     folded = _folded(rw, op)
     if folded is not None:
         return folded
@@ -79,7 +91,7 @@ def simplified(rw: Rewriter, op: Op) -> Value:
         case Sub(a=a, b=b) | Xor(a=a, b=b) if a is b and not op.type.shape:
             return _number(rw, Fraction(0))
         case Mul(a=a, b=Number(value=v)) | Mul(a=Number(value=v), b=a):
-            return simplified(rw, rw.make(Scale, a, v))
+            return simplified(rw, rw.make(Scale, a, v, op.dsp))
         case Lincomb():
             return _lincomb(rw, op)
         case Rescale(by=(by,), add=(Fraction(numerator=0),)) if not by.denominator & (by.denominator - 1):
@@ -161,9 +173,17 @@ def _scale(rw: Rewriter, op: Scale, x: Value, by: Fraction) -> Value:
         return x
     if by == -1:
         return rw.make(Neg, x)
-    if isinstance(x, Scale):
+    if op.dsp and abs(op.odd) == 1:
+        return simplified(rw, rw.make(Scale, x, by))  # no product
+    if isinstance(x, Scale) and not (x.dsp or op.dsp):
         return simplified(rw, rw.make(Scale, x.x, by * x.by))
     return op
+
+
+def sum_for(rw: Rewriter, terms: Sequence[tuple[Value, Fraction]], bias: Fraction, op: Op) -> Value:
+    """The sum of weighted values that takes the place of `op`, in its format."""
+    values, weights = zip(*terms, strict=True)
+    return rw.fit(simplified(rw, rw.make(Lincomb, values, weights, bias)), op.type)
 
 
 def _lincomb(rw: Rewriter, op: Lincomb) -> Value:
@@ -174,7 +194,7 @@ def _lincomb(rw: Rewriter, op: Lincomb) -> Value:
     found: list[tuple[Value, Fraction]] = []
     bias = op.bias
     for v, w in zip(op.terms, op.weights, strict=True):
-        while isinstance(v, Scale | Neg):
+        while isinstance(v, Neg) or (isinstance(v, Scale) and not v.dsp):
             v, w = v.x, w * (v.by if isinstance(v, Scale) else -1)
         if isinstance(v, Number):
             bias += w * v.value

@@ -107,7 +107,7 @@ def _terms(op: Op) -> list[tuple[Value, Fraction]] | None:
             return [(a, one), (b, -one)]
         case Neg(x=x):
             return [(x, -one)]
-        case Scale(x=x, by=by):
+        case Scale(x=x, by=by, dsp=False):
             return [(x, by)]
         case Lincomb(terms=terms, weights=weights):
             return list(zip(terms, weights, strict=True))

@@ -8,22 +8,23 @@ costs a carry chain as long as the key, for each different format a value is rou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
 from lutc import target as targets
-from lutc.analysis.encoders import encoded_luts
+from lutc.analysis.encoders import all_luts
 from lutc.functions import Codes
 from lutc.graph import Design, Overflow, Rounding, Table, Value, body, owners, users
-from lutc.numbers import divide, overflow
+from lutc.numbers import SAFE_BITS, divide, overflow
 from lutc.ops import Lut, Quant
 from lutc.ops.base import Op
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
 from lutc.passes.simplify import simplified
 from lutc.target import Target
-from lutc.types import Fixed, scalar
+from lutc.types import Fixed, Ints, scalar
 
 _WIDEST = 12  # bits of a key; wider tables are never worth it
 
@@ -38,15 +39,14 @@ class Absorb(Pass):
 
     def __call__(self, design: Design) -> Design:
         target = targets.load(self.target)
-        chosen: set[Value] = set()
+        candidates: dict[Quant, list[Lut]] = {}
         for owner in owners(design):
-            readers = users(body(owner))
             roots = [o.value for o in owner.outputs] if isinstance(owner, Design) else [owner.result]
-            chosen |= {
-                v
-                for v, read in readers.items()
-                if isinstance(v, Quant) and v not in roots and _pays(v, read, target, self.encoders)
-            }
+            for v, read in users(body(owner)).items():
+                if isinstance(v, Quant) and v not in roots and _may(v, read):
+                    candidates[v] = [r for r in read if isinstance(r, Lut)]
+        growths = _growths(candidates, target, self.encoders)
+        chosen: set[Value] = {q for q, growth in growths.items() if growth < q.luts(target)}
 
         def rule(rw: Rewriter, op: Op) -> Value:
             original = rw.original
@@ -59,21 +59,23 @@ class Absorb(Pass):
         return rebuild(design, rule)
 
 
-def _pays(quant: Quant, read: list[Value], target: Target, encoders: bool) -> bool:
-    """Whether all readers are tables that grow by less than the rounding costs."""
+def _may(quant: Quant, read: list[Value]) -> bool:
+    """Whether all readers are tables that can take the rounding in."""
     if quant.type.shape or not _rounds_by_one_bit(quant) or quant.to.scalar.width >= _WIDEST or not read:
         return False
-    growth = 0.0
-    for reader in read:
-        if not isinstance(reader, Lut) or reader.table.key.shape:
-            return False
-        codes = np.asarray(reader.table.codes, dtype=np.int64)
-        value = reader.type.scalar
-        if value.width > 62:
-            return False
-        growth += encoded_luts(_unrounded(codes, quant), value.width, target, search=encoders)
-        growth -= encoded_luts(codes, value.width, target, search=encoders)
-    return growth < quant.luts(target)
+    return all(isinstance(r, Lut) and not r.table.key.shape and r.type.max_width <= SAFE_BITS for r in read)
+
+
+def _growths(candidates: dict[Quant, list[Lut]], target: Target, encoders: bool) -> dict[Quant, float]:
+    """How many LUTs more the readers of each rounding take without it."""
+    pairs = [(quant, reader) for quant, read in candidates.items() for reader in read]
+    tables = [r.table.words for _, r in pairs] + [_unrounded(r.table.words, q) for q, r in pairs]
+    widths = [r.type.scalar.width for _, r in pairs]
+    luts = all_luts(tables, widths + widths, target, search=encoders)
+    growths = dict.fromkeys(candidates, 0.0)
+    for (quant, _), before, after in zip(pairs, luts[: len(pairs)], luts[len(pairs) :], strict=True):
+        growths[quant] += after - before
+    return growths
 
 
 def _rounds_by_one_bit(quant: Quant) -> bool:
@@ -94,19 +96,24 @@ def _half(to: Fixed, signed: bool) -> Fixed:
 
 def _unrounded(codes: Codes, quant: Quant) -> Codes:
     """The table over the longer key."""
-    to = quant.to.scalar
+    longer: Codes = codes[_rounded_keys(quant.to.scalar)]
+    return longer
+
+
+@lru_cache(maxsize=64)
+def _rounded_keys(to: Fixed) -> Ints:
+    """For each key with a bit more, the bits of what it is rounded to."""
     key = _half(to, to.signed)
     patterns = np.arange(1 << key.width, dtype=np.int64)
     values = np.where(patterns > key.hi, patterns - (1 << key.width), patterns)
-    rounded: Codes = overflow(divide(values, 1, Rounding.HALF_UP), scalar(to), Overflow.WRAP)
-    longer: Codes = codes[rounded & ((1 << to.width) - 1)]
-    return longer
+    rounded: Ints = overflow(divide(values, 1, Rounding.HALF_UP), scalar(to), Overflow.WRAP)
+    return rounded & ((1 << to.width) - 1)
 
 
 def _absorbed(rw: Rewriter, op: Lut, quant: Quant) -> Value:
     to = quant.to.scalar
     key = _half(to, to.signed)
     longer = rw.make(Quant, quant.x, scalar(key))
-    codes = _unrounded(np.asarray(op.table.codes, dtype=np.int64), quant)
-    table = rw.symbol(Table(op.table.name, scalar(key), op.table.value, codes))  # type: ignore[arg-type]
+    codes = _unrounded(op.table.words, quant)
+    table = rw.symbol(Table(op.table.name, scalar(key), op.table.value, codes))
     return rw.make(Lut, longer, table)

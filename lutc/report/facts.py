@@ -24,14 +24,16 @@ def facts(
     period: float | None,
     control: dict[str, bool],
     effort: str,
+    dsp: str = "none",
     stages: Sequence[tuple[str, Design]] = (),
 ) -> dict[str, Any]:
     """Everything a tool or a person may want to know of a build, as plain JSON values.
 
     `latency_cycles` is the number of rising edges from an input to its answer, `ii` the number of cycles between two
-    inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates, flip-flops are counted; `stage_ns` is the
-    longest way between registers by the target's delay model. `passes` tells the LUTs after each of the `stages`, in
-    all and by layer; they are null as long as operations are left that have no circuit yet.
+    inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates, flip-flops and DSP blocks are counted;
+    `dsp` says how products were chosen for blocks, `stage_ns` is the longest way between registers by the target's
+    delay model. `passes` tells the LUTs after each of the `stages`, in all and by layer; they are null as long as
+    operations are left that have no circuit yet.
     """
     ranks = latency(design)
     layers = costs(design, target)
@@ -40,6 +42,7 @@ def facts(
         "top": design.name,
         "hdl": hdl,
         "effort": effort,
+        "dsp": dsp,
         "target": target.name,
         "part": target.part,
         "clock_ns": period if ranks else None,
@@ -52,13 +55,19 @@ def facts(
         "estimate": {
             "luts": round(sum(c.luts for c in layers.values())),
             "ffs": sum(c.ffs for c in layers.values()),
+            "dsps": sum(c.dsps for c in layers.values()),
             "device_luts": target.luts,
+            "device_dsps": target.dsps,
             "stage_ns": round(longest_stage(design, target), 3),
-            "layers": [{"layer": k or None, "luts": round(c.luts), "ffs": c.ffs} for k, c in layers.items()],
+            "layers": [_layer(k, c) for k, c in layers.items()],
             "passes": [_after(name, found) for name, found in by_pass(stages, target)],
         },
         "notes": list(design.notes),
     }
+
+
+def _layer(name: str, cost: Cost) -> dict[str, Any]:
+    return {"layer": name or None, "luts": round(cost.luts), "ffs": cost.ffs, "dsps": cost.dsps}
 
 
 def _after(name: str, layers: dict[str, Cost] | None) -> dict[str, Any]:

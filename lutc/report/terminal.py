@@ -36,19 +36,41 @@ def show(report: dict[str, Any], console: Console) -> None:
     layers.add_column("layer")
     layers.add_column("LUT", justify="right")
     layers.add_column("FF", justify="right")
+    layers.add_column("DSP", justify="right")
     for row in estimate["layers"]:
-        layers.add_row(escape(row["layer"] or "(ports)"), f"{row['luts']:,}", f"{row['ffs']:,}")
+        counts = (f"{row[kind]:,}" for kind in ("luts", "ffs", "dsps"))
+        layers.add_row(escape(row["layer"] or "(ports)"), *counts)
     layers.add_section()
     share = 100 * estimate["luts"] / estimate["device_luts"]
-    layers.add_row("all", f"{estimate['luts']:,} ({share:.2f} %)", f"{estimate['ffs']:,}")
+    blocks = f"{estimate['dsps']:,}"
+    if estimate["dsps"]:
+        blocks += f" ({100 * estimate['dsps'] / max(estimate['device_dsps'], 1):.2f} %)"
+    layers.add_row("all", f"{estimate['luts']:,} ({share:.2f} %)", f"{estimate['ffs']:,}", blocks)
     console.print(layers)
 
     _show_passes(estimate["passes"], console)
     clock = f" at {report['clock_ns']:.2f} ns" if report["clock_ns"] else ""
     cycles = report["latency_cycles"]
     console.print(f"latency {cycles} cycle{'s' * (cycles != 1)}{clock}, initiation interval {report['ii']}")
+    if "approximation" in report:
+        console.print(_approximation(report["approximation"]), markup=False)
     for note in report["notes"]:
         console.print(f"note: {note}", markup=False)
+
+
+def _approximation(facts: dict[str, Any]) -> str:
+    """In one sentence."""
+    luts = f"{facts['luts']:,} LUTs, exact {facts['luts_exact']:,}"
+    if not facts["proven_lsb"]:
+        return f"approximation: none that saves LUTs within {facts['allowed_lsb']:g} LSB, the circuit is exact ({luts})"
+    outputs = facts["outputs"]
+    most = max(o["max_lsb"] for o in outputs)
+    mean, share = (sum(o[k] for o in outputs) / len(outputs) for k in ("mean_lsb", "rows_differing"))
+    return (
+        f"approximation: every output within {facts['proven_lsb']} LSB (proven, {facts['allowed_lsb']:g} allowed); "
+        f"on {facts['vectors']:,} {facts['measured_on']} at most {most}, on average {mean:.2f}, "
+        f"{100 * share:.1f} % of them differ; {luts}"
+    )
 
 
 _MOST_LAYERS = 8  # that find room beside each other
