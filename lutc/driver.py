@@ -231,10 +231,15 @@ def compile(
     steps = usual if passes is None else passes
     dumps: list[tuple[str, Design]] = []
 
+    def begin(number: int) -> None:
+        if number <= len(steps):
+            tell(f"{steps[number - 1].name} ({number} of {len(steps)})")
+
     def observe(number: int, step: Pass, design: Design) -> None:
         dumps.append((step.name, design))
-        tell(f"{step.name} ({number} of {len(steps)})")
+        begin(number + 1)
 
+    begin(1)
     design = run(model, steps, check=check, observer=observe)
     approximation = weighed(model, steps, dumps, device)
     if approximation and not approximation.pays:

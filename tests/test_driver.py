@@ -94,6 +94,19 @@ def test_own_passes_and_progress() -> None:
         lutc.compile(design, passes=[])
 
 
+def test_progress_names_the_pass_that_runs() -> None:
+    told: list[str] = []
+    running: list[str] = []
+
+    class Watched(Scalarize):
+        def __call__(self, design: Design) -> Design:
+            running.append(told[-1])
+            return super().__call__(design)
+
+    lutc.compile(tagger(), passes=[Watched(), Watched()], progress=told.append)
+    assert running == ["scalarize (1 of 2)", "scalarize (2 of 2)"]
+
+
 def test_load_takes_designs_paths_and_says_what_else(tmp_path: Path) -> None:
     design = tagger()
     assert lutc.load(design) is design

@@ -74,6 +74,32 @@ def test_the_period_is_met(period: float) -> None:
     assert deep > 3 or period > 3
 
 
+def test_slack_is_not_bought_with_registers() -> None:
+    """A cut between tables and their sum would make the longest stage shorter, and take 32 flip-flops, not 10."""
+    entries = [" ".join(str((37 * n + 11 * key) % 256) for key in range(256)) for n in range(4)]
+    tables = "\n".join(f"table @t{n}: u8 -> u8 = [{text}]" for n, text in enumerate(entries))
+    small = " ".join(str(7 * key % 16) for key in range(16))
+    design = parse(
+        f"""lir 1 scalar
+{tables}
+table @last: u4 -> u4 = [{small}]
+design wide(%x: u8) -> (y = %y) {{
+{"".join(f"  %v{n} = lut %x, @t{n}{chr(10)}" for n in range(4))}  %a = add %v0, %v1
+  %b = add %a, %v2
+  %s = add %b, %v3
+  %k: u4f-6 = quant %s
+  %c: u4 = scale %k, by=0.015625
+  %y = lut %c, @last
+}}
+"""
+    )
+    whole = longest_stage(design, TARGET)
+    piped = Pipeline(period=whole - 0.01)(design)
+    assert latency(piped) == 2 and longest_stage(piped, TARGET) <= whole - 0.01
+    inner = [r for r in registers(piped) if arrivals(body(piped), {})[r] == 1]
+    assert sum(r.type.bits for r in inner) <= 10
+
+
 def test_more_stages_make_shorter_ones() -> None:
     b = Builder("chain", Stage.SCALAR)
     y = x = b.input("x", "s8")

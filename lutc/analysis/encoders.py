@@ -20,6 +20,7 @@ from lutc.target import Target
 
 _LARGEST = 16  # bits of a key for which encoders are looked for
 _SHORTEST = 3  # bits of a run; two bits hardly ever become one
+_LEAST = 1.5  # LUTs of the cheapest encoder that is looked for
 _WORTH = 6  # LUTs of a table whose output bits are tried apart
 # What the entries of a sub-table are multiplied with for a hash of 64 bits.
 _FACTORS = np.random.default_rng(0).integers(-(1 << 63), 1 << 63, 1 << _LARGEST - 2, dtype=np.int64) | 1
@@ -73,7 +74,7 @@ def encoder(codes: Codes, width: int, target: Target) -> Encoder | None:
 def _worthwhile(codes: Codes, width: int, luts: float, target: Target) -> Encoder | None:
     """The encoder of a table that takes so many LUTs without."""
     inputs = len(codes).bit_length() - 1
-    if not target.named_luts or luts <= width / 2 + 1 or not target.lut_inputs <= inputs <= _LARGEST:
+    if not target.named_luts or luts <= width / 2 + _LEAST or not target.lut_inputs <= inputs <= _LARGEST:
         return None
     return _search(patterns(codes, width).tobytes(), width, luts, target)
 

@@ -16,6 +16,8 @@ from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, with_operands
 from lutc.target import Target
 
+_TRIED = 8  # periods between the shortest and the one asked for
+
 # Where a value stands: the number of registers on its way, and the nanoseconds since the last of them.
 Place = tuple[int, float]
 
@@ -57,9 +59,12 @@ class Pipeline(Pass):
                 help="choose a longer clock period",
             )
         else:
-            # The same number of stages, with the slack spread over them.
+            # The same number of stages, with the slack spread over them as long as a percent of the period does not
+            # cost more than a percent of the registers.
             ranks = _Cut(times, period).ranks
-            period = _shortest_period(times, ranks, period)
+            shortest = _shortest_period(times, ranks, period)
+            between = [shortest + (period - shortest) * n / _TRIED for n in range(_TRIED + 1)]
+            period = min(between, key=lambda p: p * _Cut(times, p).register_bits(design))
         cut = _Cut(times, period, self.stages if self.stages > 0 else 0)
         return cut.apply(design)
 
@@ -140,6 +145,18 @@ class _Cut:
             if delay > 0 and time > 0 and time + delay > self.budget:
                 stage, time = stage + 1, 0.0
             places[value] = (stage, time + delay)
+
+    def register_bits(self, design: Design) -> int:
+        """The flip-flops that this takes outside of functions."""
+        last: dict[Value, int] = {}
+        for value in body(design):
+            for v in value.operands:
+                last[v] = max(last.get(v, 0), self.start(value))
+        for o in design.outputs:
+            last[o.value] = self.ranks
+        return sum(
+            (stage - self.places[v][0]) * v.type.bits for v, stage in last.items() if v not in self.fixed
+        )
 
     def start(self, value: Value) -> int:
         """The stage in which a value's operands are read."""
