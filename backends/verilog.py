@@ -17,6 +17,7 @@ told that they are meant to be unread.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from lutc.netlist import (
     Add,
@@ -99,6 +100,13 @@ def _literal(value: int, width: int, signed: bool) -> str:
     if width > 32 or value == -1 << (width - 1):
         return f"{width}'{'s' if signed else ''}h{value & ((1 << width) - 1):x}"
     return f"{'-' if value < 0 else ''}{width}'{'s' if signed else ''}d{abs(value)}"
+
+
+@cache
+def _keys(width: int) -> list[str]:
+    """All keys of so many bits, under each other."""
+    keys = [f"{width}'d{i}" for i in range(1 << width)]
+    return [key.rjust(len(keys[-1])) for key in keys]
 
 
 def _bare(text: str) -> str:
@@ -229,11 +237,11 @@ class _Printer:
                 *in_rows(cells, "    "),
                 "  end",
             ]
-        key = self.layout.key_name
         cells = [
-            f"{f'{table.key_width}{chr(39)}d{i}':>{digits + 3}}: {table.name} = {value}"
-            for i, value in enumerate(values)
+            f"{key}: {table.name} = {value}"
+            for key, value in zip(_keys(table.key_width), values, strict=True)
         ]
+        key = self.layout.key_name
         argument = f"{_range(table.key_width)} {key}".lstrip()
         return [
             f"  function {vector}{table.name};",

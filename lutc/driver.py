@@ -17,8 +17,9 @@ from lutc.analysis.latency import latency
 from lutc.analysis.timing import longest_stage
 from lutc.diagnostics import error
 from lutc.emit import Control, netlist
-from lutc.graph import Design
+from lutc.graph import Design, body, owners
 from lutc.netlist import Module
+from lutc.ops import Rescale
 from lutc.parse import parse_file
 from lutc.passes.approximate import allowed
 from lutc.passes.manager import Pass, run
@@ -227,7 +228,9 @@ def compile(
         model = replace(model, name=top)
     if stages is None and clock_ns is None and latency(model):
         stages = 0  # it brings its own registers
-    usual = standard(target, clock_ns or 0.0, -1 if stages is None else stages, effort, dsp, approx_lsb)
+    rescales = any(isinstance(v, Rescale) for owner in owners(model) for v in body(owner))
+    cut = -1 if stages is None else stages
+    usual = standard(target, clock_ns or 0.0, cut, effort, dsp, approx_lsb, rescales)
     steps = usual if passes is None else passes
     dumps: list[tuple[str, Design]] = []
 
@@ -240,7 +243,7 @@ def compile(
         begin(number + 1)
 
     begin(1)
-    design = run(model, steps, check=check, observer=observe)
+    design = run(model, steps, check=check, observer=observe, each=effort != "fast")
     approximation = weighed(model, steps, dumps, device)
     if approximation and not approximation.pays:
         dumps = approximation.exact_stages

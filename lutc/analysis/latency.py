@@ -10,6 +10,13 @@ from lutc.ops.flow import Call, Reg
 
 def latency(owner: Design | Func) -> int:
     """The clock cycles from the inputs of a verified design or function to its outputs; 0 if none depends on them."""
+    kept: int | None = owner.__dict__.get("latency")
+    if kept is None:
+        kept = owner.__dict__["latency"] = _latency(owner)
+    return kept
+
+
+def _latency(owner: Design | Func) -> int:
     cycles = latencies(owner)
     roots = [owner.result] if isinstance(owner, Func) else [o.value for o in owner.outputs]
     times = arrivals(body(owner), cycles)

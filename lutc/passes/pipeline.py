@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import ClassVar
 
 from lutc import target as targets
@@ -16,7 +17,7 @@ from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, with_operands
 from lutc.target import Target
 
-_TRIED = 8  # periods between the shortest and the one asked for
+_TRIED = 4  # periods between the shortest and the one asked for
 
 # Where a value stands: the number of registers on its way, and the nanoseconds since the last of them.
 Place = tuple[int, float]
@@ -64,14 +65,16 @@ class Pipeline(Pass):
             ranks = _Cut(times, period).ranks
             shortest = _shortest_period(times, ranks, period)
             between = [shortest + (period - shortest) * n / _TRIED for n in range(_TRIED + 1)]
-            period = min(between, key=lambda p: p * _Cut(times, p).register_bits(design))
+            period = min(between, key=lambda p: p * _Cut(times, p).register_bits(times))
         cut = _Cut(times, period, self.stages if self.stages > 0 else 0)
         return cut.apply(design)
 
 
 def _shortest_period(times: _Times, stages: int, enough: float = 0.0) -> float:
     """The shortest clock period (to 10 ps) with which this many stages are enough. They are with `enough`."""
-    low, high = times.target.register, enough or times.target.register + 0.01
+    longest = max((time for _, time in _Cut(times, inf).places.values()), default=0.0)
+    low = times.target.register + max(longest / stages - 0.01, 0.0)  # stages as long as that at the least
+    high = enough or low + 0.01
     while not enough and _Cut(times, high).ranks > stages:
         low, high = high, high * 2
         if high > 1e6:
@@ -146,17 +149,16 @@ class _Cut:
                 stage, time = stage + 1, 0.0
             places[value] = (stage, time + delay)
 
-    def register_bits(self, design: Design) -> int:
+    def register_bits(self, times: _Times) -> int:
         """The flip-flops that this takes outside of functions."""
         last: dict[Value, int] = {}
-        for value in body(design):
-            for v in value.operands:
-                last[v] = max(last.get(v, 0), self.start(value))
-        for o in design.outputs:
-            last[o.value] = self.ranks
-        return sum(
-            (stage - self.places[v][0]) * v.type.bits for v, stage in last.items() if v not in self.fixed
-        )
+        for value, moving, func, _ in times.values:
+            stage = self.places[value][0] - (self.funcs[func][0] if func else 0)
+            for v in moving:
+                if last.get(v, 0) < stage:
+                    last[v] = stage
+        last |= {o.value: self.ranks for o in times.design.outputs if o.value not in self.fixed}
+        return sum((stage - self.places[v][0]) * v.type.bits for v, stage in last.items())
 
     def start(self, value: Value) -> int:
         """The stage in which a value's operands are read."""

@@ -47,8 +47,13 @@ def standard(
     effort: str = "normal",
     dsp: str = "none",
     approx_lsb: float = 0.0,
+    rescales: bool = True,
 ) -> list[Pass]:
-    """From a tensor-stage design to one that is ready for the netlist."""
+    """From a tensor-stage design to one that is ready for the netlist.
+
+    A design may be known to have no `rescale` in it: what is done again for its multipliers is then left out if it is
+    to go fast.
+    """
     thorough = effort != "fast"
     return [
         Simplify(),  # small tensors first: everything after has less to do
@@ -57,9 +62,9 @@ def standard(
         Sums(),  # before narrowing puts wire operations between the additions
         Narrow(),  # ranges decide how `rescale` is done
         Lower(target),  # needs the ranges
-        Sums(),  # the multipliers of `lower` are sums too
-        Narrow(),  # and have ranges of their own
-        Halves(),  # a rounding that is free needs no table to take it in
+        # the multipliers of `lower` are sums too, and have ranges of their own
+        *([Sums(), Narrow()] if thorough or rescales else []),
+        *([Halves()] if thorough else []),  # a rounding that is free needs no table to take it in
         Absorb(target, thorough),  # tables take in roundings while those are still one operation
         # on request; sums are whole yet, and what they read is as it will be
         *([Approximate(approx_lsb, target, thorough)] if approx_lsb else []),

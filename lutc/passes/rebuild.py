@@ -133,9 +133,7 @@ def with_operands(op: Op, operands: Sequence[Value], **changes: Any) -> Op:
     """The same operation on other operands (and with other fields, if given)."""
     kind = type(op)
     row = spec(kind)
-    if not changes.keys() - {"name"} and all(
-        new.type == old.type for new, old in zip(operands, op.operands, strict=True)
-    ):
+    if not changes.keys() - {"name"} and _same_types(operands, op.operands):
         return _moved(op, row, tuple(operands), changes)
     arguments: dict[str, Any] = {"name": op.name, "origin": op.origin, "span": op.span}
     arguments |= _by_field(op, row, operands)
@@ -145,6 +143,10 @@ def with_operands(op: Op, operands: Sequence[Value], **changes: Any) -> Op:
         arguments[name] = getattr(op, name)
     arguments.update(changes)
     return kind(**arguments)
+
+
+def _same_types(some: Sequence[Value], others: Sequence[Value]) -> bool:
+    return all(a.type is b.type or a.type == b.type for a, b in zip(some, others, strict=True))
 
 
 def _by_field(op: Op, row: Spec, operands: Sequence[Value]) -> dict[str, Any]:
@@ -165,10 +167,15 @@ def _by_field(op: Op, row: Spec, operands: Sequence[Value]) -> dict[str, Any]:
 def _moved(op: Op, row: Spec, operands: tuple[Value, ...], changes: dict[str, Any]) -> Op:
     """The operation on other operands of the same types: all that follows from types is as it was."""
     new: Op = object.__new__(type(op))
-    new.__dict__.update(op.__dict__)
-    new.__dict__.update(_by_field(op, row, operands), operands=operands, **changes)
+    kept = new.__dict__
+    kept.update(op.__dict__)
+    kept.update(_by_field(op, row, operands))
+    kept["operands"] = operands
+    if changes:
+        kept.update(changes)
     for fact in (RANGE, SIMPLE, NARROW):
-        new.__dict__.pop(fact, None)
+        if fact in kept:
+            del kept[fact]
     return new
 
 
