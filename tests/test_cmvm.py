@@ -26,6 +26,7 @@ from lutc.cmvm.network import (
     Span,
     balanced,
     csd,
+    depth_of_outputs,
     digits,
     factors,
     reach,
@@ -75,13 +76,15 @@ def problems(draw: st.DrawFn) -> Problem:
 
 
 def adder_depth(problem: Problem, network: Network, most: int = 2) -> int:
-    known = spans(problem, network, max(most, 2))
-    return max(known[-1 - j].depth for j in range(len(problem.rows)))
+    return depth_of_outputs(problem, network, max(most, 2))
 
 
 @settings(max_examples=60, deadline=None)
 @given(problems(), st.sampled_from([0, 2, 3]), st.integers(0, 2), st.sampled_from(EFFORTS[:2]))
 @example(problem([[0], [75]]), 0, 0, "fast")  # an input that nothing reads, and one constant
+@example(
+    problem([[1], [19], [195]], constants=(1,)), 0, 0, "fast"
+)  # with its constant, it is as deep row by row
 def test_networks_are_right(problem: Problem, most: int, extra: int, effort: str) -> None:
     """Exactly the matrix, never dearer than row by row, within the depth allowed, and the same when asked again."""
     goal = Goal(most, extra)

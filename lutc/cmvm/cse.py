@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import zip_longest
 
 import numpy as np
 
@@ -47,13 +48,15 @@ def eliminate(
     limits: Sequence[int],
     style: Style = Style(),
     most: int = 2,
+    constants: Sequence[int] = (),
 ) -> tuple[list[list[Digit]], list[list[Digit]]]:
     """Nodes and rewritten rows for rows of digits over the values `0..len(spans)-1`.
 
-    Row j stays possible as a tree of adders of `most` operands, of depth `limits[j]`. Nodes are numbered from
-    `len(spans)` on.
+    Row j stays possible as a tree of adders of `most` operands, of depth `limits[j]`; its constant is one operand if it
+    is not 0. Nodes are numbered from `len(spans)` on.
     """
     work = _Work(list(spans), rows, limits, style, most)
+    work.load = [load + bool(c) for load, c in zip_longest(work.load, constants, fillvalue=0)]
     while (best := work.best()) is not None:
         work.replace(best)
     return work.nodes, [row.digits() for row in work.rows]

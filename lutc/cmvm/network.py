@@ -147,6 +147,25 @@ def spans(problem: Problem, network: Network, most: int = 2) -> dict[int, Span]:
     return known
 
 
+def depth_of_outputs(problem: Problem, network: Network, most: int = 2) -> int:
+    """How many adders of `most` operands one after the other the deepest output has, after the earliest input.
+
+    Constants are operands, too. A sum that reads an output takes that output's constant with it; what is left of its
+    own is what it adds.
+    """
+    constants = dict(enumerate(problem.constants))
+    depths = {i: span.depth for i, span in enumerate(problem.inputs)}
+    taken: dict[int, int] = {}
+    for number, terms in ordered(network):
+        taken[number] = sum(w * taken.get(v, 0) for v, w in terms)
+        rest = 0
+        if number < 0:
+            rest, taken[number] = constants.get(-1 - number, 0) - taken[number], constants.get(-1 - number, 0)
+        levels = [depths[v] for v, _, _ in digits(terms)]
+        depths[number] = balanced([*levels, *[0] * bool(rest)], most)
+    return max((depths[-1 - j] for j in range(len(problem.rows))), default=0)
+
+
 def reach(inputs: Sequence[Span], row: Iterable[tuple[int, int]]) -> tuple[int, int]:
     """The smallest and largest value of a weighted sum of inputs that are independent."""
     lo = hi = 0

@@ -9,7 +9,17 @@ from itertools import chain, islice
 from lutc.cmvm.climb import climbed
 from lutc.cmvm.cse import Style, eliminate
 from lutc.cmvm.groups import grouped
-from lutc.cmvm.network import Digit, Network, Problem, Span, balanced, digits, reach, spans, weighed
+from lutc.cmvm.network import (
+    Digit,
+    Network,
+    Problem,
+    Span,
+    balanced,
+    depth_of_outputs,
+    digits,
+    reach,
+    weighed,
+)
 from lutc.cmvm.price import dissolved, total
 from lutc.cmvm.single import single
 from lutc.cmvm.tree import Parent, parents
@@ -121,14 +131,8 @@ def _grouped(problem: Problem, goal: Goal) -> Iterator[Network]:
         if uses < 2 * len(network.nodes):
             continue  # hardly one is read twice: the weights are too many
         network = dissolved(problem, network, goal.most)
-        if _depth(problem, network, goal.most) <= limit:
+        if depth_of_outputs(problem, network, max(goal.most, 2)) <= limit:
             yield network
-
-
-def _depth(problem: Problem, network: Network, most: int) -> int:
-    """How many adders one after the other the deepest output has."""
-    known = spans(problem, network, max(most, 2))
-    return max((known[-1 - j].depth for j in range(len(problem.rows))), default=0)
 
 
 def _styles(most: int, rows: int) -> Iterator[tuple[int, Style]]:
@@ -159,10 +163,12 @@ def _eliminated(
     """One elimination. While it runs, the outputs that others are written by are values between inputs and nodes."""
     inputs, count = len(problem.inputs), len(problem.rows)
     if tree is None:
-        nodes, outputs = eliminate(problem.inputs, plain_rows, [limit] * count, style, most)
+        nodes, outputs = eliminate(
+            problem.inputs, plain_rows, [limit] * count, style, most, problem.constants
+        )
         return Network(inputs, tuple(map(weighed, nodes)), tuple(map(weighed, outputs)))
-    rows, limits, values = _by_tree(problem, tree, plain_rows, limit, most)
-    nodes, outputs = eliminate(values, rows, limits, style, most)
+    rows, limits, values, constants = _by_tree(problem, tree, plain_rows, limit, most)
+    nodes, outputs = eliminate(values, rows, limits, style, most, constants)
 
     def renumbered(terms: list[Digit]) -> list[Digit]:
         return [
@@ -179,8 +185,8 @@ def _eliminated(
 
 def _by_tree(
     problem: Problem, tree: list[Parent | None], plain_rows: list[list[Digit]], limit: int, most: int
-) -> tuple[list[list[Digit]], list[int], list[Span]]:
-    """Rows as their parents plus differences, their depth limits, and the spans of inputs and outputs.
+) -> tuple[list[list[Digit]], list[int], list[Span], list[int]]:
+    """Rows as their parents plus differences, their depth limits, the spans of inputs and outputs, the constants left.
 
     A row that would get too deep by way of its parent stands on its own.
     """
@@ -192,11 +198,13 @@ def _by_tree(
             children[found[0]] += 1
     rows: list[list[Digit]] = [[] for _ in tree]
     limits = [0] * len(tree)
+    constants = problem.constants or (0,) * len(tree)
+    left = list(constants)
     depths: dict[int, int] = {}
 
-    def depth_of(terms: list[Digit]) -> int:
+    def depth_of(terms: list[Digit], constant: int) -> int:
         before = (depths[v - inputs] if v >= inputs else problem.inputs[v].depth for v, _, _ in terms)
-        return balanced(before, most)
+        return balanced([*before, *[0] * bool(constant)], most)
 
     for j in _from_roots(tree):
         found = tree[j]
@@ -207,9 +215,10 @@ def _by_tree(
             for v, w in weights[i].items():
                 rest[v] = rest.get(v, 0) - sign * w
             by_parent = [(inputs + i, 0, sign), *digits((v, w) for v, w in rest.items() if w)]
-            if depth_of(by_parent) <= limit:
-                terms = by_parent
-        depth = depth_of(terms)
+            less = constants[j] - sign * constants[i]
+            if depth_of(by_parent, less) <= limit:
+                terms, left[j] = by_parent, less
+        depth = depth_of(terms, left[j])
         rows[j] = terms
         # What others are written by is as shallow as it can be; the rest may use what room there is.
         limits[j] = depth if children[j] else limit
@@ -217,7 +226,7 @@ def _by_tree(
     values = list(problem.inputs)
     for j, row in enumerate(problem.rows):
         values.append(Span(*reach(problem.inputs, row), 0, depths[j]))
-    return rows, limits, values
+    return rows, limits, values, left
 
 
 def _from_roots(tree: list[Parent | None]) -> list[int]:
