@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 a verification found a wrong bit, or `fmt --check` a file 
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -36,8 +37,8 @@ class Group(click.Group):
             signal.signal(signal.SIGTERM, _terminated)  # so that what was begun is cleared away
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.ClickException, click.Abort):
-            raise
+        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+            raise  # click knows what to do with them
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(130)
@@ -426,3 +427,18 @@ def doctor(ctx: click.Context) -> None:
         healthy &= fine
         click.echo(line)
     ctx.exit(0 if healthy else 1)
+
+
+def command() -> None:
+    """The command `lutc`: `main`, and an end at once. Taking large graphs apart would be a tenth of the time."""
+    try:
+        main()
+    except SystemExit as e:
+        code = e.code if isinstance(e.code, int) else int(e.code is not None)
+        logging.shutdown()
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except OSError:  # whoever read along has gone
+            code = code or 1
+        os._exit(code)

@@ -462,3 +462,17 @@ def test_help_is_quick() -> None:
         text=True,
     )
     assert not {"numpy", "lark", "networkx", "rich", "torch", "onnx", "cocotb"} & set(done.stdout.split())
+
+
+def test_the_command_ends_at_once_and_says_everything(tmp_path: Path) -> None:
+    """It does not wait for its graphs to be taken apart; what it wrote arrives, and its exit code."""
+    (tmp_path / "good.lir").write_text("lir 1\ndesign d(%x: s4) -> (y = %x) {\n}\n")
+    (tmp_path / "bad.lir").write_text("lir 1\ndesign d(%x: s4) -> (y = %z) {\n}\n")
+    call = [sys.executable, "-c", "from lutc.cli import command; command()"]
+    for files, code in ((["good.lir"] * 500, 0), (["good.lir", "bad.lir"], 2)):
+        done = subprocess.run(
+            [*call, "check", *files], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code
+        assert done.stdout.count("good.lir: ok") == files.count("good.lir")
+    assert "bad.lir" in done.stderr

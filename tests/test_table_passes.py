@@ -20,6 +20,8 @@ from lutc.passes.encode import Encode
 from lutc.passes.halves import Halves
 from lutc.passes.manager import Pass, run
 from lutc.passes.offsets import Offsets
+from lutc.passes.pipelines import standard
+from lutc.passes.unreached import Unreached
 from lutc.print import print_design
 
 TARGET = targets.load("xcvu13p")
@@ -152,3 +154,25 @@ design halves(%x: u5f4, %y: s6f4) -> (z = %z) {{
         held = run(one, [Halves()])
         same(one, held)
         assert len([v for v in body(held) if isinstance(v, Quant) and v.round is Rounding.HALF_UP]) == 2
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_entries_that_no_key_reaches_are_free(signed: bool) -> None:
+    """The keys end at 40 of 63, or begin at -9 of -32; the entries beyond look like noise, and go."""
+    keys = np.arange(64)
+    values = np.where(keys > 31, keys - 64, keys) if signed else keys
+    read = (values >= -9) if signed else (values <= 40)
+    codes = np.where(read, values // 8 + 8, np.random.default_rng(1).integers(0, 16, 64))
+    key, key_range = ("s6", "-9") if signed else ("u6", "40")
+    last = "max" if signed else "min"
+    text = (
+        f"lir 1 scalar\ntable @t: {key} -> u4 = [{' '.join(map(str, codes.tolist()))}]\n"
+        f"design d(%x: {key}) -> (y = %y) {{\n  %n = number value={key_range}\n"
+        f"  %m = {last} %x, %n\n  %k: {key} = quant %m\n  %y = lut %k, @t\n}}\n"
+    )
+    design = parse(text)
+    filled = run(design, [Unreached()], check=64)
+    before, after = (sum(v.luts(TARGET) for v in body(d) if isinstance(v, Lut)) for d in (design, filled))
+    assert after < before
+    assert any(isinstance(p, Unreached) for p in standard("xcvu13p", effort="high"))
+    assert not any(isinstance(p, Unreached) for p in standard("xcvu13p"))

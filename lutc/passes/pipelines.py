@@ -19,6 +19,7 @@ from lutc.passes.scalarize import Scalarize
 from lutc.passes.simplify import Simplify
 from lutc.passes.sums import Sums
 from lutc.passes.tables import Absorb
+from lutc.passes.unreached import Unreached
 
 ALL: tuple[type[Pass], ...] = (
     Simplify,
@@ -29,6 +30,7 @@ ALL: tuple[type[Pass], ...] = (
     Lower,
     Halves,
     Absorb,
+    Unreached,
     Approximate,
     Offsets,
     Encode,
@@ -66,6 +68,8 @@ def standard(
         *([Sums(), Narrow()] if thorough or rescales else []),
         *([Halves()] if thorough else []),  # a rounding that is free needs no table to take it in
         Absorb(target, thorough),  # tables take in roundings while those are still one operation
+        # tables are as long as they get; a fortieth of the time, for a few LUTs in a thousand
+        *([Unreached(target)] if effort == "high" else []),
         # on request; sums are whole yet, and what they read is as it will be
         *([Approximate(approx_lsb, target, thorough)] if approx_lsb else []),
         Offsets(target, thorough),  # the n-ary sums take up what tables give away

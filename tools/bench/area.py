@@ -252,6 +252,7 @@ def markdown(result: Json) -> str:
         + ", ".join(f"{k} {v}" for k, v in result["versions"].items())
         + ".",
         f"Pipelined for a clock of {result['clock_ns']} ns, as each compiler estimates it.",
+        *([f"Synthesised in this way only: {', '.join(result['flows'])}."] if "flows" in result else []),
         "",
         "| family | model | form | | sites | FF | depth ps | ranks | compile s | sites ratio | time ratio |",
         "|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
