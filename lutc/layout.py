@@ -30,7 +30,7 @@ def body(rows: Sequence[Row]) -> Iterable[str]:
     ]
     column = max(trailing, default=0)
     for line, row in zip(code, rows, strict=True):
-        trail = "  ".join(t for t in (row.origin, row.comment) if t)
+        trail = f"{row.origin}  {row.comment}" if row.origin and row.comment else row.origin or row.comment
         yield f"{line.ljust(column)}  {trail}" if trail else line
 
 

@@ -174,7 +174,7 @@ def _row(op: Op, names: dict[Value, str], symbols: dict[Const | Table | Func, st
         kept = op.__dict__["texts"] = _texts(op)
     typed, attributes, origin = kept
     row = spec(type(op))
-    parts = [f"%{names[v]}" for v in op.operands]
+    parts = ["%" + names[v] for v in op.operands]
     if row.symbols:
         # A function is named before its arguments, a constant or a table after the value it works on.
         used = [s for field, _ in row.symbols if (s := getattr(op, field)) is not None]
@@ -182,7 +182,7 @@ def _row(op: Op, names: dict[Value, str], symbols: dict[Const | Table | Func, st
         parts = [*called, *parts, *(f"@{symbols[s]}" for s in used if not isinstance(s, Func))]
     if attributes:
         parts.append(attributes)
-    return Row(f"%{names[op]}{typed}", f"{op.keyword} {', '.join(parts)}".rstrip(), origin)
+    return Row(f"%{names[op]}{typed}", f"{op.keyword} {', '.join(parts)}" if parts else op.keyword, origin)
 
 
 def _texts(op: Op) -> tuple[str, str, str]:
