@@ -203,9 +203,9 @@ def compile(
 
     `clock_ns` is the clock period to meet, or `stages` the ranks of registers to cut the design into (0: none); if
     neither is given, the target's usual clock. `effort` (fast, normal or high) is how long to look for a smaller
-    circuit; the answer is the same every time. `dsp` says which products go to DSP blocks: `none`, `auto` (those that
-    cost more LUTs than a block is worth on the target) or `all`; what a `.lir` sends there stays there. `check`
-    random vectors are compared before and after every pass.
+    circuit; the answer is the same every time; `fast` verifies only the last stage. `dsp` says which products go to
+    DSP blocks: `none`, `auto` (those that cost more LUTs than a block is worth on the target) or `all`; what a `.lir`
+    sends there stays there. `check` random vectors are compared before and after every pass.
 
     With `approx_lsb` above 0, outputs may be off by so many units of their least significant bits; that they are not
     off by more is proven, and the circuit, the folder and the report say so. See `lutc.passes.approximate`.

@@ -218,6 +218,9 @@ class ModuleBuilder:
 
         It is not looked for among the nets that are here already: it was the only one of its kind there.
         """
+        for operand in operands:
+            if operand not in self._nets:
+                raise ValueError(f"{operand!r} is not of module {self.name}")
         made = net.on(operands)
         self._nets[made] = None
         if isinstance(net, Rom) and net.contents in source.table_names:

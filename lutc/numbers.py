@@ -31,11 +31,6 @@ def greatest(a: Ints, b: Ints) -> Ints:
     return max(a, b) if isinstance(a, int) and isinstance(b, int) else np.maximum(a, b)
 
 
-def biggest(values: Ints) -> int:
-    """The largest of them all, as an int."""
-    return int(values if isinstance(values, int) else np.max(values, initial=0))
-
-
 def finest(types: Sequence[Type]) -> Ints:
     """The most bits after the point among the types, element by element; elements without bits do not count."""
     if not any(t.shape for t in types):  # the usual case, and the plain one

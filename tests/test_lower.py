@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from lutc import target as targets
-from lutc.analysis.ranges import Ranges
 from lutc.graph import Design, Output, Overflow, Param, Rounding, Stage, Value, body
 from lutc.interp import execute
 from lutc.numbers import quantised, rounded
@@ -110,7 +109,7 @@ def test_the_pass_on_every_code(rounding: Rounding, overflow: Overflow) -> None:
     """What the pass chooses, and what is left of it after the whole pipeline."""
     target = targets.load("xcvu13p")
     for op in rescales(3, rounding, overflow, FORMATS):
-        chosen = lower.lowered(Rewriter(), op, Ranges(), target)
+        chosen = lower.lowered(Rewriter(), op, target)
         codes = every(op.x.type.scalar)
         same(op, Rewriter().fit(chosen, op.to), codes)
         source = design_of(op, op.x)  # type: ignore[arg-type]

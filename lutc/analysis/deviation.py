@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lutc.analysis.errors import Interval, Known, Seen, Unbounded, elements, inside, refused, through
-from lutc.analysis.ranges import Ranges
+from lutc.analysis.ranges import range_of
 from lutc.graph import Design, Func, Overflow, Param, Rounding, Value, body
 from lutc.numbers import divide
 from lutc.ops import Call, Lincomb, Lut, Quant
@@ -77,7 +77,6 @@ class _Walk:
         self.place = {v: i for i, v in enumerate(old)}
         self.new_place = {v: i for i, v in enumerate(new)}
         self.calls = calls
-        self.exact, self.near = Ranges(), Ranges()
         self.given = given
         self.clean = not any(k.off for some in given.values() for k in elements(some))
         self.known: dict[tuple[Value, Value], Known] = {}
@@ -124,19 +123,19 @@ class _Walk:
             return found
         # The approximation's own range is often narrower than the exact one and the error together.
         shift = old.type.scalar.frac - new.type.scalar.frac if new.type.scalar.width else 0
-        lo, hi = (int(x) << max(shift, 0) for x in self.near.of(new))
+        lo, hi = (int(x) << max(shift, 0) for x in range_of(new))
         near = (max(lo, found.near[0]), min(hi, found.near[1])) if shift >= 0 else found.near
         return Seen(found.error, found.exact, near)
 
     def _exact(self, old: Value) -> Interval:
         if old.type.shape:
             return (0, 0)
-        lo, hi = self.exact.of(old)
+        lo, hi = range_of(old)
         return int(lo), int(hi)
 
     def same(self, old: Value) -> Known:
         """What is known of a value that is not approximated."""
-        lo, hi = self.exact.of(old)
+        lo, hi = range_of(old)
         if not old.type.shape:
             return Seen((0, 0), (int(lo), int(hi)), (int(lo), int(hi)))
         ends = [

@@ -44,8 +44,8 @@ class Encoder:
 
 def encoded_luts(codes: Codes, width: int, target: Target, *, search: bool = True) -> float:
     """LUTs of a table of `width` output bits, with an encoder if that is cheaper and to be searched for."""
-    found = encoder(codes, width, target) if search else None
-    return found.luts if found else table_luts(codes, width, target)
+    luts = table_luts(codes, width, target)
+    return _with_encoder(codes, width, luts, target) if search else luts
 
 
 def all_luts(tables: Sequence[Codes], widths: Sequence[int], target: Target, *, search: bool) -> list[float]:
@@ -58,8 +58,8 @@ def all_luts(tables: Sequence[Codes], widths: Sequence[int], target: Target, *, 
         words = np.array([patterns(tables[n], widths[n]) for n in group]).T
         for n, changed in zip(group, changes_of(words.copy()).T.tolist(), strict=True):
             luts[n] = changed_luts(tuple(changed), target)
-            if search and (found := _worthwhile(tables[n], widths[n], luts[n], target)):
-                luts[n] = found.luts
+            if search:
+                luts[n] = _with_encoder(tables[n], widths[n], luts[n], target)
     return luts
 
 
@@ -69,6 +69,12 @@ def encoder(codes: Codes, width: int, target: Target) -> Encoder | None:
     codes: [2**k], the values or bit patterns of the `width` output bits.
     """
     return _worthwhile(codes, width, table_luts(codes, width, target), target) if width else None
+
+
+def _with_encoder(codes: Codes, width: int, luts: float, target: Target) -> float:
+    """The LUTs of a table that takes so many without an encoder, with one if that is cheaper."""
+    found = _worthwhile(codes, width, luts, target)
+    return found.luts if found else luts
 
 
 def _worthwhile(codes: Codes, width: int, luts: float, target: Target) -> Encoder | None:
@@ -122,7 +128,7 @@ def _search(data: bytes, width: int, least: float, target: Target) -> Encoder | 
 def _encoded(
     codes: Codes, low: int, bits: int, sums: list[int], width: int, least: float, target: Target
 ) -> Encoder | None:
-    """The encoder of one run; None if it does not shorten the key, or surely costs no less than `least`.
+    """The encoder of one run; None if it does not shorten the key, or costs no less than `least`.
 
     `sums` are the sub-tables' hashes. Those with equal ones are compared at the end.
     """
@@ -140,9 +146,7 @@ def _encoded(
     # A code that never comes answers as the last one does: fewer inputs for some bits.
     chosen = columns[order + order[-1:] * ((1 << code_width) - len(order))]
     inner = chosen.transpose(1, 0, 2).reshape(-1)
-    plain = words_luts(inner, target)
-    found = _worthwhile(inner, width, plain, target)
-    luts += found.luts if found else plain
+    luts += _with_encoder(inner, width, words_luts(inner, target), target)
     if luts >= least or not np.array_equal(columns[np.array(order)[run]], columns):
         return None
     return Encoder(low, bits, code_width, run, inner, luts)

@@ -1,4 +1,7 @@
-"""The exact range each value can reach, given that the inputs may be anything their formats hold."""
+"""The exact range each value can reach, given that the inputs may be anything their formats hold.
+
+It follows from the graph below a value, which never changes, and is kept with the value for every pass that asks.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,22 @@ from lutc.ops import Call
 from lutc.ops.base import Op
 
 
-class Ranges:
-    """The smallest and largest code of values, in steps of their own types.
+def range_of(value: Value) -> Bounds:
+    """The smallest and largest code of a value, in steps of its own type.
 
-    What a value can reach follows from the graph below it, which never changes: it is kept with the value, for every
-    pass that asks. A call's result counts as anything its type holds: a function is optimised for all of its uses.
+    A call's result counts as anything its type holds: a function is optimised for all of its uses.
     """
+    known: Bounds | None = value.__dict__.get(RANGE)
+    if known is None:
+        for v in [value] if all(v in _RANGED for v in value.operands) else topo([value], _RANGED):
+            set_range(v, _found(v))
+        known = value.__dict__[RANGE]
+    return known
 
-    def of(self, value: Value) -> Bounds:
-        known: Bounds | None = value.__dict__.get(RANGE)
-        if known is None:
-            for v in [value] if all(v in _RANGED for v in value.operands) else topo([value], _RANGED):
-                self.set(v, _of(v))
-            known = value.__dict__[RANGE]
-        return known
 
-    def set(self, value: Value, bounds: Bounds) -> None:
-        """What is known of a value better than its operation shows."""
-        value.__dict__[RANGE] = bounds
+def set_range(value: Value, bounds: Bounds) -> None:
+    """What is known of a value better than its operation shows."""
+    value.__dict__[RANGE] = bounds
 
 
 class _Ranged:
@@ -37,7 +38,7 @@ class _Ranged:
 _RANGED = _Ranged()
 
 
-def _of(value: Value) -> Bounds:
+def _found(value: Value) -> Bounds:
     if not isinstance(value, Op) or isinstance(value, Call):
         return value.type.ranges
     return value.bounds(*[v.__dict__[RANGE] for v in value.operands])

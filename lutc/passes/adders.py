@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from lutc import target as targets
-from lutc.analysis.ranges import Ranges
+from lutc.analysis.ranges import range_of, set_range
 from lutc.analysis.timing import Arrivals
 from lutc.cmvm import order
 from lutc.cmvm.heap import ROWS, Heap, heap
@@ -69,7 +69,6 @@ class _Trees:
     def __init__(self, target: Target, thorough: bool) -> None:
         self.thorough = thorough
         self.arrivals = Arrivals(target)
-        self.ranges = Ranges()
         self.made_of: dict[Value, Parts] = {}
         self.most = 3 if target.ternary else 2
         self.step = target.ternary_ns(12) if target.ternary else target.adder_ns(12)
@@ -118,7 +117,7 @@ class _Trees:
         found = []
         for o, frac, time in zip(operands, fracs, times, strict=True):
             low = max(fracs) - frac
-            lo, hi = (int(code) << low for code in self.ranges.of(o.value))
+            lo, hi = (int(code) << low for code in range_of(o.value))
             level = max(int((time - earliest) / self.step + 0.5), 0)  # a constant is always there
             found.append(order.Operand(lo, hi, low, o.sign, level))
         return tuple(found)
@@ -134,7 +133,7 @@ class _Trees:
         finest = max(o.value.type.scalar.frac for o in known)
         if finest:
             result = rw.make(Scale, result, Fraction(1, 2) ** finest)
-        self.ranges.set(result, (-(-lo >> low), hi >> low))
+        set_range(result, (-(-lo >> low), hi >> low))
         return result
 
     def added(self, rw: Rewriter, chosen: list[_Operand], sign: int) -> _Operand:
@@ -154,7 +153,7 @@ class _Trees:
         """The value without the high bits that it never uses."""
         lo = hi = 0
         for v, w in parts.items():
-            least, most = (int(code) for code in self.ranges.of(v)) if v is not None else (1, 1)
+            least, most = (int(code) for code in range_of(v)) if v is not None else (1, 1)
             lo, hi = lo + w * (least if w > 0 else most), hi + w * (most if w > 0 else least)
         fmt = value.type.scalar
         exact = holding(lo, hi, fmt.frac)

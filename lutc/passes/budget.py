@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from lutc.analysis.deviation import Calls
 from lutc.analysis.errors import Interval, Known, Seen, Unbounded, elements, inside
-from lutc.analysis.ranges import Ranges
+from lutc.analysis.ranges import range_of
 from lutc.analysis.splits import Price
 from lutc.graph import Design, Value, users
 from lutc.ops import Abs, Lincomb, Neg, Pack, Quant, Relu
@@ -101,7 +101,6 @@ class Search:
         values = design.values
         self.place = {v: i for i, v in enumerate(values)}
         self.readers = users(values)
-        self.ranges = Ranges()
         self.calls = Calls()
         self.ends: dict[Value, int] = {}  # what makes elements of outputs, and how many
         for output in design.outputs:
@@ -195,7 +194,7 @@ class Search:
     def _exact(self, value: Value) -> Interval:
         if value.type.shape:
             return (0, 0)
-        lo, hi = self.ranges.of(value)
+        lo, hi = range_of(value)
         return int(lo), int(hi)
 
     def _seen(self, value: Value, off: Interval) -> Seen:
@@ -203,7 +202,7 @@ class Search:
         return Seen(off, (lo, hi), (lo + off[0], hi + off[1]))
 
     def _choices(self, some: Sum, limit: int) -> Choices | None:
-        return Choices(some.total, some.own, self.ranges, self.price, limit) if limit > 0 else None
+        return Choices(some.total, some.own, self.price, limit) if limit > 0 else None
 
     # -- moves ----------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from lutc import target as targets
-from lutc.analysis.ranges import Ranges
+from lutc.analysis.ranges import range_of
 from lutc.cmvm.cache import solved
 from lutc.cmvm.network import Network, Problem, Span, Sum, balanced, ordered, sharing, spans
 from lutc.cmvm.search import EFFORTS, Goal, deepest
@@ -44,14 +44,14 @@ class Cmvm(Pass):
             raise error(f"no effort {self.effort!r}", help=help)
         target = targets.load(self.target)
         goal = Goal(3 if target.ternary else 2, self.extra)
-        ranges, ready = Ranges(), _Ready(target)
+        ready = _Ready(target)
         plan: dict[Value, Value] = {}
         owners: list[Design | Func] = [*functions(design), design]
         for owner in owners:
             for sums in _groups(body(owner)):
                 if not _shares(sums):
                     continue
-                product = _Product(sums, ranges, ready)
+                product = _Product(sums, ready)
                 if product.problem is not None:
                     ready.together(sums, product.problem, goal)
                     if sharing(product.problem):
@@ -131,7 +131,7 @@ class _Product:
     Input i of the problem is the code of term i; outputs and nodes are numbers in steps of `2**-frac`.
     """
 
-    def __init__(self, sums: list[Lincomb], ranges: Ranges, ready: _Ready) -> None:
+    def __init__(self, sums: list[Lincomb], ready: _Ready) -> None:
         self.sums = sums
         self.terms = list(dict.fromkeys(v for s in sums for v in s.terms))
         number = {v: i for i, v in enumerate(self.terms)}
@@ -159,7 +159,7 @@ class _Product:
             first = min(times)
             inputs = []
             for v, time in zip(self.terms, times, strict=True):
-                lo, hi = ranges.of(v)
+                lo, hi = range_of(v)
                 inputs.append(Span(int(lo), int(hi), 0, time - first))
             self.problem = Problem(tuple(inputs), tuple(whole), constants)
 

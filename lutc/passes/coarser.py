@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 
 from lutc.analysis.errors import Interval
-from lutc.analysis.ranges import Ranges
+from lutc.analysis.ranges import range_of
 from lutc.analysis.splits import Price
 from lutc.functions import Codes
 from lutc.graph import Value
@@ -74,7 +74,7 @@ class Plan:
 class Choices:
     """All ways for the terms of one sum, best first: those that save most for their width."""
 
-    def __init__(self, total: Lincomb, own: Sequence[bool], ranges: Ranges, price: Price, limit: int) -> None:
+    def __init__(self, total: Lincomb, own: Sequence[bool], price: Price, limit: int) -> None:
         """own: whether nothing but the sum reads a term. limit: the widest error worth looking at."""
         self.steps: list[tuple[float, int, int, int, Way]] = []
         frac = total.type.scalar.frac
@@ -83,10 +83,10 @@ class Choices:
             if not value.type.scalar.width or value.type.max_width > _SAFE or unit.denominator != 1:
                 continue
             if isinstance(value, Lut):
-                everywhere = ranges.of(value.key) == value.key.type.ranges
+                everywhere = range_of(value.key) == value.key.type.ranges
                 ways = _tables(value, int(unit), everywhere, price, limit) if alone else []
             else:
-                lo, hi = (int(e) for e in ranges.of(value))
+                lo, hi = (int(e) for e in range_of(value))
                 ways = _products(value, weight, int(unit), (lo, hi), alone, price, limit)
             for before, after in pairwise(_hull(ways)):
                 more = after.width - before.width

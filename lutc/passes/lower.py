@@ -25,7 +25,7 @@ from typing import ClassVar
 import numpy as np
 
 from lutc import target as targets
-from lutc.analysis.ranges import Ranges
+from lutc.analysis.ranges import range_of
 from lutc.graph import Design, Overflow, Rounding, Table, Value
 from lutc.numbers import bounded, dtype, quantised, rounded
 from lutc.ops import Cat, Compare, Lincomb, Lut, Number, Quant, Relation, Rescale, Scale, Select
@@ -50,21 +50,20 @@ class Lower(Pass):
 
     def __call__(self, design: Design) -> Design:
         target = targets.load(self.target)
-        ranges = Ranges()
 
         def rule(rw: Rewriter, op: Op) -> Value:
             op_new = simplified(rw, op)
             if isinstance(op_new, Rescale) and not op_new.type.shape:
-                return lowered(rw, op_new, ranges, target)
+                return lowered(rw, op_new, target)
             return op_new
 
         return rebuild(design, rule)
 
 
-def lowered(rw: Rewriter, op: Rescale, ranges: Ranges, target: Target) -> Value:
+def lowered(rw: Rewriter, op: Rescale, target: Target) -> Value:
     """The cheapest circuit for one scalar `rescale`."""
     source, to = op.x.type.scalar, op.to.scalar
-    (by, add), (lo, hi) = op.factors()[0], ranges.of(op.x)
+    (by, add), (lo, hi) = op.factors()[0], range_of(op.x)
     if not to.width or lo == hi or not by:
         return rw.make(Number, to.value(quantised(source.value(lo) * by + add, to, op.round, op.overflow)))
     line = Line(by * source.step / to.step, add / to.step, op.round)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.analysis.ranges import Ranges
+from lutc.analysis.ranges import range_of, set_range
 from lutc.graph import NARROW, Design, Overflow, Value
 from lutc.numbers import divide, narrowest
 from lutc.ops import Call, ConstOp, Number, Pack, Quant, Reg
@@ -26,7 +26,6 @@ class Narrow(Pass):
     name: ClassVar[str] = "narrow"
 
     def __call__(self, design: Design) -> Design:
-        ranges = Ranges()
 
         def rule(rw: Rewriter, op: Op) -> Value:
             result = simplified(rw, op)
@@ -34,7 +33,7 @@ class Narrow(Pass):
                 return result
             if NARROW in result.__dict__:
                 return result
-            narrowed = _narrowed(rw, result, ranges)
+            narrowed = _narrowed(rw, result)
             if narrowed is result:
                 result.__dict__[NARROW] = True
             return narrowed
@@ -42,26 +41,26 @@ class Narrow(Pass):
         return rebuild(design, rule)
 
 
-def _narrowed(rw: Rewriter, op: Op, ranges: Ranges) -> Value:
-    lo, hi = ranges.of(op)
+def _narrowed(rw: Rewriter, op: Op) -> Value:
+    lo, hi = range_of(op)
     frac = op.type.fracs
     if not op.type.shape and int(lo) == int(hi):
         return rw.make(Number, int(lo) * Fraction(2) ** -int(frac))
     if isinstance(op, Quant):
-        return _quant(rw, op, ranges)
+        return _quant(rw, op)
     to = narrowest(op.type.shape, lo, hi, frac)
     if to.bits >= op.type.bits:
         return op
     result = simplified(rw, rw.make(Quant, op, to))
-    ranges.set(result, (lo, hi))
+    set_range(result, (lo, hi))
     return result
 
 
-def _quant(rw: Rewriter, op: Quant, ranges: Ranges) -> Value:
-    x = ranges.of(op.x)
+def _quant(rw: Rewriter, op: Quant) -> Value:
+    x = range_of(op.x)
     shift = op.x.type.fracs - op.to.fracs
     before = [divide(b, shift, op.round) for b in x]
-    lo, hi = ranges.of(op)
+    lo, hi = range_of(op)
     inside = _all(before[0] == lo) and _all(before[1] == hi)
     to = narrowest(op.type.shape, lo, hi, op.to.fracs)
     to = to if to.bits < op.to.bits else op.to
@@ -72,7 +71,7 @@ def _quant(rw: Rewriter, op: Quant, ranges: Ranges) -> Value:
     else:
         result = _converted(rw, op, to, mode, lo, hi) if (to, mode) != (op.to, op.overflow) else op
     result = simplified(rw, result) if isinstance(result, Op) else result
-    ranges.set(result, (lo, hi))
+    set_range(result, (lo, hi))
     return result
 
 

@@ -57,9 +57,8 @@ def simplified(rw: Rewriter, op: Op) -> Value:
     if SIMPLE in op.__dict__:
         return op
     result = _simplified(rw, op)
-    if result is op and not isinstance(
-        op, Lut | Call | Map
-    ):  # which depend on the design's other tables, functions
+    # Look-ups and calls depend on the design's other tables and functions.
+    if result is op and not isinstance(op, Lut | Call | Map):
         op.__dict__[SIMPLE] = True
     return result
 

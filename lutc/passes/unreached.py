@@ -14,7 +14,7 @@ import numpy as np
 
 from lutc import target as targets
 from lutc.analysis.encoders import all_luts
-from lutc.analysis.ranges import Ranges
+from lutc.analysis.ranges import range_of
 from lutc.functions import Codes
 from lutc.graph import Design, Table, Value, body, owners
 from lutc.numbers import SAFE_BITS
@@ -37,12 +37,11 @@ class Unreached(Pass):
     encoders: bool = True  # count on wide tables being encoded
 
     def __call__(self, design: Design) -> Design:
-        ranges = Ranges()
         ways: list[tuple[Lut, Codes]] = []
         for owner in owners(design):
             for value in body(owner):
                 if isinstance(value, Lut) and _may(value):
-                    lo, hi = (int(code) for code in ranges.of(value.key))
+                    lo, hi = (int(code) for code in range_of(value.key))
                     ways += [
                         (value, codes) for codes in _ways(value.table.words, value.key.type.scalar, lo, hi)
                     ]
