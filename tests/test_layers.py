@@ -37,7 +37,7 @@ LAYERS = (
     {"numbers", "functions"},
     {"ops"},
     {"build", "parse", "print", "fmt", "verify", "interp", "analysis"}
-    | {"syntax", "bodies", "reader", "literals", "rows", "layout", "plugins", "edges", "attention"},
+    | {"syntax", "bodies", "reader", "literals", "rows", "layout", "plugins", "edges", "attention", "compare"},
     {"passes", "cmvm", "emit", "nn", "report"},
     {"driver"},
     {"cli"},
