@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ from lutc.graph import Design, Param
 Reals = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
 
-ROWS = 16
+ROWS = 18
 DOUBLE = 2.0**-36  # of the largest number: what doubles may lose in a sum
 SINGLE = 2.0**-16  # of the largest number: what float32 may lose in one
 HELP = "this is a mistake in lutc: please report it with the model; --no-compare takes the design as it is"
@@ -35,8 +36,9 @@ class CannotRun(Exception):
 class Framework(Protocol):
     """A framework with a model of its own."""
 
-    name: str
-    """As people know it, with its version."""
+    @property
+    def name(self) -> str:
+        """As people know it, with its version."""
 
     def run(self, inputs: Arrays, double: bool) -> Sequence[NDArray[Any]]:
         """Its answers to samples `(batch, *shape)` by port, one array `(batch, ...)` per output port.
@@ -51,10 +53,13 @@ class Look:
 
     `fixed` names the inputs whose formats the user gave: they take no number between their steps. `hosts` gives, by
     output port, what is left to the host: it is applied to the design's numbers (float64, batch first) beforehand,
-    and makes them floats, which need not be equal to the last bit.
+    and makes them floats, which need not be equal to the last bit. With `undefined` the model has functions that are
+    no number for some inputs, where the design's answer is its own: samples to which the framework answers NaN are
+    not compared then.
     """
 
     fixed: Collection[str] = ()
+    undefined: bool = False
     hosts: Mapping[str, Callable[[Reals], Reals]] = field(default_factory=dict)
 
 
@@ -72,14 +77,18 @@ def compared(design: Design, framework: Framework, where: str, look: Look | None
         look.hosts[o.name](floats(a)) if o.name in look.hosts else floats(a)
         for o, a in zip(design.outputs, answers, strict=True)
     ]
-    own = _fitted(design, mine, own, framework, where)
+    whole, own = mine, _fitted(design, mine, own, framework, where)
     loose = [o.name in look.hosts for o in design.outputs]
-    said = f"{framework.name}, {ROWS} samples"
+    rows = _defined(own) if look.undefined else np.arange(ROWS)
+    if not len(rows):
+        return not_compared(design, "every test input meets a function where it is no number")
+    mine, own = [a[rows] for a in mine], [b[rows] for b in own]
+    said = f"{framework.name}, {len(rows)} samples"
     moved = sum(int((~_equal(a, b, host)).sum()) for a, b, host in zip(mine, own, loose, strict=True))
     if not moved:
         return replace(design, compared=f"{said}: equal")
     try:
-        precise = _fitted(design, mine, framework.run(inputs, True), framework, where)
+        precise = [b[rows] for b in _fitted(design, whole, framework.run(inputs, True), framework, where)]
     except CannotRun as reason:
         if all(_close(a, b, SINGLE).all() for a, b in zip(mine, own, strict=True)):
             return replace(design, compared=f"{said}: equal to within float32's rounding")
@@ -100,7 +109,7 @@ def samples(port: Param, fixed: bool = False) -> NDArray[np.float64]:
     """Real numbers for a port, `(ROWS, *shape)`, each a float32: zero, the range's ends, and random ones.
 
     Unless the format is `fixed` by the user, who then promises such inputs, some lie between the port's steps and
-    some beyond its range. No two rows are alike.
+    some beyond its range.
     """
     rng = np.random.default_rng(0)
     formats = port.type.formats
@@ -116,12 +125,22 @@ def samples(port: Param, fixed: bool = False) -> NDArray[np.float64]:
         )
         codes[3:] += between[3:]
         codes[3:6] *= 3
-    offset = float(port.offset)
-    reals = (codes * step + offset).astype(np.float32)
-    if fixed:  # a float32 may be coarser than the port, and must not round up beyond its end
-        reals = np.where(reals > hi * step + offset, np.nextafter(reals, np.float32(-np.inf)), reals)
+    reals = (codes * step + float(port.offset)).astype(np.float32)
+    if fixed:
+        ends = [sorted(port.scale * f.value(c) + port.offset for c in (f.lo, f.hi)) for f in formats]
+        reals = np.clip(reals, *(np.array([_inside(*e)[i] for e in ends], np.float32) for i in (0, 1)))
     found: NDArray[np.float64] = reals.astype(np.float64).reshape(ROWS, *port.type.shape)
     return found
+
+
+def _inside(lo: Fraction, hi: Fraction) -> tuple[np.float32, np.float32]:
+    """The outermost float32 numbers between two numbers."""
+    low, high = np.float32(float(lo)), np.float32(float(hi))
+    if Fraction(float(low)) < lo:
+        low = np.nextafter(low, np.float32(np.inf))
+    if Fraction(float(high)) > hi:
+        high = np.nextafter(high, np.float32(-np.inf))
+    return low, high
 
 
 def floats(numbers: Any) -> Reals:
@@ -153,6 +172,11 @@ def _fitted(
             )
         found.append(b.reshape(a.shape))
     return found
+
+
+def _defined(answers: Sequence[Reals]) -> Any:
+    """The samples to which every answer is a number."""
+    return np.flatnonzero(np.all([~np.isnan(a).reshape(ROWS, -1).any(axis=1) for a in answers], axis=0))
 
 
 def _equal(mine: Reals, theirs: Reals, loose: bool) -> Any:
