@@ -26,6 +26,7 @@ Arrays = Mapping[str, NDArray[Any]]
 ROWS = 18
 DOUBLE = 2.0**-36  # of the largest number: what doubles may lose in a sum
 SINGLE = 2.0**-16  # of the largest number: what float32 may lose in one
+EXACT = 2.0**20  # steps that float32 counts, with halves of them to spare
 HELP = "this is a mistake in lutc: please report it with the model; --no-compare takes the design as it is"
 
 
@@ -109,7 +110,7 @@ def samples(port: Param, fixed: bool = False) -> NDArray[np.float64]:
     """Real numbers for a port, `(ROWS, *shape)`, each a float32: zero, the range's ends, and random ones.
 
     Unless the format is `fixed` by the user, who then promises such inputs, some lie between the port's steps and
-    some beyond its range.
+    some beyond its range; but none has more steps than float32 can round, for a wide range may never have been meant.
     """
     rng = np.random.default_rng(0)
     formats = port.type.formats
@@ -125,6 +126,7 @@ def samples(port: Param, fixed: bool = False) -> NDArray[np.float64]:
         )
         codes[3:] += between[3:]
         codes[3:6] *= 3
+        codes = np.clip(codes, -EXACT, EXACT)
     reals = (codes * step + float(port.offset)).astype(np.float32)
     if fixed:
         ends = [sorted(port.scale * f.value(c) + port.offset for c in (f.lo, f.hi)) for f in formats]
