@@ -52,7 +52,8 @@ class Group(click.Group):
                     click.echo(f"{len(e.diagnostics)} errors", err=True)
                 ctx.exit(2)
             if isinstance(e, OSError):
-                click.echo(f"{e.filename or 'error'}: error: {e.strerror or e}", err=True)
+                place = f"{os.fsdecode(e.filename)}: " if e.filename is not None else ""
+                click.echo(f"{place}error: {e.strerror or e}", err=True)
                 ctx.exit(2)
             if os.environ.get("LUTC_TRACEBACK"):
                 raise
@@ -201,6 +202,7 @@ def compile(
             raise error("give the clock once, as --clock-ns or --clock-mhz, above 0")
         clock_ns = 1000 / clock_mhz
     rows = _by_name(read_arrays(test_data)) if test_data else None
+    driver.may_write(output)
     with console(stderr=True).status("loading") as status:
         design = load_model(model, input_types, calibrate)
         build = driver.compile(
@@ -219,11 +221,13 @@ def compile(
             progress=status.update,
         )
         status.update("writing")
-        folder = build.write(output, vectors=vectors, user_vectors=rows)
-    show(build.report, console())
-    click.echo(f"wrote {folder}/")
-    if verify:
-        _simulate(ctx, folder)
+        with driver.alone(output):  # so that what is verified is what was written
+            folder = build.write(output, vectors=vectors, user_vectors=rows)
+            status.stop()
+            show(build.report, console())
+            click.echo(f"wrote {folder}/")
+            if verify:
+                _simulate(ctx, folder)
 
 
 def _by_name(arrays: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ FOLDERS = {
 OUTSIDE = ("frontends", "backends", "ir_spec")
 
 LAYERS = (
-    {"_version", "diagnostics", "lazy"},
+    {"_version", "diagnostics", "files", "folder", "lazy"},
     {"types"},
     {"graph", "netlist", "netlist_build", "netlist_split", "target", "targets"},
     {"numbers", "functions"},
