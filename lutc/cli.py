@@ -119,9 +119,8 @@ def read_arrays(path: Path) -> Any:
             return dict(data)
     except (ValueError, EOFError, BadZipFile) as e:
         first = str(e).splitlines()[0] if str(e) else "the file is empty"
-        raise error(
-            f"no array of numbers: {first}", where=str(path), help="save it with numpy.save or numpy.savez"
-        ) from None
+        help = "save it with numpy.save or numpy.savez; numbers that are no machine numbers, as text such as '1/3'"
+        raise error(f"no array of numbers: {first}", where=str(path), help=help) from None
 
 
 @main.command()
@@ -316,34 +315,48 @@ def read_text(path: Path) -> str:
 @main.command()
 @click.argument("model", type=FILE)
 @click.option(
-    "--input", "inputs", type=FILE, required=True, help="Real numbers: .npy, or .npz with one array per port."
+    "--input",
+    "inputs",
+    type=FILE,
+    required=True,
+    help="Real numbers, or text that spells them: .npy, or .npz with one array per port.",
 )
 @click.option(
     "--output", type=FILE, required=True, help="Where the answers go: .npy, or .npz for several ports."
 )
+@click.option(
+    "--codes", is_flag=True, help="Write integers instead, and what they mean: type, scale, offset."
+)
 @model_options
 def run(
-    model: Path, inputs: Path, output: Path, input_types: tuple[str, ...], calibrate: Path | None
+    model: Path,
+    inputs: Path,
+    output: Path,
+    codes: bool,
+    input_types: tuple[str, ...],
+    calibrate: Path | None,
 ) -> None:
-    """Run MODEL in the reference interpreter, exactly."""
-    import numpy as np
+    """Run MODEL in the reference interpreter, exactly.
 
-    from lutc.diagnostics import error
+    Answers are float64 numbers; if one of them is none, an error says so. With --codes they are integers (int64, or
+    text for more than 64 bits), each worth code * 2^-frac * scale + offset. The formats stand in a .npz file as
+    JSON, in the array NAME.format; for a .npy file they are printed.
+    """
+    import json
+
+    from lutc import answers
+    from lutc.interp import answer
 
     design = load_model(model, input_types, calibrate)
+    answers.check_place(design, output)
     given = read_arrays(inputs)
-    answers = design.run(**given) if isinstance(given, dict) else design.run(given)
-    if isinstance(answers, dict):
-        if output.suffix != ".npz":
-            raise error(f"{len(answers)} outputs need a .npz file", where=str(output))
-        np.savez(output, **{k: _storable(v) for k, v in answers.items()})
-    else:
-        np.save(output, _storable(answers))
-
-
-def _storable(answer: Any) -> Any:
-    """Rational answers as the nearest doubles: a file of numbers holds no fractions."""
-    return answer.astype(float) if answer.dtype == object else answer
+    found = answer(design, **given) if isinstance(given, dict) else answer(design, given)
+    if not codes:
+        answers.save_reals(design, found, output)
+        return
+    about = answers.save_codes(design, found, output)
+    if output.suffix == ".npy":
+        click.echo(json.dumps(about))
 
 
 @main.command()

@@ -101,7 +101,7 @@ class Build:
         emit: Callable[..., dict[str, str]] = plugins.backend(self.hdl)
         return emit(self.modules, _header(self.report))
 
-    def run(self, *inputs: Any, **named: Any) -> Any:
+    def run(self, /, *inputs: Any, **named: Any) -> Any:
         """What the circuit answers, by the interpreter on the final stage; see `lutc.interp.run`."""
         return self.design.run(*inputs, **named)
 

@@ -123,11 +123,19 @@ def write_text(path: str | Path, text: str) -> None:
         file.write(text.encode())
 
 
+def write_array(path: str | Path, array: Any) -> None:
+    """Put an array in the place of a `.npy` file."""
+    from numpy.lib import format
+
+    with written(path) as file:
+        format.write_array(file, array, allow_pickle=False)
+
+
 def write_arrays(path: str | Path, arrays: dict[str, Any], *, compressed: bool = False) -> None:
     """Put named arrays in the place of a `.npz` file. Any name will do, as `numpy.savez` does not take them."""
     import zipfile
 
-    from numpy.lib.format import write_array
+    from numpy.lib import format
 
     how = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
     with written(path) as file, zipfile.ZipFile(file, "w") as archive:
@@ -135,7 +143,7 @@ def write_arrays(path: str | Path, arrays: dict[str, Any], *, compressed: bool =
             member = zipfile.ZipInfo(f"{name}.npy")  # without the time: the same answers are the same file
             member.compress_type = how
             with archive.open(member, "w", force_zip64=True) as part:
-                write_array(part, array, allow_pickle=False)
+                format.write_array(part, array, allow_pickle=False)
 
 
 def _status(path: str | Path) -> os.stat_result | None:
