@@ -279,24 +279,20 @@ def check(files: tuple[Path, ...]) -> None:
 @click.pass_context
 def fmt(ctx: click.Context, files: tuple[Path, ...], check: bool) -> None:
     """Bring .lir FILES into canonical form, comments kept."""
-    import shutil
-
+    from lutc.files import write_text
     from lutc.fmt import format_text
 
     changed = False
     for file in files:
         before = read_text(file)
-        after = format_text(before, str(file))
+        after = format_text(before, str(file), file.parent)
         if after == before:
             continue
         changed = True
         if check:
             click.echo(f"{file}: would change")
         else:
-            temporary = file.with_name(f".{file.name}.new")
-            temporary.write_text(after, "utf-8")
-            shutil.copymode(file, temporary)
-            temporary.replace(file.resolve())
+            write_text(file, after)
             click.echo(f"{file}: formatted")
     if check and changed:
         ctx.exit(1)
@@ -378,6 +374,7 @@ def opt(
     calibrate: Path | None,
 ) -> None:
     """Run PASSES on MODEL and print the design that comes out."""
+    from lutc.files import write_text
     from lutc.passes.manager import parse_passes
     from lutc.passes.manager import run as run_passes
     from lutc.passes.pipelines import ALL
@@ -387,7 +384,7 @@ def opt(
     design = load_model(model, input_types, calibrate)
     result = print_design(run_passes(design, steps, dump=dump, check=1000 if check else 0))
     if output:
-        output.write_text(result)
+        write_text(output, result)
     else:
         click.echo(result, nl=False)
 

@@ -39,6 +39,7 @@ LAYERS = (
     {"build", "parse", "print", "fmt", "verify", "interp", "analysis"}
     | {
         "answers",
+        "comments",
         "syntax",
         "bodies",
         "reader",
