@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 # The system's names for what is open: written to, never replaced.
@@ -26,6 +27,8 @@ def naming(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
+        if e.errno is None:  # said in words alone
+            raise OSError(errno.EIO, str(e), str(path)) from e
         if e.filename is None:
             e.filename = str(path)
         raise
@@ -128,7 +131,8 @@ def write_array(path: str | Path, array: Any) -> None:
     from numpy.lib import format
 
     with written(path) as file:
-        format.write_array(file, array, allow_pickle=False)
+        # A file of Python's own would be written past Python, which says of a full disk only how much was written.
+        format.write_array(SimpleNamespace(write=file.write), array, allow_pickle=False)
 
 
 def write_arrays(path: str | Path, arrays: dict[str, Any], *, compressed: bool = False) -> None:

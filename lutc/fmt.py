@@ -149,8 +149,7 @@ class _Formatter:
             head, _, rest = str(part.data).partition("\n")
             lines = [line.rstrip() for line in textwrap.dedent(rest[:-1]).split("\n")]
             yield f"{opening} = {head.rstrip()}"
-            if numbers := "\n".join(lines).rstrip("\n"):
-                yield from textwrap.indent(numbers, INDENT).split("\n")
+            yield from (f"{INDENT}{line}" if line else "" for line in _trimmed(lines, start=False, end=True))
             yield _behind("]", around)
         elif part.data.type == "STRING":
             yield _behind(f"{opening} = file {part.data}", around)

@@ -269,63 +269,76 @@ def test_a_full_disk_names_the_file(compile: Compile, monkeypatch: pytest.Monkey
     assert seen() == before and alone()
 
 
-KILLED = """\
-import os, pathlib, signal, sys
-from lutc import cli, folder
-where, count = sys.argv[1], 0
-def kill(*arguments, **options):
-    os.kill(os.getpid(), signal.SIGKILL)
-def after(function, number):
-    def run(*arguments, **options):
-        global count
-        result = function(*arguments, **options)
-        count += 1
-        if count == number:
-            kill()
-        return result
-    return run
-if where == "filling":
-    folder._list = kill
-elif where == "linking":
-    os.link = after(os.link, 1)
-elif where == "between":
-    pathlib.Path.rename = after(pathlib.Path.rename, 2)  # the first is the bench's, inside
-elif where == "exchanged":
-    folder._remove = kill
-elif where == "removing":
-    pathlib.Path.unlink = after(pathlib.Path.unlink, 4)
-cli.main(["compile", "d.lir", "--vectors", "4", "--stages", "0", "--hdl", "vhdl"])
-"""
+_STEPS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link"}
 
 
-@pytest.mark.parametrize("where", ["filling", "linking", "between", "exchanged", "removing"])
+def killed_at(step: int, write: Callable[[], object]) -> bool:
+    """Do something in a process of its own, which is killed before its so-many-th step; False if it got to its end."""
+    child = os.fork()
+    if child:
+        status = os.waitpid(child, 0)[1]
+        assert os.WIFSIGNALED(status) or status == 0
+        return os.WIFSIGNALED(status)
+    try:
+        count = 0
+
+        def kill(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal count
+            if event == "os.kill":
+                return
+            # The first time in the middle of filling; then step by step from when the new folder is complete.
+            name = str(arguments[0]) if arguments else ""
+            if count or (event == "open" and name.endswith("-lutc-new/.lutc-files.json")):
+                count += event in _STEPS or not count
+                if count > step > 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            elif event == "open" and name.endswith("-lutc-new/report.json") and not step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(kill)
+        write()
+        os._exit(0)
+    except BaseException:
+        os._exit(1)
+
+
 @pytest.mark.parametrize("links", [True, False])
-def test_after_a_kill_the_next_run_clears_up(
-    compile: Compile, monkeypatch: pytest.MonkeyPatch, where: str, links: bool
+def test_after_a_kill_at_any_moment_the_next_run_clears_up(
+    compile: Compile, monkeypatch: pytest.MonkeyPatch, links: bool
 ) -> None:
+    old, new = (lutc.compile("d.lir", stages=0, hdl=hdl) for hdl in ("verilog", "vhdl"))
+    mine = ("a.txt", "rtl/b.txt", "deep/er/c.txt")
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *arguments, **options: os.stat("no such thing here"))
+    whole = [{p.name for p in Path(b.write("other", vectors=2)).rglob("*")} for b in (old, new)]
+    shutil.rmtree("other")
+    names = {"a.txt", "b.txt", "deep", "er", "c.txt"}
+    step, between = 0, 0
+    while True:
+        shutil.rmtree("build", ignore_errors=True)
+        old.write("build", vectors=2)
+        for name in mine:
+            Path("build", name).parent.mkdir(parents=True, exist_ok=True)
+            Path("build", name).write_text(name)
+        if not killed_at(step, lambda: new.write("build", vectors=2)):
+            break
+        if not Path("build").exists():
+            between += 1
+        elif links:
+            assert all(Path("build", name).read_text() == name for name in mine), step
+        with folder.held(Path("build").resolve()):  # as the next run does first, whichever it is
+            pass
+        assert alone(), step
+        assert {p.name for p in Path("build").rglob("*")} - names in whole, step
+        assert all(Path("build", name).read_text() == name for name in mine), step
+        step += 1
+    assert step > 40 and between == 1 and alone()
+
+
+def test_a_simulation_puts_the_folder_right_too(compile: Compile) -> None:
     compile()
-    Path("build/deep").mkdir()
-    for name in ("a.txt", "rtl/b.txt", "deep/c.txt"):
-        Path("build", name).write_text(name)
-    program = KILLED if links else KILLED.replace("os.link = after(os.link, 1)", "os.link = kill")
-    if not links and where != "linking":
-        program = program.replace(
-            "where, count =", "os.link = lambda *a, **o: os.stat('nothing')\nwhere, count ="
-        )
-    ended = subprocess.run(
-        [sys.executable, "-c", program, where], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert not alone()
-    if where != "between":
-        assert links is False or all(Path("build", n).read_text() == n for n in ("a.txt", "rtl/b.txt"))
-    result = compile(command="simulate")  # the next run of any kind puts the folder right
-    assert "verified" in result.output and alone()
-    assert len(list(Path("build/rtl").glob("d.v*"))) == 1
-    for name in ("a.txt", "rtl/b.txt", "deep/c.txt"):
-        assert Path("build", name).read_text() == name
-    compile("--hdl", "vhdl")
-    assert [p.name for p in Path("build/rtl").iterdir() if p.suffix != ".txt"] == ["d.vhd"] and alone()
+    Path("build").rename(".build-lutc-old")
+    assert "verified" in compile(command="simulate").output and alone()
 
 
 def test_an_interrupt_between_the_renames_puts_the_old_one_back(
