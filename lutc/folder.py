@@ -11,7 +11,6 @@ holds the lock is alone, so whatever of the other two is there was left by a pro
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import threading
@@ -20,15 +19,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lutc import files
-from lutc._version import __version__
 from lutc.diagnostics import error
+from lutc.manifest import MANIFEST, files_in, listed, ours, write_list
 
-MANIFEST = ".lutc-files.json"
 _TOLD = 10  # files that a message names
-
-# What our own bench leaves in `sim/`, by name: made anew whenever it runs.
-_PRODUCTS = {Path("sim", name) for name in ("results.json", "results.json.part", "simulation.log")}
-_COMPILED = Path("sim", "__pycache__")
 
 _held: dict[Path, int] = {}  # the thread that holds the lock of a place
 
@@ -103,7 +97,7 @@ def exchange(place: Path, shown: str, fill: Callable[[Path], None]) -> None:
         try:
             new.mkdir()
             fill(new)
-            _list(new)
+            write_list(new)
             if place.exists():
                 kept = _kept(place, shown)
                 _in_the_way(place, new, kept, shown)
@@ -135,62 +129,7 @@ def _said_of(place: Path, shown: str) -> Iterator[None]:
         raise OSError(e.errno, e.strerror, name.replace(str(place), shown.rstrip("/"), 1)) from e
 
 
-# -- what is ours -----------------------------------------------------------------------------------------------------
-
-
-def _list(folder: Path) -> None:
-    """Write the list of a folder's files."""
-    listed = {path.as_posix(): _digest(folder / path) for path in _files(folder) if (folder / path).is_file()}
-    text = json.dumps({"lutc": __version__, "sha256": dict(sorted(listed.items()))}, indent=1)
-    with files.naming(folder / MANIFEST):
-        (folder / MANIFEST).write_text(text + "\n")
-
-
-def _listed(folder: Path) -> dict[str, str] | None:
-    """The digests of a build's files; None if there is no list, or none that can be read."""
-    path = folder / MANIFEST
-    try:
-        found = json.loads(path.read_text("utf-8"))["sha256"] if not path.is_symlink() else None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return None
-    right = isinstance(found, dict) and all(isinstance(v, str) for v in found.values())
-    return found if right else None
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """What is in a folder, as paths from there: files, links, which are not followed, and folders that are empty."""
-    for root, folders, names in os.walk(folder, onerror=_raised):
-        here = Path(root)
-        links = [name for name in folders if (here / name).is_symlink()]
-        if here != folder and not names and not folders:
-            yield here.relative_to(folder)
-        for name in (*names, *links):
-            yield (here / name).relative_to(folder)
-
-
-def _raised(mistake: OSError) -> None:
-    raise mistake  # a folder that cannot be read holds we know not what
-
-
-def _digest(path: Path) -> str:
-    with files.naming(path), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _ours(folder: Path, path: Path, listed: dict[str, str]) -> bool | None:
-    """Whether a file may go: yes if it is as we wrote it, None if it is one of ours but is not."""
-    full, name = folder / path, path.as_posix()
-    if full.is_symlink():
-        return None if name in listed else False
-    if full.is_dir():  # an empty one
-        return any(file.startswith(f"{name}/") for file in listed)
-    if path == Path(MANIFEST) or path in _PRODUCTS:
-        return full.is_file()
-    if path.parent == _COMPILED and path.suffix == ".pyc":
-        return f"sim/{name.split('/')[-1].split('.')[0]}.py" in listed
-    if name not in listed:
-        return False
-    return True if full.is_file() and _digest(full) == listed[name] else None
+# -- what is not ours -------------------------------------------------------------------------------------------------
 
 
 def _kept(place: Path, shown: str) -> list[Path]:
@@ -201,10 +140,12 @@ def _kept(place: Path, shown: str) -> list[Path]:
         raise error("you are standing in that folder", where=shown, help="give another one with -o")
     if place.is_mount():
         raise error("the folder is a mount point", where=shown, help="give a folder inside it with -o")
+    if not os.access(place, os.W_OK):
+        raise error("the folder is read-only", where=shown, help="give another one with -o")
     if not any(place.iterdir()):
         return []
-    listed = _listed(place)
-    if listed is None:
+    digests = listed(place)
+    if digests is None:
         broken = (place / MANIFEST).exists()
         lack = f"its list of files, {MANIFEST}, cannot be read" if broken else f"it has no {MANIFEST}"
         raise error(
@@ -212,21 +153,28 @@ def _kept(place: Path, shown: str) -> list[Path]:
             where=shown,
             help="give another folder with -o, or empty this one",
         )
-    found = [(path, _ours(place, path, listed)) for path in _files(place)]
-    if edited := [path for path, ours in found if ours is None]:
+    found = [(path, ours(place, path, digests)) for path in files_in(place)]
+    if edited := [path for path, mine in found if mine is None]:
         raise error(
             f"the build was edited since lutc wrote it: {_names(edited)}",
             where=shown,
-            help="move what you want to keep out of the folder, or give another one with -o",
+            help="to have it written anew, move it away or delete it; or give another folder with -o",
         )
-    kept = [path for path, ours in found if not ours]
-    if mounted := [path for path in kept if (place / path).lstat().st_dev != place.stat().st_dev]:
+    kept = [path for path, mine in found if not mine]
+    if mounted := [path for path in kept if _device(place / path) not in (None, _device(place))]:
         raise error(
             f"the folder holds files of another file system: {_names(mounted)}",
             where=shown,
             help="give another folder with -o",
         )
     return kept
+
+
+def _device(path: Path) -> int | None:
+    try:
+        return path.lstat().st_dev
+    except FileNotFoundError:  # another program's, and gone again
+        return None
 
 
 def _in_the_way(place: Path, new: Path, kept: Sequence[Path], shown: str) -> None:
@@ -294,20 +242,12 @@ def _remove(old: Path, place: Path, shown: str) -> None:
 
     What cannot, because the new build has a file there (it was edited in these very moments), stays, and is told.
     """
-    listed = _listed(old) or {}
+    digests = listed(old) or {}
     left = []
-    for path in [p for p in _files(old) if p != Path(MANIFEST)]:
-        full, there = old / path, place / path
-        if _is_folder(full):
-            if not _ours(old, path, listed):
-                _folders(old, place, path)
-        elif _same(full, there) or _ours(old, path, listed):
-            full.unlink()
-        elif os.path.lexists(there):
-            left.append(path)
-        else:
-            _folders(old, place, path.parent)
-            full.rename(there)
+    for path in [p for p in files_in(old) if p != Path(MANIFEST)]:
+        with suppress(FileNotFoundError):  # another program's, and gone again
+            if not _moved(old, place, path, digests):
+                left.append(path)
     if not left:
         (old / MANIFEST).unlink(missing_ok=True)
     for root, _, _ in os.walk(old, topdown=False):
@@ -321,6 +261,22 @@ def _remove(old: Path, place: Path, shown: str) -> None:
         )
 
 
+def _moved(old: Path, place: Path, path: Path, digests: dict[str, str]) -> bool:
+    """Take one thing out of an old folder, or over into the new one; False if it can do neither."""
+    full, there = old / path, place / path
+    if _is_folder(full):
+        if not ours(old, path, digests):
+            _folders(old, place, path)
+    elif _same(full, there) or ours(old, path, digests):
+        full.unlink()
+    elif os.path.lexists(there):
+        return False
+    else:
+        _folders(old, place, path.parent)
+        full.rename(there)
+    return True
+
+
 def _recover(place: Path) -> None:
     """Put right what a process left that was killed at any moment of `exchange`."""
     new, old = _beside(place, "new"), _beside(place, "old")
@@ -329,6 +285,6 @@ def _recover(place: Path) -> None:
     if os.path.lexists(new):
         shutil.rmtree(new)  # the user's files in it are second names
     if os.path.lexists(old):
-        if _listed(place) is None:
+        if listed(place) is None:
             raise error(f"an earlier build is in {old}", where=str(place), help="move it away")
         _remove(old, place, str(place))

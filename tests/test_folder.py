@@ -242,6 +242,9 @@ def test_where_no_folder_can_be(compile: Compile, monkeypatch: pytest.MonkeyPatc
         locked.setattr(os, "open", denied)
         said = compile(code=2).stderr
     assert said.startswith("build: error: cannot write beside it: Permission denied")
+    with monkeypatch.context() as locked:
+        locked.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+        assert "build: error: the folder is read-only" in compile(code=2).stderr
     assert seen(Path()) == before
     Path("loop").symlink_to("loop")
     assert "loop: error:" in compile("-o", "loop", code=2).stderr

@@ -31,7 +31,7 @@ FOLDERS = {
 OUTSIDE = ("frontends", "backends", "ir_spec")
 
 LAYERS = (
-    {"_version", "diagnostics", "files", "folder", "lazy"},
+    {"_version", "diagnostics", "files", "folder", "lazy", "manifest"},
     {"types"},
     {"graph", "netlist", "netlist_build", "netlist_split", "target", "targets"},
     {"numbers", "functions"},
