@@ -57,6 +57,15 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "open", opened, raising=False)
 
 
+def trained(write: str, path: str) -> None:
+    from torch import nn
+
+    from lutc import nn as lnn
+
+    model = nn.Sequential(lnn.QLinear(2, 1, data={"fraction": 1})).eval()
+    getattr(lnn, write)(model, path=path, shape=(2,))
+
+
 WRITERS: dict[str, Callable[[], object]] = {
     "out.lir": lambda: ran("opt", "d.lir", "-p", "scalarize", "-o", "out.lir"),
     "y.npy": lambda: ran("run", "d.lir", "--input", "x.npy", "--output", "y.npy"),
@@ -64,6 +73,8 @@ WRITERS: dict[str, Callable[[], object]] = {
     "c.npz": lambda: ran("run", "d.lir", "--input", "x.npy", "--output", "c.npz", "--codes"),
     "dump/01-scalarize.lir": lambda: ran("opt", "d.lir", "-p", "scalarize", "--dump", "dump"),
     "d.lir": lambda: ran("fmt", "d.lir"),
+    "m.pt": lambda: trained("save", "m.pt"),
+    "m.onnx": lambda: trained("export_onnx", "m.onnx"),
     "w.npy": lambda: print_design(constants(), folder=Path()),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,5 +73,7 @@ class ParetoFront:
 
 def save(content: Any, path: Path) -> None:
     """`torch.save` that leaves either the old file or the new one, whenever it is interrupted."""
+    whole = io.BytesIO()  # what goes wrong with a file itself, such as a full disk, torch does not tell
+    torch.save(content, whole)
     with written(path) as file:
-        torch.save(content, file)
+        file.write(whole.getbuffer())
