@@ -168,7 +168,8 @@ def simulate(
     # A session of its own, so that all it started can be ended together.
     with subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # closed when this process ends, however it does: then the simulation ends too
+        env=os.environ | {"LUTC_WATCHED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -425,6 +426,27 @@ def test_one_waits_for_the_other(compile: Compile, monkeypatch: pytest.MonkeyPat
     build.write("build", vectors=4)
     assert other[0].wait(timeout=120) == 0
     assert [p.name for p in Path("build/rtl").iterdir()] == ["other.vhd"] and alone()
+
+
+def test_a_simulation_ends_with_the_command_that_was_killed(compile: Compile, tmp_path: Path) -> None:
+    """Else it would write its verdict beside the next circuit."""
+    compile("--vectors", "300000")
+    code = "from lutc.cli import main; main(['simulate', 'build'])"
+    home = tmp_path / "home"
+    home.mkdir()
+    with subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(home)}) as process:
+        wait_until(lambda: bool(list(home.glob("lutc-sim-*/*.vvp"))))
+        process.kill()
+    wait_until(lambda: not list(home.iterdir()))
+    assert not list(Path("build/sim").glob("results.json*"))
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if true():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came")
 
 
 def test_a_lock_that_nobody_holds_is_none(compile: Compile) -> None:
