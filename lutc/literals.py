@@ -34,10 +34,10 @@ def type_of(text: str) -> Type:
     """The type that `text` spells. Raises ValueError saying what is wrong with it."""
     from lark.exceptions import UnexpectedInput
 
-    if not re.match(r"<|[su]\d+(f-?\d+)?(\[|$)", text := text.strip()):
+    if not re.match(r"<|[su]\d+(f-?\d+)?(\[|$)", text := " ".join(blanked(text).split())):
         raise ValueError(f"{text!r} is no type")
     try:
-        tree: Any = parser().parse(text.replace("\n", " "), start="type")
+        tree: Any = parser().parse(text, start="type")
     except UnexpectedInput as e:
         rest = text[place_of(e, text) :]
         raise ValueError(f"{text!r} is no type" + (f": {rest!r} is not expected" if rest else "")) from None
@@ -122,7 +122,7 @@ def list_of(text: str) -> list[Any]:
 
 
 def blanked(text: str) -> str:
-    """A list's text with spaces for comments and line ends, nothing moved."""
+    """A list's or a type's text with spaces for comments and line ends, nothing moved."""
     text = re.sub(r"#[^\n]*", lambda m: " " * len(m[0]), text) if "#" in text else text
     return text.replace("\n", " ")
 

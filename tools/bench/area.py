@@ -354,9 +354,11 @@ def main() -> None:
     for name, means in geometric_means(fresh).items():
         print(f"geometric mean, {name}: sites {means['sites']:.3f}, time {means['time']:.2f}")
     if stored:
+        from lutc.files import write_text
+
         stored.parent.mkdir(parents=True, exist_ok=True)
-        stored.write_text(json.dumps(result, indent=1) + "\n")
-        stored.with_suffix(".md").write_text(markdown(result))
+        write_text(stored, json.dumps(result, indent=1) + "\n")
+        write_text(stored.with_suffix(".md"), markdown(result))
 
 
 if __name__ == "__main__":
