@@ -93,6 +93,7 @@ def model_options(command: Any) -> Any:
 
 def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None) -> Any:
     from lutc import driver
+    from lutc.files import read_arrays
 
     types = {}
     for item in input_types:
@@ -100,27 +101,6 @@ def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None
         types[name] = kind
     samples = read_arrays(calibrate) if calibrate else None
     return driver.load(model, input_types=types, calibrate=samples)
-
-
-def read_arrays(path: Path) -> Any:
-    """One array from a .npy, a dict of them from a .npz. Raises LirError for anything else."""
-    from zipfile import BadZipFile
-
-    import numpy as np
-
-    from lutc.diagnostics import error
-
-    try:
-        data = np.load(path)
-        if isinstance(data, np.ndarray):
-            return data
-        with data:
-            return dict(data)
-    except (ValueError, EOFError, BadZipFile) as e:
-        first = str(e).splitlines()[0] if str(e) else "the file is empty"
-        raise error(
-            f"no array of numbers: {first}", where=str(path), help="save it with numpy.save or numpy.savez"
-        ) from None
 
 
 @main.command()
@@ -194,6 +174,7 @@ def compile(
     """Compile MODEL (.lir, .onnx, .keras ...) to a build folder with HDL, a test bench and a report."""
     from lutc import driver
     from lutc.diagnostics import error
+    from lutc.files import read_arrays
     from lutc.report.terminal import show
 
     if clock_mhz is not None:
@@ -325,6 +306,7 @@ def run(
     import numpy as np
 
     from lutc.diagnostics import error
+    from lutc.files import read_arrays
 
     design = load_model(model, input_types, calibrate)
     given = read_arrays(inputs)
