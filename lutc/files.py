@@ -74,9 +74,7 @@ class Members:
         if info is None:
             raise error(f"the zip holds no {shown(name)}", where=self._where, help="save the model again")
         if info.flag_bits & 1:
-            raise error(
-                f"{shown(name)} is encrypted", where=self._where, help="save it without a password"
-            )
+            raise error(f"{shown(name)} is encrypted", where=self._where, help="save it without a password")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise error(
                 f"{shown(name)} is compressed in an unusual way ({info.compress_type})",
@@ -91,7 +89,9 @@ class Members:
                 data = member.read()
         except _DAMAGE as cause:
             raise error(
-                f"{shown(name)} is damaged: {first_line(cause)}", where=self._where, help="save the model again"
+                f"{shown(name)} is damaged: {first_line(cause)}",
+                where=self._where,
+                help="save the model again",
             ) from None
         self._left -= len(data)
         return data
@@ -149,7 +149,9 @@ def read_json(source: str | bytes | Path, where: str, finite: bool = False) -> A
             text, object_pairs_hook=_object, parse_constant=_refuse_constant if finite else None
         )
         if _HALF.search(data):
-            json.dumps(found, ensure_ascii=False).encode()  # fails on half a character, which no text can hold
+            json.dumps(
+                found, ensure_ascii=False
+            ).encode()  # fails on half a character, which no text can hold
     except FileNotFoundError:
         raise error("there is no such file", where=where) from None
     except (OSError, ValueError, RecursionError) as cause:
@@ -215,9 +217,7 @@ def read_arrays(source: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
         with opened(source, where) as members:
             parts = {name: members.read(name) for name in members.names}
     except LirError as cause:
-        raise error(
-            f"no array of numbers: {cause.diagnostics[0].message}", where=where, help=_SAVE
-        ) from None
+        raise error(f"no array of numbers: {cause.diagnostics[0].message}", where=where, help=_SAVE) from None
     return {
         name.removesuffix(".npy"): read_array(data, f"{where}: {shown(name)}") for name, data in parts.items()
     }
