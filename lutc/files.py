@@ -102,14 +102,16 @@ class Members:
 
 
 @contextmanager
-def opened(source: str | os.PathLike[str] | bytes, where: str) -> Iterator[Members]:
-    """The members of a zip archive, in a file or in memory. Raises LirError for anything else."""
+def opened(
+    source: str | os.PathLike[str] | bytes, where: str, kind: str = "zip archive", help: str | None = None
+) -> Iterator[Members]:
+    """The members of a zip archive, in a file or in memory. Raises LirError for anything else, which is no `kind`."""
     try:
         file = zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
     except FileNotFoundError:
         raise error("there is no such file", where=where) from None
     except _DAMAGE as cause:
-        raise error(f"this is no zip archive: {first_line(cause)}", where=where) from None
+        raise error(f"this is no {kind}: {first_line(cause)}", where=where, help=help) from None
     with file:
         yield Members(file, where)
 

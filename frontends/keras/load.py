@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lutc.files import begins_with
 from lutc.graph import Design
 
 from . import H5_SUFFIXES
-from .archive import read_archive
+from .archive import Archive, read_archive
 from .graph import read_model
+from .hdf5 import MAGIC
 from .legacy import read_h5
 from .lower import lower_model
 
@@ -34,5 +36,13 @@ def load_keras(
             file = Path(folder) / "model.keras"
             path.save(file)
             return load_keras(file, calibrate, input_types)
-    archive = read_h5(path) if Path(path).suffix in H5_SUFFIXES else read_archive(path)
+    # By what the file holds: older versions of TensorFlow write HDF5 under any name.
+    archive = read_h5(path) if begins_with(Path(path), MAGIC) else _by_suffix(path)
     return lower_model(read_model(archive), Path(path).name, calibrate, input_types)
+
+
+def _by_suffix(path: str | os.PathLike[str]) -> Archive:
+    """A file that does not begin as HDF5 does."""
+    if Path(path).suffix in H5_SUFFIXES and not begins_with(Path(path), b"PK"):
+        return read_h5(path)
+    return read_archive(path)
