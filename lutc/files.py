@@ -96,9 +96,9 @@ class Members:
         self._left -= len(data)
         return data
 
-    def json(self, name: str, finite: bool = False) -> Any:
+    def json(self, name: str) -> Any:
         """A member that is JSON."""
-        return read_json(self.read(name, TEXT_AT_MOST), f"{self._where}: {shown(name)}", finite)
+        return read_json(self.read(name, TEXT_AT_MOST), f"{self._where}: {shown(name)}")
 
 
 @contextmanager
@@ -131,11 +131,8 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.S)
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character that UTF-16 writes as two
 
 
-def read_json(source: str | bytes | Path, where: str, finite: bool = False) -> Any:
-    """A JSON document. Raises LirError if it is none, nests too deeply, or names a key twice.
-
-    `finite` also refuses NaN and the infinities, which Python's JSON has and the standard has not.
-    """
+def read_json(source: str | bytes | Path, where: str) -> Any:
+    """A JSON document. Raises LirError if it is none, nests too deeply, or names a key twice."""
     try:
         data = source.encode() if isinstance(source, str) else source
         if isinstance(data, Path):
@@ -147,9 +144,7 @@ def read_json(source: str | bytes | Path, where: str, finite: bool = False) -> A
         text = data.decode("utf-8-sig")
         if _depth(data) > DEPTH_AT_MOST:
             raise ValueError(f"it nests deeper than {DEPTH_AT_MOST} levels")
-        found = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_refuse_constant if finite else None
-        )
+        found = json.loads(text, object_pairs_hook=_object)
         if _HALF.search(data):
             json.dumps(
                 found, ensure_ascii=False
@@ -175,10 +170,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(n for n in names if names.count(n) > 1)
         raise ValueError(f"the key {shown(twice)} stands twice in one object")
     return found
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 # -- arrays -----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ import numpy as np
 
 from lutc.diagnostics import Diagnostic, LirError, error
 
+from .external import brought_in
+
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
@@ -135,9 +137,13 @@ def read(source: str | os.PathLike[str] | bytes | ModelProto) -> Model:
 
 def _proto(onnx: Any, source: Any) -> tuple[Any, str]:
     if isinstance(source, onnx.ModelProto):
-        return source, _text(source.graph.name) or "model"
+        name = _text(source.graph.name) or "model"
+        brought_in(onnx, source, None, name)
+        return source, name
     if isinstance(source, bytes):
-        return _parsed(onnx, source, "the model"), "model"
+        proto = _parsed(onnx, source, "the model")
+        brought_in(onnx, proto, None, "the model")
+        return proto, "model"
     path = Path(source)
     if not path.is_file():
         raise error("there is no such file" if not path.exists() else "is no file", where=str(path))
@@ -148,14 +154,7 @@ def _proto(onnx: Any, source: Any) -> tuple[Any, str]:
             help="save it with its weights in another file: onnx.save(model, path, save_as_external_data=True)",
         )
     proto = _parsed(onnx, path.read_bytes(), str(path))
-    try:
-        onnx.load_external_data_for_model(proto, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as e:
-        raise error(
-            f"its weights lie in another file, which cannot be read: {e}".rstrip(". "),
-            where=str(path),
-            help="keep the data file in the same folder as the model",
-        ) from None
+    brought_in(onnx, proto, path.parent, str(path))
     return proto, path.stem
 
 
