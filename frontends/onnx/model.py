@@ -12,6 +12,7 @@ import numpy as np
 
 from lutc.diagnostics import Diagnostic, LirError, error
 
+from .bounds import bounded
 from .external import brought_in
 
 if TYPE_CHECKING:
@@ -306,6 +307,7 @@ def fold(model: Model, node: Node, arrays: list[Any]) -> list[Any]:
     )
     opset = onnx.helper.make_opsetid("", model.opset)
     whole = onnx.helper.make_model(graph, opset_imports=[opset])
+    bounded(onnx, node.op, whole, given)
     with np.errstate(all="ignore"):
         try:
             return list(ReferenceEvaluator(whole).run(None, given))
