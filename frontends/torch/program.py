@@ -136,7 +136,7 @@ FUNCTIONS = frozenset(
 )
 SYMBOL = r"[a-z]{1,4}\d{1,9}"
 TOKEN = re.compile(
-    rf"\s+|'{SYMBOL}'|(?P<name>[A-Za-z_]\w*)|(?P<number>\d{{1,18}})(?![\d.])|\*\*?|//|[<>=!]=|[-+/(),<>=&|~%]",
+    rf"\s+|'{SYMBOL}'|(?P<name>[A-Za-z_]\w*)|(?P<number>\d{{1,18}})(?![\w.])|\*\*?|//|[<>=!]=|[-+/(),<>=&|~%]",
     re.A,
 )
 EXPRESSION = 2000  # letters
