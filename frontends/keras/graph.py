@@ -108,7 +108,7 @@ def read_model(archive: Archive) -> Model:
     config = archive.config
     try:
         return _model(config, archive.weights, archive.path)
-    except (KeyError, TypeError, IndexError) as cause:
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as cause:
         raise error(
             f"the model's config is not as Keras 3 writes it ({type(cause).__name__}: {cause})",
             where=archive.path,

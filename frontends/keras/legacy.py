@@ -46,7 +46,7 @@ def read_h5(path: str | os.PathLike[str]) -> Archive:
         names: dict[str, str] = {}
         _place(config["config"]["layers"], stored, "", tree, names)
         config = _modern(config, version.split(".")[0] in ("1", "2"))
-    except (KeyError, TypeError, IndexError, AttributeError) as cause:
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as cause:
         raise error(
             f"the model's config is not as Keras 2 writes it ({type(cause).__name__}: {cause})",
             where=where,

@@ -264,7 +264,6 @@ def test_shapes_of_torch_export(text: str) -> None:
         "x",
         "exec",
         "1e9",
-
         "\u0661",
         "Symbol('os')",
     ],
