@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -196,7 +197,15 @@ def read_array(data: bytes, where: str) -> NDArray[Any]:
             raise ValueError(f"its header states {stated} bytes, and it holds {len(data) - start}")
         flat = np.frombuffer(data, dtype, math.prod(shape), start) if stated else np.empty(0, dtype)
         return flat.reshape(shape, order="F" if fortran else "C").copy(order="K")
-    except (ValueError, TypeError, SyntaxError, OverflowError, MemoryError, RecursionError) as cause:
+    except (
+        ValueError,
+        TypeError,
+        SyntaxError,
+        tokenize.TokenError,
+        ArithmeticError,
+        MemoryError,
+        RecursionError,
+    ) as cause:
         reason = first_line(cause) if data else "the file is empty"
         raise error(f"no array of numbers: {reason}", where=where, help=_SAVE) from None
 

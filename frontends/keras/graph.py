@@ -130,8 +130,11 @@ def _model(entry: dict[str, Any], weights: Weights, where: str) -> Model:
     if "input_layers" not in config:
         return _sequential(name, config, layers)
     calls = [_call(layers[e["name"]], i, node) for e in entries for i, node in enumerate(e["inbound_nodes"])]
-    inputs = tuple(refs(_history(config["input_layers"])))
-    return Model(name, layers, _sorted(calls), inputs, _history(config["output_layers"]))
+    inputs, outputs = tuple(refs(_history(config["input_layers"]))), _history(config["output_layers"])
+    for ref in (*inputs, *refs(outputs), *(r for c in calls for r in c.refs)):
+        if ref.layer not in layers or type(ref.call) is not int or type(ref.index) is not int:
+            raise KeyError(ref.layer)
+    return Model(name, layers, _sorted(calls), inputs, outputs)
 
 
 def _layers(entries: list[dict[str, Any]], weights: Weights, where: str) -> Iterator[tuple[str, Layer]]:

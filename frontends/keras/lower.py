@@ -58,10 +58,11 @@ class Importer:
         for ref in self.model.inputs:
             layer = self.model.layers[ref.layer]
             shape = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
-            if shape is None or any(n is None for n in shape[1:]):
+            if not isinstance(shape, list | tuple) or not all(type(n) is int and n > 0 for n in shape[1:]):
+                stated = ["batch", *shape[1:]] if isinstance(shape, list | tuple) else shape
                 self.wrong.add(
                     f"{self.where}: input {layer.name!r}",
-                    f"it has a length that is not known: {shape and ['batch', *shape[1:]]}",
+                    f"it has a length that is not known: {shown(stated)}",
                     "a circuit has fixed sizes: give keras.Input(shape=...) every length",
                 )
                 shape = [None]
@@ -150,6 +151,10 @@ class Importer:
             low.layer = layer.name if not call.index else f"{layer.name}_{call.index}"
             result: Any = UNKNOWN
             with self.wrong.at(self.place(layer)), low.b.origin(layer.name):
+                if not layer.is_op and (not args or isinstance(args[0], dict)):
+                    raise Refusal(
+                        "it is called without a tensor, or with a dict of them", "call it with tensors"
+                    )
                 result = self.rules[layer].lower(low, *args, **kwargs)
             if result is UNKNOWN:
                 return UNKNOWN
@@ -169,6 +174,11 @@ class Importer:
         for ref, t in zip(refs(self.model.outputs), leaves(outputs), strict=True):
             layer = self.model.layers[ref.layer]
             name = names.take(layer.name, "output")
+            if not isinstance(t, Tensor):
+                self.wrong.add(
+                    self.place(layer), "no call of it makes the model's output", "save the model again"
+                )
+                continue
             with self.wrong.at(self.place(layer)):
                 scale, offset = _outside(t)
                 low.b.output(name, t.value, scale=scale, offset=offset)
