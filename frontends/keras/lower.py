@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lutc.build import Builder
+from lutc.files import shown
 from lutc.graph import Design, Param
 from lutc.interp import port_codes
 

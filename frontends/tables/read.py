@@ -287,10 +287,6 @@ def _format(text: Any) -> Fixed:
     kind = as_type(text)
     if kind.shape:
         raise Refusal(f"{text} is a type of tensors", "give a format such as s8f4")
-    if abs(kind.scalar.frac) > MAX_WIDTH:
-        raise Refusal(
-            f"{text} has its point too far away", f"at most {MAX_WIDTH} bits before or behind its bits"
-        )
     return kind.scalar
 
 
