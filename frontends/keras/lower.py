@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -24,6 +25,8 @@ from .ports import Port
 from .rules import rule_of
 from .unary import Affine
 from .walk import UNKNOWN, all_layers, leaves, walk
+
+MOST = 1 << 22  # elements of an input
 
 
 @dataclass
@@ -66,6 +69,10 @@ class Importer:
                     f"it has a length that is not known: {shown(stated)}",
                     "a circuit has fixed sizes: give keras.Input(shape=...) every length",
                 )
+                shape = [None]
+            elif math.prod(shape[1:]) > MOST:
+                what = f"it has {shown(math.prod(shape[1:]))} elements"
+                self.wrong.add(f"{self.where}: input {layer.name!r}", what, f"a circuit takes up to {MOST}")
                 shape = [None]
             found.append(tuple(int(n) for n in shape[1:]))
         return found
