@@ -172,7 +172,7 @@ class _Machine:
             items = [stack.pop() for _ in "kv"][::-1] if name == "SETITEM" else self.marked()
             target = _expect(stack[-1], dict)
             for key, value in zip(items[::2], items[1::2], strict=True):
-                target[_expect(key, str | int)] = value  # type: ignore[arg-type]
+                target[_expect(key, str | int)] = value
         elif name == "GLOBAL":
             stack.append(_named(*argument.split(" ", 1)))
         elif name == "STACK_GLOBAL":

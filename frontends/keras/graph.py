@@ -177,6 +177,8 @@ def _sequential(name: str, config: dict[str, Any], layers: dict[str, Layer]) -> 
 def _call(layer: Layer, index: int, node: Any) -> Call:
     if not isinstance(node, dict):
         raise TypeError(f"layer {layer.name} was recorded by Keras 2")
+    if not isinstance(node["args"], list) or not isinstance(node["kwargs"], dict):
+        raise TypeError(f"a call of layer {layer.name} has no arguments")
     return Call(
         layer,
         index,

@@ -159,9 +159,11 @@ class Importer:
             low.layer = layer.name if not call.index else f"{layer.name}_{call.index}"
             result: Any = UNKNOWN
             with self.wrong.at(self.place(layer)), low.b.origin(layer.name):
-                if not layer.is_op and (not args or isinstance(args[0], dict)):
+                if not layer.is_op and (
+                    not call.refs or not isinstance((*args, [])[0], Tensor | list | tuple)
+                ):
                     raise Refusal(
-                        "it is called without a tensor, or with a dict of them", "call it with tensors"
+                        "it is called with what is no tensor, and no list of them", "call it with tensors"
                     )
                 result = self.rules[layer].lower(low, *args, **kwargs)
             if result is UNKNOWN:

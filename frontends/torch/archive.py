@@ -37,7 +37,7 @@ def harmless(path: Path) -> io.BytesIO:
     Raises LirError for a file that holds anything that could run, and for one that is damaged or no such archive.
     """
     where = str(path)
-    with opened(path, where) as members:
+    with opened(path, where, "program of torch.export that can be read", SAVE) as members:
         try:
             if "serialized_exported_program.json" in members:
                 return _old(members, where)
