@@ -13,7 +13,6 @@ WEIGHTS = np.arange(12, dtype=np.float32).reshape(4, 3) / 4
 
 
 def onnx_model(path: Path) -> None:
-    import onnx
     from onnx import helper, numpy_helper
 
     given = {"w": WEIGHTS, "s": np.float32(0.25), "z": np.int8(0)}
@@ -29,7 +28,6 @@ def onnx_model(path: Path) -> None:
     path.write_bytes(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
     )
-    assert onnx
 
 
 def keras_model(path: Path) -> None:

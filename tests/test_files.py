@@ -117,7 +117,7 @@ def test_pickles(what: str) -> None:
 
 def test_what_a_checkpoint_holds() -> None:
     kinds = [torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8]
-    saved = {
+    saved: dict[str, Any] = {
         "tensors": {
             str(k): torch.arange(6).reshape(2, 3).to(k).t() for k in [*kinds, torch.uint8, torch.bool]
         },
@@ -143,11 +143,11 @@ def test_what_a_checkpoint_holds() -> None:
         file = io.BytesIO()
         torch.save(saved, file, pickle_protocol=protocol)
         found = read_checkpoint(file.getvalue(), "c.pt")
-        for name, value in saved["tensors"].items():  # type: ignore[union-attr]
+        for name, value in saved["tensors"].items():
             np.testing.assert_array_equal(found["tensors"][name], value.numpy())
         assert found["parameter"].tolist() == [1.0, 1.0]
         assert found["number"].shape == ()
-        assert found["others"] == [*saved["others"][:10], (3,), {}]  # type: ignore[index]
+        assert found["others"] == [*saved["others"][:10], (3,), {}]
         assert list(found["state"]) == ["weight", "bias"]
 
 

@@ -121,7 +121,8 @@ def _network(document: dict[str, Any], path: Path, wrong: Refusals) -> Network |
             width = layers[-1].size if len(layers) > count else None
     if source is None:
         return None
-    name, notes = path.stem, ()
+    name = path.stem
+    notes: tuple[str, ...] = ()
     with wrong.at(where):
         name = _string(document.get("name", name), "name")
         notes = tuple(_each(document.get("notes", []), lambda n: _string(n, "it"), "note", "notes"))

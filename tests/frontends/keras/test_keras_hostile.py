@@ -133,7 +133,7 @@ def packed_lie(file: Any, secret: Path) -> None:
     data.id.write_direct_chunk((0, 0), zlib.compress(bytes(1 << 20)))
 
 
-HDF5 = {
+HDF5: dict[Callable[[Any, Path], Any], str] = {
     external: "in another file, which is not read",
     virtual: "in another file, which is not read",
     link: "a link to another file",

@@ -130,7 +130,7 @@ def test_pickles_are_not_opened(good: Path, place: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["state_dict", "constants", "example_inputs"])
 def test_pickles_of_the_older_layout(good: Path, place: str, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    value = ((Payload(mark),), {}) if place == "example_inputs" else {"layer.weight": Payload(mark)}
+    value: Any = ((Payload(mark),), {}) if place == "example_inputs" else {"layer.weight": Payload(mark)}
     text = refused(old_layout(good, tmp_path / "bad.pt2", **{place: value}), mark)
     assert f"serialized_{place}.pt: error: the checkpoint holds a posix.mkdir" in text
 
@@ -150,7 +150,7 @@ def rename(document: Any, new: str) -> None:
 
 def call(document: Any, target: str, argument: str) -> None:
     text = {"name": "", "arg": {"as_string": argument}, "kind": 1}
-    node = {
+    node: dict[str, Any] = {
         "target": target,
         "inputs": [text],
         "metadata": {},
