@@ -303,6 +303,9 @@ def _load(place: Span, folder: Path | None, name: str) -> Any:
     if folder is None:
         help = "read the text with parse_file, or say which folder: parse(text, folder=...)"
         raise LirError(Diagnostic(f"this text has no folder to look for {name} in", place, help=help))
+    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        help = "copy it into the folder of the text, or below"
+        raise LirError(Diagnostic(f"{name} lies outside the folder of this text", place, help=help))
     try:
         array = read_array((folder / name).read_bytes(), name)
     except FileNotFoundError:

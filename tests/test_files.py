@@ -239,6 +239,18 @@ def test_arrays_come_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found, array)
 
 
+@pytest.mark.parametrize("how", ["parent", "absolute", "link"])
+def test_arrays_beside_a_text_are_beside_it(how: str, tmp_path: Path) -> None:
+    home, secret = tmp_path / "home", tmp_path / "secret.npy"
+    home.mkdir()
+    np.save(secret, np.array([1.0, 2.0]))
+    (home / "w.npy").symlink_to(secret)
+    name = {"parent": "../secret.npy", "absolute": str(secret), "link": "w.npy"}[how]
+    path = home / "d.lir"
+    path.write_text(DESIGN.replace("lir 1\n", f'lir 1\n\nconst @w: s4[2] = file "{name}"\n'))
+    assert "lies outside the folder of this text" in refused(path, tmp_path / "mark")
+
+
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 LAYER = TABLES["layers"][0]
