@@ -99,6 +99,7 @@ def model_options(command: Any) -> Any:
 
 def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None, compare: bool) -> Any:
     from lutc import driver
+    from lutc.foreign import read_arrays
 
     types = {}
     for item in input_types:
@@ -106,26 +107,6 @@ def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None
         types[name] = kind
     samples = read_arrays(calibrate) if calibrate else None
     return driver.load(model, input_types=types, calibrate=samples, compare=compare)
-
-
-def read_arrays(path: Path) -> Any:
-    """One array from a .npy, a dict of them from a .npz. Raises LirError for anything else."""
-    from zipfile import BadZipFile
-
-    import numpy as np
-
-    from lutc.diagnostics import error
-
-    try:
-        data = np.load(path)
-        if isinstance(data, np.ndarray):
-            return data
-        with data:
-            return dict(data)
-    except (ValueError, EOFError, BadZipFile) as e:
-        first = str(e).splitlines()[0] if str(e) else "the file is empty"
-        help = "save it with numpy.save or numpy.savez; numbers that are no machine numbers, as text such as '1/3'"
-        raise error(f"no array of numbers: {first}", where=str(path), help=help) from None
 
 
 @main.command()
@@ -200,6 +181,7 @@ def compile(
     """Compile MODEL (.lir, .onnx, .keras ...) to a build folder with HDL, a test bench and a report."""
     from lutc import driver
     from lutc.diagnostics import error
+    from lutc.foreign import read_arrays
     from lutc.report.terminal import show
 
     if clock_mhz is not None:
@@ -349,6 +331,7 @@ def run(
     import json
 
     from lutc import answers
+    from lutc.foreign import read_arrays
     from lutc.interp import answer
 
     design = load_model(model, input_types, calibrate, compare)

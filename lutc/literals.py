@@ -11,9 +11,8 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean
+from lutc.foreign import read_array
 from lutc.graph import Table
 from lutc.ops.base import number
 from lutc.syntax import inside, parser, place_of, span
@@ -304,16 +303,19 @@ def _load(place: Span, folder: Path | None, name: str) -> Any:
     if folder is None:
         help = "read the text with parse_file, or say which folder: parse(text, folder=...)"
         raise LirError(Diagnostic(f"this text has no folder to look for {name} in", place, help=help))
+    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        help = "copy it into the folder of the text, or below"
+        raise LirError(Diagnostic(f"{name} lies outside the folder of this text", place, help=help))
     try:
-        array = np.load(folder / name, allow_pickle=False)
+        array = read_array((folder / name).read_bytes(), name)
     except FileNotFoundError:
         there = sorted(p.name for p in folder.glob("*.npy"))
         raise LirError(
             Diagnostic(f"there is no file {name} beside this text", place, help=did_you_mean(name, there))
         ) from None
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, LirError):
         raise LirError(Diagnostic(f"{name} is no .npy file of numbers", place)) from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iufb" or array.dtype.itemsize > 8:
+    if array.dtype.kind not in "iufb" or array.dtype.itemsize > 8:
         raise LirError(Diagnostic(f"{name} holds no array of integers or floats", place))
     return array
 

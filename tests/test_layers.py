@@ -32,6 +32,8 @@ OUTSIDE = ("frontends", "backends", "ir_spec")
 
 LAYERS = (
     {"_version", "diagnostics", "files", "folder", "lazy", "manifest"},
+    {"_version", "diagnostics", "lazy"},
+    {"files", "pickles"},
     {"types"},
     {"graph", "netlist", "netlist_build", "netlist_split", "target", "targets"},
     {"numbers", "functions"},

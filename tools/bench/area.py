@@ -86,7 +86,10 @@ def lutc(model: Path, form: str, folder: Path, args: argparse.Namespace) -> Json
     """Compile with lutc and measure."""
     clock = ["--stages", "0"] if form == "combinational" else ["--clock-ns", str(args.clock_ns)]
     program = Path(sys.executable).with_name("lutc")
-    options = ["--no-compare", *args.lutc_options.split()]  # as alkaid, which does not look at the model again
+    options = [
+        "--no-compare",
+        *args.lutc_options.split(),
+    ]  # as alkaid, which does not look at the model again
     command = [str(program), "compile", str(model), "-o", str(folder), *clock, *options]
     seconds = run(command, folder.with_suffix(".log"), args.timeout)
     top = json.loads((folder / "report.json").read_text())["top"]
