@@ -11,7 +11,7 @@ from lutc.graph import Design
 from lutc.netlist import Module
 
 from .layout import arrange
-from .simulate import bench_for, simulate, write_bench
+from .simulate import bench_for, by_data_port, simulate, write_bench
 from .vectors import element_runs, stimulus
 
 __all__ = ["identifiers", "simulate", "write"]
@@ -22,7 +22,7 @@ _SEED = 2604  # any number will do, as long as a build folder is the same each t
 def identifiers(modules: Sequence[Module]) -> tuple[str, dict[str, str]]:
     """The top module's identifier, and those of its ports by the names the design gives them."""
     layout = {placed.module: placed for placed in arrange(modules)}[modules[-1]]
-    return layout.name, dict(layout.ports)
+    return layout.name, by_data_port(layout.ports)
 
 
 def write(

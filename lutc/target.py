@@ -176,7 +176,9 @@ def _target(text: str, name: str, where: str) -> Target:
     if wrong:
         raise LirError(*(Diagnostic(m, _place(source, key), where, help) for key, m, help in wrong))
     data = {"name": name} | data
-    return Target(**{f.name: float(data[f.name]) if f.type == "float" else data[f.name] for f in fields(Target)})
+    return Target(
+        **{f.name: float(data[f.name]) if f.type == "float" else data[f.name] for f in fields(Target)}
+    )
 
 
 # What a target's numbers may be, ends included: what no device has is a slip of the pen, or of the unit.
@@ -235,7 +237,9 @@ def _mistake(key: str, kind: str, value: Any) -> str | None:
 def _place(source: Source, key: str) -> Span | None:
     """The line where a key is given, or None where it is not."""
     spelled = re.escape(key)
-    given = re.search(rf"^[ \t]*\[*[ \t]*(\"{spelled}\"|'{spelled}'|{spelled})[ \t]*[=.\]].*$", source.text, re.M)
+    given = re.search(
+        rf"^[ \t]*\[*[ \t]*(\"{spelled}\"|'{spelled}'|{spelled})[ \t]*[=.\]].*$", source.text, re.M
+    )
     if not given:
         return None
     line = source.text.count("\n", 0, given.start()) + 1

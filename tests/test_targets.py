@@ -15,7 +15,20 @@ OWN = (Path(targets.__file__).parent / "targets" / "xcvu13p.toml").read_text()
 LINES = [line.split(" = ")[0] for line in OWN.splitlines()]
 
 WRONG = {
-    "clock_ns": ["inf", "-inf", "nan", "0", "-1.5", "0.0", "1e300", '"3"', "[3.0]", "true", "2020-01-01", "{a = 1}"],
+    "clock_ns": [
+        "inf",
+        "-inf",
+        "nan",
+        "0",
+        "-1.5",
+        "0.0",
+        "1e300",
+        '"3"',
+        "[3.0]",
+        "true",
+        "2020-01-01",
+        "{a = 1}",
+    ],
     "luts": ["0", "-5", "1.5", '"many"', "[1]", "true", "1" + "0" * 40],
     "lut_inputs": ['"six"', "0", "1", "64", "6.0"],
     "dsp_wide": ["0", "1", "-3", "100000"],
@@ -75,7 +88,9 @@ def test_what_is_no_target_is_refused(tmp_path: Path, text: bytes, said: str) ->
         targets.load(str(path))
 
 
-@pytest.mark.parametrize("name", ["", ".toml", "a/b.toml", "../xcvu13p", "x" * 5000, "x" * 5000 + ".toml", "a\0b.toml"])
+@pytest.mark.parametrize(
+    "name", ["", ".toml", "a/b.toml", "../xcvu13p", "x" * 5000, "x" * 5000 + ".toml", "a\0b.toml"]
+)
 def test_a_name_that_is_none(name: str) -> None:
     with pytest.raises(LirError) as raised:
         targets.load(name)
