@@ -17,6 +17,7 @@ from .vectors import element_runs, stimulus
 __all__ = ["identifiers", "simulate", "write"]
 
 _SEED = 2604  # any number will do, as long as a build folder is the same each time it is made
+NUMBERS = 100_000_000  # in all vectors of a bench: several gigabytes
 
 
 def identifiers(modules: Sequence[Module]) -> tuple[str, dict[str, str]]:
@@ -44,6 +45,10 @@ def write(
     """
     if count < 1 and not user:
         raise error("a bench needs at least one vector", help="give --vectors a number above 0")
+    numbers = sum(v.type.size for v in (*source.params, *(o.value for o in source.outputs)))
+    if count * numbers > NUMBERS:
+        help = f"with so many ports and elements, --vectors {NUMBERS // numbers} is the most"
+        raise error(f"{count:,} vectors of {numbers:,} numbers each are too many for a bench", help=help)
     bench, names = bench_for(modules, hdl, files, latency, valid=valid, elements=element_runs(source))
     if user and set(user) == {""} and len(source.params) == 1:
         user = {source.params[0].name or "": user[""]}

@@ -93,10 +93,13 @@ def model_options(command: Any) -> Any:
 
 def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None) -> Any:
     from lutc import driver
+    from lutc.diagnostics import error
 
-    types = {}
+    types: dict[str, str] = {}
     for item in input_types:
         name, _, kind = item.rpartition("=")
+        if name in types:
+            raise error(f"the format of {name or 'all inputs'!r} is given twice", where="--input-type")
         types[name] = kind
     samples = read_arrays(calibrate) if calibrate else None
     return driver.load(model, input_types=types, calibrate=samples)
@@ -192,14 +195,18 @@ def compile(
     calibrate: Path | None,
 ) -> None:
     """Compile MODEL (.lir, .onnx, .keras ...) to a build folder with HDL, a test bench and a report."""
-    from lutc import driver
+    from lutc import driver, options
     from lutc.diagnostics import error
     from lutc.report.terminal import show
 
     if clock_mhz is not None:
-        if clock_ns is not None or not clock_mhz > 0:
-            raise error("give the clock once, as --clock-ns or --clock-mhz, above 0")
-        clock_ns = 1000 / clock_mhz
+        if clock_ns is not None:
+            raise error("give the clock once, as --clock-ns or --clock-mhz")
+        clock_ns = options.period(clock_mhz, "MHz")
+    options.count(vectors, "a number of vectors", options.VECTORS)
+    driver.checked(
+        target, clock_ns=clock_ns, stages=stages, top=top, effort=effort, dsp=dsp, approx_lsb=approx_lsb
+    )
     rows = _by_name(read_arrays(test_data)) if test_data else None
     with console(stderr=True).status("loading") as status:
         design = load_model(model, input_types, calibrate)

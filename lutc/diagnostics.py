@@ -10,6 +10,7 @@ Every mistake a user can make ends as one or more `Diagnostic`s inside a `LirErr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -51,8 +52,9 @@ class Diagnostic:
     help: str | None = None
 
     def __str__(self) -> str:
-        place = str(self.span) if self.span else self.where
-        lines = [f"{place}: error: {self.message}" if place else f"error: {self.message}"]
+        place = str(self.span) if self.span else _bounded(self.where or "")
+        message = _bounded(self.message)
+        lines = [f"{place}: error: {message}" if place else f"error: {message}"]
         margin = ""
         if self.span:
             whole = self.span.source.line(self.span.line)
@@ -64,11 +66,20 @@ class Diagnostic:
             pad = "".join("\t" if c == "\t" else " " for c in text[:first])
             lines += [f" {number} | {text}".rstrip(), f" {margin}| {pad}{'^' * length}"]
         if self.help:
-            lines.append(f" {margin or ' '}= help: {self.help}")
+            lines.append(f" {margin or ' '}= help: {_bounded(self.help)}")
         return "\n".join(lines)
 
 
 LINE = 160  # characters of a line that a message shows
+WORD = 300  # characters of a word in it, such as a name or a type
+MOST = 3000  # characters of a message, or of its help
+
+
+def _bounded(text: str) -> str:
+    """A text that names what a user wrote, however long that is."""
+    if len(text) <= WORD:
+        return text
+    return shortened(re.sub(rf"\S{{{WORD + 1},}}", lambda word: shortened(word[0], WORD), text), MOST)
 
 
 def _excerpt(line: str, first: int, length: int) -> tuple[str, int, int]:
@@ -105,6 +116,8 @@ def shortened(text: str, most: int = 60) -> str:
 
 def did_you_mean(word: str, words: Sequence[str]) -> str | None:
     """A help line naming the closest of `words`, or all of them if there are few, or None."""
+    if len(word) > WORD:  # nothing is called so, and comparing takes the square of its length
+        return None
     close = get_close_matches(word, words, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(close) + "?"

@@ -135,6 +135,8 @@ def load(name: str) -> Target:
 
     Raises LirError if there is none such, and with every wrong entry of the file at its line.
     """
+    if not isinstance(name, str):
+        raise error(f"a target is a name or the path of a .toml file, not {shortened(repr(name))}")
     own = name.endswith(".toml")
     if not own and name not in names():
         help = did_you_mean(name, names()) or "lutc targets lists them; or give the path of a .toml file"
