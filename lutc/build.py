@@ -22,7 +22,7 @@ import numpy as np
 from lutc.diagnostics import did_you_mean, error
 from lutc.graph import Const, Design, Func, OpMistake, Output, Overflow, Param, Rounding, Stage, Table, Value
 from lutc.ops import TABLE, Op
-from lutc.ops.base import decode, spec
+from lutc.ops.base import Budget, decode, spec
 from lutc.types import Fixed, Type, scalar
 
 
@@ -63,6 +63,7 @@ class Builder:
         self._outputs: list[Output] = []
         self._notes: list[str] = []
         self._origin: str | None = None
+        self._budget = Budget()
 
     @contextmanager
     def origin(self, layer: str | None) -> Iterator[None]:
@@ -202,7 +203,9 @@ class Builder:
         if missing:
             raise error(f"{op.keyword} needs {', '.join(missing)}", where=name)
         try:
-            return op(**fields, name=name, origin=origin or self._origin)
+            made = op(**fields, name=name, origin=origin or self._origin)
+            self._budget.spend(made)
+            return made
         except OpMistake as e:
             raise error(
                 f"{op.keyword} {e.message}", where=name or origin or self._origin, help=e.help

@@ -15,16 +15,13 @@ import numpy as np
 
 from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean
 from lutc.graph import Table
+from lutc.limits import MAX_DIGITS, MAX_ELEMENTS, MAX_KEY, MAX_WIDTH
 from lutc.ops.base import number
 from lutc.syntax import inside, parser, place_of, span
-from lutc.types import MAX_WIDTH, Fixed, Type, uniform
-from lutc.verify import MAX_KEY
+from lutc.types import Fixed, Type, uniform
 
 if TYPE_CHECKING:
     from lark import Token
-
-MAX_ELEMENTS = 1 << 24  # a longer tensor is a slip of the pen
-MAX_DIGITS = 4000  # of a number in the text; no format of MAX_WIDTH bits needs as many
 
 # -- types ----------------------------------------------------------------------------------------------------------
 

@@ -21,13 +21,11 @@ from typing import Any
 import numpy as np
 
 from lutc.lazy import lazy
+from lutc.limits import MAX_WIDTH
 
 # An int, or an array of them (int64, or Python integers where 64 bits would not do). The rules of the operations are
 # written once for both: ints where all elements agree, arrays that broadcast to the tensor's shape where they do not.
 Ints = Any
-
-# Wider than any sane circuit; it exists so that a typing slip ends in a message and not in a machine out of memory.
-MAX_WIDTH = 4096
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ FOLDERS = {
 OUTSIDE = ("frontends", "backends", "ir_spec")
 
 LAYERS = (
-    {"_version", "diagnostics", "lazy"},
+    {"_version", "diagnostics", "lazy", "limits"},
     {"types"},
     {"graph", "netlist", "netlist_build", "netlist_split", "target", "targets"},
     {"numbers", "functions"},

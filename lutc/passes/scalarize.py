@@ -5,6 +5,7 @@ Functions stay functions: a `map` becomes one `call` for each position, and the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,7 +13,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions
+from lutc import limits
+from lutc.diagnostics import error
+from lutc.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions, owners
 from lutc.ops import (
     Argmax,
     Call,
@@ -51,6 +54,7 @@ class Scalarize(Pass):
     def __call__(self, design: Design) -> Design:
         if design.stage is Stage.SCALAR:
             return design
+        _countable(design)
         made: dict[Func, Func] = {}
         symbols = Symbols(design)
         for func in functions(design):
@@ -63,6 +67,25 @@ class Scalarize(Pass):
             Output(o.name, work.packed(elements[o.value], o.value), o.scale, o.offset) for o in design.outputs
         )
         return replace(design, outputs=outputs, stage=Stage.SCALAR)
+
+
+def _countable(design: Design) -> None:
+    """Raise LirError, before the work, if the scalar stage would have more values than a design may."""
+    counts: Counter[str] = Counter()
+    for owner in owners(design):
+        for value in body(owner):
+            layer = value.origin or (f"%{value.name}" if value.name else owner.name)
+            counts[layer] += value.type.size
+            if isinstance(value, Dense | Matmul | Sum):
+                counts[layer] += value.operations()
+            elif isinstance(value, Map | Call):
+                each = sum(p.type.size for p in value.func.params) + value.func.result.type.size
+                counts[layer] += each * (value.length if isinstance(value, Map) else 1)
+    most = limits.scalars()
+    if counts.total() > most:
+        layers = ", ".join(f"{n:,} of {layer}" for layer, n in counts.most_common(3))
+        message = f"written out, this design has {counts.total():,} scalar values, and {most:,} are the most"
+        raise error(f"{message}; the most are {layers}", where=design.name, help=limits.ADVICE)
 
 
 class _Crossing:
