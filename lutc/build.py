@@ -146,6 +146,13 @@ class Builder:
         verify(design)
         return design
 
+    def room(self, operations: int) -> None:
+        """Raise LirError if a design cannot have so many more operations on scalars: for those who plan much work."""
+        try:
+            self._budget.room(operations)
+        except OpMistake as e:
+            raise error(e.message, where=self._origin, help=e.help) from None
+
     def __getattr__(self, keyword: str) -> Callable[..., Any]:
         op = TABLE.get(keyword.rstrip("_"))  # `and_`, `or_`, `not_`: Python keeps the bare words for itself
         if op is None:

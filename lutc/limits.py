@@ -13,9 +13,7 @@ MAX_KEY = 20  # bits of a table's key: a million entries
 MAX_DIGITS = 4000  # of a number in the text; no format of MAX_WIDTH bits needs as many
 MAX_ELEMENTS = 1 << 24  # of one tensor, and entries of one table: an array of them takes 128 MB
 MAX_ALL_ELEMENTS = 1 << 26  # of all tensors of a design together, each of which keeps such an array
-MAX_DEPTH = (
-    1000  # of functions that call each other, one below the other: as many modules, one inside the other
-)
+MAX_DEPTH = 100  # of functions that call each other: as many modules, one inside the other
 
 VARIABLE = "LUTC_MAX_OPERATIONS"
 _OPERATIONS = 1 << 24  # loading and running takes a minute and a gigabyte; the largest device has 2**21 LUTs

@@ -275,6 +275,8 @@ class _Reader:
 
     def _statement(self, scope: _Scope, s: Statement) -> Op | None:
         """The value of a statement, or None if it, or something it reads, is wrong."""
+        if self.budget.over:
+            return None
         before = len(self.problems)
         place = syntax.span(self.source, s.target, syntax.last_token(s))
         values, symbols = self._operands(scope, s)

@@ -306,22 +306,30 @@ class Budget:
 
     def __init__(self) -> None:
         self._elements = self._operations = 0
+        self.over = False  # it has been said that this is too much
+
+    def room(self, operations: int) -> None:
+        """Raise OpMistake if there is no room for so many more operations."""
+        total, most = self._operations + operations, limits.operations()
+        need(
+            total <= most,
+            f"brings the design to {total:,} operations on scalars, and {most:,} are the most",
+            ADVICE,
+        )
 
     def spend(self, value: Value) -> None:
         """Count a value. Raises OpMistake where it is one too many."""
+        self.over = True
+        more = value.operations()
+        self.room(more)
+        self._operations += more
         self._elements += value.type.size
-        self._operations += value.operations()
-        most = limits.operations()
-        need(
-            self._operations <= most,
-            f"brings the design to {self._operations:,} operations on scalars, and {most:,} are the most",
-            ADVICE,
-        )
         need(
             self._elements <= MAX_ALL_ELEMENTS,
             f"brings the design's tensors to {self._elements:,} elements, and {MAX_ALL_ELEMENTS:,} are the most",
             SMALLER,
         )
+        self.over = False
 
 
 def need(condition: bool, message: str, help: str | None = None) -> None:
