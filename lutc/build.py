@@ -217,6 +217,9 @@ class Builder:
             raise error(
                 f"{op.keyword} {e.message}", where=name or origin or self._origin, help=e.help
             ) from None
+        except (ValueError, OverflowError, MemoryError) as e:  # as the parser says it
+            where, help = name or origin or self._origin, "quant what it reads to fewer bits first"
+            raise error(f"{op.keyword} has no type here: {e}", where=where, help=help) from None
 
 
 def _fractions(numbers: Iterable[Fraction] | Fraction | int) -> tuple[Fraction, ...]:

@@ -43,7 +43,7 @@ class Group(click.Group):
             click.echo("interrupted", err=True)
             ctx.exit(130)
         except Exception as e:
-            from lutc.diagnostics import LirError
+            from lutc.diagnostics import LirError, shortened
 
             if isinstance(e, LirError):
                 for d in e.diagnostics:
@@ -52,11 +52,16 @@ class Group(click.Group):
                     click.echo(f"{len(e.diagnostics)} errors", err=True)
                 ctx.exit(2)
             if isinstance(e, OSError):
-                click.echo(f"{e.filename or 'error'}: error: {e.strerror or e}", err=True)
+                place = f"{shortened(str(e.filename), 300)}: " if e.filename is not None else ""
+                click.echo(f"{place}error: {e.strerror or e or type(e).__name__}", err=True)
+                ctx.exit(2)
+            if isinstance(e, MemoryError):
+                click.echo("error: there is not enough memory for this", err=True)
+                click.echo(" = help: make the model smaller, or compile it on a larger machine", err=True)
                 ctx.exit(2)
             if os.environ.get("LUTC_TRACEBACK"):
                 raise
-            click.echo(f"internal error: {type(e).__name__}: {e}", err=True)
+            click.echo(f"internal error: {type(e).__name__}: {shortened(str(e), 1000)}", err=True)
             click.echo(" = help: this is a bug in lutc; LUTC_TRACEBACK=1 shows where", err=True)
             ctx.exit(3)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 MAX_WIDTH = 4096  # bits of a format: wider than any sane circuit
+MAX_RANK = 16  # dimensions of a tensor: the arrays they are computed with have up to 32
 MAX_KEY = 20  # bits of a table's key: a million entries
 MAX_DIGITS = 4000  # of a number in the text; no format of MAX_WIDTH bits needs as many
 MAX_ELEMENTS = 1 << 24  # of one tensor, and entries of one table: an array of them takes 128 MB

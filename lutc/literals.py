@@ -15,7 +15,7 @@ import numpy as np
 
 from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean
 from lutc.graph import Table
-from lutc.limits import MAX_DIGITS, MAX_ELEMENTS, MAX_KEY, MAX_WIDTH
+from lutc.limits import MAX_DIGITS, MAX_ELEMENTS, MAX_KEY, MAX_RANK, MAX_WIDTH
 from lutc.ops.base import number
 from lutc.syntax import inside, parser, place_of, span
 from lutc.types import Fixed, Type, uniform
@@ -40,6 +40,8 @@ def type_of(text: str) -> Type:
         raise ValueError(f"{text!r} is no type" + (f": {rest!r} is not expected" if rest else "")) from None
     dims = next((c for c in tree.children if getattr(c, "data", None) == "dims"), None)
     shape = tuple(_small(c) for c in dims.children) if dims is not None else ()
+    if len(shape) > MAX_RANK:
+        raise ValueError(f"a tensor has up to {MAX_RANK} dimensions, not {len(shape)}")
     if prod(shape) > MAX_ELEMENTS:
         raise ValueError(f"{text} has {prod(shape)} elements; the most is {MAX_ELEMENTS}")
     if tree.data == "uniform":

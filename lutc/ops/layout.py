@@ -75,9 +75,12 @@ class Layout(Op):
         return ends[0], ends[1]
 
     def eval(self, *operands: Ints) -> Ints:
-        batch = max(len(x) for x in operands)
+        batch = max((len(x) for x in operands), default=1)
         kind = dtype(self.work_bits())
-        parts = [np.broadcast_to(x, (batch, *x.shape[1:])).reshape(batch, -1) for x in operands]
+        parts = [
+            np.broadcast_to(x, (batch, *v.type.shape)).reshape(batch, v.type.size)
+            for x, v in zip(operands, self.operands, strict=True)
+        ]
         flat = np.concatenate([*parts, np.zeros((batch, 1), dtype=kind)], axis=1)
         return flat.take(self.index, axis=1)
 

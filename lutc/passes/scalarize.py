@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -145,9 +146,10 @@ class _Crossing:
                 return self._matmul(operands[0], operands[1], shape)
             case Sum():
                 x = np.moveaxis(operands[0], op.reduced(), range(len(op.reduced())))
-                return _each([self._total(c.tolist()) for c in x.reshape(-1, op.type.size).T], shape)
+                summed = prod(x.shape[: len(op.reduced())])
+                return _each([self._total(c.tolist()) for c in x.reshape(summed, op.type.size).T], shape)
             case Argmax():
-                rows = operands[0].reshape(-1, operands[0].shape[-1])
+                rows = operands[0].reshape(op.type.size, operands[0].shape[-1])
                 return _each([self._argmax(r.tolist()) for r in rows], shape)
             case Call(func=func, args=args):
                 return self._call(func, [self.packed(o, a) for o, a in zip(operands, args, strict=True)])
@@ -193,7 +195,7 @@ class _Crossing:
 
     def _dense(self, x: Elements, w: Const, shape: tuple[int, ...]) -> Elements:
         weights = _array([f.value(c) for c, f in _codes(w)], w.type.shape)
-        rows = x.reshape(-1, x.shape[-1])
+        rows = x.reshape(prod(x.shape[:-1]), x.shape[-1])
         return _each(
             [
                 self._combination(r.tolist(), weights[:, j].tolist())
