@@ -139,7 +139,7 @@ def _arranged(modules: tuple[Module, ...]) -> tuple[Layout, ...]:
 def _lay_out(module: Module, name: str, callees: dict[Module, Layout]) -> Layout:
     scope = Scope()
     scope.reserve("clk", "ce", "rst", name)
-    ports = [p.port for p in (*module.inputs, *module.outputs)]
+    ports = [*(p.port for p in module.inputs), *(p.port for p in module.outputs)]
     # Those that a bench must find under their names are the first to be given theirs.
     given = {port: scope.claim(port) for port in sorted(ports, key=lambda port: port not in VALID)}
     names: dict[Net | Instance, str] = {port: given[port.port] for port in module.inputs}

@@ -232,7 +232,8 @@ class _Printer:
             for name, output in zip(self.layout.outputs, module.outputs, strict=True)
         ]
         notes = ["" for _ in self.layout.controls]
-        notes += [comments.get(port.port, "") for port in (*module.inputs, *module.outputs)]
+        notes += [comments.get(port.port, "") for port in module.inputs]
+        notes += [comments.get(port.port, "") for port in module.outputs]
         return with_comments(aligned(rows, "    ", folded=False), notes, ";", "--")
 
     def _table(self, table: Table) -> list[str]:

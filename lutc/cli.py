@@ -53,7 +53,7 @@ class Group(click.Group):
                 ctx.exit(2)
             if isinstance(e, OSError):
                 place = f"{shortened(str(e.filename), 300)}: " if e.filename is not None else ""
-                click.echo(f"{place}error: {e.strerror or e or type(e).__name__}", err=True)
+                click.echo(f"{place}error: {e.strerror or str(e) or type(e).__name__}", err=True)
                 ctx.exit(2)
             if isinstance(e, MemoryError):
                 click.echo("error: there is not enough memory for this", err=True)

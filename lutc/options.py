@@ -28,14 +28,14 @@ def period(value: Any, unit: str = "ns") -> float:
     """A clock period in nanoseconds; or a frequency in MHz, which is made one."""
     what = "a clock period is a number of nanoseconds" if unit == "ns" else "a clock is a number of MHz"
     lo, hi = PERIODS if unit == "ns" else (1000 / PERIODS[1], 1000 / PERIODS[0])
-    if not isinstance(value, Real) or isinstance(value, bool) or not lo <= value <= hi:
+    if not _is(value, Real) or not lo <= value <= hi:
         raise error(f"{what} above 0, from {lo:,} to {hi:,.0f}, not {_shown(value)}")
     return float(value) if unit == "ns" else 1000 / float(value)
 
 
 def count(value: Any, what: str, most: int, least: int = 0) -> int:
     """A number of things."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= value <= most:
+    if not _is(value, Integral) or not least <= value <= most:
         raise error(f"{what} is a whole number from {least} to {most:,}, not {_shown(value)}")
     return int(value)
 
@@ -47,7 +47,7 @@ def stages(value: Any) -> int:
 
 def lsb(value: Any) -> float:
     """By how many units of its least significant bit an output may be off."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not (isfinite(value) and value >= 0):
+    if not _is(value, Real) or not (isfinite(value) and value >= 0):
         raise error(
             f"outputs cannot be off by {_shown(value)} units of their least significant bit",
             help="give a number from 0 on: --approx-lsb 1 allows one unit, 0 keeps the circuit exact",
@@ -89,6 +89,11 @@ def input_types(value: Any) -> dict[str, Any]:
             raise error(f"the format of {key or 'the inputs'!r} is a text such as 's8f4', not {_shown(kind)}")
         as_type(kind)
     return dict(kinds)
+
+
+def _is(value: Any, kind: type) -> bool:
+    """Whether it is a number of a kind, numpy's among them; true and false are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _shown(value: Any) -> str:

@@ -178,9 +178,8 @@ def _target(text: str, name: str, where: str) -> Target:
     if wrong:
         raise LirError(*(Diagnostic(m, _place(source, key), where, help) for key, m, help in wrong))
     data = {"name": name} | data
-    return Target(
-        **{f.name: float(data[f.name]) if f.type == "float" else data[f.name] for f in fields(Target)}
-    )
+    delays = {f.name: float(data[f.name]) for f in fields(Target) if f.type == "float"}
+    return Target(**(data | delays))
 
 
 # What a target's numbers may be, ends included: what no device has is a slip of the pen, or of the unit.
@@ -225,7 +224,7 @@ def _wrong(data: dict[str, Any]) -> Iterator[tuple[str, str, str | None]]:
 def _mistake(key: str, kind: str, value: Any) -> str | None:
     """What is wrong with a key's value, if anything."""
     shown = shortened(repr(value))
-    known = {"str": str, "int": int, "float": int | float, "bool": bool}[kind]
+    known: Any = {"str": str, "int": int, "float": int | float, "bool": bool}[kind]
     if not isinstance(value, known) or (isinstance(value, bool) and kind != "bool"):
         return f"{key!r} is {_KINDS[kind]}, not {shown}"
     if kind == "str" and not (0 < len(value) <= 200 and value.isprintable()):

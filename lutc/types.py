@@ -30,7 +30,7 @@ Ints = Any
 
 
 class TooWide(LirError, ValueError):
-    """A format that is none. What a user's numbers come to decides that, so it is a user's mistake wherever it shows."""
+    """A format that is none: a mistake of the user, whose numbers come to it, wherever it shows."""
 
     def __init__(self, message: str) -> None:
         super().__init__(Diagnostic(message, help="quant to fewer bits on the way there"))

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import lutc
+from lutc import limits
 from lutc.analysis.latency import latency
 from lutc.cli import main
 from lutc.diagnostics import LirError
@@ -91,7 +92,7 @@ def test_the_limit_can_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LirError, match=f"(?s)100 operations on scalars, and 99 are the most.*{VARIABLE}"):
         parse(text)
     monkeypatch.setenv(VARIABLE, "many")
-    assert parse(text)
+    assert parse(text).values
 
 
 def test_compiling_counts_what_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,3 +133,47 @@ def test_the_limit_of_elements_is_of_a_tensor() -> None:
     assert MAX_ELEMENTS == 1 << 24
     with pytest.raises(LirError, match="16777217 elements; the most is 16777216"):
         parse(design("  %y = relu %x", "%x: s4[16777217]"))
+
+
+def test_the_specification_states_the_limits() -> None:
+    page = (Path(lutc.__file__).parents[1] / "ir_spec" / "structure.md").read_text("utf-8")
+    for limit in (
+        limits.MAX_WIDTH,
+        limits.MAX_KEY,
+        limits.MAX_RANK,
+        MAX_ELEMENTS,
+        limits.MAX_ALL_ELEMENTS,
+        limits.MAX_DEPTH,
+        limits.operations(),
+        limits.scalars(),
+    ):
+        assert f"| {limit:,} |" in page
+
+
+@pytest.mark.parametrize(
+    "raised", [MemoryError(), OSError("on fire"), OSError(28, "No space left on device")]
+)
+def test_what_the_machine_lacks_is_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.chdir(tmp_path)
+    Path("d.lir").write_text(design("  %y = neg %x"))
+    monkeypatch.setattr("lutc.driver.load", fails)
+    done = CliRunner().invoke(main, ["compile", "d.lir"])
+    assert done.exit_code == 2 and done.output.startswith("error: ") and "error: error" not in done.output
+    assert "enough memory" in done.output or "on fire" in done.output or "No space left" in done.output
+
+
+def test_an_excerpt_of_a_long_line_is_cut_around_its_place() -> None:
+    text = design("  %y = neg " + "%x, " * 25_000 + "%nothing")
+    with pytest.raises(LirError) as raised:
+        parse(text)
+    for d in raised.value.diagnostics:
+        assert len(str(d)) < 700
+    shown = next(str(d) for d in raised.value.diagnostics if "%nothing" in d.message)
+    excerpt, carets = shown.splitlines()[1:3]
+    at = carets.index("^")
+    assert excerpt[at : at + carets.count("^")] == "%nothing" and "..." in excerpt

@@ -1,4 +1,4 @@
-"""Numbers and words that make no sense are refused with one message before any work, on the command line and in Python."""
+"""Numbers and words that make no sense are refused before any work, on the command line and in Python."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_library_refuses(tmp_path: Path, options: dict[str, Any]) -> None:
 
 
 def test_a_language_is_one_of_those_there_are() -> None:
-    with pytest.raises(LirError, match="one of: verilog, vhdl|did you mean"):
+    with pytest.raises(LirError, match=r"one of: verilog, vhdl|did you mean"):
         lutc.compile(MODEL, hdl="foo")
 
 
