@@ -31,7 +31,7 @@ FOLDERS = {
 OUTSIDE = ("frontends", "backends", "ir_spec")
 
 LAYERS = (
-    {"_version", "diagnostics", "lazy"},
+    {"_version", "diagnostics", "lazy", "limits"},
     {"files", "folder", "foreign", "manifest", "pickles"},
     {"types"},
     {"graph", "netlist", "netlist_build", "netlist_split", "target", "targets"},
@@ -41,6 +41,7 @@ LAYERS = (
     | {
         "answers",
         "comments",
+        "settings",
         "syntax",
         "bodies",
         "reader",
