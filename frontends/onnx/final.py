@@ -137,8 +137,8 @@ def _short_list(numbers: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
 
 
 RULES: dict[str, Rule] = {
-    "Softmax": rule(softmax, "axis"),
-    "LogSoftmax": rule(softmax, "axis"),
-    "ArgMax": rule(argmax, "axis", "keepdims", "select_last_index"),
-    "ArgMin": rule(argmax, "axis", "keepdims", "select_last_index"),
+    "Softmax": rule(softmax),
+    "LogSoftmax": rule(softmax),
+    "ArgMax": rule(argmax),
+    "ArgMin": rule(argmax),
 }

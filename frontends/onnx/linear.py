@@ -18,7 +18,7 @@ from ..importer import Refusal
 from . import exact as ex
 from .exact import Exact
 from .model import Node
-from .rule import Inputs, Rule, computed, keep_samples_apart, needed, optional, rule, unwrapped
+from .rule import Inputs, Rule, computed, keep_samples_apart, needed, optional, rule
 from .tensors import Known, Scaled, Tensor, concrete, core, plain
 from .walk import Mapped, Walk, known
 
@@ -75,7 +75,7 @@ def contract(walk: Walk, t: Scaled, weights: Known, groups: int = 1) -> Scaled:
 
     With `groups` the matrix is block diagonal, and each block is a product of its own.
     """
-    t = settled(walk, unwrapped(t))
+    t = settled(walk, t)
     rank = len(t.shape)
     if any(n > 1 for n in ex.ranked(t.scale, rank).shape[:-1]):
         # Rows with scales of their own: the scale may stay outside of the product, but only if columns share it.
@@ -303,5 +303,5 @@ def gemm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 RULES: dict[str, Rule] = {
     "MatMul": rule(matmul),
-    "Gemm": rule(gemm, "alpha", "beta", "transA", "transB"),
+    "Gemm": rule(gemm),
 }

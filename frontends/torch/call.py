@@ -16,6 +16,7 @@ from ..onnx import exact as ex
 from ..onnx.curve import Curve, extended, joins
 from ..onnx.layout import picked
 from ..onnx.model import Node
+from ..onnx.numbers import within
 from ..onnx.rule import Rule, keep_samples_apart
 from ..onnx.table import STANDARD_RULES
 from ..onnx.tensors import Known, Missing, Scaled, Tensor, concrete, core
@@ -158,7 +159,10 @@ class Call:
         if joins(list(inputs), node):
             return extended(self.walk, node, list(inputs), rule)
         assert rule is not None
-        return rule.lower(self.walk, node, list(inputs))
+        made = rule.lower(self.walk, node, list(inputs))
+        if isinstance(made, Scaled):
+            within(made, inputs)
+        return made
 
     def moved(self, t: Anything) -> Any:
         """A tensor with its elements where the operator moves them: it is run on their positions."""
