@@ -156,6 +156,11 @@ def split(walk: Walk, node: Node, inputs: Inputs) -> tuple[Tensor, ...]:
     axis = axis_of(node.get("axis", 0), len(t.shape))
     keep_samples_apart(t, (axis,))
     length, count = t.shape[axis], len(node.outputs)
+    if node.get("num_outputs", count) != count:
+        raise Refusal(
+            f"has num_outputs={node.get('num_outputs', count)} and {count} outputs",
+            "the model is broken: export it again",
+        )
     sizes = list(node.get("split", ())) or (ints(inputs[1]) if optional(inputs, 1) is not None else [])
     if not sizes:
         each = -(-length // count)

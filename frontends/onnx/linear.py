@@ -293,12 +293,12 @@ def gemm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
             keep_samples_apart(a, (0, 1))
         a = view(a, np.transpose) if isinstance(a, Known) else walk.transpose(a, (1, 0))
     result = computed(matmul(walk, node, [a, b])).times(ex.exact(np.float32(node.get("alpha", 1.0))))
-    c = optional(inputs, 2)
+    c, beta = optional(inputs, 2), node.get("beta", 1.0)
     if c is None:
         return result
     term = known(c, "C").reals()
     np.broadcast_shapes(c.shape, result.shape)
-    return result.plus(ex.times(term, ex.exact(np.float32(node.get("beta", 1.0)))))
+    return result.plus(ex.times(term, ex.exact(np.float32(beta))))
 
 
 RULES: dict[str, Rule] = {

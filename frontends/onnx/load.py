@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 MOST = 1 << 22  # elements of an input
 # What keeps its numbers in range by definition; formats may hold more than that range.
-SATURATE = frozenset({"Cast", "CastLike", "QuantizeLinear"})
+SATURATE = ("Cast", "QuantizeLinear", "QLinear", "QGemm")
 
 
 def load_onnx(
@@ -228,7 +228,7 @@ def _lower(walk: Walk, node: Node) -> None:
     for name, result, kind in zip(node.outputs, results, kinds, strict=False):
         if name:
             typed = _typed(result, kind, tensors, batched)
-            if isinstance(typed, Scaled) and node.op not in SATURATE:
+            if isinstance(typed, Scaled) and not node.op.startswith(SATURATE):
                 within(typed, tensors)
             walk.keep(name, typed)
     for name in node.outputs[len(results) :]:
@@ -247,20 +247,29 @@ def _results(walk: Walk, node: Node, tensors: list[Any], rule: Rule | None, cons
                 raise Refusal(*ACROSS)
             return _moved(node, first, tensors)
         return folded(node, tensors)
-    check_samples(node, tensors)
     inputs = Operands(tensors)
-    if joins(tensors, node):
-        made: Any = extended(walk, node, inputs, rule)
-        evaluated = node.op not in QUANTISERS
-    else:
-        assert rule is not None
-        made = rule.lower(walk, node, inputs)
-        evaluated = rule.evaluated
+    try:
+        made, evaluated = _lowered(walk, node, inputs, rule)
+    except (LirError, Refusal, MemoryError):
+        raise
+    except Exception:  # a layer that mixes samples may be none that the rule can lower at all
+        check_samples(node, tensors, ())
+        raise
+    check_samples(node, tensors, made if isinstance(made, tuple) else (made,))
     if not evaluated:
         inputs.check()
         if isinstance(node.attributes, Options):
             node.attributes.check()
     return made
+
+
+def _lowered(walk: Walk, node: Node, inputs: Operands, rule: Rule | None) -> tuple[Any, bool]:
+    """What the rule makes, and whether the standard's evaluator has had the last word on it."""
+    tensors = list(inputs.peek())
+    if joins(tensors, node):
+        return extended(walk, node, inputs, rule), node.op not in QUANTISERS
+    assert rule is not None
+    return rule.lower(walk, node, inputs), rule.evaluated
 
 
 def _kind(t: Any) -> str | None:

@@ -46,14 +46,15 @@ def _integers(array: Any) -> Any:
 def _along(node: Node, array: Any, shape: Shape) -> Any:
     """A parameter for each channel, in a shape that broadcasts to the tensor's."""
     array = np.asarray(array)
-    if array.size == 1:
+    axis, block = node.get("axis", 1), node.get("block_size", 0)
+    if array.size == 1:  # of a whole tensor: no axis matters
         return array.reshape(())
-    if node.get("block_size", 0) or array.ndim > 1:
+    if block or array.ndim > 1:
         raise Refusal(
             "has a scale for each block of a channel, which no integer product can take out",
             "quantise per tensor or per channel",
         )
-    axis = axis_of(node.get("axis", 1), len(shape))
+    axis = axis_of(axis, len(shape))
     if array.shape[0] != shape[axis]:
         raise Refusal(f"has {array.shape[0]} scales for {shape[axis]} channels", "check the node's axis")
     return array.reshape(tuple(-1 if i == axis else 1 for i in range(len(shape))))
@@ -73,7 +74,13 @@ def quantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """QuantizeLinear, to any integer type the standard has."""
     x = needed(inputs, 0)
     scale, zero, kind = _parameters(node, inputs, x.shape)
-    kind = kind or TYPES.get(node.get("output_dtype", 0) or 2)
+    asked = TYPES.get(node.get("output_dtype", 0)) if node.get("output_dtype", 0) else None
+    if kind and node.get("output_dtype", 0) and asked != kind:
+        raise Refusal(
+            f"has output_dtype={node.get('output_dtype', 0)} and a zero point of type {kind}",
+            "the model is broken: export it again",
+        )
+    kind = kind or (asked if node.get("output_dtype", 0) else "uint8")
     if kind not in RANGES:
         raise Refusal(f"quantises to {kind or 'a type'} that is no integer", "quantise to an integer type")
     lo, hi = RANGES[kind]

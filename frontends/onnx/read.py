@@ -209,10 +209,10 @@ def _input(onnx: Any, value: Any) -> Input:
 
 def _node(onnx: Any, call: Call, index: int, where: str) -> Node:
     proto = call.node
-    domain = domain_of(proto.domain)
+    domain, op = domain_of(_text(proto.domain)), _text(proto.op_type)
     name = _text(proto.name) or next((o for o in proto.output if o), "") or f"node {index}"
     version = call.versions.get(domain, 0 if domain == "" else 1)
-    _understood(domain, version, f"{where}: {call.path}{name} ({proto.op_type})" if call.path else where)
+    _understood(domain, version, f"{where}: {call.path}{name} ({op})" if call.path else where)
     attributes = {}
     for a in proto.attribute:
         if a.ref_attr_name:
@@ -230,12 +230,12 @@ def _node(onnx: Any, call: Call, index: int, where: str) -> Node:
     plain = version if domain != CHANNELS_LAST else call.versions.get("", 0)
     return Node(
         f"{call.path}{name}",
-        proto.op_type,
+        op,
         domain,
         version,
         tuple(proto.input),
         tuple(proto.output),
-        Options(attributes, neutral(proto.op_type, plain, domain), "attribute"),
+        Options(attributes, neutral(op, plain, domain), "attribute"),
         proto,
         versions=call.versions,
         reads=tuple(read_by(proto)),

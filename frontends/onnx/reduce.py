@@ -25,11 +25,11 @@ from .windows import Window, one_sample, positions, window_of
 
 def _axes(node: Node, inputs: Inputs, rank: int) -> list[int]:
     """The dimensions reduced: an attribute in older operator sets, an input in newer ones."""
-    given = node.get("axes", None)
+    given, keep_all = node.get("axes", None), node.get("noop_with_empty_axes", 0)
     if given is None and optional(inputs, 1) is not None:
         given = [int(v) for v in np.asarray(small(inputs[1])).ravel()]
     if not given:
-        return [] if node.get("noop_with_empty_axes", 0) else list(range(rank))
+        return [] if keep_all else list(range(rank))
     return sorted({axis_of(a, rank) for a in given})
 
 

@@ -15,7 +15,7 @@ from .layout import ints, picked
 from .linear import settled
 from .model import Node
 from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule
-from .tensors import Tensor, small
+from .tensors import SAMPLES, Known, Tensor, small
 from .walk import Walk
 
 
@@ -75,6 +75,10 @@ def resize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         )
     axes = [axis_of(a, len(t.shape)) for a in node.get("axes", None) or range(len(t.shape))]
     factors, lengths = _sizes(node, inputs, [t.shape[a] for a in axes])
+    sizes = optional(inputs, 3)
+    if t.batched and sizes is not None and 0 in axes:  # a length of 1 is not that of the batch
+        counts = [int(np.ravel(c)[axes.index(0)]) for c in (sizes.counts if isinstance(sizes, Known) else ())]
+        keep_samples_apart(t, () if tuple(counts) == SAMPLES else (0,))
     index = np.arange(int(np.prod(t.shape))).reshape(t.shape)
     keep_samples_apart(t, [a for a, f in zip(axes, factors, strict=True) if f != 1])
     for axis, factor, length in zip(axes, factors, lengths, strict=True):

@@ -31,6 +31,10 @@ class Operands(Sequence["Tensor | None"]):
     def __len__(self) -> int:
         return len(self._tensors)
 
+    def peek(self) -> Sequence[Tensor | None]:
+        """The tensors, without understanding them."""
+        return self._tensors
+
     def check(self) -> None:
         """Raise Refusal for an input that is there and that nobody looked at."""
         for at, t in enumerate(self._tensors):

@@ -50,6 +50,8 @@ def one(*constants: Any, shape: tuple[int, ...] = (2, 4), **more: Any) -> Form:
     return Form(shape, constants, **more)
 
 
+EVALUATOR = "the standard's evaluator does not take every index that is legal"
+ROUNDED = "the scale is rounded, and which element is meant depends on it"
 BROADCAST = [
     one(f32(0.5), name="scalar"),
     one(ints((4,)) / 2, name="[4]"),
@@ -113,7 +115,7 @@ FORMS: dict[str, list[Form]] = {
     "Flatten": [one()],
     "Reshape": [one(i64(*s), name=f"{list(s)}") for s in (
         (1, 8), (-1, 8), (0, -1), (1, -1), (-1,), (0, 4, 2), (-1, 2, 2, 2), (2, -1), (8, -1), (0, 0, -1), (-1, 4))],
-    "Squeeze": [one(shape=(1, 4), name="none")]
+    "Squeeze": [one(shape=(1, 4), name="none", refusal="a batch of one would go as well")]
     + [one(i64(*a), shape=(1, 4), name=f"{a}", since=13) for a in ((1,), (-2,), (0,), (0, 1))],
     "Unsqueeze": [one(i64(*a), name=f"{a}", since=13) for a in ((0,), (1,), (-1,), (1, 2), (3,), (0, 1))],
     "Transpose": [one()],
@@ -129,9 +131,9 @@ FORMS: dict[str, list[Form]] = {
     "Tile": [one(i64(*r), name=f"{r}") for r in ((1, 1, 2), (1, 3, 1), (2, 1, 1), (1, 1, 1))],
     "DepthToSpace": [one(shape=(8, 2, 3), attributes={"blocksize": 2})],
     "SpaceToDepth": [one(shape=(2, 4, 6), attributes={"blocksize": 2})],
-    "GatherElements": [one(RNG.integers(0, 2, (1, 2, 4)), name="[1,2,4]", attributes={"axis": 1})],
-    "GatherND": [one(i64(0, 1), name="two"), one(np.array([[0], [0]], np.int64), name="rows"),
-                 one(np.array([[1], ], np.int64), name="b1", attributes={"batch_dims": 1}, since=12)],
+    "GatherElements": [one(RNG.integers(0, 2, (1, 2, 4)), name="[1,2,4]", attributes={"axis": 1}, refusal=EVALUATOR)],
+    "GatherND": [one(i64(0, 1), name="two", refusal=EVALUATOR), one(np.array([[0], [0]], np.int64), name="rows", refusal=EVALUATOR),
+                 one(np.array([[1]], np.int64), name="b1", attributes={"batch_dims": 1}, since=12)],
     "ScatterElements": [one(np.zeros((1, 1, 4), np.int64), ints((1, 1, 4)), attributes={"axis": 1}),
                         one(np.array([[[0, 3], [1, 2]]], np.int64), ints((1, 2, 2)), attributes={"axis": 2}, name="a2")],
     "ScatterND": [one(np.array([[0, 1]], np.int64), ints((1, 4))),
@@ -140,7 +142,7 @@ FORMS: dict[str, list[Form]] = {
               one(np.array(-1, np.int64), shape=(3, 4), name="k=-1"), one(shape=(4,), name="rank2")],
     "CumSum": [one(np.array(a, np.int64), name=f"axis={a}") for a in (0, 1, 2, -1)],
     "TopK": [one(i64(1), outputs=2, since=10), one(i64(2), outputs=2, since=10, name="k=2", refusal="sorts"),
-             one(outputs=2, until=9, attributes={"k": 1})],
+             one(outputs=2, until=9, attributes={"k": 1}, refusal="sorts, if k is not 1")],
     **{op: [one()] for op in ("ArgMax", "ArgMin")},
     **{f"Reduce{w}": list(REDUCE) for w in ("Mean", "SumSquare", "L1")},
     "ReduceSum": SUM,
@@ -165,9 +167,9 @@ FORMS: dict[str, list[Form]] = {
     + [one(i64(0, 0, 1, 0, 0, 1), f32(1.5), since=11, name="value"),
        one(i64(1, 2), f32(1.5), i64(2), since=18, name="axes"), one(i64(1, 2), None, i64(-1), since=18, name="axis -1"),
        one(i64(1, 0), None, i64(0), since=18, name="axis 0")],
-    "Resize": [one(f32(*s), shape=(2, 6), until=10, name=f"{s}") for s in ((1, 1, 2), (1, 1, 0.5), (1, 2, 1.5), (1, 1, 0.6), (2, 1, 1))]
-    + [one(None, f32(*s), shape=(2, 6), since=13, name=f"{s}") for s in ((1, 1, 2), (1, 1, 0.5), (1, 2, 1.5), (1, 1, 0.6),
-       (1, 1, 0.7), (2, 1, 1))]
+    "Resize": [one(f32(*s), shape=(2, 6), until=10, name=f"{s}", refusal=ROUNDED if 0.6 in s else "") for s in ((1, 1, 2), (1, 1, 0.5), (1, 2, 1.5), (1, 1, 0.6), (2, 1, 1))]
+    + [one(None, f32(*s), shape=(2, 6), since=13, name=f"{s}") for s in ((1, 1, 2), (1, 1, 0.5), (1, 2, 1.5), (2, 1, 1))]
+    + [one(None, f32(1, 1, s), shape=(2, 6), since=13, name=f"{s}", refusal=ROUNDED) for s in (0.6, 0.7, 1.3)]
     + [one(f32(np.zeros(0)), f32(1, 1, 2), shape=(2, 6), since=11, until=12, name="roi")]
     + [one(None, None, i64(1, *s), shape=(2, 6), since=13, name=f"sizes {s}") for s in ((2, 9), (3, 4), (2, 6), (2, 5))],
     "Upsample": [one(f32(*s), shape=(2, 6), since=9, until=9, name=f"{s}") for s in ((1, 1, 2), (1, 2, 1.5), (2, 1, 1))],
@@ -177,7 +179,7 @@ FORMS: dict[str, list[Form]] = {
                  for d in (np.float32, np.int32, np.uint8, np.float16)],
     "QuantizeLinear": [one(f32(0.5)), one(f32(0.5), np.array(3, np.int8), name="int8"), one(f32(0.3), np.array(7, np.uint8), name="uint8"),
                        one(f32(0.5, 0.25, 1, 2), np.array([1, 0, 2, 3], np.int8), since=13, name="axis", attributes={"axis": 2}),
-                       one(f32(0.5, 0.25), np.array([1, 0], np.int8), since=13, name="axis 1"),
+                       one(f32(0.5, 0.25), np.array([1, 0], np.int8), since=13, name="channels", attributes={"axis": 1}),
                        one(f32(0.01), np.array(3, np.int16), since=21, name="int16"),
                        one(np.array(0.3, np.float16), np.array(3, np.int8), since=23, name="float16 scale", refusal="float16"),
                        one(np.array(0.5, np.float16), np.array(3, np.int8), since=23, name="float16 power")],

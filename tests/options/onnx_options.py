@@ -33,7 +33,15 @@ STEP, LEAST, MOST = 1 / 16, -2048, 2047
 QUANTISED = CURVES | {
     "AveragePool", "BatchNormalization", "Div", "GlobalAveragePool", "LeakyRelu", "Mean", "Pow", "PRelu", "ReduceMean",
 }  # fmt: skip
-WINDOWS = ("AveragePool", "MaxPool", "Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "QLinearAveragePool")
+WINDOWS = (
+    "AveragePool",
+    "MaxPool",
+    "Conv",
+    "ConvTranspose",
+    "ConvInteger",
+    "QLinearConv",
+    "QLinearAveragePool",
+)
 DIMS = {"n": "n", "1": 1, "2": 2}
 ort.set_default_logger_severity(4)
 
