@@ -24,7 +24,7 @@ from .branches import taken
 from .curve import Curve, extended, joins, known_curve
 from .final import QUANTISERS, output
 from .model import Input, Node, fold
-from .numbers import FLOATS, WHOLE, kind_name, within
+from .numbers import FLOATS, SATURATE, WHOLE, kind_name, within
 from .read import read
 from .reasons import REASONS
 from .rule import ACROSS, Operands, Rule
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 MOST = 1 << 22  # elements of an input
-# What keeps its numbers in range by definition; formats may hold more than that range.
-SATURATE = ("Cast", "QuantizeLinear", "QLinear", "QGemm")
 
 
 def load_onnx(

@@ -26,6 +26,8 @@ WHOLE = {**RANGES, "int64": (-(1 << 63), (1 << 63) - 1), "uint64": (0, (1 << 64)
 # Significant bits of a float, and the exponents of the least step and of what is too large.
 NARROW_FLOATS = {"float16": (11, -24, 16), "bfloat16": (8, -133, 128)}
 FLOATS = ("float", "double", *NARROW_FLOATS)
+# Operators that keep their numbers in range by definition; formats may hold more than that range.
+SATURATE = ("Cast", "QuantizeLinear", "QLinear", "QGemm")
 DTYPES = frozenset({"bool", *WHOLE, *FLOATS})
 _NUMPY = {"float32": "float", "float64": "double"}
 

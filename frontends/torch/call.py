@@ -16,7 +16,7 @@ from ..onnx import exact as ex
 from ..onnx.curve import Curve, extended, joins
 from ..onnx.layout import picked
 from ..onnx.model import Node
-from ..onnx.numbers import within
+from ..onnx.numbers import SATURATE, within
 from ..onnx.rule import Rule, keep_samples_apart
 from ..onnx.table import STANDARD_RULES
 from ..onnx.tensors import Known, Missing, Scaled, Tensor, concrete, core
@@ -160,7 +160,7 @@ class Call:
             return extended(self.walk, node, list(inputs), rule)
         assert rule is not None
         made = rule.lower(self.walk, node, list(inputs))
-        if isinstance(made, Scaled):
+        if isinstance(made, Scaled) and not op.startswith(SATURATE):
             within(made, inputs)
         return made
 

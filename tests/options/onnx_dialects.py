@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 from onnx_operators import Form, f32
-from onnx_options import DIMS, QONNX, made
+from onnx_options import DIMS, QONNX, WINDOWS, made
 from settings import Setting
 
 from lutc.frontends.onnx import load_onnx
@@ -76,6 +76,8 @@ def settings() -> Iterator[Setting]:
 def _micro(op: str, form: Form, given: dict[str, Any], batch: str) -> Setting:
     attributes = {**form.attributes, **given}
     refusal = form.refusal or ("the batch is contracted" if attributes.get("transA") else "")
+    if batch == "2" and op in WINDOWS:
+        refusal = "a batch of two in the shape"
     return Setting("onnx", f"com.microsoft.{op}", f"{form.name} {given} batch {batch}",
                    lambda: made(op, 17, form, attributes, batch, "com.microsoft"), refusal)  # fmt: skip
 
