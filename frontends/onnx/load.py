@@ -28,7 +28,7 @@ from .numbers import FLOATS, SATURATE, WHOLE, kind_name, within
 from .read import read
 from .reasons import REASONS
 from .rule import ACROSS, Operands, Rule
-from .schema import result_kinds, well_formed
+from .schema import described, result_kinds, well_formed
 from .shapes import shapes_of
 from .table import DOMAINS, find
 from .tensors import Known, Missing, Pending, Port, Scaled, Tensor, core
@@ -170,6 +170,8 @@ def make_outputs(walk: Walk, results: Mapping[str, Tensor | Curve | Missing | No
 
 def finished(walk: Walk) -> Design:
     """The design of all that was built, verified."""
+    for name in walk.model.defaults:
+        walk.note(f"input {name} has a default, which is taken for it: it is a constant, and no port")
     unused = [i.name for i in walk.model.inputs if i.name not in walk.params]
     for name in unused:
         walk.note(f"input {name} is read by nothing and has no port")
@@ -299,7 +301,8 @@ def _unknown(node: Node) -> Refusal:
             f"belongs to the operator domain {node.domain!r}, which is not known here",
             "known are the standard's own '' and " + ", ".join(sorted(d for d in DOMAINS if d)),
         )
-    close = did_you_mean(node.op, sorted(DOMAINS[node.domain]))
+    real = node.domain == "" and described(node.op, node.version)  # and not a slip of the pen
+    close = None if real else did_you_mean(node.op, sorted(DOMAINS[node.domain]))
     return Refusal(
         "is no operator that can be compiled",
         close or "replace it by operators that can, or let the host compute it: lutc reads the README's list",

@@ -79,6 +79,7 @@ class Model:
     )  # shapes the file states, open lengths as 1
     dtype: Any = np.float32  # what functions that become tables are computed in
     proto: ModelProto | None = field(default=None, repr=False)
+    defaults: tuple[str, ...] = ()  # inputs that are constants unless a caller says otherwise
     functions: Functions | None = field(default=None, repr=False)
 
     def broken(self) -> str | None:

@@ -43,9 +43,12 @@ def read(source: str | os.PathLike[str] | bytes | ModelProto) -> Model:
         for v in graph.value_info
         if v.type.tensor_type.HasField("shape") and all(d.dim_value for d in v.type.tensor_type.shape.dim[1:])
     }
+    # Before version 4 of the format every constant had to be an input as well.
+    defaults = tuple(i.name for i in graph.input if i.name in constants) if proto.ir_version >= 4 else ()
     return Model(
-        name, versions[""], inputs, outputs, constants, nodes, stated, proto=proto, functions=functions
-    )
+        name, versions[""], inputs, outputs, constants, nodes, stated,
+        proto=proto, defaults=defaults, functions=functions,
+    )  # fmt: skip
 
 
 def _defined(domain: str, name: str) -> bool:

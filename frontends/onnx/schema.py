@@ -93,6 +93,11 @@ def well_formed(node: Node) -> None:
     if schema is None and node.domain == "qonnx.custom_op.channels_last":
         schema = described(node.op, node.versions.get("", 0))
     known: Mapping[str, Any] = schema.attributes if schema else OTHERS.get(node.op, {})
+    if node.proto.overload:
+        raise Refusal(
+            f"asks for the overload {node.proto.overload!r}, and no function of the model has it",
+            "the model is broken: export it again",
+        )
     seen = set()
     for a in node.proto.attribute:
         if a.name not in known:
@@ -111,11 +116,6 @@ def well_formed(node: Node) -> None:
                 f"and it is of type {known[a.name].type.name}",
                 "the model is broken: export it again",
             )
-
-
-def deprecated(node: Node) -> bool:
-    schema = schema_of(node)
-    return schema is not None and bool(schema.deprecated)
 
 
 def result_kinds(node: Node, kinds: list[str | None]) -> list[str | None]:

@@ -39,26 +39,42 @@ MICROSOFT: dict[str, list[tuple[Form, dict[str, list[Any]]]]] = {
     "QLinearLeakyRelu": [(micro(*IN, *OUT), {"alpha": [0.01, 0.5, 0.25, 2.0]})],
     "QLinearSigmoid": [(micro(*IN, f32(1 / 256), np.array(0, np.uint8)), {})],
     "QLinearAveragePool": [
-        (micro(*IN, *OUT, shape=IMAGE, attributes=POOL), {
-            "channels_last": [0, 1], "strides": [[2, 2], [2, 1]], "pads": [[1, 0, 0, 1]], "count_include_pad": [0, 1],
-            "ceil_mode": [0, 1], "auto_pad": ["NOTSET", "VALID", "SAME_UPPER"],
-        })],
+        (
+            micro(*IN, *OUT, shape=IMAGE, attributes=POOL),
+            {
+                "channels_last": [0, 1],
+                "strides": [[2, 2], [2, 1]],
+                "pads": [[1, 0, 0, 1]],
+                "count_include_pad": [0, 1],
+                "ceil_mode": [0, 1],
+                "auto_pad": ["NOTSET", "VALID", "SAME_UPPER"],
+            },
+        )
+    ],
     "QLinearGlobalAveragePool": [(micro(*IN, *OUT, shape=IMAGE), {"channels_last": [0, 1]})],
     "QGemm": [
         (micro(*IN, W, f32(0.5), Z4, BIAS, *OUT), {"alpha": [1.0, 0.5, 2.0], "transA": [0, 1]}),
         (micro(*IN, W, f32(0.5), Z4, BIAS, name="float"), {"alpha": [1.0, 0.5, 2.0]}),
         (micro(*IN, W, f32(0.5), Z4, None, *OUT, name="no bias"), {"alpha": [1.0, 0.5]}),
-        (micro(*IN, W.T.copy(), f32(0.5), Z4, BIAS, *OUT, attributes={"transB": 1}, name="turned"), {"alpha": [0.5]}),
-        (micro(*IN, W, f32(0.5, 0.25, 1), np.array([4, 3, 0], np.uint8), BIAS, *OUT, name="columns"), {"alpha": [0.5]}),
+        (
+            micro(*IN, W.T.copy(), f32(0.5), Z4, BIAS, *OUT, attributes={"transB": 1}, name="turned"),
+            {"alpha": [0.5]},
+        ),
+        (
+            micro(*IN, W, f32(0.5, 0.25, 1), np.array([4, 3, 0], np.uint8), BIAS, *OUT, name="columns"),
+            {"alpha": [0.5]},
+        ),
     ],
     "MatMulIntegerToFloat": [
         (micro(W, f32(0.25), f32(0.5)), {}),
         (micro(W, f32(0.25), f32(0.5), Z3, Z4, f32(0.5, -1, 2), name="all"), {}),
         (micro(W, f32(0.25), f32(0.5, 0.25, 1), Z3, None, f32(0.5, -1, 2), name="columns"), {}),
     ],
-    "DequantizeLinear": [(micro(f32(0.5), Z3, shape=(2, 4)), {"axis": [-1, 0, 1, 2]}),
-                         (micro(f32(0.5, 1), np.array([3, 1], np.uint8), shape=(2, 4), name="channels"), {"axis": [1]})],
-}  # fmt: skip
+    "DequantizeLinear": [
+        (micro(f32(0.5), Z3, shape=(2, 4)), {"axis": [-1, 0, 1, 2]}),
+        (micro(f32(0.5, 1), np.array([3, 1], np.uint8), shape=(2, 4), name="channels"), {"axis": [1]}),
+    ],
+}
 
 
 def settings() -> Iterator[Setting]:
@@ -78,8 +94,13 @@ def _micro(op: str, form: Form, given: dict[str, Any], batch: str) -> Setting:
     refusal = form.refusal or ("the batch is contracted" if attributes.get("transA") else "")
     if batch == "2" and op in WINDOWS:
         refusal = "a batch of two in the shape"
-    return Setting("onnx", f"com.microsoft.{op}", f"{form.name} {given} batch {batch}",
-                   lambda: made(op, 17, form, attributes, batch, "com.microsoft"), refusal)  # fmt: skip
+    return Setting(
+        "onnx",
+        f"com.microsoft.{op}",
+        f"{form.name} {given} batch {batch}",
+        lambda: made(op, 17, form, attributes, batch, "com.microsoft"),
+        refusal,
+    )
 
 
 # -- QONNX ----------------------------------------------------------------------------------------------------------
@@ -97,9 +118,15 @@ def half(v: Fraction, up: bool) -> int:
 
 
 ROUND: dict[str, Callable[[Fraction], int]] = {
-    "ROUND": round, "HALF_EVEN": round, "CEIL": math.ceil, "FLOOR": math.floor, "UP": away, "DOWN": math.trunc,
-    "HALF_UP": lambda v: half(v, True), "HALF_DOWN": lambda v: half(v, False),
-}  # fmt: skip
+    "ROUND": round,
+    "HALF_EVEN": round,
+    "CEIL": math.ceil,
+    "FLOOR": math.floor,
+    "UP": away,
+    "DOWN": math.trunc,
+    "HALF_UP": lambda v: half(v, True),
+    "HALF_DOWN": lambda v: half(v, False),
+}
 
 
 def _ends(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
@@ -114,10 +141,12 @@ def _dialect(
     names = ["x"] + [f"c{i}" for i in range(len(constants))]
     node = helper.make_node(op, names, ["y"], domain=domain, **attributes)
     graph = helper.make_graph(
-        [node], "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *x.shape[1:]])],
+        [node],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *x.shape[1:]])],
         [helper.make_empty_tensor_value_info("y")],
         [numpy_helper.from_array(np.asarray(c), n) for c, n in zip(constants, names[1:], strict=True)],
-    )  # fmt: skip
+    )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(domain, 1)]
     whole = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     return lambda: load_onnx(whole, input_types="s9f4"), y, {"x": x}
@@ -133,8 +162,12 @@ def _quants() -> Iterator[Setting]:
                     for scale, zero, bits in ((0.25, 0.0, 4), (0.5, 1.0, 5)):
                         given = {"rounding_mode": rounding, "signed": signed, "narrow": narrow}
                         given = {k: v for k, v in given.items() if v is not None}
-                        yield Setting("onnx", op, f"{given} {scale} {zero} {bits}",
-                                      lambda a=(op, given, scale, zero, bits): _quant(*a, x))  # fmt: skip
+                        yield Setting(
+                            "onnx",
+                            op,
+                            f"{given} {scale} {zero} {bits}",
+                            lambda a=(op, given, scale, zero, bits): _quant(*a, x),
+                        )
     for rounding in (None, "FLOOR", "ROUND", "CEIL"):
         for zero in (0.0, 1.0):
             given = {"rounding_mode": rounding} if rounding else {}
@@ -180,10 +213,16 @@ def _thresholds(given: dict[str, Any]) -> Any:
 # -- lutc's ---------------------------------------------------------------------------------------------------------
 
 OWN_ROUND: dict[str, Callable[[Fraction], int]] = {
-    "floor": math.floor, "ceil": math.ceil, "toward-zero": math.trunc, "away": away,
-    "nearest-half-up": lambda v: math.floor(v + Fraction(1, 2)), "nearest-half-down": lambda v: math.ceil(v - Fraction(1, 2)),
-    "nearest-half-even": round, "nearest-half-away": lambda v: half(v, True), "nearest-half-zero": lambda v: half(v, False),
-}  # fmt: skip
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "toward-zero": math.trunc,
+    "away": away,
+    "nearest-half-up": lambda v: math.floor(v + Fraction(1, 2)),
+    "nearest-half-down": lambda v: math.ceil(v - Fraction(1, 2)),
+    "nearest-half-even": round,
+    "nearest-half-away": lambda v: half(v, True),
+    "nearest-half-zero": lambda v: half(v, False),
+}
 
 
 def _own_code(v: float, f: int, w: int, s: int, rounding: str, overflow: str) -> int:

@@ -79,9 +79,15 @@ IMAGE = (2, 5, 6)
 KERNEL = ints((4, 2, 3, 2))
 GROUPED = ints((4, 1, 2, 2))
 SLICES = [
-    ((0,), (1,), (0,), (1,)), ((-1,), (9,), (0,), (1,)), ((0,), (2**31 - 1,), (0,), (1,)), ((9,), (-9,), (0,), (-1,)),
-    ((1,), (3,), (2,), (1,)), ((-1,), (-9,), (2,), (-1,)), ((0,), (4,), (-1,), (2,)), ((1, 0), (2, 3), (1, 2), (1, 2)),
-]  # fmt: skip
+    ((0,), (1,), (0,), (1,)),
+    ((-1,), (9,), (0,), (1,)),
+    ((0,), (2**31 - 1,), (0,), (1,)),
+    ((9,), (-9,), (0,), (-1,)),
+    ((1,), (3,), (2,), (1,)),
+    ((-1,), (-9,), (2,), (-1,)),
+    ((0,), (4,), (-1,), (2,)),
+    ((1, 0), (2, 3), (1, 2), (1, 2)),
+]
 FORMS: dict[str, list[Form]] = {
     **{op: list(BROADCAST) for op in ("Add", "Sub", "Mul", "Min", "Max", "Sum", "Mean")},
     **{op: list(BROADCAST) for op in ("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")},
@@ -104,125 +110,347 @@ FORMS: dict[str, list[Form]] = {
     "BatchNormalization": [
         one(f32(1, 2, 0.5), f32(0.5, -0.5, 0), f32(1, -1, 0), f32(4, 0.25, 1), shape=(3, 2, 2)),
         one(f32(1, 2, 0.5), f32(0.5, -0.5, 0), f32(1, -1, 0), f32(4, 0.25, 1), shape=(3,), name="rank2"),
-        one(f32(1, 2), f32(0.5, -0.5), f32(1, -1), f32(4, 0.25), outputs=5, until=13, name="train",
-            refusal="training"),
-        one(f32(1, 2), f32(0.5, -0.5), f32(1, -1), f32(4, 0.25), outputs=3, since=14, name="train",
-            refusal="training"),
+        one(
+            f32(1, 2),
+            f32(0.5, -0.5),
+            f32(1, -1),
+            f32(4, 0.25),
+            outputs=5,
+            until=13,
+            name="train",
+            refusal="training",
+        ),
+        one(
+            f32(1, 2),
+            f32(0.5, -0.5),
+            f32(1, -1),
+            f32(4, 0.25),
+            outputs=3,
+            since=14,
+            name="train",
+            refusal="training",
+        ),
     ],
-    "Dropout": [one(), one(f32(0.5), name="ratio", since=12), one(f32(0.5), np.array(False), name="mode", since=12),
-                one(f32(0.5), np.array(True), name="training", since=12, refusal="training"),
-                one(None, np.array(False), name="no ratio", since=12)],
+    "Dropout": [
+        one(),
+        one(f32(0.5), name="ratio", since=12),
+        one(f32(0.5), np.array(False), name="mode", since=12),
+        one(f32(0.5), np.array(True), name="training", since=12, refusal="training"),
+        one(None, np.array(False), name="no ratio", since=12),
+    ],
     "Flatten": [one()],
-    "Reshape": [one(i64(*s), name=f"{list(s)}") for s in (
-        (1, 8), (-1, 8), (0, -1), (1, -1), (-1,), (0, 4, 2), (-1, 2, 2, 2), (2, -1), (8, -1), (0, 0, -1), (-1, 4))],
+    "Reshape": [
+        one(i64(*s), name=f"{list(s)}")
+        for s in (
+            (1, 8),
+            (-1, 8),
+            (0, -1),
+            (1, -1),
+            (-1,),
+            (0, 4, 2),
+            (-1, 2, 2, 2),
+            (2, -1),
+            (8, -1),
+            (0, 0, -1),
+            (-1, 4),
+        )
+    ],
     "Squeeze": [one(shape=(1, 4), name="none", refusal="a batch of one would go as well")]
     + [one(i64(*a), shape=(1, 4), name=f"{a}", since=13) for a in ((1,), (-2,), (0,), (0, 1))],
     "Unsqueeze": [one(i64(*a), name=f"{a}", since=13) for a in ((0,), (1,), (-1,), (1, 2), (3,), (0, 1))],
     "Transpose": [one()],
-    "Concat": [one(DATA, name="data", attributes={"axis": 1}), one(ints((1, 3, 4)), name="const", attributes={"axis": 1})],
-    "Slice": [
-        one(*(i64(*v) for v in s), name=f"{s}", since=10) for s in SLICES
-    ] + [one(i64(0, 1), i64(9, 2), name="no axes", since=10)],
-    "Split": [one(outputs=2, name="equal", attributes={"axis": 1}), one(i64(1, 3), outputs=2, name="sizes", since=13,
-              attributes={"axis": 2}), one(i64(1, 1, 2), outputs=3, name="three", since=13, attributes={"axis": -1})],
+    "Concat": [
+        one(DATA, name="data", attributes={"axis": 1}),
+        one(ints((1, 3, 4)), name="const", attributes={"axis": 1}),
+    ],
+    "Slice": [one(*(i64(*v) for v in s), name=f"{s}", since=10) for s in SLICES]
+    + [one(i64(0, 1), i64(9, 2), name="no axes", since=10)],
+    "Split": [
+        one(outputs=2, name="equal", attributes={"axis": 1}),
+        one(i64(1, 3), outputs=2, name="sizes", since=13, attributes={"axis": 2}),
+        one(i64(1, 1, 2), outputs=3, name="three", since=13, attributes={"axis": -1}),
+    ],
     "Gather": [one(np.array(k, np.int64), name=f"{k}") for k in (0, [0], [0, 0], [[0, -1]])],
-    "Expand": [one(i64(*s), name=f"{s}", since=8) for s in ((2, 4), (1, 1, 1), (3, 1, 1), (2, 1, 2, 4), (1, 1, 2, 4))]
+    "Expand": [
+        one(i64(*s), name=f"{s}", since=8) for s in ((2, 4), (1, 1, 1), (3, 1, 1), (2, 1, 2, 4), (1, 1, 2, 4))
+    ]
     + [one(i64(1, 2, 3), shape=(2, 1), name="inner", since=8)],
     "Tile": [one(i64(*r), name=f"{r}") for r in ((1, 1, 2), (1, 3, 1), (2, 1, 1), (1, 1, 1))],
     "DepthToSpace": [one(shape=(8, 2, 3), attributes={"blocksize": 2})],
     "SpaceToDepth": [one(shape=(2, 4, 6), attributes={"blocksize": 2})],
-    "GatherElements": [one(RNG.integers(0, 2, (1, 2, 4)), name="[1,2,4]", attributes={"axis": 1}, refusal=EVALUATOR)],
-    "GatherND": [one(i64(0, 1), name="two", refusal=EVALUATOR), one(np.array([[0], [0]], np.int64), name="rows", refusal=EVALUATOR),
-                 one(np.array([[1]], np.int64), name="b1", attributes={"batch_dims": 1}, since=12)],
-    "ScatterElements": [one(np.zeros((1, 1, 4), np.int64), ints((1, 1, 4)), attributes={"axis": 1}),
-                        one(np.array([[[0, 3], [1, 2]]], np.int64), ints((1, 2, 2)), attributes={"axis": 2}, name="a2")],
-    "ScatterND": [one(np.array([[0, 1]], np.int64), ints((1, 4))),
-                  one(np.array([[0, 1, 2], [0, 0, 3]], np.int64), ints((2,)), name="elements")],
-    "Trilu": [one(shape=(3, 4)), one(np.array(1, np.int64), shape=(3, 4), name="k=1"),
-              one(np.array(-1, np.int64), shape=(3, 4), name="k=-1"), one(shape=(4,), name="rank2")],
+    "GatherElements": [
+        one(RNG.integers(0, 2, (1, 2, 4)), name="[1,2,4]", attributes={"axis": 1}, refusal=EVALUATOR)
+    ],
+    "GatherND": [
+        one(i64(0, 1), name="two", refusal=EVALUATOR),
+        one(np.array([[0], [0]], np.int64), name="rows", refusal=EVALUATOR),
+        one(np.array([[1]], np.int64), name="b1", attributes={"batch_dims": 1}, since=12),
+    ],
+    "ScatterElements": [
+        one(np.zeros((1, 1, 4), np.int64), ints((1, 1, 4)), attributes={"axis": 1}),
+        one(np.array([[[0, 3], [1, 2]]], np.int64), ints((1, 2, 2)), attributes={"axis": 2}, name="a2"),
+    ],
+    "ScatterND": [
+        one(np.array([[0, 1]], np.int64), ints((1, 4))),
+        one(np.array([[0, 1, 2], [0, 0, 3]], np.int64), ints((2,)), name="elements"),
+    ],
+    "Trilu": [
+        one(shape=(3, 4)),
+        one(np.array(1, np.int64), shape=(3, 4), name="k=1"),
+        one(np.array(-1, np.int64), shape=(3, 4), name="k=-1"),
+        one(shape=(4,), name="rank2"),
+    ],
     "CumSum": [one(np.array(a, np.int64), name=f"axis={a}") for a in (0, 1, 2, -1)],
-    "TopK": [one(i64(1), outputs=2, since=10), one(i64(2), outputs=2, since=10, name="k=2", refusal="sorts"),
-             one(outputs=2, until=9, attributes={"k": 1}, refusal="sorts, if k is not 1")],
+    "TopK": [
+        one(i64(1), outputs=2, since=10),
+        one(i64(2), outputs=2, since=10, name="k=2", refusal="sorts"),
+        one(outputs=2, until=9, attributes={"k": 1}, refusal="sorts, if k is not 1"),
+    ],
     **{op: [one()] for op in ("ArgMax", "ArgMin")},
     **{f"Reduce{w}": list(REDUCE) for w in ("Mean", "SumSquare", "L1")},
     "ReduceSum": SUM,
     **{op: [one(shape=IMAGE), one(shape=(2, 7), name="1d")] for op in ("GlobalAveragePool", "GlobalMaxPool")},
-    **{op: [one(shape=IMAGE, attributes={"kernel_shape": [3, 2]}), one(shape=(2, 7), attributes={"kernel_shape": [2]},
-            name="1d")] for op in ("MaxPool", "AveragePool")},
-    "Conv": [one(KERNEL, shape=IMAGE), one(KERNEL, ints((4,)), shape=IMAGE, name="bias"),
-             one(GROUPED, shape=IMAGE, attributes={"group": 2}, name="grouped"),
-             one(ints((3, 2, 2)), shape=(2, 7), name="1d")],
-    "ConvTranspose": [one(ints((2, 3, 3, 2)), shape=(2, 3, 4)), one(ints((2, 3, 3, 2)), ints((3,)), shape=(2, 3, 4), name="bias"),
-                      one(ints((2, 3, 2, 2)), shape=(2, 3, 3), attributes={"group": 2}, name="grouped")],
-    "MatMul": [one(ints((4, 3)), name="[4,3]"), one(ints((4,)), name="[4]"), one(ints((2, 4, 3)), name="[2,4,3]"),
-               one(ints((1, 4, 3)), name="[1,4,3]"), one(ints((4, 3)), shape=(4,), name="row"),
-               one(ints((3, 1, 4, 3)), name="[3,1,4,3]")],
-    "Gemm": [one(ints((4, 3)), ints((3,)), shape=(4,), name="[3]"), one(ints((4, 3)), None, shape=(4,), name="no C", since=11),
-             one(ints((4, 3)), ints((1, 3)), shape=(4,), name="[1,3]"), one(ints((4, 3)), f32(2.0), shape=(4,), name="scalar"),
-             one(ints((4, 4)), ints((4,)), shape=(4,), name="square")],
-    "Einsum": [one(ints((4, 3)), attributes={"equation": e}, name=e, since=12) for e in (
-        "bij,jk->bik", "bij,jk->bki", "bij,jk", "bij,jk->ik", "bij,jk->bijk", "...j,jk->...k", "bij,jk->jb", "bij,jk->b")],
-    "Pad": [one(i64(*p), since=11, name=f"{p}") for p in ((0, 0, 1, 0, 0, 2), (0, 1, 0, 0, 0, 0), (1, 0, 0, 0, 0, 0),
-            (0, 0, -1, 0, 0, 1), (0, 0, 0, 0, 0, -2))]
-    + [one(i64(0, 0, 1, 0, 0, 1), f32(1.5), since=11, name="value"),
-       one(i64(1, 2), f32(1.5), i64(2), since=18, name="axes"), one(i64(1, 2), None, i64(-1), since=18, name="axis -1"),
-       one(i64(1, 0), None, i64(0), since=18, name="axis 0")],
-    "Resize": [one(f32(*s), shape=(2, 6), until=10, name=f"{s}", refusal=ROUNDED if 0.6 in s else "") for s in ((1, 1, 2), (1, 1, 0.5), (1, 2, 1.5), (1, 1, 0.6), (2, 1, 1))]
-    + [one(None, f32(*s), shape=(2, 6), since=13, name=f"{s}") for s in ((1, 1, 2), (1, 1, 0.5), (1, 2, 1.5), (2, 1, 1))]
+    **{
+        op: [
+            one(shape=IMAGE, attributes={"kernel_shape": [3, 2]}),
+            one(shape=(2, 7), attributes={"kernel_shape": [2]}, name="1d"),
+        ]
+        for op in ("MaxPool", "AveragePool")
+    },
+    "Conv": [
+        one(KERNEL, shape=IMAGE),
+        one(KERNEL, ints((4,)), shape=IMAGE, name="bias"),
+        one(GROUPED, shape=IMAGE, attributes={"group": 2}, name="grouped"),
+        one(ints((3, 2, 2)), shape=(2, 7), name="1d"),
+    ],
+    "ConvTranspose": [
+        one(ints((2, 3, 3, 2)), shape=(2, 3, 4)),
+        one(ints((2, 3, 3, 2)), ints((3,)), shape=(2, 3, 4), name="bias"),
+        one(ints((2, 3, 2, 2)), shape=(2, 3, 3), attributes={"group": 2}, name="grouped"),
+    ],
+    "MatMul": [
+        one(ints((4, 3)), name="[4,3]"),
+        one(ints((4,)), name="[4]"),
+        one(ints((2, 4, 3)), name="[2,4,3]"),
+        one(ints((1, 4, 3)), name="[1,4,3]"),
+        one(ints((4, 3)), shape=(4,), name="row"),
+        one(ints((3, 1, 4, 3)), name="[3,1,4,3]"),
+    ],
+    "Gemm": [
+        one(ints((4, 3)), ints((3,)), shape=(4,), name="[3]"),
+        one(ints((4, 3)), None, shape=(4,), name="no C", since=11),
+        one(ints((4, 3)), ints((1, 3)), shape=(4,), name="[1,3]"),
+        one(ints((4, 3)), f32(2.0), shape=(4,), name="scalar"),
+        one(ints((4, 4)), ints((4,)), shape=(4,), name="square"),
+    ],
+    "Einsum": [
+        one(ints((4, 3)), attributes={"equation": e}, name=e, since=12)
+        for e in (
+            "bij,jk->bik",
+            "bij,jk->bki",
+            "bij,jk",
+            "bij,jk->ik",
+            "bij,jk->bijk",
+            "...j,jk->...k",
+            "bij,jk->jb",
+            "bij,jk->b",
+        )
+    ],
+    "Pad": [
+        one(i64(*p), since=11, name=f"{p}")
+        for p in (
+            (0, 0, 1, 0, 0, 2),
+            (0, 1, 0, 0, 0, 0),
+            (1, 0, 0, 0, 0, 0),
+            (0, 0, -1, 0, 0, 1),
+            (0, 0, 0, 0, 0, -2),
+        )
+    ]
+    + [
+        one(i64(0, 0, 1, 0, 0, 1), f32(1.5), since=11, name="value"),
+        one(i64(1, 2), f32(1.5), i64(2), since=18, name="axes"),
+        one(i64(1, 2), None, i64(-1), since=18, name="axis -1"),
+        one(i64(1, 0), None, i64(0), since=18, name="axis 0"),
+    ],
+    "Resize": [
+        one(f32(*s), shape=(2, 6), until=10, name=f"{s}", refusal=ROUNDED if 0.6 in s else "")
+        for s in ((1, 1, 2), (1, 1, 0.5), (1, 2, 1.5), (1, 1, 0.6), (2, 1, 1))
+    ]
+    + [
+        one(None, f32(*s), shape=(2, 6), since=13, name=f"{s}")
+        for s in ((1, 1, 2), (1, 1, 0.5), (1, 2, 1.5), (2, 1, 1))
+    ]
     + [one(None, f32(1, 1, s), shape=(2, 6), since=13, name=f"{s}", refusal=ROUNDED) for s in (0.6, 0.7, 1.3)]
     + [one(f32(np.zeros(0)), f32(1, 1, 2), shape=(2, 6), since=11, until=12, name="roi")]
-    + [one(None, None, i64(1, *s), shape=(2, 6), since=13, name=f"sizes {s}") for s in ((2, 9), (3, 4), (2, 6), (2, 5))],
-    "Upsample": [one(f32(*s), shape=(2, 6), since=9, until=9, name=f"{s}") for s in ((1, 1, 2), (1, 2, 1.5), (2, 1, 1))],
-    "Cast": [one(attributes={"to": k}, name=f"{k}", refusal="" if k in (1, 9, 11) else "rounds or wraps") for k in
-             (1, 2, 3, 5, 6, 7, 9, 10, 11, 16, 22)],
-    "CastLike": [one(np.zeros(1, d), name=np.dtype(d).name, refusal="" if d == np.float32 else "rounds or wraps")
-                 for d in (np.float32, np.int32, np.uint8, np.float16)],
-    "QuantizeLinear": [one(f32(0.5)), one(f32(0.5), np.array(3, np.int8), name="int8"), one(f32(0.3), np.array(7, np.uint8), name="uint8"),
-                       one(f32(0.5, 0.25, 1, 2), np.array([1, 0, 2, 3], np.int8), since=13, name="axis", attributes={"axis": 2}),
-                       one(f32(0.5, 0.25), np.array([1, 0], np.int8), since=13, name="channels", attributes={"axis": 1}),
-                       one(f32(0.01), np.array(3, np.int16), since=21, name="int16"),
-                       one(np.array(0.3, np.float16), np.array(3, np.int8), since=23, name="float16 scale", refusal="float16"),
-                       one(np.array(0.5, np.float16), np.array(3, np.int8), since=23, name="float16 power")],
-    "DequantizeLinear": [one(f32(0.5), kind=TensorProto.INT8), one(f32(0.3), np.array(3, np.int8), kind=TensorProto.INT8, name="zero"),
-                         one(f32(0.3), np.array(3, np.uint8), kind=TensorProto.UINT8, name="uint8"),
-                         one(f32(0.25), kind=TensorProto.INT32, name="int32"),
-                         one(f32(0.5, 0, 1, 2), kind=TensorProto.INT8, since=13, name="axis", attributes={"axis": 2}),
-                         one(np.array(0.3, np.float16), kind=TensorProto.INT8, since=19, name="float16", refusal="float16")],
-    "Softmax": [one()], "LogSoftmax": [one()],
-    **{op: [one(), one(shape=(), name="rank1")] for op in ("Abs", "Neg", "Relu", "Sign", "Identity", "LeakyRelu")},
+    + [
+        one(None, None, i64(1, *s), shape=(2, 6), since=13, name=f"sizes {s}")
+        for s in ((2, 9), (3, 4), (2, 6), (2, 5))
+    ],
+    "Upsample": [
+        one(f32(*s), shape=(2, 6), since=9, until=9, name=f"{s}") for s in ((1, 1, 2), (1, 2, 1.5), (2, 1, 1))
+    ],
+    "Cast": [
+        one(attributes={"to": k}, name=f"{k}", refusal="" if k in (1, 9, 11) else "rounds or wraps")
+        for k in (1, 2, 3, 5, 6, 7, 9, 10, 11, 16, 22)
+    ],
+    "CastLike": [
+        one(np.zeros(1, d), name=np.dtype(d).name, refusal="" if d == np.float32 else "rounds or wraps")
+        for d in (np.float32, np.int32, np.uint8, np.float16)
+    ],
+    "QuantizeLinear": [
+        one(f32(0.5)),
+        one(f32(0.5), np.array(3, np.int8), name="int8"),
+        one(f32(0.3), np.array(7, np.uint8), name="uint8"),
+        one(
+            f32(0.5, 0.25, 1, 2),
+            np.array([1, 0, 2, 3], np.int8),
+            since=13,
+            name="axis",
+            attributes={"axis": 2},
+        ),
+        one(f32(0.5, 0.25), np.array([1, 0], np.int8), since=13, name="channels", attributes={"axis": 1}),
+        one(f32(0.01), np.array(3, np.int16), since=21, name="int16"),
+        one(
+            np.array(0.3, np.float16), np.array(3, np.int8), since=23, name="float16 scale", refusal="float16"
+        ),
+        one(np.array(0.5, np.float16), np.array(3, np.int8), since=23, name="float16 power"),
+    ],
+    "DequantizeLinear": [
+        one(f32(0.5), kind=TensorProto.INT8),
+        one(f32(0.3), np.array(3, np.int8), kind=TensorProto.INT8, name="zero"),
+        one(f32(0.3), np.array(3, np.uint8), kind=TensorProto.UINT8, name="uint8"),
+        one(f32(0.25), kind=TensorProto.INT32, name="int32"),
+        one(f32(0.5, 0, 1, 2), kind=TensorProto.INT8, since=13, name="axis", attributes={"axis": 2}),
+        one(np.array(0.3, np.float16), kind=TensorProto.INT8, since=19, name="float16", refusal="float16"),
+    ],
+    "Softmax": [one()],
+    "LogSoftmax": [one()],
+    **{
+        op: [one(), one(shape=(), name="rank1")]
+        for op in ("Abs", "Neg", "Relu", "Sign", "Identity", "LeakyRelu")
+    },
     **{op: [one(shape=(2, 3))] for op in sorted(CURVES)},
-    "QLinearMatMul": [one(f32(0.25), np.array(3, np.uint8), RNG.integers(0, 9, (4, 3)).astype(np.uint8), f32(0.5), np.array(4, np.uint8),
-                          f32(0.5), np.array(2, np.uint8), kind=TensorProto.UINT8)],
-    "MatMulInteger": [one(RNG.integers(0, 9, (4, 3)).astype(np.uint8), kind=TensorProto.UINT8),
-                      one(RNG.integers(0, 9, (4, 3)).astype(np.uint8), np.array(3, np.uint8), np.array(4, np.uint8), kind=TensorProto.UINT8, name="zeros")],
-    "ConvInteger": [one(RNG.integers(0, 9, (4, 2, 3, 2)).astype(np.uint8), np.array(3, np.uint8), np.array(4, np.uint8), kind=TensorProto.UINT8, shape=IMAGE)],
-    "QLinearConv": [one(f32(0.25), np.array(3, np.uint8), RNG.integers(0, 9, (4, 2, 3, 2)).astype(np.uint8), f32(0.5), np.array(4, np.uint8),
-                        f32(0.5), np.array(2, np.uint8), RNG.integers(-20, 20, 4).astype(np.int32), kind=TensorProto.UINT8, shape=IMAGE)],
-}  # fmt: skip
+    "QLinearMatMul": [
+        one(
+            f32(0.25),
+            np.array(3, np.uint8),
+            RNG.integers(0, 9, (4, 3)).astype(np.uint8),
+            f32(0.5),
+            np.array(4, np.uint8),
+            f32(0.5),
+            np.array(2, np.uint8),
+            kind=TensorProto.UINT8,
+        )
+    ],
+    "MatMulInteger": [
+        one(RNG.integers(0, 9, (4, 3)).astype(np.uint8), kind=TensorProto.UINT8),
+        one(
+            RNG.integers(0, 9, (4, 3)).astype(np.uint8),
+            np.array(3, np.uint8),
+            np.array(4, np.uint8),
+            kind=TensorProto.UINT8,
+            name="zeros",
+        ),
+    ],
+    "ConvInteger": [
+        one(
+            RNG.integers(0, 9, (4, 2, 3, 2)).astype(np.uint8),
+            np.array(3, np.uint8),
+            np.array(4, np.uint8),
+            kind=TensorProto.UINT8,
+            shape=IMAGE,
+        )
+    ],
+    "QLinearConv": [
+        one(
+            f32(0.25),
+            np.array(3, np.uint8),
+            RNG.integers(0, 9, (4, 2, 3, 2)).astype(np.uint8),
+            f32(0.5),
+            np.array(4, np.uint8),
+            f32(0.5),
+            np.array(2, np.uint8),
+            RNG.integers(-20, 20, 4).astype(np.int32),
+            kind=TensorProto.UINT8,
+            shape=IMAGE,
+        )
+    ],
+}
 for op in ("ReduceMax", "ReduceMin"):
     FORMS[op] = list(REDUCE)
 # What is tried for an attribute; others are tried at 0, 1 and 2, or at some floats.
 VALUES: dict[str, list[Any]] = {
-    "allowzero": [0, 1], "alpha": [0.5, 0.01, 1.0, 2.0, -0.5], "antialias": [0, 1], "approximate": ["none", "tanh"],
-    "auto_pad": ["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"], "axes": [[-1], [1], [0], [1, 2], [0, 1]],
-    "axis": [-3, -2, -1, 0, 1, 2], "batch_dims": [0, 1], "block_size": [0, 2], "blocksize": [1, 2],
-    "ceil_mode": [0, 1], "consumed_inputs": [], "coordinate_transformation_mode": [
-        "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize"],
-    "count_include_pad": [0, 1], "dilations": [[1, 1], [2, 1], [2, 2], [2]], "epsilon": [1e-5, 0.0, 0.25, 1.0],
-    "equation": [], "exclude_outside": [0, 1], "exclusive": [0, 1], "group": [1, 2], "is_test": [0, 1], "k": [1, 2],
-    "keep_aspect_ratio_policy": ["stretch", "not_larger", "not_smaller"], "keepdims": [0, 1],
-    "kernel_shape": [[3, 2], [2, 2], [1, 1], [2]], "largest": [0, 1], "last": [0, 1], "min": [-1.0, 0.0, 2.0],
-    "max": [2.0, -2.0], "mode": ["constant", "reflect", "edge", "wrap", "nearest", "linear", "cubic", "DCR", "CRD"],
-    "nearest_mode": ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"], "noop_with_empty_axes": [0, 1],
-    "num_outputs": [2], "output_dtype": [0, 1, 2, 3, 5, 10, 16, 22], "output_padding": [[0, 0], [1, 0], [0, 1]],
-    "output_shape": [[5, 6], [7, 8]], "pads": [[0, 0, 0, 0], [1, 0, 1, 1], [1, 1, 1, 1], [1, 1], [0, 0, 1, 0, 0, 2]],
-    "perm": [[0, 1, 2], [0, 2, 1], [1, 0, 2], [2, 1, 0]], "precision": [0, 1, 10, 16], "ratio": [0.5, 0.0],
-    "reduction": ["none", "add", "mul", "max"], "reverse": [0, 1], "rounds": [], "saturate": [0, 1],
-    "round_mode": ["up", "down", "nearest"], "scales": [[1.0, 1.0, 2.0]], "seed": [1], "select_last_index": [0, 1],
-    "sorted": [0, 1], "spatial": [0, 1], "split": [[1, 1], [1, 3]], "storage_order": [0, 1], "start": [0, 1, -1],
-    "end": [1, 2, -1], "starts": [[0], [1]], "ends": [[1], [9]], "strides": [[1, 1], [2, 1], [2, 2], [2]],
-    "to": [], "training_mode": [0, 1], "transA": [0, 1], "transB": [0, 1], "upper": [0, 1], "value": [0.0, 1.5],
-}  # fmt: skip
+    "allowzero": [0, 1],
+    "alpha": [0.5, 0.01, 1.0, 2.0, -0.5],
+    "antialias": [0, 1],
+    "approximate": ["none", "tanh"],
+    "auto_pad": ["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"],
+    "axes": [[-1], [1], [0], [1, 2], [0, 1]],
+    "axis": [-3, -2, -1, 0, 1, 2],
+    "batch_dims": [0, 1],
+    "block_size": [0, 2],
+    "blocksize": [1, 2],
+    "ceil_mode": [0, 1],
+    "consumed_inputs": [],
+    "coordinate_transformation_mode": [
+        "half_pixel",
+        "half_pixel_symmetric",
+        "pytorch_half_pixel",
+        "align_corners",
+        "asymmetric",
+        "tf_crop_and_resize",
+    ],
+    "count_include_pad": [0, 1],
+    "dilations": [[1, 1], [2, 1], [2, 2], [2]],
+    "epsilon": [1e-5, 0.0, 0.25, 1.0],
+    "equation": [],
+    "exclude_outside": [0, 1],
+    "exclusive": [0, 1],
+    "group": [1, 2],
+    "is_test": [0, 1],
+    "k": [1, 2],
+    "keep_aspect_ratio_policy": ["stretch", "not_larger", "not_smaller"],
+    "keepdims": [0, 1],
+    "kernel_shape": [[3, 2], [2, 2], [1, 1], [2]],
+    "largest": [0, 1],
+    "last": [0, 1],
+    "min": [-1.0, 0.0, 2.0],
+    "max": [2.0, -2.0],
+    "mode": ["constant", "reflect", "edge", "wrap", "nearest", "linear", "cubic", "DCR", "CRD"],
+    "nearest_mode": ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"],
+    "noop_with_empty_axes": [0, 1],
+    "num_outputs": [2],
+    "output_dtype": [0, 1, 2, 3, 5, 10, 16, 22],
+    "output_padding": [[0, 0], [1, 0], [0, 1]],
+    "output_shape": [[5, 6], [7, 8]],
+    "pads": [[0, 0, 0, 0], [1, 0, 1, 1], [1, 1, 1, 1], [1, 1], [0, 0, 1, 0, 0, 2]],
+    "perm": [[0, 1, 2], [0, 2, 1], [1, 0, 2], [2, 1, 0]],
+    "precision": [0, 1, 10, 16],
+    "ratio": [0.5, 0.0],
+    "reduction": ["none", "add", "mul", "max"],
+    "reverse": [0, 1],
+    "rounds": [],
+    "saturate": [0, 1],
+    "round_mode": ["up", "down", "nearest"],
+    "scales": [[1.0, 1.0, 2.0]],
+    "seed": [1],
+    "select_last_index": [0, 1],
+    "sorted": [0, 1],
+    "spatial": [0, 1],
+    "split": [[1, 1], [1, 3]],
+    "storage_order": [0, 1],
+    "start": [0, 1, -1],
+    "end": [1, 2, -1],
+    "starts": [[0], [1]],
+    "ends": [[1], [9]],
+    "strides": [[1, 1], [2, 1], [2, 2], [2]],
+    "to": [],
+    "training_mode": [0, 1],
+    "transA": [0, 1],
+    "transB": [0, 1],
+    "upper": [0, 1],
+    "value": [0.0, 1.5],
+}
 # What belongs together: an attribute is only taken with these.
 WITH: dict[tuple[str, str], dict[str, Any]] = {
     ("Slice", "starts"): {"ends": [9]},

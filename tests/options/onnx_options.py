@@ -31,8 +31,16 @@ NEWEST = 24  # the newest that ONNX Runtime has in full; newer ones are tried wi
 STEP, LEAST, MOST = 1 / 16, -2048, 2047
 # Their results have no fixed format.
 QUANTISED = CURVES | {
-    "AveragePool", "BatchNormalization", "Div", "GlobalAveragePool", "LeakyRelu", "Mean", "Pow", "PRelu", "ReduceMean",
-}  # fmt: skip
+    "AveragePool",
+    "BatchNormalization",
+    "Div",
+    "GlobalAveragePool",
+    "LeakyRelu",
+    "Mean",
+    "Pow",
+    "PRelu",
+    "ReduceMean",
+}
 WINDOWS = (
     "AveragePool",
     "MaxPool",
@@ -82,10 +90,22 @@ def _settings(op: str, version: int, schema: Any, form: Form) -> Iterator[Settin
         for value in values_of(name, attribute):
             given = {**base, **WITH.get((op, name), {}), name: value}
             may = MAY_REFUSE.get((op, name), lambda v: "")(value)
-            yield _setting(op, version, replace(form, refusal=form.refusal or may), given, "1",
-                           f"v{version} {word} {name}={value}")  # fmt: skip
-            yield _setting(op, version, replace(form, refusal=form.refusal or may), given, "n",
-                           f"v{version} {word} {name}={value} open")  # fmt: skip
+            yield _setting(
+                op,
+                version,
+                replace(form, refusal=form.refusal or may),
+                given,
+                "1",
+                f"v{version} {word} {name}={value}",
+            )
+            yield _setting(
+                op,
+                version,
+                replace(form, refusal=form.refusal or may),
+                given,
+                "n",
+                f"v{version} {word} {name}={value} open",
+            )
     for name in form.attributes:
         if name not in schema.attributes:
             continue
@@ -200,10 +220,13 @@ def _mixes(op: str, version: int, form: Form, attributes: dict[str, Any], domain
     except Exception:
         return True
     return any(
-        a.ndim == 0 or a.shape[0] != 3 or p.shape[:1] != (2,) or a.reshape(3, -1).shape != b.shape
+        a.ndim == 0
+        or a.shape[0] != 3
+        or p.shape[:1] != (2,)
+        or a.reshape(3, -1).shape != b.shape
         or not np.allclose(a.reshape(3, -1).astype(float), b.astype(float), rtol=1e-4, equal_nan=True)
         for a, b, p in zip(together, alone, pair, strict=True)
-    )  # fmt: skip
+    )
 
 
 def quantised(array: Any) -> Any:
@@ -257,12 +280,44 @@ def with_quantiser(whole: Any) -> None:
 # -- element types --------------------------------------------------------------------------------------------------
 
 ARITHMETIC = {
-    "Abs": (), "Neg": (), "Relu": (), "Sign": (), "Identity": (), "Add": (DATA,), "Sub": (DATA,), "Mul": (DATA,),
-    "Max": (DATA,), "Min": (DATA,), "Div": (2,), "Mod": (3,), "Pow": (2,), "Clip": (-2, 2), "Add ": (3,), "Mul ": (3,),
-    "Equal": (DATA,), "Less": (1,), "BitShift": (1,), "ReduceSum": (), "ReduceMean": (), "ReduceMax": (), "ReduceL1": (),
-    "ReduceSumSquare": (), "Gemm": (), "MatMul": (), "Sum": (DATA,), "Mean": (DATA,), "MaxPool": (), "AveragePool": (),
-    "CumSum": (), "LeakyRelu": (), "BatchNormalization": (), "ArgMax": (), "Tile": (), "Pad": (), "Concat": (DATA,),
-}  # fmt: skip
+    "Abs": (),
+    "Neg": (),
+    "Relu": (),
+    "Sign": (),
+    "Identity": (),
+    "Add": (DATA,),
+    "Sub": (DATA,),
+    "Mul": (DATA,),
+    "Max": (DATA,),
+    "Min": (DATA,),
+    "Div": (2,),
+    "Mod": (3,),
+    "Pow": (2,),
+    "Clip": (-2, 2),
+    "Add ": (3,),
+    "Mul ": (3,),
+    "Equal": (DATA,),
+    "Less": (1,),
+    "BitShift": (1,),
+    "ReduceSum": (),
+    "ReduceMean": (),
+    "ReduceMax": (),
+    "ReduceL1": (),
+    "ReduceSumSquare": (),
+    "Gemm": (),
+    "MatMul": (),
+    "Sum": (DATA,),
+    "Mean": (DATA,),
+    "MaxPool": (),
+    "AveragePool": (),
+    "CumSum": (),
+    "LeakyRelu": (),
+    "BatchNormalization": (),
+    "ArgMax": (),
+    "Tile": (),
+    "Pad": (),
+    "Concat": (DATA,),
+}
 TYPES = (
     "INT8",
     "UINT8",
@@ -284,10 +339,14 @@ def typed() -> Iterator[Setting]:
         for kind in TYPES:
             for version in (13, 21):
                 yield Setting(
-                    "onnx", op.strip(), f"v{version} of {kind} {constants}",
-                    lambda op=op, constants=constants, kind=kind, version=version: _typed(op, constants, kind, version),
+                    "onnx",
+                    op.strip(),
+                    f"v{version} of {kind} {constants}",
+                    lambda op=op, constants=constants, kind=kind, version=version: _typed(
+                        op, constants, kind, version
+                    ),
                     "numbers may wrap or round",
-                )  # fmt: skip
+                )
 
 
 def _typed(op: str, constants: Any, kind: str, version: int) -> Any:

@@ -226,3 +226,50 @@ def test_scales_that_float32_rounds_are_refused() -> None:
     g.output(g.add("Resize", x, "", scales, nearest_mode="floor"))
     text = refused(g.model(), input_types="s8f2")
     assert "as its scale 0.6 is rounded" in text
+
+
+def test_scores_normalised_apart_have_another_order() -> None:
+    def model(axis: int, over: int, opset: int = 21, turn: bool = False) -> Any:
+        g = Graph(opset)
+        scores = g.add("Softmax", g.qdq(g.input([1, 3, 4])), axis=axis)
+        scores = g.add("Transpose", scores, perm=[0, 2, 1]) if turn else scores
+        g.output(g.add("ArgMax", scores, axis=over), TensorProto.INT64)
+        return g.model()
+
+    x = samples((3, 4), reach=3.0)
+    for axis, over, opset, turn in (
+        (2, 2, 21, False),
+        (-1, 1, 21, True),
+        (1, 1, 21, False),
+        (1, 2, 12, False),
+    ):
+        same_as_onnxruntime(model(axis, over, opset, turn), x)
+    for axis, over, opset, turn in (
+        (2, 1, 21, False),
+        (-1, 2, 21, True),
+        (1, 2, 21, False),
+        (2, 1, 12, False),
+    ):
+        assert "so that their order changes" in refused(model(axis, over, opset, turn))
+
+
+def test_overloads_that_no_function_has() -> None:
+    g = Graph()
+    g.output(g.add("Relu", g.qdq(g.input([1, 4]))))
+    g.nodes[-1].overload = "fast"
+    assert "asks for the overload 'fast'" in refused(g.model())
+
+
+def test_inputs_with_defaults_are_noted() -> None:
+    g = Graph()
+    c = g.constant(np.ones(4))
+    g.output(g.add("Add", g.qdq(g.input([1, 4])), c))
+    g.inputs.append(helper.make_tensor_value_info(c, TensorProto.FLOAT, [4]))
+    assert any("has a default" in n for n in load_onnx(g.model()).notes)
+
+
+def test_operators_that_exist_are_no_slips_of_the_pen() -> None:
+    g = Graph()
+    g.output(g.add("GridSample", g.qdq(g.input([1, 1, 2, 2])), g.constant(np.zeros((1, 2, 2, 2)))))
+    text = refused(g.model())
+    assert "did you mean" not in text and "let the host compute it" in text
