@@ -11,7 +11,7 @@ import numpy as np
 from lutc.diagnostics import error
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto
 
     from .functions import Functions
     from .tensors import Known
@@ -37,7 +37,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
-    proto: NodeProto = field(default=None, repr=False)  # type: ignore[assignment]  # none where there is `compute`
+    proto: Any = field(default=None, repr=False)  # a NodeProto; None where there is `compute`
     kind: str = ""
     compute: Callable[[list[Any]], list[Any]] | None = field(default=None, repr=False)
     elementwise: bool = False

@@ -34,7 +34,7 @@ _NUMPY = {"float32": "float", "float64": "double"}
 
 def kind_name(dtype: Any) -> str:
     """A numpy type as the standard calls it."""
-    name = np.dtype(dtype).name
+    name = str(np.dtype(dtype).name)
     return _NUMPY.get(name, name)
 
 

@@ -12,7 +12,7 @@ from .tensors import Scaled, Tensor
 from .walk import Walk
 
 Inputs = Sequence["Tensor | None"]
-Result = Tensor | tuple[Tensor, ...]
+Result = Any  # a tensor, several, or a function of one that becomes a table
 Lower = Callable[[Walk, Node, Inputs], Result]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -160,22 +161,22 @@ def _quants() -> Iterator[Setting]:
             for signed in (None, 0, 1):
                 for narrow in (None, 0, 1):
                     for scale, zero, bits in ((0.25, 0.0, 4), (0.5, 1.0, 5)):
-                        given = {"rounding_mode": rounding, "signed": signed, "narrow": narrow}
-                        given = {k: v for k, v in given.items() if v is not None}
+                        words = {"rounding_mode": rounding, "signed": signed, "narrow": narrow}
+                        given: dict[str, Any] = {k: v for k, v in words.items() if v is not None}
                         yield Setting(
                             "onnx",
                             op,
                             f"{given} {scale} {zero} {bits}",
-                            lambda a=(op, given, scale, zero, bits): _quant(*a, x),
+                            partial(_quant, op, given, scale, zero, bits, x),
                         )
     for rounding in (None, "FLOOR", "ROUND", "CEIL"):
         for zero in (0.0, 1.0):
             given = {"rounding_mode": rounding} if rounding else {}
-            yield Setting("onnx", "Trunc", f"{given} {zero}", lambda g=given, z=zero: _trunc(g, z, x))
+            yield Setting("onnx", "Trunc", f"{given} {zero}", partial(_trunc, given, zero, x))
     for layout in (None, "NCHW", "NHWC"):
         for scale, bias in ((1.0, 0.0), (0.5, -1.0)):
             given = {"out_scale": scale, "out_bias": bias, **({"data_layout": layout} if layout else {})}
-            yield Setting("onnx", "MultiThreshold", f"{given}", lambda g=given: _thresholds(g))
+            yield Setting("onnx", "MultiThreshold", f"{given}", partial(_thresholds, given))
     yield Setting(
         "onnx",
         "BipolarQuant",
@@ -227,9 +228,9 @@ OWN_ROUND: dict[str, Callable[[Fraction], int]] = {
 
 def _own_code(v: float, f: int, w: int, s: int, rounding: str, overflow: str) -> int:
     code = OWN_ROUND[rounding](Fraction(v) * 2**f)
-    lo, hi = -s * 2 ** (w - 1), 2 ** (w - s) - 1
+    lo, hi = -s * (1 << w >> 1), (1 << w >> s) - 1
     if overflow == "wrap":
-        return (code - lo) % 2**w + lo
+        return (code - lo) % (1 << w) + lo
     if overflow == "saturate-symmetric" and s:
         lo += 1
     return min(max(code, lo), hi)
@@ -240,12 +241,12 @@ def _own() -> Iterator[Setting]:
     for rounding in OWN_ROUND:
         for overflow in ("wrap", "saturate", "saturate-symmetric"):
             given = {"rounding": rounding, "overflow": overflow}
-            yield Setting("onnx", "lutc.Quantize", f"{given}", lambda g=given: _quantize(g, x))
-            yield Setting("onnx", "lutc.LUTDense", f"{given}", lambda g=given: _lut_dense(g, x))
+            yield Setting("onnx", "lutc.Quantize", f"{given}", partial(_quantize, given, x))
+            yield Setting("onnx", "lutc.LUTDense", f"{given}", partial(_lut_dense, given, x))
     for name in ("rounding", "overflow", "other"):
         given = {"rounding": "floor", "overflow": "wrap", name: "no such word"}
         yield Setting(
-            "onnx", "lutc.Quantize", f"{name} unknown", lambda g=given: _unknown(g, x), "there is none"
+            "onnx", "lutc.Quantize", f"{name} unknown", partial(_unknown, given, x), "there is none"
         )
     for name, values in (
         ("strides", [[1, 1], [2, 1]]),
@@ -253,7 +254,7 @@ def _own() -> Iterator[Setting]:
         ("dilations", [[1, 1], [2, 1]]),
     ):
         for value in values:
-            yield Setting("onnx", "lutc.LUTConv", f"{name}={value}", lambda g={name: value}: _lut_conv(g))
+            yield Setting("onnx", "lutc.LUTConv", f"{name}={value}", partial(_lut_conv, {name: value}))
 
 
 def _unknown(given: dict[str, Any], x: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ WINDOWS = (
     "QLinearConv",
     "QLinearAveragePool",
 )
-DIMS = {"n": "n", "1": 1, "2": 2}
+DIMS: dict[str, Any] = {"n": "n", "1": 1, "2": 2}
 ort.set_default_logger_severity(4)
 
 
@@ -121,7 +122,7 @@ def _setting(
     def make() -> Any:
         return made(op, version, form, attributes, batch)
 
-    return Setting("onnx", op, words, make, Lazy(op, version, form, attributes, batch))  # type: ignore[arg-type]
+    return Setting("onnx", op, words, make, Lazy(op, version, form, attributes, batch))
 
 
 class Lazy(str):
@@ -270,7 +271,7 @@ def with_quantiser(whole: Any) -> None:
     for output in graph.output:
         for name, value in (("q_s", STEP), ("q_z", 0.0), ("q_b", 12.0)):
             if name not in {c.name for c in graph.initializer}:
-                graph.initializer.append(numpy_helper.from_array(np.float32(value), name))
+                graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
         old = output.name
         graph.node.append(helper.make_node("Quant", [old, "q_s", "q_z", "q_b"], [f"{old}_q"], domain=QONNX))
         output.name = f"{old}_q"
@@ -342,9 +343,7 @@ def typed() -> Iterator[Setting]:
                     "onnx",
                     op.strip(),
                     f"v{version} of {kind} {constants}",
-                    lambda op=op, constants=constants, kind=kind, version=version: _typed(
-                        op, constants, kind, version
-                    ),
+                    partial(_typed, op, constants, kind, version),
                     "numbers may wrap or round",
                 )
 

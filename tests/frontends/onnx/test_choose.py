@@ -77,7 +77,8 @@ def test_elements_written_at_constant_places(op: str, data_written: bool) -> Non
     new = g.constant(np.array([0.3, -7.0]).reshape(shape))
     if data_written:
         new = g.add("Reshape", g.add("Slice", x, *(i64(g, [v]) for v in (2, 4, 1))), i64(g, shape))
-    g.output(g.qdq(g.add(op, x, at, new, **({"axis": 1} if op == "ScatterElements" else {})), 0.5))
+    given: dict[str, Any] = {"axis": 1} if op == "ScatterElements" else {}
+    g.output(g.qdq(g.add(op, x, at, new, **given), 0.5))
     same_as_onnxruntime(g.model(), samples((6,)))
 
 

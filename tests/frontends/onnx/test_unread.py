@@ -200,7 +200,7 @@ def test_pools_with_channels_last(op: str) -> None:
     g = Graph(17)
     x = g.add("QuantizeLinear", g.input([1, 4, 4, 3]), g.constant(0.25), g.constant(3, "uint8"))
     ends = [g.constant(0.25), g.constant(3, "uint8"), g.constant(0.5), g.constant(2, "uint8")]
-    window = {"kernel_shape": [2, 2], "strides": [2, 2]} if op == "QLinearAveragePool" else {}
+    window: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]} if op == "QLinearAveragePool" else {}
     g.output(g.add(op, x, *ends, domain=MS, channels_last=1, **window), TensorProto.UINT8)
     model = g.model()
     model.opset_import.append(helper.make_opsetid(MS, 1))
