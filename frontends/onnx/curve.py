@@ -7,6 +7,7 @@ the value's code. The quantiser behind turns that into a table; nothing else can
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,8 +73,9 @@ def known_curve(node: Node) -> bool:
     return node.domain == "" and node.op in CURVES
 
 
-def extended(walk: Walk, node: Node, tensors: list[Any], rule: Rule | None) -> Any:
+def extended(walk: Walk, node: Node, given: Sequence[Any], rule: Rule | None) -> Any:
     """What a node makes of functions: another function, or behind a quantiser a value looked up in a table."""
+    tensors = list(given)
     if node.op in QUANTISERS and rule and isinstance(tensors[0], Curve):
         (curve, *rest) = tensors
         array = curve.array

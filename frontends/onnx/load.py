@@ -267,7 +267,7 @@ def _lowered(walk: Walk, node: Node, inputs: Operands, rule: Rule | None) -> tup
     """What the rule makes, and whether the standard's evaluator has had the last word on it."""
     tensors = list(inputs.peek())
     if joins(tensors, node):
-        return extended(walk, node, tensors, rule), node.op not in QUANTISERS
+        return extended(walk, node, inputs, rule), node.op not in QUANTISERS
     assert rule is not None
     return rule.lower(walk, node, inputs), rule.evaluated
 

@@ -149,7 +149,7 @@ def _data(form: Form, batch: str, seed: int = 0) -> list[Any]:
     dtype = helper.tensor_dtype_to_np_dtype(form.kind)
     found = []
     for _ in range(count):
-        numbers = rng.integers(-31, 32, (rows, *form.shape))
+        numbers = rng.integers(-form.reach, form.reach + 1, (rows, *form.shape))
         if form.kind == TensorProto.BOOL:
             found.append(numbers > 0)
         elif dtype.kind in "iu":
