@@ -18,6 +18,7 @@ from ..importer import Refusal
 from . import exact as ex
 from .exact import Exact
 from .model import Node
+from .numbers import WHOLE
 from .rule import Inputs, Rule, computed, keep_samples_apart, needed, optional, rule
 from .tensors import Known, Scaled, Tensor, concrete, core, plain
 from .walk import Mapped, Walk, known
@@ -42,8 +43,10 @@ def integers(weights: Known) -> tuple[Any, Exact]:
     if weights.codes is not None:
         return weights.codes, weights.scale
     array = weights.array
-    if array.dtype.kind != "f":
+    if array.dtype.kind in "iub" or array.dtype.name in WHOLE:
         return array.astype(np.int64), ex.number(1)
+    if array.dtype.kind != "f":  # of 16 bits, which numpy has no kind for
+        array = array.astype(np.float32)
     reals = ex.spread(ex.exact(array), array.shape)
     step = ex.gcd(reals.ravel().tolist())
     codes = np.asarray(reals / step, dtype=object)

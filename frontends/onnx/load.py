@@ -170,8 +170,9 @@ def make_outputs(walk: Walk, results: Mapping[str, Tensor | Curve | Missing | No
 
 def finished(walk: Walk) -> Design:
     """The design of all that was built, verified."""
-    for name in walk.model.defaults:
-        walk.note(f"input {name} has a default, which is taken for it: it is a constant, and no port")
+    if walk.model.defaults:
+        some = ", ".join(walk.model.defaults[:3]) + (", ..." if len(walk.model.defaults) > 3 else "")
+        walk.note(f"inputs that have a default are constants, and no ports: {some}")
     unused = [i.name for i in walk.model.inputs if i.name not in walk.params]
     for name in unused:
         walk.note(f"input {name} is read by nothing and has no port")

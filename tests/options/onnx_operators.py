@@ -207,7 +207,7 @@ FORMS: dict[str, list[Form]] = {
         one(i64(2), outputs=2, since=10, name="k=2", refusal="sorts"),
         one(outputs=2, until=9, attributes={"k": 1}, refusal="sorts, if k is not 1"),
     ],
-    **{op: [one(reach=1)] for op in ("ArgMax", "ArgMin")},
+    **{op: [one(reach=1, attributes={"axis": a}) for a in (1, 2)] for op in ("ArgMax", "ArgMin")},
     **{f"Reduce{w}": list(REDUCE) for w in ("Mean", "SumSquare", "L1")},
     "ReduceSum": SUM,
     **{op: [one(shape=IMAGE), one(shape=(2, 7), name="1d")] for op in ("GlobalAveragePool", "GlobalMaxPool")},

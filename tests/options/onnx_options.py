@@ -110,6 +110,9 @@ def _settings(op: str, version: int, schema: Any, form: Form) -> Iterator[Settin
     for name in form.attributes:
         if name not in schema.attributes:
             continue
+        if not schema.attributes[name].required:
+            rest = {k: v for k, v in base.items() if k != name}
+            yield _setting(op, version, form, rest, "n", f"v{version} {word} no {name}")
         for value in values_of(name, schema.attributes[name]):
             yield _setting(
                 op, version, form, {**base, name: value}, "n", f"v{version} {word} {name}={value} open"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx_models import QONNX, Graph, ours, refused, same_as_onnxruntime, samples
 
 from lutc.frontends.onnx import load_onnx
@@ -265,7 +265,7 @@ def test_inputs_with_defaults_are_noted() -> None:
     c = g.constant(np.ones(4))
     g.output(g.add("Add", g.qdq(g.input([1, 4])), c))
     g.inputs.append(helper.make_tensor_value_info(c, TensorProto.FLOAT, [4]))
-    assert any("has a default" in n for n in load_onnx(g.model()).notes)
+    assert any("have a default" in n for n in load_onnx(g.model()).notes)
 
 
 def test_operators_that_exist_are_no_slips_of_the_pen() -> None:
@@ -273,3 +273,43 @@ def test_operators_that_exist_are_no_slips_of_the_pen() -> None:
     g.output(g.add("GridSample", g.qdq(g.input([1, 1, 2, 2])), g.constant(np.zeros((1, 2, 2, 2)))))
     text = refused(g.model())
     assert "did you mean" not in text and "let the host compute it" in text
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_weights_of_16_bits_are_the_numbers_they_are(dtype: str) -> None:
+    kind = helper.tensor_dtype_to_np_dtype(getattr(TensorProto, dtype.upper()))
+    g = Graph()
+    x = g.input([1, 2], kind=getattr(TensorProto, dtype.upper()))
+    w = numpy_helper.from_array(np.array([[0.5, 1.5], [-0.25, 2]], np.float32).astype(kind), "w")
+    g.constants.append(w)
+    g.output(back(g, g.add("Add", g.add("MatMul", x, "w"), g.add("Cast", g.constant(0.5), to=w.data_type))))
+    answer = ours(g.model(), np.array([[1.0, -2.0], [0.5, 1.5]]), input_types="s3f1")
+    np.testing.assert_array_equal(answer.ravel(), [1.5, -2.0, 0.375, 4.25])
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E5M2])
+def test_weights_of_8_bits_with_exponents(kind: int) -> None:
+    g = Graph()
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    g.constants.append(numpy_helper.from_array(np.array([[0.5], [1.5]], np.float32).astype(dtype), "w"))
+    w = g.add("DequantizeLinear", "w", g.constant(0.25))
+    g.output(g.add("MatMul", g.qdq(g.input([1, 2])), w))
+    assert "whose steps differ from number to number" in refused(g.model())
+
+
+@pytest.mark.parametrize("op", ["QLinearConcat", "QLinearAdd", "QLinearWhere"])
+def test_integers_that_mix_samples(op: str) -> None:
+    g = Graph(17)
+    ends = [g.constant(0.25), g.constant(3, "uint8")]
+    x = [g.add("QuantizeLinear", g.input(["n", 3]), *ends), *ends]
+    wide = [g.constant(np.ones((2, 3)), "uint8"), *ends]
+    inputs = {
+        "QLinearConcat": [*ends, *x, *x],
+        "QLinearAdd": [*x, *wide, *ends],
+        "QLinearWhere": [g.constant(np.ones((2, 1), bool)), *x, *x, *ends],
+    }[op]
+    given: dict[str, Any] = {"axis": 0} if op == "QLinearConcat" else {}
+    g.output(g.add(op, *inputs, domain=MS, **given))
+    model = g.model()
+    model.opset_import.append(helper.make_opsetid(MS, 1))
+    assert "batch" in refused(model)
