@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..importer import Refusal
-from .model import Node, constants_of, nodes_of
+from .functions import renamed_apart
+from .model import Node
+from .read import constants_of, in_order, nodes_of
 from .tensors import Known, Missing, Tensor
 from .walk import Walk
 
@@ -21,25 +23,27 @@ def taken(walk: Walk, node: Node, condition: Tensor | Missing | None) -> list[No
     """
     if not isinstance(condition, Known):
         raise Refusal("chooses between branches by data, and a circuit has both", HELP)
+    if condition.counts:
+        raise Refusal("chooses between branches by the length of the batch", HELP)
     graph = node.get("then_branch" if np.asarray(condition.array).any() else "else_branch", None)
-    if graph is None or len(graph.output) != len(node.outputs):
+    functions = walk.model.functions
+    if graph is None or functions is None or len(graph.output) != len(node.outputs):
         raise Refusal(
             "lacks a branch, or one has another number of outputs", "the model is broken: export it again"
         )
+    graph = renamed_apart(graph, functions, node.name)
     walk.tensors.update(constants_of(graph, node.label))
-    renamed = dict(zip((o.name for o in graph.output), node.outputs, strict=True))
-    nodes = []
-    for inner in nodes_of(graph, walk.model.versions):
-        proto = type(inner.proto)()
-        proto.CopyFrom(inner.proto)
-        proto.input[:] = [renamed.get(n, n) for n in inner.inputs]
-        proto.output[:] = [renamed.get(n, n) for n in inner.outputs]
-        nodes.append(replace(inner, inputs=tuple(proto.input), outputs=tuple(proto.output), proto=proto))
-    made = {n for inner in nodes for n in inner.outputs}
-    for old, new in renamed.items():
-        if new not in made:  # a branch may hand a tensor from outside, or a constant, through
-            walk.tensors[new] = walk.tensors.get(old, Missing())
+    inside = nodes_of(graph.node, node.versions, functions)
+    handed = [_identity(o.name, to) for o, to in zip(graph.output, node.outputs, strict=True) if to]
+    inside += nodes_of(handed, node.versions, functions)
+    nodes = in_order(inside, set(walk.tensors), node.label)
     for inner in nodes:
-        for name in inner.inputs:
+        for name in inner.reads:
             walk.consumers.setdefault(name, []).append(inner)
-    return nodes
+    return list(nodes)
+
+
+def _identity(source: str, to: str) -> Any:
+    from onnx.helper import make_node
+
+    return make_node("Identity", [source], [to], name=to)

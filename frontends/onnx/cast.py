@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 
@@ -14,14 +13,11 @@ from ..importer import Refusal
 from . import exact as ex
 from .logic import against
 from .model import Node
-from .qdq import WHOLE
+from .numbers import NARROW_FLOATS, WHOLE, bounds, representable
 from .quantise import Grid, quantise
 from .rule import Inputs, Rule, computed, needed, rule
-from .tensors import Known, Scaled, Tensor, concrete, reach
+from .tensors import Known, Scaled, Tensor, concrete
 from .walk import Walk
-
-# Significant bits of a float, and the exponents of the least step and of what is too large.
-NARROW_FLOATS = {"float16": (11, -24, 16), "bfloat16": (8, -133, 128)}
 
 
 def cast(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -45,11 +41,11 @@ def cast_like(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 def converted(walk: Walk, t: Scaled, kind: str) -> Scaled:
     """The tensor as one of another type. Raises Refusal where numbers would be rounded or wrap around."""
     if kind in ("float", "double"):
-        return replace(t, integer=None)
+        return replace(t, integer=None, real=kind)
     if kind == "bool":
         return t if t.integer == "bool" else against(walk, t, Known(np.float32(0)), Relation.NE)
-    if kind in NARROW_FLOATS and _representable(walk, t, *NARROW_FLOATS[kind]):
-        return replace(t, integer=None)
+    if kind in NARROW_FLOATS and representable(t, kind):
+        return replace(t, integer=None, real=kind)
     if kind in WHOLE:
         lo, hi = _kept(t)
         least, most = WHOLE[kind]
@@ -67,24 +63,11 @@ def converted(walk: Walk, t: Scaled, kind: str) -> Scaled:
 def _kept(t: Scaled) -> tuple[int, int]:
     """The integers the tensor lies between, cut off towards zero."""
     concrete(t)
-    low, high = reach(t)
-    low, high = (ex.minimum(ex.maximum(x, t.lo), t.hi) for x in (low, high))
-    return int(min(low.ravel().tolist())), int(max(high.ravel().tolist()))
-
-
-def _representable(walk: Walk, t: Scaled, digits: int, least: int, most: int) -> bool:
-    unit, value = walk.exact(t)
-    if not ex.power_of_two(unit):
-        return False
-    shift = ex.exponent(Fraction(unit))
-    return all(
-        f.width - f.signed <= digits and shift - f.frac >= least and shift - f.frac + f.width < most
-        for f in value.type.formats
-        if f.width
-    )
+    low, high = bounds(t)
+    return int(low), int(high)
 
 
 RULES: dict[str, Rule] = {
-    "Cast": rule(cast, "to", "saturate", "round_mode"),
-    "CastLike": rule(cast_like, "saturate", "round_mode"),
+    "Cast": rule(cast),
+    "CastLike": rule(cast_like),
 }

@@ -7,40 +7,46 @@ from dataclasses import replace
 
 import numpy as np
 
-from .conv import ATTRIBUTES, conv
+from .conv import conv
 from .elementwise import batch_norm
 from .linear import view
 from .model import Node
-from .reduce import POOLED, average_pool, max_pool
+from .reduce import average_pool, max_pool
 from .rule import Inputs, Rule, computed, needed, rule
 from .tensors import Scaled, Tensor
 from .walk import Walk
 
 
-def _first(walk: Walk, t: Tensor) -> Tensor:
+def first(walk: Walk, t: Tensor) -> Tensor:
     """The last dimension moved to the second place."""
     rank = len(t.shape)
     perm = (0, rank - 1, *range(1, rank - 1))
     return walk.transpose(t, perm) if isinstance(t, Scaled) else view(t, lambda a: np.transpose(a, perm))
 
 
-def wrapped(lower: Callable[[Walk, Node, Inputs], Tensor], turned: int, *attributes: str) -> Rule:
+def last(walk: Walk, t: Scaled) -> Scaled:
+    """The second dimension moved to the last place."""
+    return walk.transpose(t, (0, *range(2, len(t.shape)), 1))
+
+
+def wrapped(lower: Callable[[Walk, Node, Inputs], Tensor], turned: int) -> Rule:
     """A rule of the standard whose first `turned` inputs, and whose result, have their channels last."""
 
     def around(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-        parts = [_first(walk, needed(inputs, i)) for i in range(turned)]
+        parts = [first(walk, needed(inputs, i)) for i in range(turned)]
         done = computed(
-            lower(walk, replace(node, domain="", version=walk.model.opset), [*parts, *inputs[turned:]])
+            lower(
+                walk, replace(node, domain="", version=node.versions.get("", 0)), [*parts, *inputs[turned:]]
+            )
         )
-        rank = len(done.shape)
-        return walk.transpose(done, (0, *range(2, rank), 1))
+        return last(walk, done)
 
-    return rule(around, *attributes)
+    return rule(around)
 
 
 RULES: dict[str, Rule] = {
-    "Conv": wrapped(conv, 2, *ATTRIBUTES),
-    "MaxPool": wrapped(max_pool, 1, *POOLED),
-    "AveragePool": wrapped(average_pool, 1, *POOLED, "count_include_pad"),
-    "BatchNormalization": wrapped(batch_norm, 1, "epsilon", "momentum", "training_mode"),
+    "Conv": wrapped(conv, 2),
+    "MaxPool": wrapped(max_pool, 1),
+    "AveragePool": wrapped(average_pool, 1),
+    "BatchNormalization": wrapped(batch_norm, 1),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +52,7 @@ def conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
             "the model is broken: export it again",
         )
     t = settled(walk, t)
+    _same_size(node, kernel.shape[2:])
     window = window_of(node, kernel.shape[2:], t.shape[2:])
     flat = view(kernel, lambda a: a.reshape(*a.shape[:2], -1))
     if groups == 1 and not isinstance(t.value, Pending) and ex.every(lambda v: not v, t.offset):
@@ -62,6 +64,16 @@ def conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         done = _windows(walk, t, at, near, _block_diagonal(flat, groups), groups)
     shape = (1, kernel.shape[0], *window.outputs(t.shape[2:]))
     return _biased(walk.reshape(done, shape), optional(inputs, 2))
+
+
+def _same_size(node: Node, size: Sequence[int]) -> None:
+    """Raise Refusal for a kernel_shape that is not the kernel's."""
+    stated = tuple(node.get("kernel_shape", None) or size)
+    if stated != tuple(size):
+        raise Refusal(
+            f"states kernel_shape={list(stated)} for a kernel of {list(size)}",
+            "the model is broken: export it again",
+        )
 
 
 def _rows(walk: Walk, t: Scaled, window: Window) -> Scaled:
@@ -129,6 +141,7 @@ def conv_transpose(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         )
     t = settled(walk, t)
     size = kernel.shape[2:]
+    _same_size(node, size)
     window = window_of(node, size, t.shape[2:]) if not _same(node) else None
     extra = tuple(node.get("output_padding", ()) or (0,) * rank)
     given = tuple(node.get("output_shape", ()))
@@ -149,7 +162,7 @@ def conv_transpose(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     outputs = kernel.shape[1] * groups
     # The kernel as [outputs, channels of a group, taps], as Conv has it.
     ordered = view(kernel, lambda a: _as_conv(a, groups))
-    parts, order = [], []
+    parts, order, idle = [], [], []
     for phase in np.ndindex(*strides):
         spots = np.stack(
             [
@@ -168,12 +181,18 @@ def conv_transpose(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
             continue
         at, near, live = _phase(t.shape, spots, taps, size)
         matrix = view(ordered, lambda a, live=live: a[:, :, live]) if live else None
-        order.append(np.ravel_multi_index(tuple(spots.T), counts))
         if matrix is None:
-            raise Refusal(
-                "leaves outputs that no tap of the kernel reaches", "use a kernel as large as the stride"
-            )
+            idle.append(np.ravel_multi_index(tuple(spots.T), counts))
+            continue
+        order.append(np.ravel_multi_index(tuple(spots.T), counts))
         parts.append(_windows(walk, t, at, near, _block_diagonal(matrix, groups), groups))
+    if not parts:
+        raise Refusal("has outputs that no tap of the kernel reaches alone", "leave the layer away")
+    if idle:  # what no tap reaches is 0, and then the bias; it takes the scale of the other elements
+        order += idle
+        count = sum(map(len, idle))
+        zeros = walk.constant(ex.number(0), (outputs, count))
+        parts.append(Scaled((1, outputs, count), zeros, scale=parts[0].scale))
     from .layout import joined
 
     whole = joined(walk, parts, 2) if len(parts) > 1 else parts[0]
@@ -221,8 +240,7 @@ def _phase(shape: Any, spots: Any, taps: list[Any], size: Any) -> tuple[Any, Any
     return np.stack(columns, axis=-1), np.stack(near, axis=-1), live
 
 
-ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 RULES: dict[str, Rule] = {
-    "Conv": rule(conv, *ATTRIBUTES),
-    "ConvTranspose": rule(conv_transpose, *ATTRIBUTES, "output_padding", "output_shape"),
+    "Conv": rule(conv),
+    "ConvTranspose": rule(conv_transpose),
 }

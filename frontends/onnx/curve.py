@@ -7,6 +7,7 @@ the value's code. The quantiser behind turns that into a table; nothing else can
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..importer import Refusal
 from . import exact as ex
 from .linear import hull
 from .model import Node, fold
+from .numbers import NARROW_FLOATS
 from .rule import Rule
 from .tensors import Known, Scaled, Shape, concrete, core
 from .walk import Walk
@@ -28,11 +30,11 @@ KEY_BITS = 12  # larger tables make no sense in LUTs
 # fmt: off
 EXACT = frozenset((
     "Abs", "Add", "BatchNormalization", "Cast", "Clip", "Div", "Identity", "LeakyRelu", "Max", "Mean", "Min", "Mul",
-    "Neg", "PRelu", "Pow", "Relu", "Sub", "Sum",
+    "Neg", "PRelu", "Pow", "Relu", "Sign", "Sub", "Sum",
 ))
 CURVES = frozenset((
     "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor",
-    "Gelu", "HardSigmoid", "HardSwish", "Log", "Mish", "Reciprocal", "Round", "Selu", "Shrink", "Sigmoid", "Sign",
+    "Gelu", "HardSigmoid", "HardSwish", "Log", "Mish", "Reciprocal", "Round", "Selu", "Shrink", "Sigmoid",
     "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu",
 ))
 # fmt: on
@@ -71,8 +73,9 @@ def known_curve(node: Node) -> bool:
     return node.domain == "" and node.op in CURVES
 
 
-def extended(walk: Walk, node: Node, tensors: list[Any], rule: Rule | None) -> Any:
+def extended(walk: Walk, node: Node, given: Sequence[Any], rule: Rule | None) -> Any:
     """What a node makes of functions: another function, or behind a quantiser a value looked up in a table."""
+    tensors = list(given)
     if node.op in QUANTISERS and rule and isinstance(tensors[0], Curve):
         (curve, *rest) = tensors
         array = curve.array
@@ -85,7 +88,7 @@ def extended(walk: Walk, node: Node, tensors: list[Any], rule: Rule | None) -> A
         array = np.nan_to_num(array, nan=0.0, posinf=2.0**64, neginf=-(2.0**64))
         found = rule.lower(walk, node, [Known(array), *rest])
         assert isinstance(found, Known)
-        return _looked_up(walk, curve, found)
+        return looked_up(walk, curve, found)
     curves = [t for t in tensors if isinstance(t, Curve)]
     if node.domain != "" or not (node.elementwise or node.op in EXACT | CURVES | TRUTHS):
         raise Refusal(
@@ -102,19 +105,34 @@ def extended(walk: Walk, node: Node, tensors: list[Any], rule: Rule | None) -> A
         raise Refusal(
             f"joins {first.op} with another tensor before a quantiser", "quantise both operands of this layer"
         )
-    if node.op == "BatchNormalization" and core(first.shape) == first.shape:
-        raise Refusal(
-            "normalises the result of a function without a batch", "export the model with a batch of 1"
-        )
+    if node.op == "BatchNormalization":
+        return _normalised(node, first, tensors)
     shape = np.broadcast_shapes(first.shape, *(t.shape for t in tensors if isinstance(t, Known)))
     if tuple(shape) != first.shape:
         raise Refusal("repeats the result of a function along new dimensions", "quantise it first")
     arrays = [t.array if t is not None else None for t in tensors]
-    (array,) = fold(walk.model, node, arrays)
+    (array,) = fold(node, arrays)
     if node.op in TRUTHS:
         curve = Curve(first.shape, first.key, array, first.op, first.batched)
-        return replace(_looked_up(walk, curve, Known(array.astype(np.int64))), integer="bool")
+        return replace(looked_up(walk, curve, Known(array.astype(np.int64))), integer="bool")
     return Curve(first.shape, first.key, np.asarray(array), node.op, first.batched)
+
+
+def _normalised(node: Node, x: Curve, tensors: list[Any]) -> Curve:
+    """BatchNormalization of a function: its parameters lie along the channels, and the codes are its samples."""
+    if core(x.shape) == x.shape:
+        raise Refusal(
+            "normalises the result of a function without a batch", "export the model with a batch of 1"
+        )
+    known = [t.array for t in tensors[1:] if isinstance(t, Known)]
+    if len(known) != 4 or len(x.shape) < 2 or any(a.shape != (x.shape[1],) for a in known):
+        shapes = ", ".join(str(list(t.shape)) for t in tensors[1:])
+        raise Refusal(
+            f"normalises {list(x.shape)} with parameters of the shapes {shapes}",
+            "the model is broken: export it again",
+        )
+    wide = np.broadcast_to(x.array, (len(x.array), x.shape[1], *x.array.shape[2:]))
+    return replace(x, array=np.asarray(fold(node, [wide, *known])[0]), op=node.op)
 
 
 def opened_curve(walk: Walk, t: Scaled, op: str, key: Value | None) -> Curve:
@@ -141,10 +159,17 @@ def opened_curve(walk: Walk, t: Scaled, op: str, key: Value | None) -> Curve:
     )
     reals = np.minimum(np.maximum(column * scale + offset, lo), hi)
     flat = np.array([float(v) for v in reals.ravel().tolist()]).reshape(reals.shape)
-    return Curve(t.shape, value, flat.astype(walk.model.dtype), op, t.batched)
+    return Curve(t.shape, value, flat.astype(_computed_in(walk, t)), op, t.batched)
 
 
-def _looked_up(walk: Walk, curve: Curve, found: Known) -> Scaled:
+def _computed_in(walk: Walk, t: Scaled) -> Any:
+    """The float type functions of a tensor are computed in. Raises Refusal for floats of 16 bits."""
+    if t.integer is None and t.real in NARROW_FLOATS:
+        raise Refusal(f"computes in {t.real}, which rounds at every step", "convert the model to float32")
+    return np.float64 if t.integer is None and t.real == "double" else walk.model.dtype
+
+
+def looked_up(walk: Walk, curve: Curve, found: Known) -> Scaled:
     """A quantised function as a table: one for all elements, or one for each where parameters differ."""
     codes, scale = found.codes, found.scale
     integer = None

@@ -181,4 +181,4 @@ def _widened(walk: Walk, p: Part, sizes: dict[str, int]) -> Part:
     return Part(walk.broadcast(p.tensor, shape), p.letters)
 
 
-RULES: dict[str, Rule] = {"Einsum": rule(einsum, "equation")}
+RULES: dict[str, Rule] = {"Einsum": rule(einsum)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from ..importer import Refusal
 from . import exact as ex
 from .exact import Exact
 from .model import Node
-from .rule import Inputs, Rule, computed, needed, optional, rule, unwrapped
-from .tensors import Known, Scaled, Shape, Tensor, concrete, core, plain, small
+from .rule import Inputs, Rule, computed, needed, optional, rule
+from .tensors import Known, Scaled, Shape, Tensor, concrete, core, plain, reach, small
 from .walk import Walk, known
 
 
@@ -44,18 +45,46 @@ def add(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     minus = ex.number(-1)
     if isinstance(b, Known):
         term = b.reals()
-        return unwrapped(computed(a)).plus(ex.times(term, minus) if node.op == "Sub" else term)
+        return absorbed(walk, computed(a), term).plus(ex.times(term, minus) if node.op == "Sub" else term)
     if isinstance(a, Known):
-        t = unwrapped(b)
+        t = absorbed(walk, b, a.reals())
         return (t.times(minus) if node.op == "Sub" else t).plus(a.reals())
     return total(walk, [a, b.times(minus) if node.op == "Sub" else b])
+
+
+def absorbed(walk: Walk, t: Scaled, term: Exact) -> Scaled:
+    """The tensor with 0 where a float forgets it beside a term so much larger: the weights of a dead channel."""
+    if t.integer or not isinstance(t.value, Value):
+        return t
+    digits = 54 if t.real == "double" else 25
+    least = Fraction(1, 1 << (digits + 1))
+    formats = {f for f in t.type.formats if f.width}
+    most = max((max(abs(f.value(f.lo)), abs(f.value(f.hi))) for f in formats), default=Fraction(0))
+    small = min((abs(v) for v in t.scale.ravel().tolist() if v), default=Fraction(1))
+    if small * most >= least * max(abs(v) for v in term.ravel().tolist()):
+        return t
+    lo, hi = reach(t)
+    size = np.asarray(np.maximum(abs(lo), abs(hi)), dtype=object)
+    gone = size < abs(term) * least
+    if not (gone & (size > 0)).any():
+        return t
+    walk.note(
+        f"{walk.node.label if walk.node else 'a layer'} adds numbers that are lost in the rounding of its other "
+        "operand: they count as 0, as in the model"
+    )
+    none = ex.number(0)
+    return replace(
+        t,
+        scale=ex.choose(gone, none, t.scale),
+        offset=ex.choose(gone, none, t.offset),
+        lo=ex.choose(gone, ex.number(-ex.INF), t.lo),
+        hi=ex.choose(gone, ex.number(ex.INF), t.hi),
+    )
 
 
 def total(walk: Walk, terms: list[Scaled]) -> Scaled:
     """The sum of tensors of one shape. Offsets are added apart from the values; so are equal scales."""
     first = terms[0]
-    for t in terms:
-        unwrapped(t)
     if all(not t.clips() for t in terms):
         bare = [replace(t, offset=ex.number(0), lo=ex.number(-ex.INF), hi=ex.number(ex.INF)) for t in terms]
         offset = terms[0].offset
@@ -91,9 +120,9 @@ def mul(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     if isinstance(a, Known) and isinstance(b, Known):
         return _constants(a, b)
     if isinstance(b, Known):
-        return unwrapped(computed(a)).times(b.reals())
+        return computed(a).times(b.reals())
     if isinstance(a, Known):
-        return unwrapped(b).times(a.reals())
+        return b.times(a.reals())
     return product(walk, a, b)
 
 
@@ -116,7 +145,6 @@ def _constants(a: Known, b: Known) -> Known:
 
 
 def product(walk: Walk, a: Scaled, b: Scaled) -> Scaled:
-    unwrapped(a), unwrapped(b)
     (s, (x,)), (t, (y,)) = walk.units([a], apart=True), walk.units([b], apart=True)
     done = plain(a.shape, walk.b.mul(x, y), a, ex.times(s, t))
     return replace(done, batched=a.batched or b.batched)
@@ -150,7 +178,7 @@ def power(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 
 def neg(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    return unwrapped(computed(needed(inputs, 0))).times(ex.number(-1))
+    return computed(needed(inputs, 0)).times(ex.number(-1))
 
 
 def absolute(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -163,15 +191,26 @@ def relu(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     return computed(needed(inputs, 0)).clip(ex.number(0), ex.number(ex.INF))
 
 
+def bound(array: Any) -> Exact:
+    """Numbers that bound others, where an infinite one is no bound."""
+    array = np.asarray(array)
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return ex.exact(array)
+    if np.isnan(array).any():
+        raise Refusal("has a bound that is not a number", "train or export the model again")
+    finite = ex.spread(ex.exact(np.where(np.isinf(array), 0, array)), array.shape)
+    return ex.choose(np.isinf(array), np.where(array > 0, ex.INF, -ex.INF).astype(object), finite)
+
+
 def clip(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Clip: bounds are attributes before operator set 11 and inputs since."""
     t = computed(needed(inputs, 0))
     if node.version < 11:
         ends = [node.get("min", None), node.get("max", None)]
-        lo, hi = (None if e is None else ex.exact(np.float32(e)) for e in ends)
+        lo, hi = (None if e is None else bound(np.float32(e)) for e in ends)
     else:
         bounds = [optional(inputs, i) for i in (1, 2)]
-        lo, hi = (None if x is None else ex.exact(small(x)) for x in bounds)
+        lo, hi = (None if x is None else bound(small(x)) for x in bounds)
     if lo is None:
         lo = ex.number(-ex.INF)
     if hi is None:
@@ -185,19 +224,26 @@ def batch_norm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     `a` is computed once, in float64, each step rounded as IEEE 754 has it; the rest is exact.
     """
     t = computed(needed(inputs, 0))
-    if node.get("training_mode", 0):
+    # Before operator set 14 the results beside the first one are what says so.
+    if node.get("training_mode", 0) or (node.version < 14 and any(node.outputs[1:])):
         raise Refusal("is in training mode", "export the model for inference")
     if node.version < 9 and not node.get("spatial", 1):
         raise Refusal(
             "normalises each position by itself (spatial=0)", "export it again with a newer operator set"
         )
+    count = t.shape[1] if len(t.shape) > 1 else 1
     gamma, beta, mean, var = (np.asarray(small(needed(inputs, i)), dtype=np.float64) for i in range(1, 5))
+    for what, array in (("scale", gamma), ("bias", beta), ("mean", mean), ("variance", var)):
+        if array.shape != (count,):
+            raise Refusal(
+                f"normalises {count} channels of {list(t.shape)} with a {what} of shape {list(array.shape)}",
+                "the model is broken: export it again",
+            )
     with np.errstate(invalid="ignore", divide="ignore"):
         factor = gamma / np.sqrt(var + np.float64(np.float32(node.get("epsilon", 1e-5))))
     a = ex.exact(factor)
     b = ex.plus(ex.exact(beta), ex.times(ex.times(ex.exact(mean), a), ex.number(-1)))
     channels = (-1,) + (1,) * (len(t.shape) - 2)
-    count = t.shape[1] if len(t.shape) > 1 else 1
     a, b = (ex.compress(ex.spread(x, (count,)).reshape(channels)) for x in (a, b))
     return t.times(a).plus(b)
 
@@ -208,6 +254,7 @@ def identity(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 def dropout(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Dropout does nothing at inference."""
+    optional(inputs, 1)  # the ratio, of training alone
     mode = optional(inputs, 2)
     if mode is not None and np.asarray(small(mode)).any():
         raise Refusal("drops elements at random (training_mode is set)", "export the model for inference")
@@ -229,7 +276,8 @@ def minimum(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         result = replace(plain(shape, value, result, lone), batched=any(t.batched for t in data))
     for t in inputs:
         if isinstance(t, Known):
-            ends = (ex.number(-ex.INF), t.reals()) if node.op == "Min" else (t.reals(), ex.number(ex.INF))
+            limit = t.reals() if t.codes is not None else bound(t.array)
+            ends = (ex.number(-ex.INF), limit) if node.op == "Min" else (limit, ex.number(ex.INF))
             result = result.clip(*ends)
     return result
 
@@ -270,14 +318,14 @@ RULES: dict[str, Rule] = {
     "Neg": rule(neg),
     "Abs": rule(absolute),
     "Relu": rule(relu),
-    "Clip": rule(clip, "min", "max"),
-    "BatchNormalization": rule(batch_norm, "epsilon", "momentum", "training_mode", "spatial"),
+    "Clip": rule(clip),
+    "BatchNormalization": rule(batch_norm),
     "Identity": rule(identity),
-    "Dropout": rule(dropout, "ratio", "seed", "is_test"),
+    "Dropout": rule(dropout),
     "Min": rule(minimum),
     "Max": rule(minimum),
     "Sum": rule(many),
     "Mean": rule(many),
-    "LeakyRelu": rule(leaky, "alpha"),
+    "LeakyRelu": rule(leaky),
     "PRelu": rule(leaky),
 }

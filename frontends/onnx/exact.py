@@ -25,6 +25,8 @@ INF = math.inf
 def exact(values: Any) -> Exact:
     """Floats or integers as the rational numbers they are. Raises Refusal for numbers that are not finite."""
     array = np.asarray(values)
+    if array.dtype.kind == "V":  # numbers of few bits, which numpy has no kind for
+        array = array.astype(np.float64)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise Refusal("has a constant that is not finite", "train or export the model again")
     result = np.empty(array.shape, dtype=object)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
+
+import numpy as np
 
 from lutc.graph import Output, Value
 from lutc.numbers import twos
 
 from ..importer import Refusal
 from . import exact as ex
-from .model import Node
+from .model import Node, fold
 from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, rule
-from .tensors import Known, Scaled, Tensor, concrete, core, plain
+from .tensors import Known, Scaled, Shape, Tensor, concrete, core, plain
 from .walk import Walk
 
 # A port carries real numbers as long as that takes no more bits after the point than this.
@@ -22,6 +25,7 @@ MOVES = frozenset(
     {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Dropout", "ArgMax"}
 )
 
+SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
 QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant"})
 INSIDE = (
     "write it as Exp, ReduceSum, Reciprocal and Mul with a quantiser behind each of the first three: "
@@ -59,11 +63,53 @@ def softmax(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     return t
 
 
+def _same_order(walk: Walk, node: Node, shape: Shape, axis: int) -> None:
+    """Raise Refusal unless scores keep their order along an axis: a Softmax before must have normalised them together.
+
+    Every element gets the number of those it was normalised with, and the numbers follow the layers between.
+    """
+    makers = {o: n for n in walk.model.nodes for o in n.outputs}
+    chain: list[Node] = []
+    at = node.inputs[0]
+    while at in makers and (maker := makers[at]).op not in SOFTMAX:
+        chain.append(maker)
+        at = maker.inputs[0]
+    maker, moved = (
+        makers[at],
+        [n for n in reversed(chain) if n.op not in QUANTISERS | {"Identity", "Dropout"}],
+    )
+    before = walk.tensors[maker.inputs[0]].shape
+    assert before is not None
+    over = axis_of(maker.get("axis", 1 if maker.version < 13 else -1), len(before))
+    groups = np.zeros(before, dtype=np.int64)
+    if maker.version < 13 and maker.proto is not None:  # all dimensions from the axis on
+        groups += np.arange(math.prod(before[:over])).reshape(*before[:over], *(1,) * (len(before) - over))
+    else:
+        rest = tuple(1 if i == over else n for i, n in enumerate(before))
+        groups += np.arange(math.prod(rest)).reshape(rest)
+    for step in moved:
+        others = [walk.tensors.get(n) if n else None for n in step.inputs[1:]]
+        arrays = [t.array if isinstance(t, Known) else None for t in others]
+        if step.proto is None and step.compute is None:
+            raise Refusal(*ORDER)
+        groups = np.asarray(fold(step, [groups, *arrays])[0])
+    if groups.shape != shape or (groups != groups.take([0], axis=axis)).any():
+        raise Refusal(*ORDER)
+
+
+ORDER = (
+    "compares scores that the Softmax before it normalises apart, so that their order changes",
+    "take the largest along the Softmax's own axis, or leave the Softmax away",
+)
+
+
 def argmax(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """ArgMax and ArgMin: the index of the first largest (smallest) element."""
     t = computed(needed(inputs, 0))
     axis = axis_of(node.get("axis", 0), len(t.shape))
     keep_samples_apart(t, (axis,))
+    if node.inputs and node.inputs[0] in walk.hosted:
+        _same_order(walk, node, t.shape, axis)
     if node.op == "ArgMin":
         t = t.times(ex.number(-1))
     last = node.get("select_last_index", 0)
@@ -137,8 +183,8 @@ def _short_list(numbers: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
 
 
 RULES: dict[str, Rule] = {
-    "Softmax": rule(softmax, "axis"),
-    "LogSoftmax": rule(softmax, "axis"),
-    "ArgMax": rule(argmax, "axis", "keepdims", "select_last_index"),
-    "ArgMin": rule(argmax, "axis", "keepdims", "select_last_index"),
+    "Softmax": rule(softmax),
+    "LogSoftmax": rule(softmax),
+    "ArgMax": rule(argmax),
+    "ArgMin": rule(argmax),
 }

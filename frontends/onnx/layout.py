@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from ..importer import Refusal
 from . import exact as ex
 from .model import Node
 from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule
-from .tensors import Known, Scaled, Tensor, concrete, core, small
-from .walk import Walk, known
+from .tensors import SAMPLES, Known, Scaled, Tensor, concrete, core, small
+from .walk import Walk
 
 
 def ints(t: Tensor | None) -> list[int]:
@@ -156,6 +156,11 @@ def split(walk: Walk, node: Node, inputs: Inputs) -> tuple[Tensor, ...]:
     axis = axis_of(node.get("axis", 0), len(t.shape))
     keep_samples_apart(t, (axis,))
     length, count = t.shape[axis], len(node.outputs)
+    if node.get("num_outputs", count) != count:
+        raise Refusal(
+            f"has num_outputs={node.get('num_outputs', count)} and {count} outputs",
+            "the model is broken: export it again",
+        )
     sizes = list(node.get("split", ())) or (ints(inputs[1]) if optional(inputs, 1) is not None else [])
     if not sizes:
         each = -(-length // count)
@@ -167,43 +172,40 @@ def split(walk: Walk, node: Node, inputs: Inputs) -> tuple[Tensor, ...]:
     )
 
 
-def gather(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """Gather at constant indices."""
-    t = computed(needed(inputs, 0))
-    where = known(needed(inputs, 1), "index").array
-    axis = axis_of(node.get("axis", 0), len(t.shape))
-    keep_samples_apart(t, (axis,))
-    if where.size and not -t.shape[axis] <= where.min() <= where.max() < t.shape[axis]:
-        raise Refusal(f"takes an index beyond a dimension of length {t.shape[axis]}", "check the model")
-    return picked(walk, t, lambda a: np.take(a, where % t.shape[axis], axis=axis))
-
-
 def expand(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     t = computed(needed(inputs, 0))
     return walk.broadcast(t, tuple(np.broadcast_shapes(t.shape, tuple(ints(needed(inputs, 1))))))
 
 
 def shape_of(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """Shape: known, since a circuit has fixed dimensions and takes one sample at a time."""
-    shape = list(needed(inputs, 0).shape)
-    return Known(np.array(shape[node.get("start", 0) : node.get("end", None)], dtype=np.int64))
+    """Shape: known, since a circuit has fixed dimensions; the length of a batch is known for several."""
+    ends = slice(int(node.get("start", 0)), node.get("end", None))
+    return _counted(needed(inputs, 0), lambda shape: np.array(shape[ends], dtype=np.int64))
 
 
 def size_of(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    return Known(np.array(int(np.prod(needed(inputs, 0).shape)), dtype=np.int64))
+    return _counted(needed(inputs, 0), lambda shape: np.array(int(np.prod(shape)), dtype=np.int64))
+
+
+def _counted(t: Tensor, of: Callable[[tuple[int, ...]], Any]) -> Known:
+    """A number of a shape, for every length of the batch."""
+    once = of(t.shape)
+    if not isinstance(t, Scaled) or not t.batched:
+        return Known(once)
+    counts = tuple(of((n, *t.shape[1:])) for n in SAMPLES)
+    return Known(once) if all(np.array_equal(c, once) for c in counts) else Known(once, counts=counts)
 
 
 RULES: dict[str, Rule] = {
-    "Reshape": rule(reshape, "allowzero", moves=True),
-    "Flatten": rule(flatten, "axis", moves=True),
-    "Squeeze": rule(squeeze, "axes", moves=True),
-    "Unsqueeze": rule(unsqueeze, "axes", moves=True),
-    "Transpose": rule(transpose, "perm", moves=True),
-    "Concat": rule(concat, "axis"),
-    "Slice": rule(slice_, "starts", "ends", "axes", moves=True),
-    "Split": rule(split, "axis", "split", "num_outputs"),
-    "Gather": rule(gather, "axis", moves=True),
+    "Reshape": rule(reshape, moves=True),
+    "Flatten": rule(flatten, moves=True),
+    "Squeeze": rule(squeeze, moves=True),
+    "Unsqueeze": rule(unsqueeze, moves=True),
+    "Transpose": rule(transpose, moves=True),
+    "Concat": rule(concat),
+    "Slice": rule(slice_, moves=True),
+    "Split": rule(split),
     "Expand": rule(expand, moves=True),
-    "Shape": rule(shape_of, "start", "end"),
+    "Shape": rule(shape_of),
     "Size": rule(size_of),
 }

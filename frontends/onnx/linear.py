@@ -18,7 +18,8 @@ from ..importer import Refusal
 from . import exact as ex
 from .exact import Exact
 from .model import Node
-from .rule import Inputs, Rule, computed, keep_samples_apart, needed, optional, rule, unwrapped
+from .numbers import WHOLE
+from .rule import Inputs, Rule, computed, keep_samples_apart, needed, optional, rule
 from .tensors import Known, Scaled, Tensor, concrete, core, plain
 from .walk import Mapped, Walk, known
 
@@ -42,8 +43,10 @@ def integers(weights: Known) -> tuple[Any, Exact]:
     if weights.codes is not None:
         return weights.codes, weights.scale
     array = weights.array
-    if array.dtype.kind != "f":
+    if array.dtype.kind in "iub" or array.dtype.name in WHOLE:
         return array.astype(np.int64), ex.number(1)
+    if array.dtype.kind != "f":  # of 16 bits, which numpy has no kind for
+        array = array.astype(np.float32)
     reals = ex.spread(ex.exact(array), array.shape)
     step = ex.gcd(reals.ravel().tolist())
     codes = np.asarray(reals / step, dtype=object)
@@ -75,7 +78,7 @@ def contract(walk: Walk, t: Scaled, weights: Known, groups: int = 1) -> Scaled:
 
     With `groups` the matrix is block diagonal, and each block is a product of its own.
     """
-    t = settled(walk, unwrapped(t))
+    t = settled(walk, t)
     rank = len(t.shape)
     if any(n > 1 for n in ex.ranked(t.scale, rank).shape[:-1]):
         # Rows with scales of their own: the scale may stay outside of the product, but only if columns share it.
@@ -294,15 +297,15 @@ def gemm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
             keep_samples_apart(a, (0, 1))
         a = view(a, np.transpose) if isinstance(a, Known) else walk.transpose(a, (1, 0))
     result = computed(matmul(walk, node, [a, b])).times(ex.exact(np.float32(node.get("alpha", 1.0))))
-    c = optional(inputs, 2)
+    c, beta = optional(inputs, 2), node.get("beta", 1.0)
     if c is None:
         return result
     term = known(c, "C").reals()
     np.broadcast_shapes(c.shape, result.shape)
-    return result.plus(ex.times(term, ex.exact(np.float32(node.get("beta", 1.0)))))
+    return result.plus(ex.times(term, ex.exact(np.float32(beta))))
 
 
 RULES: dict[str, Rule] = {
     "MatMul": rule(matmul),
-    "Gemm": rule(gemm, "alpha", "beta", "transA", "transB"),
+    "Gemm": rule(gemm),
 }

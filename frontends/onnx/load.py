@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,15 +18,19 @@ from lutc.types import BIT, Fixed, holding, uniform
 from lutc.verify import verify
 
 from ..importer import Refusal
+from ..options import Options
 from . import exact as ex
+from .batch import check_samples, folded, varies
 from .branches import taken
 from .curve import Curve, extended, joins, known_curve
 from .final import QUANTISERS, output
-from .model import Input, Model, Node, fold, read
+from .model import Input, Node, fold
+from .numbers import FLOATS, SATURATE, WHOLE, kind_name, within
 from .peers import framework
-from .qdq import WHOLE
+from .read import read
 from .reasons import REASONS
-from .rule import Inputs
+from .rule import ACROSS, Operands, Rule
+from .schema import described, result_kinds, well_formed
 from .shapes import shapes_of
 from .table import DOMAINS, find
 from .tensors import Known, Missing, Pending, Port, Scaled, Tensor, core
@@ -35,7 +40,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 MOST = 1 << 22  # elements of an input
-FLOATS = ("float", "double", "float16", "bfloat16")
 
 
 def load_onnx(
@@ -82,10 +86,9 @@ def load_onnx(
 
 def _looked_at(walk: Walk, design: Design, given: Mapping[str, str | Fixed]) -> Design:
     """The design, compared with the model as somebody else runs it."""
-    assert walk.model.original is not None and walk.model.proto is not None
     ports = {name: param.name or "" for name, param in walk.params.items()}
     tables = {name for name, t in walk.tensors.items() if isinstance(t, Curve)}
-    peer = framework(walk.model.original, walk.model.proto, ports, walk.hosted, walk.undefined, tables)
+    peer = framework(walk.model, ports, walk.hosted, walk.undefined, tables)
     if isinstance(peer, str):
         return not_compared(design, peer)
     integers = {i.name for i in walk.model.inputs if i.dtype not in FLOATS}
@@ -131,13 +134,8 @@ def _input(walk: Walk, item: Input, own: str | Fixed | None, common: str | Fixed
         )
     integer = item.dtype if item.dtype in WHOLE else None
     fmt: Fixed | None = None
-    if integer and own is not None:  # a narrower one than the model's, if the user says so
-        lo, hi = WHOLE[integer]
-        fmt = own if isinstance(own, Fixed) else as_type(own).scalar
-        if fmt.frac != 0 or fmt.lo < lo or fmt.hi > hi:
-            raise Refusal(f"holds {integer} numbers, and {fmt} has others", "give it a format like s8 or u4")
-    elif integer:
-        fmt = holding(*WHOLE[integer], 0)
+    if integer:
+        fmt = _whole_format(walk, item, own, common)
     elif item.dtype == "bool":
         integer, fmt = "bool", BIT
     elif item.dtype not in FLOATS:
@@ -147,8 +145,28 @@ def _input(walk: Walk, item: Input, own: str | Fixed | None, common: str | Fixed
     elif kind is not None:
         fmt = kind if isinstance(kind, Fixed) else as_type(kind).scalar
     if fmt is None:
-        return Scaled(shape, Pending(Port(item.name, shape)), batched=batched)
-    return Scaled(shape, walk.port(item.name, uniform(core(shape), fmt)), integer=integer, batched=batched)
+        return Scaled(shape, Pending(Port(item.name, shape)), batched=batched, real=item.dtype)
+    real = "float" if integer else item.dtype
+    value = walk.port(item.name, uniform(core(shape), fmt))
+    t = Scaled(shape, value, integer=integer, batched=batched, real=real)
+    within(t)
+    return t
+
+
+def _whole_format(walk: Walk, item: Input, own: str | Fixed | None, common: str | Fixed | None) -> Fixed:
+    """The format of an input of integers: its type's, or a narrower one if the user says so."""
+    lo, hi = WHOLE[item.dtype]
+    kind = common if own is None else own
+    if kind is None:
+        return holding(lo, hi, 0)
+    fmt = kind if isinstance(kind, Fixed) else as_type(kind).scalar
+    if fmt.frac == 0 and lo <= fmt.lo and fmt.hi <= hi:
+        return fmt
+    if own is not None:
+        raise Refusal(f"holds {item.dtype} numbers, and {fmt} has others", "give it a format like s8 or u4")
+    # What all inputs get is meant for those it fits.
+    walk.note(f"input {item.name} holds {item.dtype} numbers: the common input type {fmt} does not fit it")
+    return holding(lo, hi, 0)
 
 
 def make_outputs(walk: Walk, results: Mapping[str, Tensor | Curve | Missing | None]) -> None:
@@ -169,6 +187,9 @@ def make_outputs(walk: Walk, results: Mapping[str, Tensor | Curve | Missing | No
 
 def finished(walk: Walk) -> Design:
     """The design of all that was built, verified."""
+    if walk.model.defaults:
+        some = ", ".join(walk.model.defaults[:3]) + (", ..." if len(walk.model.defaults) > 3 else "")
+        walk.note(f"inputs that have a default are constants, and no ports: {some}")
     unused = [i.name for i in walk.model.inputs if i.name not in walk.params]
     for name in unused:
         walk.note(f"input {name} is read by nothing and has no port")
@@ -190,6 +211,7 @@ def _visit(walk: Walk, nodes: Iterable[Node]) -> None:
         with walk.refusals.at(node.label), walk.b.origin(node.name):
             try:
                 if node.op == "If" and node.domain == "":
+                    well_formed(node)
                     inside = taken(walk, node, walk.tensors.get(node.inputs[0]) if node.inputs else None)
                 else:
                     _lower(walk, node)
@@ -212,37 +234,81 @@ def _lower(walk: Walk, node: Node) -> None:
     constant = all(t is None or isinstance(t, Known) for t in tensors)
     if rule is None and not known_curve(node) and not (constant and node.domain == ""):
         raise _unknown(node)
-    if rule:
-        extra = sorted(set(node.attributes) - rule.attributes)
-        if extra and not constant:
-            raise Refusal(f"has the attribute {extra[0]!r}, which is not supported", "export it without")
+    well_formed(node)
     if any(isinstance(t, Missing) for t in tensors):
         for name in node.outputs:
             walk.tensors[name] = Missing()
         return
-    if joins(tensors, node):
-        walk.tensors[node.outputs[0]] = extended(walk, node, tensors, rule)
-        return
-    inputs: Inputs = [t for t in tensors if not isinstance(t, Missing)]
-    first = inputs[0] if inputs else None
-    if constant and not (rule and rule.folds):
-        if rule and rule.moves and isinstance(first, Known) and first.codes is not None:
-            results: tuple[Tensor, ...] = (_moved(walk.model, node, first, inputs),)
-        else:
-            arrays = [t.array if isinstance(t, Known) else None for t in inputs]
-            results = tuple(Known(np.asarray(a)) for a in fold(walk.model, node, arrays))
-    else:
-        assert rule is not None
-        made = rule.lower(walk, node, inputs)
-        results = made if isinstance(made, tuple) else (made,)
-    for name, result in zip(node.outputs, results, strict=False):
+    made = _results(walk, node, tensors, rule, constant)
+    results = made if isinstance(made, tuple) else (made,)
+    kinds = result_kinds(node, [_kind(t) for t in tensors])
+    batched = any(isinstance(t, Scaled | Curve) and t.batched for t in tensors)
+    for name, result, kind in zip(node.outputs, results, kinds, strict=False):
         if name:
-            walk.keep(name, result)
+            typed = _typed(result, kind, tensors, batched)
+            if isinstance(typed, Scaled) and not node.op.startswith(SATURATE):
+                within(typed, tensors)
+            walk.keep(name, typed)
     for name in node.outputs[len(results) :]:
         if name and (name in walk.consumers or name in walk.model.outputs):
             raise Refusal(
                 f"has a second output {name!r} that is used, which is not supported", "leave it away"
             )
+
+
+def _results(walk: Walk, node: Node, tensors: list[Any], rule: Rule | None, constant: bool) -> Any:
+    """What a node makes; and everything it was given is understood. Raises Refusal for what is not."""
+    if constant and not (rule and rule.folds):
+        first = tensors[0] if tensors else None
+        if rule and rule.moves and isinstance(first, Known) and first.codes is not None:
+            if any(map(varies, tensors)):
+                raise Refusal(*ACROSS)
+            return _moved(node, first, tensors)
+        return folded(node, tensors)
+    inputs = Operands(tensors)
+    try:
+        made, evaluated = _lowered(walk, node, inputs, rule)
+    except (LirError, Refusal, MemoryError):
+        raise
+    except Exception:  # a layer that mixes samples may be none that the rule can lower at all
+        check_samples(node, tensors, ())
+        raise
+    check_samples(node, tensors, made if isinstance(made, tuple) else (made,))
+    if not evaluated:
+        inputs.check()
+        if isinstance(node.attributes, Options):
+            node.attributes.check()
+    return made
+
+
+def _lowered(walk: Walk, node: Node, inputs: Operands, rule: Rule | None) -> tuple[Any, bool]:
+    """What the rule makes, and whether the standard's evaluator has had the last word on it."""
+    tensors = list(inputs.peek())
+    if joins(tensors, node):
+        return extended(walk, node, inputs, rule), node.op not in QUANTISERS
+    assert rule is not None
+    return rule.lower(walk, node, inputs), rule.evaluated
+
+
+def _kind(t: Any) -> str | None:
+    """The element type of a tensor."""
+    if isinstance(t, Scaled):
+        return t.integer or t.real
+    if isinstance(t, Known | Curve):
+        return kind_name(t.array.dtype)
+    return None
+
+
+def _typed(result: Any, kind: str | None, tensors: list[Any], batched: bool) -> Any:
+    """A result with the element type that the operator's description gives it, and its samples counted."""
+    if not isinstance(result, Scaled):
+        return result
+    if kind is None and result.integer is None:  # of a dialect: floats stay what they are
+        kind = next((t.real for t in tensors if isinstance(t, Scaled) and t.integer is None), None)
+    if kind is not None:
+        whole = kind in WHOLE or kind == "bool"
+        result = replace(result, integer=kind if whole else None, real=result.real if whole else kind)
+    return replace(result, batched=result.batched or batched)
 
 
 def _unknown(node: Node) -> Refusal:
@@ -253,18 +319,19 @@ def _unknown(node: Node) -> Refusal:
             f"belongs to the operator domain {node.domain!r}, which is not known here",
             "known are the standard's own '' and " + ", ".join(sorted(d for d in DOMAINS if d)),
         )
-    close = did_you_mean(node.op, sorted(DOMAINS[node.domain]))
+    real = node.domain == "" and described(node.op, node.version)  # and not a slip of the pen
+    close = None if real else did_you_mean(node.op, sorted(DOMAINS[node.domain]))
     return Refusal(
         "is no operator that can be compiled",
         close or "replace it by operators that can, or let the host compute it: lutc reads the README's list",
     )
 
 
-def _moved(model: Model, node: Node, x: Known, inputs: Inputs) -> Known:
+def _moved(node: Node, x: Known, inputs: Sequence[Any]) -> Known:
     """A quantised constant with its elements moved, codes and scales with them."""
     index = np.arange(x.array.size, dtype=np.int64).reshape(x.shape)
     others: list[Any] = [t.array if isinstance(t, Known) else None for t in inputs[1:]]
-    at = np.asarray(fold(model, node, [index, *others])[0])
+    at = np.asarray(fold(node, [index, *others])[0])
     scale = ex.spread(x.scale, x.shape).ravel()[at].reshape(at.shape)
     return Known(x.array.ravel()[at], x.codes.ravel()[at], ex.compress(scale))
 

@@ -19,7 +19,7 @@ from lutc.types import BIT, uniform
 
 from ..importer import Refusal
 from . import exact as ex
-from .elementwise import pair, together
+from .elementwise import pair, together, total
 from .exact import Exact
 from .layout import given, joined
 from .model import Node
@@ -86,7 +86,7 @@ def against(walk: Walk, t: Scaled, constant: Known, relation: Relation) -> Scale
     value, signs = concrete(t), ex.choose(t.scale < 0, ex.number(-1), ex.number(1))
     finest = max((f.frac for f in value.type.formats if f.width), default=0)
     parts: Any = np.broadcast_arrays(abs(t.scale), t.offset, limit)
-    float32 = not t.integer and value.type.max_width <= FLOAT_DIGITS
+    float32 = not t.integer and t.real == "float" and value.type.max_width <= FLOAT_DIGITS
     found = np.empty(parts[0].shape, dtype=object)
     for at in np.ndindex(found.shape):
         by, add, c = (p[at] for p in parts)
@@ -206,9 +206,17 @@ def _flat(walk: Walk, t: Tensor, shape: Shape) -> Scaled:
     return walk.reshape(whole, (math.prod(shape),))
 
 
+def sign(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Sign: whether it is above zero, minus whether it is below."""
+    t, zero = computed(needed(inputs, 0)), Known(np.float32(0))
+    above, below = (replace(against(walk, t, zero, r), integer=None) for r in (Relation.GT, Relation.LT))
+    return total(walk, [above, below.times(ex.number(-1))])
+
+
 RULES: dict[str, Rule] = {
     **{op: rule(compare) for op in RELATIONS},
     **{op: rule(logic) for op in ("And", "Or", "Xor")},
     "Not": rule(logical_not),
+    "Sign": rule(sign),
     "Where": rule(where),
 }

@@ -212,9 +212,8 @@ def lut_conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     return plain((1, filters, *counts), done, t)
 
 
-WINDOW = ("kernel_shape", "strides", "dilations", "pads")
 RULES: dict[str, Rule] = {
-    "Quantize": rule(quantize, "rounding", "overflow"),
-    "LUTDense": rule(lut_dense, "rounding", "overflow"),
-    "LUTConv": rule(lut_conv, "rounding", "overflow", *WINDOW),
+    "Quantize": rule(quantize),
+    "LUTDense": rule(lut_dense),
+    "LUTConv": rule(lut_conv),
 }

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lutc.compare import CannotRun
 
 from .doubled import doubled
-from .model import QONNX
+from .model import QONNX, Model
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -143,14 +143,15 @@ def _joined(parts: Sequence[Any], rows: int) -> NDArray[Any]:
 
 
 def framework(
-    proto: ModelProto,
-    flat: ModelProto,
+    model: Model,
     ports: Mapping[str, str],
     hosted: Collection[str],
     undefined: Sequence[str],
     tables: Collection[str],
 ) -> OnnxFramework | str:
-    """Who can run this model (`flat` without its functions) here; else why nobody can."""
+    """Who can run this model here; else why nobody can."""
+    assert model.proto is not None
+    proto, flat = model.proto, _written_out(model)
     domains = {n.domain for n in _all_nodes(proto)} - {"", "ai.onnx", *(f.domain for f in proto.functions)}
     dialect = any(map(_is_dialect, domains))
     rest = {d for d in domains if not _is_dialect(d)} - {MICROSOFT}
@@ -168,6 +169,26 @@ def framework(
     from importlib.metadata import version as version_of
 
     return OnnxFramework(f"qonnx {version_of('qonnx')}", simple, simple, ports, _reference, undefined, tables)
+
+
+def _written_out(model: Model) -> ModelProto:
+    """The model without functions, as lutc reads it."""
+    from onnx.helper import make_opsetid
+
+    assert model.proto is not None
+    if not model.proto.functions:
+        return model.proto
+    twin = copy.deepcopy(model.proto)
+    del twin.functions[:], twin.graph.node[:], twin.opset_import[:]
+    for node in model.nodes:
+        made = twin.graph.node.add()
+        made.CopyFrom(node.proto)
+        made.name, made.domain = node.name, node.domain
+        made.input[:], made.output[:] = node.inputs, node.outputs
+    # A node of another operator set has no place in a model: what then comes out differs, and is not used.
+    versions = {node.domain: node.version for node in model.nodes} | {"": model.opset}
+    twin.opset_import.extend(make_opsetid(d, v) for d, v in sorted(versions.items()))
+    return twin
 
 
 def _is_dialect(domain: str) -> bool:
@@ -224,7 +245,10 @@ def _reference(proto: ModelProto) -> Run:
     for domain in sorted({d for d, _ in kinds} - named):  # older exporters leave the dialect's version out
         proto.opset_import.append(make_opsetid(domain, 1))
     operators = [_operator(*k) for k in sorted(kinds)]
-    evaluator = ReferenceEvaluator(proto, new_ops=[*operators, _batch_norm(), _quantize_linear(proto)])
+    operators.append(_batch_norm())
+    if any(n.op_type == "QuantizeLinear" for n in _all_nodes(proto)):
+        operators.append(_quantize_linear(proto))
+    evaluator = ReferenceEvaluator(proto, new_ops=operators)
 
     def run(arrays: dict[str, Any]) -> list[Any]:
         with np.errstate(all="ignore"):

@@ -70,6 +70,19 @@ def scale_of(t: Tensor | None) -> Any:
     return scale
 
 
+def fitting(x: Tensor, **parameters: Any) -> None:
+    """Raise Refusal for parameters that do not broadcast to the tensor's shape."""
+    for name, array in parameters.items():
+        shape = tuple(np.shape(array))
+        if len(shape) > len(x.shape) or any(
+            n not in (1, m) for n, m in zip(shape[::-1], x.shape[::-1], strict=False)
+        ):
+            raise Refusal(
+                f"has a {name} of shape {list(shape)} for data of shape {list(x.shape)}",
+                "give it one number, or one for each channel in the place of the channels",
+            )
+
+
 def step_of(scale: Exact) -> int:
     """How many bits after the point make the scale the value's own step; 0 if no number does."""
     lone = ex.lone(scale)
@@ -82,6 +95,7 @@ def quant(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     scale, zero, bits = scale_of(needed(inputs, 1)), small(needed(inputs, 2)), small(needed(inputs, 3))
     signed, narrow = bool(node.get("signed", 1)), bool(node.get("narrow", 0))
     rounding = rounding_of(node)
+    fitting(x, scale=scale, zero_point=zero, bit_width=bits)
     lo, hi = limits(bits, signed, narrow)
     one_bit = signed and ex.every(lambda b: b == 1, ex.exact(np.asarray(bits)))
     if isinstance(x, Known):
@@ -132,6 +146,7 @@ NUMPY: dict[Rounding, Any] = {
 def bipolar_quant(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """BipolarQuant: the scale where x >= 0, else minus the scale."""
     x, scale = needed(inputs, 0), scale_of(needed(inputs, 1))
+    fitting(x, scale=scale)
     if isinstance(x, Known):
         codes = np.where(x.array >= 0, 1, -1)
         return Known((codes * scale).astype(x.array.dtype), codes, ex.exact(scale))
@@ -147,6 +162,7 @@ def trunc(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     t = computed(needed(inputs, 0))
     scale, zero = ex.exact(scale_of(needed(inputs, 1))), ex.exact(small(needed(inputs, 2)))
     rounding = rounding_of(node, "FLOOR")
+    fitting(t, **{f"input {i + 1}": small(inputs[i]) for i in range(1, len(inputs))})
     inverse = ex.compress(np.asarray(1 / scale, dtype=object))
     # The first rounding only brings numbers back that float32 moved off the input's grid; exact ones are on it.
     if not _on_grid(walk, t, inverse, zero):
@@ -230,9 +246,9 @@ def multi_threshold(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 
 RULES: dict[str, Rule] = {
-    "Quant": rule(quant, "signed", "narrow", "rounding_mode", folds=True),
-    "IntQuant": rule(quant, "signed", "narrow", "rounding_mode", folds=True),
+    "Quant": rule(quant, folds=True),
+    "IntQuant": rule(quant, folds=True),
     "BipolarQuant": rule(bipolar_quant, folds=True),
-    "Trunc": rule(trunc, "rounding_mode", "signed", "narrow"),
-    "MultiThreshold": rule(multi_threshold, "out_scale", "out_bias", "out_dtype", "data_layout"),
+    "Trunc": rule(trunc),
+    "MultiThreshold": rule(multi_threshold),
 }

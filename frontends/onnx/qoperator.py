@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from . import exact as ex
-from .conv import ATTRIBUTES, conv
+from .channels_last import first, last
+from .conv import conv
 from .curve import extended
 from .elementwise import add, leaky, mul
 from .layout import concat
@@ -63,7 +64,11 @@ def qlinear_conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 def qgemm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """com.microsoft QGemm; without an output scale its result is a float."""
     axis = 0 if node.get("transB", 0) else 1
-    parts = [_opened(walk, node, inputs, 0), _opened(walk, node, inputs, 3, axis), _bias(inputs, 6, (1, 4))]
+    bias = _bias(inputs, 6, (1, 4))
+    if bias is not None:  # it is counted in steps of alpha times both scales
+        alpha = ex.exact(np.float32(node.get("alpha", 1.0)))
+        bias = replace(bias, scale=ex.times(bias.scale, alpha))
+    parts = [_opened(walk, node, inputs, 0), _opened(walk, node, inputs, 3, axis), bias]
     product = gemm(walk, node, parts)
     scale = optional(inputs, 7)
     return product if scale is None else _closed(walk, node, product, scale, optional(inputs, 8))
@@ -103,14 +108,17 @@ def _two(op: str, lower: Callable[[Walk, Node, Inputs], Tensor]) -> Rule:
     return rule(both)
 
 
-def _one(op: str, lower: Callable[[Walk, Node, Inputs], Tensor], *attributes: str) -> Rule:
+def _one(op: str, lower: Callable[[Walk, Node, Inputs], Tensor]) -> Rule:
     """ONNX Runtime's operators on one quantised tensor."""
 
     def single(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-        done = lower(walk, replace(node, op=op, domain=""), [_opened(walk, node, inputs, 0)])
+        x = _opened(walk, node, inputs, 0)
+        turned = bool(node.get("channels_last", 0))
+        done = computed(lower(walk, replace(node, op=op, domain=""), [first(walk, x) if turned else x]))
+        done = last(walk, done) if turned else done
         return _closed(walk, node, done, needed(inputs, 3), optional(inputs, 4))
 
-    return rule(single, *attributes)
+    return rule(single)
 
 
 def qlinear_sigmoid(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -148,22 +156,21 @@ def qlinear_concat(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 STANDARD: dict[str, Rule] = {
     "QLinearMatMul": rule(qlinear_matmul),
-    "QLinearConv": rule(qlinear_conv, *ATTRIBUTES),
+    "QLinearConv": rule(qlinear_conv),
     "MatMulInteger": rule(matmul_integer),
-    "ConvInteger": rule(conv_integer, *ATTRIBUTES),
+    "ConvInteger": rule(conv_integer),
 }
-POOL = ("auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides")
 MICROSOFT: dict[str, Rule] = {
-    "QuantizeLinear": rule(quantize, "axis", "block_size", "saturate", "output_dtype", folds=True),
-    "DequantizeLinear": rule(dequantize, "axis", "block_size", folds=True),
-    "QGemm": rule(qgemm, "alpha", "transA", "transB"),
+    "QuantizeLinear": rule(quantize, folds=True),
+    "DequantizeLinear": rule(dequantize, folds=True),
+    "QGemm": rule(qgemm),
     "QLinearAdd": _two("Add", add),
     "QLinearMul": _two("Mul", mul),
-    "QLinearLeakyRelu": _one("LeakyRelu", leaky, "alpha"),
+    "QLinearLeakyRelu": _one("LeakyRelu", leaky),
     "QLinearSigmoid": rule(qlinear_sigmoid),
     "QLinearWhere": rule(qlinear_where),
     "MatMulIntegerToFloat": rule(matmul_integer_to_float),
-    "QLinearConcat": rule(qlinear_concat, "axis"),
-    "QLinearAveragePool": _one("AveragePool", average_pool, *POOL, "channels_last"),
-    "QLinearGlobalAveragePool": _one("GlobalAveragePool", global_pool, "channels_last"),
+    "QLinearConcat": rule(qlinear_concat),
+    "QLinearAveragePool": _one("AveragePool", average_pool),
+    "QLinearGlobalAveragePool": _one("GlobalAveragePool", global_pool),
 }

@@ -22,7 +22,7 @@ def rearrange(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         keep_samples_apart(t, (0,))
     others = [None if x is None else small(x) for x in inputs[1:]]
     numbers = np.arange(1, int(np.prod(t.shape)) + 1).reshape(t.shape)
-    at = np.asarray(fold(walk.model, node, [numbers, *others])[0]) - 1
+    at = np.asarray(fold(node, [numbers, *others])[0]) - 1
     if at.shape[:1] != t.shape[:1]:
         keep_samples_apart(t, (0,))
     if not at.size:
@@ -56,15 +56,8 @@ def cumulative(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     return walk.transpose(walk.reshape(done, turned.shape), turn)
 
 
-MOVED = {
-    "Tile": (),
-    "DepthToSpace": ("blocksize", "mode"),
-    "SpaceToDepth": ("blocksize", "mode"),
-    "GatherElements": ("axis",),
-    "GatherND": ("batch_dims",),
-    "Trilu": ("upper",),
-}
+MOVED = ("Tile", "DepthToSpace", "SpaceToDepth", "GatherElements", "GatherND", "Trilu")
 RULES: dict[str, Rule] = {
-    **{op: rule(rearrange, *attributes) for op, attributes in MOVED.items()},
-    "CumSum": rule(cumulative, "exclusive", "reverse"),
+    **{op: rule(rearrange, evaluated=True) for op in MOVED},
+    "CumSum": rule(cumulative),
 }

@@ -67,7 +67,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "NonMaxSuppression": ("has a result whose size depends on the data", "leave it to the host"),
     "TopK": (
         "sorts its data, for which there is no circuit yet",
-        "use ArgMax and ReduceMax, or leave it to the host",
+        "of one element (k = 1) there is: use that, or ArgMax and ReduceMax, or leave it to the host",
     ),
     "RandomNormal": ("makes random numbers", "export the model for inference"),
     "RandomUniform": ("makes random numbers", "export the model for inference"),

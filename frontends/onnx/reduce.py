@@ -17,7 +17,7 @@ from .elementwise import product
 from .exact import Exact
 from .linear import settled
 from .model import Node
-from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule, unwrapped
+from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule
 from .tensors import Scaled, Tensor, concrete, core, plain, small
 from .walk import Walk
 from .windows import Window, one_sample, positions, window_of
@@ -25,11 +25,11 @@ from .windows import Window, one_sample, positions, window_of
 
 def _axes(node: Node, inputs: Inputs, rank: int) -> list[int]:
     """The dimensions reduced: an attribute in older operator sets, an input in newer ones."""
-    given = node.get("axes", None)
+    given, keep_all = node.get("axes", None), node.get("noop_with_empty_axes", 0)
     if given is None and optional(inputs, 1) is not None:
         given = [int(v) for v in np.asarray(small(inputs[1])).ravel()]
     if not given:
-        return [] if node.get("noop_with_empty_axes", 0) else list(range(rank))
+        return [] if keep_all else list(range(rank))
     return sorted({axis_of(a, rank) for a in given})
 
 
@@ -44,7 +44,7 @@ def reduce(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     keep_samples_apart(t, axes)
     shape = _kept(t.shape, axes, bool(node.get("keepdims", 1)))
     if node.op in ("ReduceMax", "ReduceMin"):
-        done = _extreme(walk, t, axes, node.op == "ReduceMax")
+        done = extreme(walk, t, axes, node.op == "ReduceMax")
     else:
         if node.op == "ReduceSumSquare":
             t = product(walk, t, t)
@@ -59,7 +59,7 @@ def reduce(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 def summed(walk: Walk, t: Scaled, axes: Sequence[int]) -> Scaled:
     """The sum along dimensions, which stay with length 1."""
-    t = settled(walk, unwrapped(t))
+    t = settled(walk, t)
     scale = ex.ranked(t.scale, len(t.shape))
     if any(scale.shape[i] > 1 for i in axes):
         unit, value = walk.exact(t)
@@ -78,7 +78,7 @@ def summed(walk: Walk, t: Scaled, axes: Sequence[int]) -> Scaled:
     return Scaled(shape, value, scale, ex.compress(offset), integer=t.integer, batched=t.batched)
 
 
-def _extreme(walk: Walk, t: Scaled, axes: Sequence[int], largest: bool) -> Scaled:
+def extreme(walk: Walk, t: Scaled, axes: Sequence[int], largest: bool) -> Scaled:
     """The largest or smallest element along dimensions, which stay with length 1."""
     rest = [i for i in range(len(t.shape)) if i not in axes]
     turned = walk.transpose(t, (*rest, *axes))
@@ -151,16 +151,14 @@ def global_pool(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     t = computed(needed(inputs, 0))
     axes = list(range(2, len(t.shape)))
     if node.op == "GlobalMaxPool":
-        return _extreme(walk, t, axes, largest=True)
+        return extreme(walk, t, axes, largest=True)
     return summed(walk, t, axes).times(ex.number(Fraction(1, math.prod(t.shape[2:]))))
 
 
-REDUCED = ("axes", "keepdims", "noop_with_empty_axes")
-POOLED = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides")
 RULES: dict[str, Rule] = {
-    **{f"Reduce{what}": rule(reduce, *REDUCED) for what in ("Sum", "Mean", "Max", "Min", "SumSquare", "L1")},
-    "MaxPool": rule(max_pool, *POOLED, "storage_order"),
-    "AveragePool": rule(average_pool, *POOLED, "count_include_pad"),
+    **{f"Reduce{what}": rule(reduce) for what in ("Sum", "Mean", "Max", "Min", "SumSquare", "L1")},
+    "MaxPool": rule(max_pool),
+    "AveragePool": rule(average_pool),
     "GlobalAveragePool": rule(global_pool),
     "GlobalMaxPool": rule(global_pool),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from .layout import ints, picked
 from .linear import settled
 from .model import Node
 from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule
-from .tensors import Tensor, small
+from .tensors import SAMPLES, Known, Tensor, small
 from .walk import Walk
 
 
@@ -64,20 +65,46 @@ def resize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     if node.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise Refusal("keeps the aspect ratio by a policy", "state sizes that need none")
     where = node.get("coordinate_transformation_mode", "half_pixel") if modern else "asymmetric"
-    nearest = node.get("nearest_mode", "round_prefer_floor") if modern else "floor"
+    nearest = node.get("nearest_mode", "round_prefer_floor") if modern else "simple"
+    if modern:
+        optional(inputs, 1)  # the region of interest, of cropping alone
     if where not in COORDINATES or nearest not in NEAREST:
         raise Refusal(
             f"takes elements by coordinate_transformation_mode={where!r} and nearest_mode={nearest!r}",
             "one of: " + ", ".join(COORDINATES),
         )
-    axes = list(node.get("axes", None) or range(len(t.shape)))
+    axes = [axis_of(a, len(t.shape)) for a in node.get("axes", None) or range(len(t.shape))]
     factors, lengths = _sizes(node, inputs, [t.shape[a] for a in axes])
+    sizes = optional(inputs, 3)
+    if t.batched and sizes is not None and 0 in axes:  # a length of 1 is not that of the batch
+        counts = [int(np.ravel(c)[axes.index(0)]) for c in (sizes.counts if isinstance(sizes, Known) else ())]
+        keep_samples_apart(t, () if tuple(counts) == SAMPLES else (0,))
     index = np.arange(int(np.prod(t.shape))).reshape(t.shape)
+    keep_samples_apart(t, [a for a, f in zip(axes, factors, strict=True) if f != 1])
     for axis, factor, length in zip(axes, factors, lengths, strict=True):
-        n = index.shape[axis]
-        found = [NEAREST[nearest](COORDINATES[where](Fraction(i), factor, n, length)) for i in range(length)]
-        index = np.take(index, np.clip(found, 0, n - 1), axis=axis)
+        index = np.take(index, _taken(where, nearest, factor, index.shape[axis], length), axis=axis)
     return walk.index(t, index)
+
+
+def _taken(where: str, nearest: str, factor: Fraction, n: int, length: int) -> list[int]:
+    """The elements that stand at `length` positions, of n. Raises Refusal where float32 takes others than it should."""
+    if factor == 1 and n == length:
+        return list(range(n))
+    mode = nearest
+    if nearest == "simple":  # of operator set 10: its examples, and ONNX Runtime, round up where elements go
+        mode = "ceil" if factor < 1 else "floor"
+    found = []
+    for i in range(length):
+        exactly = NEAREST[mode](COORDINATES[where](Fraction(i), factor, n, length))
+        single = NEAREST[mode](COORDINATES[where](np.float32(i), np.float32(float(factor)), n, length))
+        at, other = (min(max(int(v), 0), n - 1) for v in (exactly, single))
+        if at != other:
+            raise Refusal(
+                f"takes element {at} or {other} of {n} at position {i}, as its scale {float(factor):g} is rounded",
+                "give it sizes, or a scale that float32 holds",
+            )
+        found.append(at)
+    return found
 
 
 def _sizes(node: Node, inputs: Inputs, shape: list[int]) -> tuple[list[Fraction], list[int]]:
@@ -90,45 +117,51 @@ def _sizes(node: Node, inputs: Inputs, shape: list[int]) -> tuple[list[Fraction]
         given = optional(inputs, 2 if node.op == "Resize" and node.version > 10 else 1)
         raw = node.get("scales", ()) if given is None else np.asarray(small(given)).ravel().tolist()
         factors = [Fraction(float(f)) for f in raw]
+        if len(factors) != len(shape):
+            raise Refusal(
+                f"has {len(factors)} scales for {len(shape)} dimensions",
+                "the model is broken: export it again",
+            )
         lengths = [int(f * n) for f, n in zip(factors, shape, strict=True)]
+        if lengths != [
+            int(np.float32(float(f)) * np.float32(n)) for f, n in zip(factors, shape, strict=True)
+        ]:
+            raise Refusal("has a scale whose product with a length float32 rounds", "give it sizes instead")
     if min(lengths, default=0) < 1:
         raise Refusal("leaves nothing of its input", "the model is broken: export it again")
     return factors, lengths
 
 
+# A number that is exact beside fractions, and float32 beside float32.
 HALF = Fraction(1, 2)
+
+
+def _half(x: Any) -> Any:
+    return type(x)(0.5)
+
+
 # Where the element at x of the result lies in the operand, of length n, when the result's length is m.
-COORDINATES: dict[str, Callable[[Fraction, Fraction, int, int], Fraction]] = {
+# x and the factor are fractions, or both float32.
+COORDINATES: dict[str, Callable[[Any, Any, int, int], Any]] = {
     "asymmetric": lambda x, factor, n, m: x / factor,
-    "half_pixel": lambda x, factor, n, m: (x + HALF) / factor - HALF,
+    "half_pixel": lambda x, factor, n, m: (x + _half(x)) / factor - _half(x),
     "half_pixel_symmetric": lambda x, factor, n, m: (
-        Fraction(n, 2) * (1 - m / (factor * n)) + (x + HALF) / factor - HALF
+        type(x)(n) * _half(x) * (1 - type(x)(m) / (factor * type(x)(n))) + (x + _half(x)) / factor - _half(x)
     ),
-    "pytorch_half_pixel": lambda x, factor, n, m: (x + HALF) / factor - HALF if m > 1 else Fraction(0),
-    "align_corners": lambda x, factor, n, m: x * (n - 1) / (m - 1) if m > 1 else Fraction(0),
+    "pytorch_half_pixel": lambda x, factor, n, m: (x + _half(x)) / factor - _half(x) if m > 1 else 0 * x,
+    "align_corners": lambda x, factor, n, m: x * type(x)(n - 1) / type(x)(m - 1) if m > 1 else 0 * x,
 }
-NEAREST: dict[str, Callable[[Fraction], int]] = {
+NEAREST: dict[str, Callable[[Any], int]] = {
     "floor": math.floor,
     "ceil": math.ceil,
-    "round_prefer_floor": lambda x: math.ceil(x - HALF),
-    "round_prefer_ceil": lambda x: math.floor(x + HALF),
+    "round_prefer_floor": lambda x: math.ceil((x if isinstance(x, Fraction) else Fraction(float(x))) - HALF),
+    "round_prefer_ceil": lambda x: math.floor((x if isinstance(x, Fraction) else Fraction(float(x))) + HALF),
+    "simple": math.floor,
 }
 
 
 RULES: dict[str, Rule] = {
-    "Pad": rule(pad, "pads", "mode", "value"),
-    "Resize": rule(
-        resize,
-        "mode",
-        "coordinate_transformation_mode",
-        "nearest_mode",
-        "scales",
-        "cubic_coeff_a",
-        "exclude_outside",
-        "extrapolation_value",
-        "antialias",
-        "axes",
-        "keep_aspect_ratio_policy",
-    ),
-    "Upsample": rule(resize, "mode", "scales"),
+    "Pad": rule(pad),
+    "Resize": rule(resize),
+    "Upsample": rule(resize),
 }

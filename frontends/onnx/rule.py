@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,28 +11,65 @@ from .model import Node
 from .tensors import Scaled, Tensor
 from .walk import Walk
 
-Inputs = Sequence[Tensor | None]
-Result = Tensor | tuple[Tensor, ...]
+Inputs = Sequence["Tensor | None"]
+Result = Any  # a tensor, several, or a function of one that becomes a table
+Lower = Callable[[Walk, Node, Inputs], Result]
+
+
+class Operands(Sequence["Tensor | None"]):
+    """A node's inputs. Looking one up counts as understanding it, as with attributes."""
+
+    def __init__(self, tensors: Iterable[Tensor | None]) -> None:
+        self._tensors = list(tensors)
+        self._read: set[int] = set()
+
+    def __getitem__(self, at: Any) -> Any:
+        found = self._tensors[at]
+        self._read.update(range(len(self._tensors))[at] if isinstance(at, slice) else [range(len(self))[at]])
+        return found
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def peek(self) -> Sequence[Tensor | None]:
+        """The tensors, without understanding them."""
+        return self._tensors
+
+    def check(self) -> None:
+        """Raise Refusal for an input that is there and that nobody looked at."""
+        for at, t in enumerate(self._tensors):
+            if t is not None and at not in self._read:
+                raise Refusal(
+                    f"has an input {at + 1}, which lutc does not read here",
+                    "leave it away: what lutc does not read it would drop",
+                )
+
+
+ACROSS_HELP = "export the model with a batch of 1 if this is meant"
+ACROSS = (
+    "works across the batch: dimension 0 counts samples, and a circuit sees one at a time",
+    ACROSS_HELP,
+)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How an operator is lowered, and which attributes it may have.
+    """How an operator is lowered.
 
-    A rule is asked only where an input is computed by the design, unless it `folds` constants by itself. An operator
-    that `moves` elements does to the codes and scales of a quantised constant what it does to positions.
+    A rule reads the attributes and inputs that it understands; what it leaves unread is refused (`options`). It
+    is asked only where an input is computed by the design, unless it `folds` constants by itself. An operator that
+    `moves` elements does to the codes and scales of a quantised constant what it does to positions. Where the
+    standard's own evaluator has the last word, it is the one that has read every attribute and input: `evaluated`.
     """
 
-    lower: Callable[[Walk, Node, Inputs], Result]
-    attributes: frozenset[str] = frozenset()
+    lower: Lower
     folds: bool = False
     moves: bool = False
+    evaluated: bool = False
 
 
-def rule(
-    lower: Callable[[Walk, Node, Inputs], Result], *attributes: str, folds: bool = False, moves: bool = False
-) -> Rule:
-    return Rule(lower, frozenset(attributes), folds, moves)
+def rule(lower: Lower, folds: bool = False, moves: bool = False, evaluated: bool = False) -> Rule:
+    return Rule(lower, folds, moves, evaluated)
 
 
 def needed(inputs: Inputs, at: int) -> Tensor:
@@ -66,17 +103,4 @@ def axis_of(axis: Any, rank: int) -> int:
 def keep_samples_apart(t: Scaled, axes: Sequence[int]) -> None:
     """Raise Refusal if one of the dimensions counts samples, whose number the model leaves open."""
     if t.batched and 0 in axes:
-        raise Refusal(
-            "works across the batch: dimension 0 counts samples, and a circuit sees one at a time",
-            "export the model with a batch of 1 if this is meant",
-        )
-
-
-def unwrapped(t: Scaled) -> Scaled:
-    """Integer tensors of the model would wrap around; floats do not. Raises Refusal for narrow integers."""
-    if t.integer not in (None, "int32", "int64"):
-        raise Refusal(
-            f"computes with {t.integer} numbers, which wrap around in the model",
-            "dequantise them first",
-        )
-    return t
+        raise Refusal(*ACROSS)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from .model import QONNX, Model
+from .model import QONNX, Model, Node
 
 
 def shapes_of(model: Model) -> dict[str, tuple[int, ...]]:
     """The shapes that can be inferred, with a length of 1 for dimensions the model leaves open."""
     import onnx
 
-    def stand_in(proto: Any, domain: str) -> Any:
-        if domain not in QONNX and proto.op_type not in ("Quant", "IntQuant", "BipolarQuant", "Trunc"):
+    def stand_in(node: Node) -> Any:
+        proto = node.proto
+        if node.domain not in QONNX and proto.op_type not in ("Quant", "IntQuant", "BipolarQuant", "Trunc"):
             return proto
         # Every quantiser keeps its first input's shape.
         return onnx.helper.make_node("Identity", proto.input[:1], proto.output[:1])
 
-    nodes = [stand_in(n.proto, n.domain) for n in model.nodes if n.domain in ("", *QONNX)]
+    nodes = [stand_in(n) for n in model.nodes if n.domain in ("", *QONNX)]
     info = onnx.helper.make_tensor_value_info
     kind = onnx.TensorProto.FLOAT
     inputs = [info(i.name, kind, [n or 1 for n in i.dims]) for i in model.inputs if i.dims is not None]
@@ -36,4 +37,6 @@ def shapes_of(model: Model) -> dict[str, tuple[int, ...]]:
     for value in [*inferred.value_info, *inferred.output]:
         if value.type.tensor_type.HasField("shape"):
             found[value.name] = tuple(d.dim_value or 1 for d in value.type.tensor_type.shape.dim)
+            if any(not d.dim_value for d in value.type.tensor_type.shape.dim[1:]):
+                del found[value.name]  # nobody can say
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import (
     cast,
     channels_last,
+    choose,
     conv,
     einsum,
     elementwise,
@@ -22,9 +23,11 @@ from . import (
 )
 from .model import QONNX, Node
 from .rule import Rule
+from .schema import described
 
 STANDARD_RULES: dict[str, Rule] = {
     **cast.RULES,
+    **choose.RULES,
     **conv.RULES,
     **einsum.RULES,
     **elementwise.RULES,
@@ -53,5 +56,6 @@ def find(node: Node) -> Rule | None:
     """The rule of a node's operator, or None."""
     if node.domain == "":
         # Some exporters put the dialect's quantisers into the standard's own domain, which has none of these names.
-        return STANDARD_RULES.get(node.op) or QONNX_RULES.get(node.op)
+        dialect = None if described(node.op, node.version) else QONNX_RULES.get(node.op)
+        return STANDARD_RULES.get(node.op) or dialect
     return DOMAINS.get(node.domain, {}).get(node.op)

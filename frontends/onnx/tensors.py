@@ -22,6 +22,7 @@ from . import exact as ex
 from .exact import INF, Exact
 
 Shape = tuple[int, ...]
+SAMPLES = (2, 5)  # lengths of a batch that are tried where the model leaves it open
 
 
 def core(shape: Shape) -> Shape:
@@ -34,11 +35,14 @@ class Known:
     """A constant: its numbers as the framework computes them.
 
     Of a quantised one also what they mean exactly: integer `codes`, and `scale`, which broadcasts to their shape.
+    One that depends on how many samples a batch has is `array` for one sample, and `counts` are what it is for others
+    (`SAMPLES`).
     """
 
     array: Any
     codes: Any = None
     scale: Exact = None
+    counts: tuple[Any, ...] = ()
 
     @property
     def shape(self) -> Shape:
@@ -76,7 +80,8 @@ class Pending:
 class Scaled:
     """A tensor computed by the design: `clip(scale * value + offset, lo, hi)`, exact.
 
-    `integer` names the model's integer type, if it has one (then the value is used as it is, never rounded).
+    `integer` names the model's integer type (or bool), if it has one (then the value is used as it is, never rounded);
+    else `real` names its float type.
     `batched` says that the first dimension has no fixed length in the model: nothing may mix it with others.
     """
 
@@ -88,6 +93,7 @@ class Scaled:
     hi: Exact = field(default_factory=lambda: ex.number(INF))
     integer: str | None = None
     batched: bool = False
+    real: str = "float"
 
     @property
     def type(self) -> Type:

@@ -59,14 +59,20 @@ class Walk:
         self.node: Node | None = None
         self._consts: dict[tuple[Any, ...], Const] = {}
         for node in model.nodes:
-            for name in node.inputs:
+            for name in node.reads or node.inputs:
                 self.consumers.setdefault(name, []).append(node)
 
     def keep(self, name: str, t: Any) -> None:
         """Note what a layer made.
 
         A mapped function stays as it is if several layers read its result: a quantiser of one must not go into it.
+        Raises Refusal if samples do not stay apart in the first dimension.
         """
+        if isinstance(t, Scaled) and t.batched and t.shape[:1] != (1,):
+            raise Refusal(
+                "mixes the batch with other dimensions: dimension 0 counts samples, and a circuit sees one at a time",
+                "export the model with a batch of 1 if this is meant",
+            )
         self.tensors[name] = t
         readers = len(self.consumers.get(name, ())) + (name in self.model.outputs)
         if readers > 1 and isinstance(t, Scaled) and isinstance(t.value, Value):
@@ -150,7 +156,7 @@ class Walk:
                 ex.number(lone) if lone is not None else ex.compress(numpy(ex.spread(array, t.shape)))
             )
         scale, offset, lo, hi = parts
-        return Scaled(shape, value, scale, offset, lo, hi, t.integer, t.batched)
+        return Scaled(shape, value, scale, offset, lo, hi, t.integer, t.batched, t.real)
 
     def reshaped(self, value: Value, shape: Shape) -> Value:
         """A value of the design under another shape, if it has another."""

@@ -18,6 +18,7 @@ from ..onnx.bounds import check_elements
 from ..onnx.curve import Curve, extended, joins
 from ..onnx.layout import picked
 from ..onnx.model import Node
+from ..onnx.numbers import SATURATE, within
 from ..onnx.rule import Rule, keep_samples_apart
 from ..onnx.table import STANDARD_RULES
 from ..onnx.tensors import Known, Missing, Scaled, Tensor, concrete, core
@@ -163,7 +164,10 @@ class Call:
         if joins(list(inputs), node):
             return extended(self.walk, node, list(inputs), rule)
         assert rule is not None
-        return rule.lower(self.walk, node, list(inputs))
+        made = rule.lower(self.walk, node, list(inputs))
+        if isinstance(made, Scaled) and not op.startswith(SATURATE):
+            within(made, inputs)
+        return made
 
     def moved(self, t: Anything) -> Any:
         """A tensor with its elements where the operator moves them: it is run on their positions."""

@@ -189,6 +189,13 @@ out. How they mean numbers is said in [meaning](meaning.md): scales, offsets and
 rational numbers, and only a quantiser rounds. Any operator of the standard whose inputs are constants is computed at
 compile time by the standard's reference evaluator.
 
+What no rule reads is refused by its name: an attribute that is not at the standard's default, an input, a result that
+means training, an operator set that is not known. Local functions are written out, with the defaults of their
+attributes and the operator sets they state themselves; recursion is refused, and so is what would become more than
+131,072 layers. Integers that could wrap or would be rounded in the model, and floats of 16 bits that could round, are
+refused by the range of the data. Where the model leaves open how many samples its first dimension counts, every layer
+is run on batches and on their samples one by one: what mixes, moves or counts samples is refused.
+
 ```python
 import lutc
 import numpy as np

@@ -12,6 +12,6 @@ def test_every_case_is_equal_or_refused() -> None:
     found = outcomes()
     assert not [op for op, counts in found.items() if counts["differs"]]
     assert set(found) == {*STANDARD_RULES, *CURVES, *CONSTANT} - HOST
-    # Cast and CastLike aside, which mostly go to floats of few bits, an operator has cases that work.
-    assert all(counts["equal"] for counts in found.values())
+    # Every operator has cases that work, but TopK: the standard's are of three elements (test_choose.py has others).
+    assert [op for op, counts in found.items() if not counts["equal"]] == ["TopK"]
     assert page(found) == PAGE.read_text(), "run tools/onnxdoc to write ir_spec/onnx.md anew"

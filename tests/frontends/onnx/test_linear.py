@@ -117,7 +117,7 @@ def test_a_layer_applied_to_every_particle_is_one_function() -> None:
     "op,constants,attributes",
     [
         ("Reshape", [[0, 6, 4]], {}),
-        ("Reshape", [[1, -1]], {}),
+        ("Reshape", [[-1, 24]], {}),
         ("Reshape", [[0, -1, 2]], {}),
         ("Flatten", [], {}),
         ("Flatten", [], {"axis": 2}),
