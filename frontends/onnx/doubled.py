@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
 
 
+# Attributes that name an element type.
+KINDS = frozenset(
+    {
+        ("Cast", "to"),
+        ("EyeLike", "dtype"),
+        ("QuantizeLinear", "precision"),
+        ("DequantizeLinear", "output_dtype"),
+    }
+)
 ROUNDERS = frozenset({"QuantizeLinear", "DequantizeLinear", "Constant"})
 
 
@@ -121,7 +130,7 @@ def _graph(graph: GraphProto) -> None:
 def _node(node: Any) -> None:
     constant = node.op_type == "Constant"
     for a in node.attribute:
-        if node.op_type in ("Cast", "EyeLike") and a.name in ("to", "dtype") and a.i == _float():
+        if (node.op_type, a.name) in KINDS and a.i == _float():
             a.i = _double()
         elif constant and a.name in ("value_float", "value_floats"):
             numbers = np.array(a.f if a.name == "value_float" else list(a.floats), dtype=np.float64)

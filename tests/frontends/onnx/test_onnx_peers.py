@@ -115,10 +115,12 @@ def test_a_function_is_run_as_the_file_has_it() -> None:
 
 
 def _drop_alpha(walk: Any, node: Any, inputs: Any) -> Any:
+    node.get("alpha", None)  # read, and forgotten
     return elementwise.leaky(walk, replace(node, attributes={"alpha": 0.01}), inputs)
 
 
 def _skip(walk: Any, node: Any, inputs: Any) -> Any:
+    node.get("alpha", None)
     return elementwise.identity(walk, node, inputs)
 
 
