@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..importer import Refusal
 from ..onnx import exact as ex
@@ -117,7 +118,12 @@ def power(c: Call) -> Any:
 
 def batch_norm(c: Call) -> Any:
     """Batch normalisation by the statistics of the training."""
-    if c.get("training", False) or c.given.get("running_mean") is None:
+    if c.given.get("running_mean") is None:
+        raise Refusal(
+            "keeps no statistics (track_running_stats=False), so it normalises by those of the batch it is given",
+            "train it with track_running_stats=True",
+        )
+    if c.get("training", False):
         raise Refusal("normalises by the statistics of the batch", "export model.eval()")
     x, mean = c.tensor("input"), c.tensor("running_mean")
     count = mean.shape[0]
@@ -143,8 +149,7 @@ def _axes(c: Call, rank: int) -> list[int]:
 def reduce(op: str, pair: bool = False) -> Handler:
     def rule(c: Call) -> Any:
         x = c.tensor("self")
-        if c.given.get("dtype") is not None and c.given["dtype"] != c.state.dtype:
-            raise Refusal(f"sums in {c.given['dtype']}", "leave the dtype away")
+        computes_in(c)
         axes = _axes(c, len(x.shape))
         done = c.lower(op, [x], axes=axes, keepdims=int(c.get("keepdim", False)))
         if not pair or c.get("dim") is None:
@@ -153,6 +158,13 @@ def reduce(op: str, pair: bool = False) -> Handler:
         return done, arg(op.replace("Reduce", "Arg"))(c) if used else Missing()
 
     return rule
+
+
+def computes_in(c: Call) -> None:
+    """Raise Refusal for a `dtype` in which sums would be rounded, or wrap sooner than in the model's own."""
+    kind = c.given.get("dtype")
+    if kind not in (None, c.state.dtype, torch.float64, torch.int64):
+        raise Refusal(f"sums in {str(kind).removeprefix('torch.')}", "leave the dtype away")
 
 
 def largest(op: str) -> Handler:
@@ -167,7 +179,37 @@ def largest(op: str) -> Handler:
 
 
 def einsum(c: Call) -> Any:
+    c.given.get("path")  # in which order it multiplies changes nothing
     return c.lower("Einsum", c.given["tensors"], equation=c.get("equation"))
+
+
+def cumsum(c: Call) -> Any:
+    x = c.tensor("self")
+    computes_in(c)
+    return c.lower("CumSum", [x, Known(np.asarray(axis_of(c.get("dim"), len(x.shape))))])
+
+
+def logical(op: str) -> Handler:
+    """`&`, `|`, `^` and `~` of truth values, under both of their names."""
+
+    def rule(c: Call) -> Any:
+        parts = [c.tensor(n) for n in ("self", "other") if c.given.get(n) is not None]
+        value = c.fx.meta.get("val")
+        if isinstance(value, torch.Tensor) and value.dtype != torch.bool:
+            raise Refusal("works on the bits of integers", "use it on truth values, such as x > 0")
+        if any(isinstance(p, Scaled) and p.integer != "bool" for p in parts):
+            raise Refusal("takes numbers for truth values", "compare them: x != 0")
+        return c.lower(op, [_truth(p) for p in parts])
+
+    return rule
+
+
+def _truth(t: Any) -> Any:
+    return replace(t, array=np.asarray(t.array) != 0, codes=None, scale=None) if isinstance(t, Known) else t
+
+
+def unequal(c: Call) -> Any:
+    return c.lower("Not", [c.lower("Equal", [c.tensor("self"), c.tensor("other")])])
 
 
 def arg(op: str) -> Handler:
@@ -182,7 +224,11 @@ def arg(op: str) -> Handler:
 
 
 def softmax(op: str) -> Handler:
-    return lambda c: c.lower(op, [c.tensor("self")], axis=int(c.get("dim", -1)))
+    def rule(c: Call) -> Any:
+        computes_in(c)
+        return c.lower(op, [c.tensor("self")], axis=int(c.get("dim", -1)))
+
+    return rule
 
 
 # -- functions that become tables -----------------------------------------------------------------------------------
@@ -242,6 +288,14 @@ RULES: dict[str, Handler] = {
     "aten::max": largest("Max"),
     "aten::min": largest("Min"),
     "aten::einsum": einsum,
+    "aten::cumsum": cumsum,
+    "aten::ne": unequal,
+    **{
+        f"aten::{kind}_{word}": logical(op)
+        for kind in ("bitwise", "logical")
+        for word, op in (("and", "And"), ("or", "Or"), ("xor", "Xor"), ("not", "Not"))
+    },
+    **{f"aten::__{word}__": logical(op) for word, op in (("and", "And"), ("or", "Or"), ("xor", "Xor"))},
     "aten::argmax": arg("ArgMax"),
     "aten::argmin": arg("ArgMin"),
     "aten::softmax": softmax("Softmax"),

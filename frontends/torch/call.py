@@ -20,6 +20,7 @@ from ..onnx.rule import Rule, keep_samples_apart
 from ..onnx.table import STANDARD_RULES
 from ..onnx.tensors import Known, Missing, Scaled, Tensor, concrete, core
 from ..onnx.walk import Walk
+from ..options import Options
 from .leaves import Leaf
 from .quantisers import Quantiser
 
@@ -51,12 +52,15 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """An operator with its arguments: tensors are `Known`, `Scaled` or `Curve`, other arguments are as they are."""
+    """An operator with its arguments: tensors are `Known`, `Scaled` or `Curve`, other arguments are as they are.
+
+    Looking an argument up counts as understanding it; what no rule looks up is refused, unless it is at its default.
+    """
 
     state: State
     fx: fx.Node
     node: Node
-    given: Mapping[str, Any]
+    given: Options
 
     @property
     def walk(self) -> Walk:
@@ -95,12 +99,8 @@ class Call:
 
     def tensors(self) -> list[Anything]:
         """Every tensor among the arguments."""
-        return [
-            t
-            for v in self.given.values()
-            for t in (v if isinstance(v, list) else [v])
-            if isinstance(t, TENSORS)
-        ]
+        given = (self.given.peek(name) for name in self.given)
+        return [t for v in given for t in (v if isinstance(v, list) else [v]) if isinstance(t, TENSORS)]
 
     # -- what the framework computes --------------------------------------------------------------------------------
 
@@ -165,9 +165,25 @@ class Call:
         size = int(np.prod(t.shape, dtype=np.int64))
         positions = np.arange(size, dtype=np.float64).reshape(t.shape)
         found = self.run({id(t): positions})
+        if isinstance(t, Scaled | Curve) and t.batched:
+            self._apart(t, positions, found)
         parts = [found] if isinstance(found, torch.Tensor) else list(found)
         done = tuple(self._placed(t, p.numpy().astype(np.int64)) for p in parts)
         return done[0] if isinstance(found, torch.Tensor) else done
+
+    def _apart(self, t: Anything, positions: Any, found: Any) -> None:
+        """Raise Refusal if two samples do not come out as they went in, each as it does alone."""
+        try:
+            two = self.run({id(t): np.concatenate([positions, positions + positions.size])})
+        except Refusal:  # shapes were traced with one sample
+            return
+        one, both = ([f] if isinstance(f, torch.Tensor) else list(f) for f in (found, two))
+        for a, b in zip(one, both, strict=False):
+            if len(one) != len(both) or a.ndim < 1 or not torch.equal(torch.cat([a, a + positions.size]), b):
+                raise Refusal(
+                    "works across the batch: two samples do not come out as each does alone",
+                    "move elements along the other dimensions: the first one counts samples",
+                )
 
     def _placed(self, t: Anything, at: Any) -> Anything:
         if isinstance(t, Curve):
