@@ -86,12 +86,17 @@ def model_options(command: Any) -> Any:
         metavar="[NAME=]TYPE",
         help="Format of an input that has none, such as s8f4; once for all inputs, or by name.",
     )(command)
+    command = click.option(
+        "--compare/--no-compare",
+        default=True,
+        help="Compare with the model as its own framework runs it, where that is installed (the default).",
+    )(command)
     return click.option("--calibrate", type=FILE, help="Samples (.npy or .npz) to trace value ranges on.")(
         command
     )
 
 
-def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None) -> Any:
+def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None, compare: bool) -> Any:
     from lutc import driver
 
     types = {}
@@ -99,7 +104,7 @@ def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None
         name, _, kind = item.rpartition("=")
         types[name] = kind
     samples = read_arrays(calibrate) if calibrate else None
-    return driver.load(model, input_types=types, calibrate=samples)
+    return driver.load(model, input_types=types, calibrate=samples, compare=compare)
 
 
 def read_arrays(path: Path) -> Any:
@@ -190,6 +195,7 @@ def compile(
     check: bool,
     input_types: tuple[str, ...],
     calibrate: Path | None,
+    compare: bool,
 ) -> None:
     """Compile MODEL (.lir, .onnx, .keras ...) to a build folder with HDL, a test bench and a report."""
     from lutc import driver
@@ -202,7 +208,7 @@ def compile(
         clock_ns = 1000 / clock_mhz
     rows = _by_name(read_arrays(test_data)) if test_data else None
     with console(stderr=True).status("loading") as status:
-        design = load_model(model, input_types, calibrate)
+        design = load_model(model, input_types, calibrate, compare)
         build = driver.compile(
             design,
             target,
@@ -224,6 +230,7 @@ def compile(
     click.echo(f"wrote {folder}/")
     if verify:
         _simulate(ctx, folder)
+        click.echo(f"the design that the circuit was compared with: {build.report['compared']}")
 
 
 def _by_name(arrays: Any) -> dict[str, Any]:
@@ -319,14 +326,19 @@ def read_text(path: Path) -> str:
 )
 @model_options
 def run(
-    model: Path, inputs: Path, output: Path, input_types: tuple[str, ...], calibrate: Path | None
+    model: Path,
+    inputs: Path,
+    output: Path,
+    input_types: tuple[str, ...],
+    calibrate: Path | None,
+    compare: bool,
 ) -> None:
     """Run MODEL in the reference interpreter, exactly."""
     import numpy as np
 
     from lutc.diagnostics import error
 
-    design = load_model(model, input_types, calibrate)
+    design = load_model(model, input_types, calibrate, compare)
     given = read_arrays(inputs)
     answers = design.run(**given) if isinstance(given, dict) else design.run(given)
     if isinstance(answers, dict):
@@ -359,6 +371,7 @@ def opt(
     output: Path | None,
     input_types: tuple[str, ...],
     calibrate: Path | None,
+    compare: bool,
 ) -> None:
     """Run PASSES on MODEL and print the design that comes out."""
     from lutc.passes.manager import parse_passes
@@ -367,7 +380,7 @@ def opt(
     from lutc.print import print_design
 
     steps = parse_passes(text, ALL)
-    design = load_model(model, input_types, calibrate)
+    design = load_model(model, input_types, calibrate, compare)
     result = print_design(run_passes(design, steps, dump=dump, check=1000 if check else 0))
     if output:
         output.write_text(result)

@@ -37,14 +37,17 @@ def load(
     *,
     input_types: Mapping[str, str] | str | None = None,
     calibrate: Any = None,
+    compare: bool = True,
 ) -> Design:
     """A design from a model: a path (`.lir`, `.onnx`, `.keras`, a folder ...) or a live model object.
 
-    `input_types` gives formats to inputs that are never quantised: one for all, or one per input name. Raises
-    LirError listing everything that cannot be compiled exactly.
+    `input_types` gives formats to inputs that are never quantised: one for all, or one per input name.
+    Unless `compare` is false, the design is compared with the model as its own framework runs it, where that is
+    installed; `Design.compared` says what came of it. Raises LirError listing everything that cannot be compiled
+    exactly, or where the framework answers otherwise.
     """
     types = {"": input_types} if isinstance(input_types, str) else dict(input_types or {})
-    options = plugins.LoadOptions(types, calibrate, example_inputs)
+    options = plugins.LoadOptions(types, calibrate, example_inputs, compare)
     if isinstance(source, Design):
         return source
     if isinstance(source, str | Path):
@@ -264,6 +267,7 @@ def compile(
         effort=effort,
         dsp=dsp,
         stages=() if effort == "fast" else dumps,
+        compared=model.compared,
     )
     if approximation:
         report["approximation"] = approximation.facts()

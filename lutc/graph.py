@@ -223,7 +223,11 @@ class Output:
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """A whole circuit. Constants, tables and functions belong to it by being used."""
+    """A whole circuit. Constants, tables and functions belong to it by being used.
+
+    `compared` says what a model's design was compared with when it was loaded (see `lutc.compare`). It is no part of
+    the text, which means the same whoever has looked at it.
+    """
 
     name: str
     params: tuple[Param, ...]
@@ -231,6 +235,7 @@ class Design:
     stage: Stage = Stage.TENSOR
     notes: tuple[str, ...] = ()
     span: Span | None = None
+    compared: str = ""
     extension: ClassVar[str] = ".lir"
 
     @lazy

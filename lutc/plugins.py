@@ -22,12 +22,13 @@ class LoadOptions:
 
     `input_types` gives formats to inputs that have none, by name; the key `""` stands for every other input.
     `calibrate` is an array of samples, or one per input, for ranges that were never traced. `example_inputs` are what
-    a PyTorch module is traced with.
+    a PyTorch module is traced with. `compare` asks for the independent look of `lutc.compare`.
     """
 
     input_types: Mapping[str, str] = field(default_factory=dict)
     calibrate: Any = None
     example_inputs: Any = None
+    compare: bool = True
 
 
 class Frontend(Protocol):

@@ -40,7 +40,7 @@ class _Keras:
     def load(self, source: Any, options: LoadOptions) -> Design:
         from .load import load_keras
 
-        return load_keras(source, options.calibrate, options.input_types or None)
+        return load_keras(source, options.calibrate, options.input_types or None, options.compare)
 
 
 FRONTEND = _Keras()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lutc.compare import compared, not_compared
 from lutc.graph import Design
 
 from . import H5_SUFFIXES
@@ -15,10 +16,15 @@ from .archive import read_archive
 from .graph import read_model
 from .legacy import read_h5
 from .lower import lower_model
+from .peer import KerasFramework, available
+from .walk import all_layers
 
 
 def load_keras(
-    path: Any, calibrate: Any = None, input_types: Mapping[str, Any] | Sequence[Any] | str | None = None
+    path: Any,
+    calibrate: Any = None,
+    input_types: Mapping[str, Any] | Sequence[Any] | str | None = None,
+    compare: bool = True,
 ) -> Design:
     """A Keras model (plain, HGQ2 or QKeras) as a bit-exact design.
 
@@ -26,13 +32,28 @@ def load_keras(
     input, or a list or dict of them for several: the ranges of wrapping quantisers are traced on it. `input_types`
     gives formats (`"s8f4"`, or a whole type) to inputs that no quantiser rounds; others get theirs from the quantisers.
 
-    The design's notes tell what a user should know: untraced ranges, sums beyond float32, entries near a tie. Raises
-    LirError with every layer that cannot be compiled exactly: its name, type, reason and a way out.
+    The design's notes tell what a user should know: untraced ranges, sums beyond float32, entries near a tie. With
+    `compare` it is compared with the model as Keras runs it, if Keras is installed. Raises LirError with every layer
+    that cannot be compiled exactly (its name, type, reason and a way out), and where Keras answers otherwise.
     """
-    if not isinstance(path, str | os.PathLike):
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "model.keras"
-            path.save(file)
-            return load_keras(file, calibrate, input_types)
-    archive = read_h5(path) if Path(path).suffix in H5_SUFFIXES else read_archive(path)
-    return lower_model(read_model(archive), Path(path).name, calibrate, input_types)
+    if isinstance(path, str | os.PathLike):
+        return _loaded(Path(path), None, calibrate, input_types, compare)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        path.save(file)
+        return _loaded(file, path, calibrate, input_types, compare)
+
+
+def _loaded(file: Path, live: Any, calibrate: Any, input_types: Any, compare: bool) -> Design:
+    archive = read_h5(file) if file.suffix in H5_SUFFIXES else read_archive(file)
+    model = read_model(archive)
+    found = lower_model(model, file.name, calibrate, input_types)
+    if not compare:
+        return not_compared(found.design, "it was not asked for")
+    reason = available()
+    if any(layer.is_qkeras for layer in all_layers(model)):
+        reason = "QKeras runs on Keras 2 only"
+    if reason:
+        return not_compared(found.design, reason)
+    peer = KerasFramework(file, found.ports, found.keys, live, found.calibration)
+    return compared(found.design, peer, file.name, found.look)

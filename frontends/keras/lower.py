@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lutc.build import Builder
+from lutc.compare import Look
 from lutc.graph import Design, Param
 from lutc.interp import port_codes
 
@@ -22,7 +24,7 @@ from .lowering import Lowering, Tensor, varying_axis
 from .ports import Port
 from .rules import rule_of
 from .unary import Affine
-from .walk import UNKNOWN, all_layers, leaves, walk
+from .walk import UNKNOWN, all_layers, leaves, paths, walk
 
 
 @dataclass
@@ -161,9 +163,9 @@ class Importer:
         self.wrong.check()
         return outputs
 
-    def give(self, low: Lowering, outputs: Any) -> None:
-        """Make the output ports, named by their layers."""
-        names = Names()
+    def give(self, low: Lowering, outputs: Any) -> dict[str, Host]:
+        """Make the output ports, named by their layers. Returns what is left to the host, by port."""
+        names, hosts = Names(), {}
         for p in low.params:
             names.take(p.name or "")
         for ref, t in zip(refs(self.model.outputs), leaves(outputs), strict=True):
@@ -174,7 +176,32 @@ class Importer:
                 low.b.output(name, t.value, scale=scale, offset=offset)
             if t.final:
                 low.b.note(f"output {name!r} carries the argument of {t.final}, which the host applies")
+                hosts[name] = HOSTS[t.final]
         self.wrong.check()
+        return hosts
+
+
+Host = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def _softmax(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return np.asarray(e / e.sum(axis=-1, keepdims=True))
+
+
+HOSTS: dict[str, Host] = {"softmax": _softmax, "log_softmax": lambda x: np.log(_softmax(x))}
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A design, and what it takes to compare it with the model: its ports by the names of the model's inputs, the
+    paths of the model's outputs in what it returns, and the calibration data by input."""
+
+    design: Design
+    ports: dict[str, str]
+    keys: list[tuple[Any, ...]]
+    look: Look
+    calibration: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -204,7 +231,7 @@ def lower_model(
     where: str,
     calibrate: Any = None,
     input_types: Mapping[str, Any] | Sequence[Any] | str | None = None,
-) -> Design:
+) -> Lowered:
     """Lower a model. Raises LirError with everything that is refused."""
     job = Importer(model, where)
     job.read_rules()
@@ -220,10 +247,14 @@ def lower_model(
         job.lower(low, low.params)
     low = Lowering(Builder(Names().take(model.name, "model")), ranges=found.trace)
     outputs = job.lower(low, low.inputs(found.ports))
-    job.give(low, outputs)
+    hosts = job.give(low, outputs)
     for note in low.notes():
         low.b.note(note)
-    return low.b.design()
+    ports = {name: p.name or "" for name, p in zip(names, low.params, strict=True)}
+    fixed = [ports[name] for name in given_types(names, shapes, input_types)]
+    keys = [path for path, _ in paths(model.outputs)]
+    calibration = None if found.data is None else dict(zip(names, found.data, strict=True))
+    return Lowered(low.b.design(), ports, keys, Look(fixed, hosts=hosts), calibration)
 
 
 def _outside(t: Tensor) -> tuple[list[Fraction], list[Fraction]]:

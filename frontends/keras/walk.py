@@ -53,6 +53,15 @@ def leaves(tree: Any) -> Iterator[Any]:
         yield tree
 
 
+def paths(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The values in a nested structure, in the order of `leaves`, each with the keys and indices that lead to it."""
+    if isinstance(tree, list | tuple | dict):
+        for key, item in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            yield from paths(item, (*path, key))
+    else:
+        yield path, tree
+
+
 def all_layers(model: Model) -> Iterator[Layer]:
     """Every layer, those of nested models included."""
     for layer in model.layers.values():

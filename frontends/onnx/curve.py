@@ -77,6 +77,7 @@ def extended(walk: Walk, node: Node, tensors: list[Any], rule: Rule | None) -> A
         (curve, *rest) = tensors
         array = curve.array
         if np.isnan(array).any():
+            walk.undefined.append(node.inputs[0])
             walk.note(
                 f"{node.label} quantises {curve.op}, which is not a number for some inputs: the table has 0 there"
             )

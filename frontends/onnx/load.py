@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lutc.build import as_type
+from lutc.compare import Look, compared, not_compared
 from lutc.diagnostics import LirError, did_you_mean, error
 from lutc.graph import Design, Output
 from lutc.types import BIT, Fixed, holding, uniform
@@ -21,6 +22,7 @@ from .branches import taken
 from .curve import Curve, extended, joins, known_curve
 from .final import QUANTISERS, output
 from .model import Input, Model, Node, fold, read
+from .peers import framework
 from .qdq import WHOLE
 from .reasons import REASONS
 from .rule import Inputs
@@ -40,6 +42,7 @@ def load_onnx(
     source: str | os.PathLike[str] | bytes | ModelProto,
     *,
     input_types: Mapping[str, str | Fixed] | str | None = None,
+    compare: bool = True,
 ) -> Design:
     """A quantised ONNX model as a design, bit-exact.
 
@@ -47,8 +50,9 @@ def load_onnx(
     to inputs nothing quantises, by name; under the name `""`, or alone, to all of them.
 
     A first dimension of length 1, or of a length the model leaves open, counts samples and is no part of the ports.
-    Raises LirError with one diagnostic for each layer that cannot be compiled exactly, or for a file that is no
-    readable model.
+    With `compare` the design is compared with the model as ONNX Runtime (or for the QONNX dialect the package qonnx)
+    runs it, if that is installed. Raises LirError with one diagnostic for each layer that cannot be compiled exactly,
+    for a file that is no readable model, and for a model that its own framework answers otherwise.
     """
     model = read(source)
     walk = Walk(model)
@@ -72,7 +76,21 @@ def load_onnx(
     walk.node = None
     make_outputs(walk, {name: walk.tensors.get(name) for name in model.outputs})
     walk.refusals.check()
-    return finished(walk)
+    design = finished(walk)
+    return _looked_at(walk, design, given) if compare else not_compared(design, "it was not asked for")
+
+
+def _looked_at(walk: Walk, design: Design, given: Mapping[str, str | Fixed]) -> Design:
+    """The design, compared with the model as somebody else runs it."""
+    assert walk.model.original is not None and walk.model.proto is not None
+    ports = {name: param.name or "" for name, param in walk.params.items()}
+    tables = {name for name, t in walk.tensors.items() if isinstance(t, Curve)}
+    peer = framework(walk.model.original, walk.model.proto, ports, walk.hosted, walk.undefined, tables)
+    if isinstance(peer, str):
+        return not_compared(design, peer)
+    integers = {i.name for i in walk.model.inputs if i.dtype not in FLOATS}
+    fixed = [port for name, port in ports.items() if "" in given or name in given or name in integers]
+    return compared(design, peer, walk.model.name, Look(fixed, bool(walk.undefined)))
 
 
 # -- ports ----------------------------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ class Model:
     dtype: Any = np.float32  # what functions that become tables are computed in
     versions: Mapping[str, int] = field(default_factory=dict)  # of the operator sets, by domain
     proto: ModelProto | None = field(default=None, repr=False)
+    original: ModelProto | None = field(default=None, repr=False)  # as the file has it
 
     def broken(self) -> str | None:
         """What the standard's own checker finds wrong with the model, in a line; None if it finds nothing."""
@@ -115,6 +116,7 @@ def read(source: str | os.PathLike[str] | bytes | ModelProto) -> Model:
             help="convert it with onnx.version_converter, or export it again"
             + (", or install a newer onnx package" if opset > newest else ""),
         )
+    original = proto
     if proto.functions:
         from onnx.inliner import inline_local_functions
 
@@ -130,7 +132,18 @@ def read(source: str | os.PathLike[str] | bytes | ModelProto) -> Model:
         for v in graph.value_info
         if v.type.tensor_type.HasField("shape")
     }
-    return Model(name, opset, inputs, outputs, constants, nodes, stated, versions=versions, proto=proto)
+    return Model(
+        name,
+        opset,
+        inputs,
+        outputs,
+        constants,
+        nodes,
+        stated,
+        versions=versions,
+        proto=proto,
+        original=original,
+    )
 
 
 def _proto(onnx: Any, source: Any) -> tuple[Any, str]:

@@ -55,6 +55,7 @@ class Walk:
         self.maps: dict[Value, Mapped] = {}
         self.consumers: dict[str, list[Node]] = {}
         self.hosted: set[str] = set()  # tensors behind a last layer that is left to the host
+        self.undefined: list[str] = []  # tensors that are no number for some inputs
         self.node: Node | None = None
         self._consts: dict[tuple[Any, ...], Const] = {}
         for node in model.nodes:

@@ -26,6 +26,7 @@ def facts(
     effort: str,
     dsp: str = "none",
     stages: Sequence[tuple[str, Design]] = (),
+    compared: str = "",
 ) -> dict[str, Any]:
     """Everything a tool or a person may want to know of a build, as plain JSON values.
 
@@ -33,7 +34,7 @@ def facts(
     inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates, flip-flops and DSP blocks are counted;
     `dsp` says how products were chosen for blocks, `stage_ns` is the longest way between registers by the target's
     delay model. `passes` tells the LUTs after each of the `stages`, in all and by layer; they are null as long as
-    operations are left that have no circuit yet.
+    operations are left that have no circuit yet. `compared` says what the design was compared with when it was loaded.
     """
     ranks = latency(design)
     layers = costs(design, target)
@@ -62,6 +63,7 @@ def facts(
             "layers": [_layer(k, c) for k, c in layers.items()],
             "passes": [_after(name, found) for name, found in by_pass(stages, target)],
         },
+        "compared": compared or "not compared: it is its own reference",
         "notes": list(design.notes),
     }
 

@@ -54,6 +54,7 @@ def show(report: dict[str, Any], console: Console) -> None:
     console.print(f"latency {cycles} cycle{'s' * (cycles != 1)}{clock}, initiation interval {report['ii']}")
     if "approximation" in report:
         console.print(_approximation(report["approximation"]), markup=False)
+    console.print(f"the model in its own framework: {report['compared']}", markup=False)
     for note in report["notes"]:
         console.print(f"note: {note}", markup=False)
 
