@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from lutc.compare import ROWS
 from lutc.diagnostics import error
 
-from .samples import ROWS
 from .trace import Traced
 
 TOGETHER = [2, 7, 11]

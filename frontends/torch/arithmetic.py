@@ -14,7 +14,8 @@ from ..onnx import exact as ex
 from ..onnx.linear import view
 from ..onnx.rule import axis_of
 from ..onnx.tensors import Known, Missing, Scaled
-from .call import Call
+from .call import Call, schema_name
+from .leaves import NO_STATISTICS
 
 Handler = Callable[[Call], Any]
 
@@ -119,10 +120,7 @@ def power(c: Call) -> Any:
 def batch_norm(c: Call) -> Any:
     """Batch normalisation by the statistics of the training."""
     if c.given.get("running_mean") is None:
-        raise Refusal(
-            "keeps no statistics (track_running_stats=False), so it normalises by those of the batch it is given",
-            "train it with track_running_stats=True",
-        )
+        raise Refusal(*NO_STATISTICS)
     if c.get("training", False):
         raise Refusal("normalises by the statistics of the batch", "export model.eval()")
     x, mean = c.tensor("input"), c.tensor("running_mean")
@@ -133,7 +131,7 @@ def batch_norm(c: Call) -> Any:
     # The rule takes epsilon as a float32, and PyTorch as a float64: it is added before.
     spread = Known(np.asarray(c.tensor("running_var").array, np.float64) + float(c.get("eps", 1e-5)))
     done = c.lower("BatchNormalization", [x, weight, bias, mean, spread], epsilon=0.0)
-    return (done, Missing(), Missing()) if "native" in c.node.outputs[0] else done
+    return (done, Missing(), Missing()) if "native" in schema_name(c.fx) else done
 
 
 # -- along dimensions -----------------------------------------------------------------------------------------------

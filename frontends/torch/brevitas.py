@@ -61,12 +61,16 @@ def _known(kind: type) -> bool:
     return kind.__module__.startswith("brevitas.nn.") and getattr(home, kind.__name__, None) is kind
 
 
+def derived(module: nn.Module) -> str | None:
+    """The layer of Brevitas that a class which is none itself is derived from."""
+    known = next((k for k in type(module).__mro__ if _known(k)), None)
+    return None if known is None or known is type(module) else known.__name__
+
+
 def odd(module: nn.Module) -> str | None:
-    """Why a module is none of Brevitas' layers as their class makes them; None if it is, or has nothing to do with it."""
-    kind = type(module)
-    if not _known(kind):
-        known = next((k for k in kind.__mro__ if _known(k)), None)
-        return known and f"is a class of its own, derived from {known.__name__}: what it computes is not known"
+    """What may make one of Brevitas' layers compute something else than its class says."""
+    if not _known(type(module)):
+        return None
     return next((reason for m in module.modules() if (reason := oddity(m))), None)
 
 

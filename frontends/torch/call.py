@@ -27,6 +27,14 @@ from .quantisers import Quantiser
 Anything = Tensor | Curve
 SHORT = 10_000  # the largest denominator of a number that somebody wrote
 TENSORS = (Known, Scaled, Curve)
+# What these do to one sample tells what they do to several: no argument of theirs is a shape that was traced with one.
+APART = frozenset(
+    f"aten::{name}"
+    for name in (
+        "flip roll slice select narrow index_select split split_with_sizes chunk unbind repeat_interleave diagonal "
+        "rot90 unfold"
+    ).split()
+)
 
 
 @dataclass(eq=False)
@@ -104,8 +112,8 @@ class Call:
 
     # -- what the framework computes --------------------------------------------------------------------------------
 
-    def run(self, arrays: Mapping[int, Any]) -> Any:
-        """The operator on arrays that stand for its tensors, by their identity."""
+    def run(self, arrays: Mapping[int, Any], instead: Mapping[str, Any] | None = None) -> Any:
+        """The operator on arrays that stand for its tensors, by their identity; `instead` of some other arguments."""
 
         def other(value: Any) -> Any:
             if isinstance(value, TENSORS):
@@ -124,7 +132,7 @@ class Call:
             with torch.no_grad():
                 if self.leaf is not None:
                     return self.leaf.run(other(self.given["x"]))
-                return target(**{k: other(v) for k, v in self.given.items()})
+                return target(**{k: other((instead or {}).get(k, v)) for k, v in self.given.items()})
         except (RuntimeError, IndexError, ValueError, TypeError) as e:
             text = (str(e) or type(e).__name__).splitlines()[0]
             raise Refusal(f"cannot be computed at compile time: {text}", "export the model again") from None
@@ -165,7 +173,7 @@ class Call:
         size = int(np.prod(t.shape, dtype=np.int64))
         positions = np.arange(size, dtype=np.float64).reshape(t.shape)
         found = self.run({id(t): positions})
-        if isinstance(t, Scaled | Curve) and t.batched:
+        if isinstance(t, Scaled | Curve) and t.batched and schema_name(self.fx) in APART:
             self._apart(t, positions, found)
         parts = [found] if isinstance(found, torch.Tensor) else list(found)
         done = tuple(self._placed(t, p.numpy().astype(np.int64)) for p in parts)
@@ -173,10 +181,7 @@ class Call:
 
     def _apart(self, t: Anything, positions: Any, found: Any) -> None:
         """Raise Refusal if two samples do not come out as they went in, each as it does alone."""
-        try:
-            two = self.run({id(t): np.concatenate([positions, positions + positions.size])})
-        except Refusal:  # shapes were traced with one sample
-            return
+        two = self.run({id(t): np.concatenate([positions, positions + positions.size])})
         one, both = ([f] if isinstance(f, torch.Tensor) else list(f) for f in (found, two))
         for a, b in zip(one, both, strict=False):
             if len(one) != len(both) or a.ndim < 1 or not torch.equal(torch.cat([a, a + positions.size]), b):
@@ -207,6 +212,12 @@ class Call:
         assert isinstance(key, Scaled)
         array = t.array.reshape(-1, *(1,) * len(core(key.shape)))
         return Curve(key.shape, concrete(key), array, t.op, t.batched)
+
+
+def schema_name(node: fx.Node) -> str:
+    """The operator's name, such as `aten::conv2d`."""
+    schema = getattr(node.target, "_schema", None)
+    return schema.name if schema is not None else getattr(node.target, "__name__", str(node.target))
 
 
 def written(value: float, dtype: Any) -> Fraction:

@@ -10,7 +10,7 @@ float64 lead to the design's numbers. Or by the model itself in double precision
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import fx
 
+from lutc.compare import HELP, ROWS, floats
 from lutc.diagnostics import error
 from lutc.graph import Design, Output, Value
 
@@ -25,12 +26,11 @@ from ..onnx.tensors import Pending, Scaled, core
 from .apart import ROUNDING, Single
 from .call import State
 from .run import Run, left_to_host, near_tie, one_step, read
-from .samples import ROWS, test_inputs
+from .samples import test_inputs
 from .trace import Traced
 
 CLOSE = 2.0**-36  # of the largest number: what float64 may lose in a sum
 FLOAT32 = 2.0**-20  # of a number in steps: what float32 may lose in a quantiser
-HELP = "this is a mistake in lutc: please report it with the model"
 
 
 def compared(traced: Traced, state: State, design: Design, given: Mapping[str, Any]) -> Design:
@@ -43,14 +43,14 @@ def compared(traced: Traced, state: State, design: Design, given: Mapping[str, A
     ends = [v for v in traced.outputs.values() if isinstance(v, fx.Node)]
     hosted = any(left_to_host(state, n) for n in traced.nodes)
     if not hosted and _equal(answer, own, traced):
-        return said(design, f"{ROWS} samples, equal")
+        return said(design, "equal")
     run = Run(traced, state, exact=False).all(rows)
     plain = [run[n] for n in ends]
     if hosted:
         whole = Run(traced, state, exact=False, host=True).all(rows)
         faithful = all(np.allclose(whole[n].ravel(), o.ravel(), ROUNDING, ROUNDING) for n, o in zip(ends, own, strict=True))
         if faithful and _equal(answer, plain, traced):
-            return said(design, f"{ROWS} samples, equal before what is left to the host")
+            return said(design, "equal before what is left to the host")
     else:
         faithful = all(np.array_equal(p.ravel(), o.ravel()) for p, o in zip(plain, own, strict=True))
     probed = _Probe(traced, state, rows)
@@ -79,10 +79,7 @@ def compared(traced: Traced, state: State, design: Design, given: Mapping[str, A
 
 def said(design: Design, text: str) -> Design:
     """The design, which says what it was compared with."""
-    if not any(f.name == "compared" for f in fields(design)):
-        return design
-    changes: dict[str, Any] = {"compared": f"PyTorch {torch.__version__.split('+')[0]}: {text}"}
-    return replace(design, **changes)
+    return replace(design, compared=f"PyTorch {torch.__version__.split('+')[0]}, {ROWS} samples: {text}")
 
 
 def _noted(traced: Traced, design: Design, answer: list[Any], own: list[Any]) -> Design:
@@ -92,28 +89,24 @@ def _noted(traced: Traced, design: Design, answer: list[Any], own: list[Any]) ->
     moved = sum(int((a > m).sum()) for a, m in zip(apart, most, strict=True))
     what = str(traced.dtype).removeprefix("torch.")
     if not moved:
-        return said(design, f"{ROWS} samples, equal but for the last bits of {what}")
+        return said(design, f"equal but for the last bits of {what}")
     count, far = sum(a.size for a in answer), max(float(a.max(initial=0)) for a in apart)
     note = (
         f"the model in {what} gives {moved} of {count} other numbers on test inputs, by up to {far:.4g}, where its "
         "own sums and scales round to another step: the design has the exact ones"
     )
     noted = replace(design, notes=(*design.notes, note))
-    return said(noted, f"{ROWS} samples, equal in exact arithmetic; {what} moves {moved} of {count} outputs")
+    return said(noted, f"equal in exact arithmetic; {what} moves {moved} of {count} outputs")
 
 
 def _answers(design: Design, state: State, rows: Mapping[str, Any]) -> list[Any]:
     found = design.run(**_ports(state, rows))
-    return [_floats(np.asarray(v)) for v in (found.values() if isinstance(found, dict) else [found])]
+    return [floats(v) for v in (found.values() if isinstance(found, dict) else [found])]
 
 
 def _ports(state: State, rows: Mapping[str, Any]) -> dict[str, Any]:
     ports = ((p, rows[origin]) for origin, p in state.walk.params.items() if origin in rows)
     return {p.name or "": values.reshape(ROWS, *p.to.shape) for p, values in ports}
-
-
-def _floats(numbers: Any) -> Any:
-    return np.array([float(v) for v in numbers.ravel().tolist()]).reshape(numbers.shape)
 
 
 def _equal(answer: list[Any], found: Sequence[Any], traced: Traced) -> bool:
@@ -189,7 +182,7 @@ class _Probe:
         value[...] = raw.reshape(len(raw), *core(t.shape)).reshape(value.shape)
         exact = np.frompyfunc(Fraction, 1, 1)(value)
         moved = np.asarray(exact * t.scale + t.offset, dtype=object)
-        return _floats(np.asarray(np.minimum(np.maximum(moved, t.lo), t.hi), dtype=object))
+        return floats(np.asarray(np.minimum(np.maximum(moved, t.lo), t.hi), dtype=object))
 
     def sides(self) -> dict[fx.Node, Any]:
         """The numbers behind every quantiser."""

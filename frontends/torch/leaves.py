@@ -24,6 +24,10 @@ from lutc.nn.quantizer import Layer
 from ..importer import Refusal
 from .quantisers import Quantiser, along
 
+NO_STATISTICS = (
+    "keeps no statistics (track_running_stats=False), so it normalises by those of the batch it is given",
+    "train it with track_running_stats=True",
+)
 # The fake quantisers that are known, by the modules of torch.ao and torchao that hold them.
 FAKE = {
     f"{home}.{name}": kinds
@@ -131,30 +135,47 @@ def refuse_odd(model: nn.Module) -> None:
         raise error(f"torch calls {hook} for every module (a global forward hook)", help=HELP)
     found = []
     for name, module in model.named_modules():
-        reason = _odd(module)
-        if reason is not None:
-            found.append(Diagnostic(reason, where=f"{name or 'model'} ({type(module).__name__})", help=HELP))
+        with_help = _odd(module)
+        if with_help is not None:
+            reason, help = with_help
+            found.append(Diagnostic(reason, where=f"{name or 'model'} ({type(module).__name__})", help=help))
     if found:
         raise LirError(*found)
 
 
-def _odd(module: nn.Module) -> str | None:
+def _odd(module: nn.Module) -> tuple[str, str] | None:
+    """Why a module cannot be taken for what its class says, with a way out; None if it can, or need not."""
     from . import brevitas
 
+    base: str | None = None
+    reason: str | None = None
     if _fakes(module):
-        if not known_fake(module):
-            return "is a class of its own, derived from a fake quantiser: what it computes is not known"
-        return oddity(module)
-    if isinstance(module, Layer):
+        base = None if known_fake(module) else "a fake quantiser"
+        reason = oddity(module)
+    elif isinstance(module, Layer):
+        base = _derived(module)
         if type(module) in lower.registry:
-            (first, *_) = [*unknown(module), module]
-            reason = oddity(first)
-            if reason is None and first is not module:
-                return f"holds a {type(first).__name__}, which has no exact translation"
-            return reason
-        known = next((k for k in type(module).__mro__ if k in lower.registry and k is not object), None)
-        return known and f"is a class of its own, derived from {known.__name__}: what it computes is not known"
-    return brevitas.odd(module)
+            part = next(iter(unknown(module)), module)
+            reason = oddity(part)
+            if reason is None and part is not module:
+                reason = f"holds a {type(part).__name__}, which has no exact translation"
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+        return NO_STATISTICS
+    else:
+        base, reason = brevitas.derived(module), brevitas.odd(module)
+    if base is not None:
+        return (
+            f"is a class of its own, derived from {base}: what it computes is not known",
+            "use the class itself, and write what is added to it into the forward of a module around it",
+        )
+    return None if reason is None else (reason, HELP)
+
+
+def _derived(module: nn.Module) -> str | None:
+    """The layer of `lutc.nn` that a class which is none itself is derived from."""
+    known = (k for k in type(module).__mro__ if k in lower.registry and k is not object)
+    first = next(known, None)
+    return None if first is None or first is type(module) else first.__name__
 
 
 def _shapes_of(

@@ -20,7 +20,7 @@ from ..onnx.tensors import Known, Missing, Scaled, core
 from ..onnx.walk import Walk
 from ..options import FREE, Options
 from . import arithmetic, indexing, moves, numbers, rounding, windows
-from .call import Call, State
+from .call import Call, State, schema_name
 from .trace import Traced
 
 RULES: dict[str, Callable[[Call], Any]] = {
@@ -115,12 +115,6 @@ def _array(tensor: torch.Tensor) -> Any:
     return (found.float() if found.dtype in (torch.float16, torch.bfloat16) else found).numpy()
 
 
-def schema_name(node: fx.Node) -> str:
-    """The operator's name, such as `aten::conv2d`."""
-    schema = getattr(node.target, "_schema", None)
-    return schema.name if schema is not None else getattr(node.target, "__name__", str(node.target))
-
-
 def _layer(node: fx.Node, traced: Traced) -> Node:
     """A node under the name of the module it came from, if that is one of PyTorch's own or a leaf."""
     name = schema_name(node)
@@ -155,7 +149,7 @@ def _call(state: State, node: fx.Node) -> Any:
     if name.startswith(CHECKS):
         return None
     target: Any = node.target
-    if torch.Tag.nondeterministic_seeded in target.tags and not name.endswith("dropout"):
+    if torch.Tag.nondeterministic_seeded in target.tags and _draws(name, given):
         raise Refusal(
             f"draws random numbers ({name.replace('::', '.')}), so that the model has no one answer",
             "leave it away, or keep what it drew as a buffer",
@@ -165,7 +159,7 @@ def _call(state: State, node: fx.Node) -> Any:
     tensors = call.tensors()
     if all(isinstance(t, Known) for t in tensors) and not _keeps_codes(name, tensors):
         return _folded(call, name)
-    _computes_in_floats(state, node, tensors)
+    _computes_in_floats(node)
     rule = RULES.get(name)
     if rule is None:
         raise Refusal(
@@ -175,6 +169,23 @@ def _call(state: State, node: fx.Node) -> Any:
     found = numbers.kept(node, rule(numbers.entered(call)))
     options.check()
     return found
+
+
+def _draws(name: str, given: Mapping[str, Any]) -> bool:
+    """Whether an operator that may draw random numbers does; what its rule says of a dropout is told there."""
+    if name.endswith("dropout"):
+        return False
+    share = given.get("dropout", given.get("dropout_p"))
+    return share is None or (share != 0 and given.get("train", True))
+
+
+def _computes_in_floats(node: fx.Node) -> None:
+    value = node.meta.get("val")
+    if isinstance(value, torch.Tensor) and (value.is_complex() or value.dtype in HALF):
+        raise Refusal(
+            f"computes in {str(value.dtype).removeprefix('torch.')}, which rounds at every step",
+            "convert the model: model.float()",
+        )
 
 
 def _keeps_codes(name: str, tensors: list[Any]) -> bool:
@@ -194,6 +205,8 @@ LEARNING = {
     "aten::alpha_dropout": ("p",),
     "aten::native_dropout": ("p",),
     "aten::convolution": ("benchmark", "deterministic", "cudnn_enabled", "allow_tf32"),
+    "aten::_softmax": ("half_to_float",),
+    "aten::_log_softmax": ("half_to_float",),
     "lutc::leaf": ("key", "shape"),
 }
 

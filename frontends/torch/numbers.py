@@ -18,7 +18,7 @@ from .call import Call
 # Results of these are sums that PyTorch takes in int64, whatever integers it is given.
 SUMS = ("aten::sum", "aten::cumsum")
 # These take integers and truth values for what they are.
-AS_THEY_ARE = ("aten::where", "aten::to", "aten::_to_copy")
+AS_THEY_ARE = ("aten::where", "aten::masked_fill", "aten::to", "aten::_to_copy")
 
 
 def entered(call: Call) -> Call:

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import fx
 
+from lutc.compare import ROWS
+
 from ..importer import Refusal
 from ..onnx.curve import Curve
 from ..onnx.linear import integers
 from ..onnx.tensors import Known, Scaled
-from .call import State, written
-from .lower import schema_name
+from .call import State, schema_name, written
 from .quantisers import NEAR, Quantiser
-from .samples import ROWS
 from .trace import Traced
 
 # Numbers among the arguments of these are taken as float64, as they are.
