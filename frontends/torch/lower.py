@@ -102,7 +102,7 @@ def _result(state: State, port: str, value: Any) -> Any:
         reason = f"is made of a result of {name.replace('::', '.')} that has no translation"
         help = "leave it away, or write what it is with operators that can be compiled"
         if "pool" in name:
-            reason = "is made of a result that has no translation: the positions a pool found"
+            reason = "is made of a result that has no translation, such as the positions a pool found"
             help = "leave it away, or look for the position with argmax"
         state.walk.refusals.add(f"{port} (output)", reason, help)
     elif not isinstance(found, Missing):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx
 
@@ -47,7 +48,8 @@ def kept(node: fx.Node, found: Any) -> Any:
     if name not in WHOLE or isinstance(found.value, Pending):
         return found
     lo, hi = WHOLE[name]
-    low, high = (min(e.ravel().tolist()) if i == 0 else max(e.ravel().tolist()) for i, e in enumerate(reach(found)))
+    ends = [np.asarray(np.minimum(np.maximum(e, found.lo), found.hi), dtype=object) for e in reach(found)]
+    low, high = min(ends[0].ravel().tolist()), max(ends[1].ravel().tolist())
     if low < lo or high > hi:
         raise Refusal(
             f"makes {name} numbers that may be from {low} to {high}, and wrap around in the model",
