@@ -45,22 +45,24 @@ def binary(op: str) -> Handler:
 
     def rule(c: Call) -> Any:
         a, b = c.tensor("self"), c.tensor("other")
-        alpha = c.get("alpha", 1)
-        if alpha != 1:
-            if isinstance(b, Known):
-                b = replace(b, array=b.array * np.asarray(alpha, b.array.dtype), codes=None, scale=None)
-            elif isinstance(b, Scaled):
-                b = b.times(c.constant(alpha).reals())
-        return c.lower(op, [a, b])
+        return c.lower(op, [a, _times(c, b, c.get("alpha", 1))])
 
     return rule
 
 
+def _times(c: Call, t: Any, alpha: Any) -> Any:
+    if alpha == 1:
+        return t
+    if isinstance(t, Known):
+        return replace(t, array=t.array * np.asarray(alpha, t.array.dtype), codes=None, scale=None)
+    if isinstance(t, Scaled):
+        return t.times(c.constant(alpha).reals())
+    raise Refusal("multiplies what a function computes by alpha", "multiply in a layer of its own")
+
+
 def reversed_sub(c: Call) -> Any:
     a, b = c.tensor("self"), c.tensor("other")
-    if c.get("alpha", 1) != 1:
-        raise Refusal("has an alpha other than 1", "multiply in a layer of its own")
-    return c.lower("Sub", [b, a])
+    return c.lower("Sub", [b, _times(c, a, c.get("alpha", 1))])
 
 
 def div(c: Call) -> Any:
@@ -147,7 +149,7 @@ def _axes(c: Call, rank: int) -> list[int]:
 def reduce(op: str, pair: bool = False) -> Handler:
     def rule(c: Call) -> Any:
         x = c.tensor("self")
-        computes_in(c)
+        computes_in(c, x)
         axes = _axes(c, len(x.shape))
         done = c.lower(op, [x], axes=axes, keepdims=int(c.get("keepdim", False)))
         if not pair or c.get("dim") is None:
@@ -158,10 +160,11 @@ def reduce(op: str, pair: bool = False) -> Handler:
     return rule
 
 
-def computes_in(c: Call) -> None:
+def computes_in(c: Call, x: Any) -> None:
     """Raise Refusal for a `dtype` in which sums would be rounded, or wrap sooner than in the model's own."""
     kind = c.given.get("dtype")
-    if kind not in (None, c.state.dtype, torch.float64, torch.int64):
+    whole = isinstance(x, Scaled) and x.integer is not None
+    if kind not in (None, c.state.dtype, torch.float64) and not (whole and kind == torch.int64):
         raise Refusal(f"sums in {str(kind).removeprefix('torch.')}", "leave the dtype away")
 
 
@@ -183,7 +186,7 @@ def einsum(c: Call) -> Any:
 
 def cumsum(c: Call) -> Any:
     x = c.tensor("self")
-    computes_in(c)
+    computes_in(c, x)
     return c.lower("CumSum", [x, Known(np.asarray(axis_of(c.get("dim"), len(x.shape))))])
 
 
@@ -223,7 +226,7 @@ def arg(op: str) -> Handler:
 
 def softmax(op: str) -> Handler:
     def rule(c: Call) -> Any:
-        computes_in(c)
+        computes_in(c, c.tensor("self"))
         return c.lower(op, [c.tensor("self")], axis=int(c.get("dim", -1)))
 
     return rule

@@ -163,6 +163,8 @@ def _odd(module: nn.Module) -> tuple[str, str] | None:
         return NO_STATISTICS
     else:
         base, reason = brevitas.derived(module), brevitas.odd(module)
+        if "forward" in vars(module) and module._modules:  # a copy of it would still call the original's modules
+            reason = oddity(module)
     if base is not None:
         return (
             f"is a class of its own, derived from {base}: what it computes is not known",

@@ -204,6 +204,7 @@ LEARNING = {
     "aten::feature_dropout": ("p",),
     "aten::alpha_dropout": ("p",),
     "aten::native_dropout": ("p",),
+    "aten::feature_alpha_dropout": ("p",),
     "aten::convolution": ("benchmark", "deterministic", "cudnn_enabled", "allow_tf32"),
     "aten::_softmax": ("half_to_float",),
     "aten::_log_softmax": ("half_to_float",),

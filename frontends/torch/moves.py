@@ -18,6 +18,8 @@ Handler = Callable[[Call], Any]
 
 
 def moved(c: Call) -> Any:
+    if c.given.get("dtype") is not None:
+        raise Refusal("takes the bits of its input for numbers of another type", "convert it: x.to(dtype)")
     return c.moved(c.tensor("self", "input", "tensor"))
 
 
@@ -115,7 +117,8 @@ RULES: dict[str, Handler] = {
     "aten::stack": stack,
     "aten::where": where,
     **{
-        f"aten::{name}": dropout for name in ("dropout", "feature_dropout", "alpha_dropout", "native_dropout")
+        f"aten::{name}": dropout
+        for name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "native_dropout")
     },
 }
 MOVES = frozenset(name for name, rule in RULES.items() if rule in (moved, permute, expand))

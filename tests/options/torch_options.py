@@ -139,6 +139,13 @@ MODULES: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
     "ChannelShuffle": (PLANE, {"groups": (2, 4)}),
 }  # fmt: skip
 MAY_REFUSE = {
+    ("Softsign", ""): "divides by data",
+    ("ConvTranspose1d", "stride=2"): "outputs that no tap reaches",
+    ("ConvTranspose1d", "stride=(2,)"): "outputs that no tap reaches",
+    ("ConvTranspose2d", "stride=2"): "outputs that no tap reaches",
+    ("ConvTranspose2d", "stride=(2, 2)"): "outputs that no tap reaches",
+    ("AdaptiveAvgPool3d", "output_size=3"): "windows overlap",
+    ("AdaptiveMaxPool3d", "output_size=3"): "windows overlap",
     ("AvgPool2d", "divisor_override=3"): "divides by a number of its own",
     ("AvgPool3d", "divisor_override=3"): "divides by a number of its own",
     **{(f"BatchNorm{n}d", "track_running_stats=False"): "keeps no statistics" for n in (1, 2, 3)},
@@ -277,30 +284,42 @@ ELSEWHERE = frozenset(
     conv_transpose1d conv_transpose2d conv_transpose3d convolution cat stack copy gather take_along_dim index scatter
     index_put index_fill select_scatter slice_scatter diagonal_scatter new_full new_zeros new_ones fill type_as
     max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d
-    max_pool1d_with_indices dropout feature_dropout alpha_dropout native_dropout channel_shuffle numpy_T t
+    max_pool1d_with_indices dropout feature_dropout feature_alpha_dropout alpha_dropout native_dropout channel_shuffle numpy_T t
     upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
     _upsample_nearest_exact3d pixel_shuffle pixel_unshuffle view_copy detach_ lift_fresh lift_fresh_copy
     _prelu_kernel reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
     replication_pad3d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
     adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d bitwise_and bitwise_or bitwise_xor
     bitwise_not logical_and logical_or logical_xor logical_not __and__ __or__ __xor__ where _to_copy to _unsafe_view
-    contiguous softmax _softmax log_softmax _log_softmax diagonal rot90
+    full_like zeros_like ones_like contiguous softmax _softmax log_softmax _log_softmax diagonal rot90
     """.split()
 )
 REFUSED: dict[tuple[str, str], str] = {
     ("div", "rounding_mode=floor"): "rounds its quotient",
     ("div", "rounding_mode=trunc"): "rounds its quotient",
     ("round", "decimals=1"): "rounds to decimals",
-    ("sub", "alpha=0.5"): "",
+    ("sum", "dtype=torch.int64"): "rounds what it sums",
+    ("view", "dtype=torch.float64"): "reads bits as another type",
 }
 MIXES = ("dim=0", "dims=[0]")
 
 
+# Where functions are numbers.
+DOMAINS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    **dict.fromkeys(("acos", "asin", "atanh"), lambda x: x * 0.125),
+    **dict.fromkeys(
+        ("acosh", "log", "log2", "log10", "sqrt", "rsqrt", "reciprocal", "pow"), lambda x: x.abs() + 1
+    ),
+    "log1p": lambda x: x.abs(),
+}
+
+
 def applied(overload: Any, given: Mapping[str, Any]) -> tuple[nn.Module, tuple[int, ...]]:
     first = overload._schema.arguments[0].name
+    domain = DOMAINS.get(overload._schema.name.removeprefix("aten::"), lambda x: x)
 
     def run(x: torch.Tensor) -> Any:
-        return overload(**{first: x, **given})
+        return overload(**{first: domain(x), **given})
 
     return Between(run), SHAPE
 
@@ -334,7 +353,9 @@ def _of_overload(item: str, name: str, overload: Any, arguments: Any) -> Iterato
     kinds = {a.name: str(a.type) for a in arguments}
     fit = {a: [v for v in vs or () if _fits(v, kinds[a])] for a, vs in values.items()}
     base = {a.name: fit[a.name][0] for a in arguments if not a.has_default_value() and fit[a.name]}
-    yield setting(item, "", partial(applied, overload, base))
+    yield setting(item, "", partial(applied, overload, base), "mixes samples" if "dim" in fit else "")
+    if fit.get("dim"):
+        base["dim"] = fit["dim"][0]
     for argument, several in fit.items():
         for value in several:
             option = f"{argument}={value if not isinstance(value, torch.Tensor) else 'tensor'}"
