@@ -59,7 +59,7 @@ def compared(traced: Traced, state: State, design: Design, given: Mapping[str, A
     else:
         faithful = all(np.array_equal(p.ravel(), o.ravel()) for p, o in zip(plain, own, strict=True))
     probed = _Probe(traced, state, rows)
-    precise = Run(traced, state, exact=True, sides=probed.sides()).all(rows)
+    precise = Run(traced, state, exact=True, sums=probed).all(rows)
     if faithful:
         _readings_hold(traced, state, run)
         if _close(answer, [precise[n] for n in ends]):
@@ -70,6 +70,11 @@ def compared(traced: Traced, state: State, design: Design, given: Mapping[str, A
             return _noted(traced, design, answer, own)
     probed.name_the_first(precise)
     for number, (mine, theirs) in enumerate(zip(answer, plain if hosted else own, strict=True)):
+        if mine.size != theirs.size:
+            shape, other = list(theirs.shape[1:]), list(mine.shape[1:])
+            raise error(
+                f"its output {number} is {shape} in the model, {other} in the design", where=design.name, help=HELP
+            )
         right = theirs.reshape(mine.shape)
         at = tuple(map(int, np.unravel_index(np.abs(mine - right).argmax(), mine.shape)))
         if mine[at] != right[at]:
@@ -157,11 +162,15 @@ def _readings_hold(traced: Traced, state: State, run: Mapping[fx.Node, Any]) -> 
         x, theirs = run[before], run[node]
         mine = np.stack([read(q, meaning, row) for row in x])
         fine = np.abs(mine - theirs) <= FLOAT32 * np.abs(theirs)
-        if q is not None:
+        if q is not None and not _powers_of_two(q.scale):  # there floats divide exactly
             fine |= near_tie(q, x, FLOAT32) & one_step(q, meaning, mine, theirs)
         if not fine.all():
             at = tuple(map(int, np.argwhere(~fine)[0]))
             _differs(layers[node.name].label, theirs[at], mine[at], at[0])
+
+
+def _powers_of_two(scale: Any) -> bool:
+    return bool((np.frexp(np.asarray(scale, np.float64))[0] == 0.5).all())
 
 
 def _differs(where: str, theirs: float, mine: float, row: int) -> None:
@@ -177,13 +186,14 @@ class _Probe:
 
     def __init__(self, traced: Traced, state: State, rows: Mapping[str, Any]) -> None:
         self.state = state
-        self.seen: list[tuple[fx.Node, Scaled]] = []
+        self.tensors: dict[fx.Node, Scaled] = {}
+        self._floats: dict[fx.Node, Any] = {}
         for node in traced.nodes:
             t = state.values.get(node.name)
             if node.op == "call_function" and isinstance(t, Scaled) and not isinstance(t.value, Pending):
-                self.seen.append((node, t))
+                self.tensors[node] = t
         self.names: dict[Value, str] = {}
-        for _, t in self.seen:
+        for t in self.tensors.values():
             if isinstance(t.value, Value):
                 self.names.setdefault(t.value, f"t{len(self.names)}")
         outputs = tuple(Output(name, value) for value, name in self.names.items())
@@ -192,29 +202,42 @@ class _Probe:
             raw = Design("probe", tuple(state.walk.params.values()), outputs).run(**_ports(state, rows))
             self.raw = raw if isinstance(raw, dict) else {"t0": raw}
 
-    def reals(self, t: Scaled) -> Any:
-        """The numbers of a tensor, [samples, ...]."""
+    def exact(self, t: Scaled) -> Any:
+        """The numbers of a tensor as fractions, [samples, ...]."""
         assert isinstance(t.value, Value)
         raw = np.asarray(self.raw[self.names[t.value]])
         value = np.empty((len(raw), *t.shape), dtype=object)
         value[...] = raw.reshape(len(raw), *core(t.shape)).reshape(value.shape)
         exact = np.frompyfunc(Fraction, 1, 1)(value)
         moved = np.asarray(exact * t.scale + t.offset, dtype=object)
-        return floats(np.asarray(np.minimum(np.maximum(moved, t.lo), t.hi), dtype=object))
+        return np.asarray(np.minimum(np.maximum(moved, t.lo), t.hi), dtype=object)
 
-    def sides(self) -> dict[fx.Node, Any]:
-        """The numbers behind every quantiser."""
-        return {node: self.reals(t) for node, t in self.seen if node in self.state.quantisers}
+    def behind(self, node: fx.Node) -> Any:
+        """The numbers behind a node as floats; None if the design has none."""
+        if node not in self._floats:
+            t = self.tensors.get(node)
+            self._floats[node] = None if t is None else floats(self.exact(t))
+        return self._floats[node]
+
+    def before(self, node: fx.Node) -> Any:
+        """The exact numbers that a node reads; None if they are an input's own."""
+        source = node.args[0]
+        t = self.tensors.get(source) if isinstance(source, fx.Node) else None
+        return None if t is None else self.exact(t)
 
     def name_the_first(self, found: Mapping[fx.Node, Any]) -> None:
         """Raise LirError for the first layer whose tensor in the design is not the framework's."""
         layers = {n.outputs[0]: n for n in self.state.walk.model.nodes}
-        for node, t in self.seen:
-            if node not in found:
+        for node in self.tensors:
+            mine = self.behind(node)
+            if node not in found or mine is None:
                 continue
-            mine = self.reals(t)
-            theirs = found[node].reshape(mine.shape)
+            label, theirs = layers[node.name].label, found[node]
+            if theirs.size != mine.size:
+                shape, other = list(theirs.shape[1:]), list(mine.shape[1:])
+                raise error(f"is {shape} in the model, {other} in the design", where=label, help=HELP)
+            theirs = theirs.reshape(mine.shape)
             bad = np.argwhere(~_near(mine, theirs))
             if len(bad):
                 at = tuple(map(int, bad[0]))
-                _differs(layers[node.name].label, theirs[at], mine[at], at[0])
+                _differs(label, theirs[at], mine[at], at[0])

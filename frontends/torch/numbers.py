@@ -45,7 +45,8 @@ def kept(node: fx.Node, found: Any) -> Any:
     if to.is_floating_point:
         return found if found.integer is None else replace(found, integer=None)
     name = str(to).removeprefix("torch.")
-    if name not in WHOLE or isinstance(found.value, Pending):
+    quantised = node.target._schema.name.startswith("quantized_decomposed")  # type: ignore[union-attr]
+    if name not in WHOLE or quantised or isinstance(found.value, Pending):
         return found
     lo, hi = WHOLE[name]
     ends = [np.asarray(np.minimum(np.maximum(e, found.lo), found.hi), dtype=object) for e in reach(found)]

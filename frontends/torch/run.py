@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from fractions import Fraction
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -35,15 +37,15 @@ def left_to_host(state: State, node: fx.Node) -> bool:
 class Run:
     """One way to run a graph.
 
-    In float64 (`exact`) quantisers are exact, and where a number cannot be told from a tie they take the side that
-    the design took (`sides`: its numbers behind every quantiser), for its sums are exact and float64's are not.
+    In float64 (`exact`) quantisers are exact. Where float64 cannot tell a number from a tie, the design's own sum says
+    on which side it lies (`sums`): that one is exact, and it is rounded here as the quantiser documents.
     `host`: what is left to the host is run as well.
     """
 
     def __init__(
-        self, traced: Traced, state: State, exact: bool, sides: Arrays | None = None, host: bool = False
+        self, traced: Traced, state: State, exact: bool, sums: Sums | None = None, host: bool = False
     ) -> None:
-        self.traced, self.state, self.exact, self.sides, self.host = traced, state, exact, sides or {}, host
+        self.traced, self.state, self.exact, self.sums, self.host = traced, state, exact, sums, host
         self.constants: dict[fx.Node, Any] = {}
         with torch.no_grad():
             for node in traced.nodes:
@@ -111,9 +113,8 @@ class Run:
         if exact and (q or meaning):
             x = arguments()[0][0].double().numpy()
             done = read(q, meaning, x)
-            if q is not None and node in self.sides:
-                mine = self.sides[node][row].reshape(done.shape)
-                done = np.where(near_tie(q, x, NEAR) & one_step(q, meaning, mine, done), mine, done)
+            if q is not None and self.sums is not None:
+                done = self._settled(node, q, meaning, x, done, row)
             return torch.as_tensor(done)
         if name == "lutc::leaf":
             leaf = state.leaves[str(node.args[1])]
@@ -128,6 +129,65 @@ class Run:
         if exact and isinstance(kwargs.get("dtype"), torch.dtype) and kwargs["dtype"].is_floating_point:
             kwargs["dtype"] = kind
         return target(*args, **kwargs)
+
+
+    def _settled(
+        self, node: fx.Node, q: Quantiser, meaning: Quantiser | None, x: Any, done: Any, row: int
+    ) -> Any:
+        """What a quantiser makes of numbers, ties by the design's exact ones where it has another opinion."""
+        assert self.sums is not None
+        mine = self.sums.behind(node)
+        if mine is None or mine[row].size != done.size:
+            return done
+        mine = mine[row].reshape(done.shape)
+        doubt = (mine != done) & near_tie(q, x, NEAR) & one_step(q, meaning, mine, done)
+        if not doubt.any():
+            return done
+        exact = self.sums.before(node)
+        done = np.array(done)
+        for place in np.argwhere(doubt):
+            at = tuple(place)
+            number = Fraction(float(x[at])) if exact is None else exact[row].reshape(x.shape)[at]
+            done[at] = _exactly(q, meaning, number, at, x.shape)
+        return done
+
+
+class Sums(Protocol):
+    """The design's numbers at quantisers, [samples, ...]: floats behind one, exact ones before; None if unknown."""
+
+    def behind(self, node: fx.Node) -> Any: ...
+
+    def before(self, node: fx.Node) -> Any: ...
+
+
+ROUND: Mapping[str, Callable[[Fraction], int]] = {
+    "ROUND": round,  # of a fraction, half to even
+    "FLOOR": math.floor,
+    "CEIL": math.ceil,
+    "DOWN": math.trunc,
+    "HALF_UP": lambda v: (1 if v > 0 else -1) * math.floor(abs(v) + Fraction(1, 2)),
+    "HALF_DOWN": lambda v: (1 if v > 0 else -1) * math.ceil(abs(v) - Fraction(1, 2)),
+    "UP": lambda v: (1 if v > 0 else -1) * math.ceil(abs(v)),
+}
+
+
+def _exactly(
+    q: Quantiser, meaning: Quantiser | None, number: Fraction, at: tuple[int, ...], shape: tuple[int, ...]
+) -> float:
+    """What a quantiser makes of an exact number, by its definition."""
+
+    def here(parameter: Any) -> Fraction:
+        return Fraction(float(np.broadcast_to(np.asarray(parameter, np.float64), shape)[at]))
+
+    if q.bipolar:
+        code = Fraction(1 if number >= 0 else -1)
+    else:
+        z, zero, step = number / here(q.scale), here(q.zero), ROUND[q.rounding]
+        code = Fraction(step(z + zero)) if q.shifted else step(z) + zero
+        code = min(max(code, here(q.lo)), here(q.hi))
+    if meaning is None:
+        return float(code)
+    return float(code) * float(here(meaning.scale)) if q.bipolar else float((code - here(meaning.zero)) * here(meaning.scale))
 
 
 def read(q: Quantiser | None, meaning: Quantiser | None, x: Any) -> Any:

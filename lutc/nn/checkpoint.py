@@ -33,8 +33,8 @@ AGAIN = "Again"  # a layer that stands in the model once more
 # What surrounds our layers, with the attributes that make it again.
 _TORCH: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Identity: (),
-    nn.ReLU: (),
-    nn.Dropout: ("p",),
+    nn.ReLU: ("inplace",),
+    nn.Dropout: ("p", "inplace"),
     nn.Flatten: ("start_dim", "end_dim"),
     nn.MaxPool1d: ("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"),
     nn.MaxPool2d: ("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"),

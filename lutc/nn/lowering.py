@@ -108,7 +108,11 @@ def quantise(q: Quantizer, b: Exporter, x: Value, by: Fraction = Fraction(1)) ->
     """``x * by`` through a quantiser, whose formats broadcast to its shape."""
     formats = np.empty(math.prod(q.shape), dtype=object)
     formats[:] = formats_of(q.formats())
-    spread = np.broadcast_to(formats.reshape(q.shape), x.type.shape)
+    try:
+        spread = np.broadcast_to(formats.reshape(q.shape), x.type.shape)
+    except ValueError:
+        reason = f"the layer has formats for {list(q.shape)}, but is given {list(x.type.shape)}"
+        raise Unsupported(reason, "give the input's shape without the batch, as the model was trained on") from None
     to = tensor(x.type.shape, spread.ravel().tolist())
     if by.numerator.bit_count() == by.denominator.bit_count() == 1:
         x = x if by == 1 else b.scale(x, by=by)

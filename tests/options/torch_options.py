@@ -183,7 +183,7 @@ def of_modules() -> Iterator[Setting]:
                 build = partial(module, name, {**base, argument: value}, shape)
                 yield setting(name, option, build, MAY_REFUSE.get((name, option), ""))
         if not base:
-            yield setting(name, "", partial(module, name, {}, shape))
+            yield setting(name, "", partial(module, name, {}, shape), MAY_REFUSE.get((name, ""), ""))
 
 
 # -- operators ------------------------------------------------------------------------------------------------------
@@ -301,6 +301,7 @@ REFUSED: dict[tuple[str, str], str] = {
     ("sum", "dtype=torch.int64"): "rounds what it sums",
     ("view", "dtype=torch.float64"): "reads bits as another type",
 }
+WHOLE = ("max.default", "min.default", "mean.default", "sum.default")  # of all dimensions
 MIXES = ("dim=0", "dims=[0]")
 
 
@@ -353,13 +354,16 @@ def _of_overload(item: str, name: str, overload: Any, arguments: Any) -> Iterato
     kinds = {a.name: str(a.type) for a in arguments}
     fit = {a: [v for v in vs or () if _fits(v, kinds[a])] for a, vs in values.items()}
     base = {a.name: fit[a.name][0] for a in arguments if not a.has_default_value() and fit[a.name]}
-    yield setting(item, "", partial(applied, overload, base), "mixes samples" if "dim" in fit else "")
+    mixes = "dim" in fit or item in WHOLE or name == "flatten"
+    yield setting(item, "", partial(applied, overload, base), "mixes samples" if mixes else "")
     if fit.get("dim"):
         base["dim"] = fit["dim"][0]
     for argument, several in fit.items():
         for value in several:
             option = f"{argument}={value if not isinstance(value, torch.Tensor) else 'tensor'}"
             refusal = REFUSED.get((name, option), "")
+            if item in WHOLE or (name == "flatten" and argument != "start_dim"):
+                refusal = "mixes samples"
             if option in MIXES or option.endswith("float16"):
                 refusal = "mixes samples, or rounds at every step"
             yield setting(item, option, partial(applied, overload, {**base, argument: value}), refusal)
