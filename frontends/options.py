@@ -68,7 +68,9 @@ class Options(Mapping[str, Any]):
 
     def changed(self, change: Callable[[Any], Any]) -> Options:
         """The same options with other values: what is looked up there counts here."""
-        twin = Options({name: change(value) for name, value in self._given.items()}, self._neutral, self._noun)
+        twin = Options(
+            {name: change(value) for name, value in self._given.items()}, self._neutral, self._noun
+        )
         twin._read, twin._below = self._read, self._below
         return twin
 

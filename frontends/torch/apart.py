@@ -75,7 +75,9 @@ class Single:
             if found.shape == single.shape[1:] and (found == single).all():
                 continue  # no function of the inputs
             if single.shape[1:2] != (1,) or found.shape != (len(TOGETHER), *single.shape[2:]):
-                self._refuse(f"output {number} is {list(single.shape[1:])} for one and {list(found.shape)} for three")
+                self._refuse(
+                    f"output {number} is {list(single.shape[1:])} for one and {list(found.shape)} for three"
+                )
             want = want.reshape(found.shape)
             if not _apart(found, want, ROUNDING) or self._precisely_apart(three, number):
                 continue

@@ -203,7 +203,11 @@ def _parameters(proxy: Any, function: Any) -> Callable[[int], Quantiser]:
 
     def what(rank: int) -> Quantiser:
         whole = type(getattr(function, "tensor_quant", function))
-        kind = whole.__name__ if whole.__module__.startswith("brevitas.") else f"{whole.__module__}.{whole.__name__}"
+        kind = (
+            whole.__name__
+            if whole.__module__.startswith("brevitas.")
+            else f"{whole.__module__}.{whole.__name__}"
+        )
         if getattr(proxy, "is_groupwise", False):
             raise Refusal("has a scale for each group of a channel", WAY_OUT)
         if kind in ("BinaryQuant", "ClampedBinaryQuant"):

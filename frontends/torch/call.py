@@ -30,10 +30,22 @@ TENSORS = (Known, Scaled, Curve)
 # What these do to one sample tells what they do to several: no argument of theirs is a shape that was traced with one.
 APART = frozenset(
     f"aten::{name}"
-    for name in (
-        "flip roll slice select narrow index_select split split_with_sizes chunk unbind repeat_interleave diagonal "
-        "rot90 unfold"
-    ).split()
+    for name in [
+        "flip",
+        "roll",
+        "slice",
+        "select",
+        "narrow",
+        "index_select",
+        "split",
+        "split_with_sizes",
+        "chunk",
+        "unbind",
+        "repeat_interleave",
+        "diagonal",
+        "rot90",
+        "unfold",
+    ]
 )
 
 

@@ -25,11 +25,10 @@ from lutc.graph import Design, Output, Value
 from ..onnx.tensors import Pending, Scaled, core
 from .apart import ROUNDING, Single
 from .call import State
-from .run import Run, left_to_host, near_tie, one_step, read
+from .run import CLOSE, Run, left_to_host, near_tie, one_step, read
 from .samples import test_inputs
 from .trace import Traced
 
-CLOSE = 2.0**-36  # of the largest number: what float64 may lose in a sum
 FLOAT32 = 2.0**-20  # of a number in steps: what float32 may lose in a quantiser
 
 
@@ -42,8 +41,12 @@ def compared(traced: Traced, state: State, design: Design, given: Mapping[str, A
     single = Single(traced, rows)
     try:
         own = single.answers()
-    except Exception as e:  # whatever it raises: a module has run before, but a file's program may state conditions
-        return not_compared(design, f"PyTorch cannot run it: {str(e).strip().splitlines()[0] if str(e) else e}")
+    except (
+        Exception
+    ) as e:  # whatever it raises: a module has run before, but a file's program may state conditions
+        return not_compared(
+            design, f"PyTorch cannot run it: {str(e).strip().splitlines()[0] if str(e) else e}"
+        )
     single.keeps_samples_apart(own)
     ends = [v for v in traced.outputs.values() if isinstance(v, fx.Node)]
     hosted = any(left_to_host(state, n) for n in traced.nodes)
@@ -53,7 +56,10 @@ def compared(traced: Traced, state: State, design: Design, given: Mapping[str, A
     plain = [run[n] for n in ends]
     if hosted:
         whole = Run(traced, state, exact=False, host=True).all(rows)
-        faithful = all(np.allclose(whole[n].ravel(), o.ravel(), ROUNDING, ROUNDING) for n, o in zip(ends, own, strict=True))
+        faithful = all(
+            np.allclose(whole[n].ravel(), o.ravel(), ROUNDING, ROUNDING)
+            for n, o in zip(ends, own, strict=True)
+        )
         if faithful and _equal(answer, plain, traced):
             return said(design, "equal before what is left to the host")
     else:
@@ -73,7 +79,9 @@ def compared(traced: Traced, state: State, design: Design, given: Mapping[str, A
         if mine.size != theirs.size:
             shape, other = list(theirs.shape[1:]), list(mine.shape[1:])
             raise error(
-                f"its output {number} is {shape} in the model, {other} in the design", where=design.name, help=HELP
+                f"its output {number} is {shape} in the model, {other} in the design",
+                where=design.name,
+                help=HELP,
             )
         right = theirs.reshape(mine.shape)
         at = tuple(map(int, np.unravel_index(np.abs(mine - right).argmax(), mine.shape)))

@@ -80,12 +80,19 @@ def triangle(upper: bool) -> Handler:
 RULES: dict[str, Handler] = {
     **{
         f"aten::{name}": like
-        for name in "full_like zeros_like ones_like new_full new_zeros new_ones fill".split()
+        for name in ["full_like", "zeros_like", "ones_like", "new_full", "new_zeros", "new_ones", "fill"]
     },
     "aten::copy": copy,
     **{
         f"aten::{name}": written
-        for name in "select_scatter slice_scatter scatter index_put diagonal_scatter index_fill".split()
+        for name in [
+            "select_scatter",
+            "slice_scatter",
+            "scatter",
+            "index_put",
+            "diagonal_scatter",
+            "index_fill",
+        ]
     },
     "aten::masked_fill": masked_fill,
     "aten::tril": triangle(False),

@@ -163,7 +163,9 @@ def _odd(module: nn.Module) -> tuple[str, str] | None:
         return NO_STATISTICS
     else:
         base, reason = brevitas.derived(module), brevitas.odd(module)
-        if "forward" in vars(module) and module._modules:  # a copy of it would still call the original's modules
+        if (
+            "forward" in vars(module) and module._modules
+        ):  # a copy of it would still call the original's modules
             reason = oddity(module)
     if base is not None:
         return (
@@ -217,7 +219,9 @@ def _fake(module: Any) -> Callable[[int], Quantiser]:
             )
         scale, zero = (_along(module, v, rank) for v in (module.scale, module.zero_point))
         observer = module.activation_post_process  # whose limits count, whatever the module's own say
-        return Quantiser(scale, zero, np.asarray(int(observer.quant_min)), np.asarray(int(observer.quant_max)))
+        return Quantiser(
+            scale, zero, np.asarray(int(observer.quant_min)), np.asarray(int(observer.quant_max))
+        )
 
     return what
 

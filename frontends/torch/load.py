@@ -33,8 +33,8 @@ def load_torch(
 
     The design means the model in exact numbers, with every scale the float32 it is. Unless `compare` is false, it is
     compared with the model itself on random and edge inputs, in the model's own floats and, where those round, in
-    float64; a note says if the model's own rounding moves outputs. Raises LirError with one diagnostic for each layer that cannot be compiled
-    exactly, or with the first layer that differs.
+    float64; a note says if the model's own rounding moves outputs. Raises LirError with one diagnostic for each layer
+    that cannot be compiled exactly, or with the first layer that differs.
     """
     given: Mapping[str, str | Fixed] = (
         {"": input_types} if isinstance(input_types, str) else (input_types or {})

@@ -196,7 +196,16 @@ def _keeps_codes(name: str, tensors: list[Any]) -> bool:
 
 
 # Arguments that change no number: where and how tensors lie, and what only matters in training.
-PLACED = ("layout", "device", "pin_memory", "non_blocking", "memory_format", "copy", "implicit", "requires_grad")
+PLACED = (
+    "layout",
+    "device",
+    "pin_memory",
+    "non_blocking",
+    "memory_format",
+    "copy",
+    "implicit",
+    "requires_grad",
+)
 LEARNING = {
     "aten::batch_norm": ("momentum", "cudnn_enabled"),
     "aten::_native_batch_norm_legit_no_training": ("momentum",),

@@ -75,7 +75,12 @@ def same(c: Call) -> Any:
     if c.given.get("other") is not None:
         kind = c.fx.meta["val"].dtype
     if isinstance(kind, torch.dtype) and not isinstance(x, Known):
-        if isinstance(x, Scaled) and x.integer is not None and not kind.is_floating_point and kind != torch.bool:
+        if (
+            isinstance(x, Scaled)
+            and x.integer is not None
+            and not kind.is_floating_point
+            and kind != torch.bool
+        ):
             return x  # whether its numbers fit is asked of every integer result
         if kind not in (torch.float32, torch.float64):
             raise Refusal(
@@ -101,8 +106,8 @@ MOVED = (
     "view reshape _unsafe_view flatten unflatten squeeze unsqueeze slice select narrow index_select split "
     "split_with_sizes chunk unbind flip roll repeat tile upsample_nearest1d upsample_nearest2d upsample_nearest3d "
     "pixel_shuffle pixel_unshuffle channel_shuffle movedim repeat_interleave diagonal view_copy unfold "
-    "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d mT adjoint swapaxes swapdims moveaxis "
-    "rot90 gather take_along_dim index"
+    "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d mT adjoint swapaxes swapdims "
+    "moveaxis rot90 gather take_along_dim index"
 )
 SAME = "clone contiguous detach alias lift_fresh_copy lift_fresh _to_copy to detach_ type_as"
 RULES: dict[str, Handler] = {

@@ -36,7 +36,7 @@ def entered(call: Call) -> Call:
 
 
 def kept(node: fx.Node, found: Any) -> Any:
-    """A result under its type's name. Raises Refusal if integers of the model might wrap around where the design's do not."""
+    """A result under its type's name. Raises Refusal if integers of the model might wrap around."""
     to = _kind(node)
     if to is None or not isinstance(found, Scaled) or to == torch.bool:
         if to == torch.bool and isinstance(found, Scaled) and found.integer != "bool":
@@ -70,10 +70,12 @@ def _changed(call: Call, change: Callable[[Scaled], Scaled]) -> Call:
     if not tensors:
         return call
     given: Options = call.given.changed(
-        lambda v: [change(t) if isinstance(t, Scaled) and t.integer is not None else t for t in v]
-        if isinstance(v, list)
-        else change(v)
-        if isinstance(v, Scaled) and v.integer is not None
-        else v
+        lambda v: (
+            [change(t) if isinstance(t, Scaled) and t.integer is not None else t for t in v]
+            if isinstance(v, list)
+            else change(v)
+            if isinstance(v, Scaled) and v.integer is not None
+            else v
+        )
     )
     return replace(call, given=given)

@@ -37,7 +37,7 @@ class Own:
         wide = [v.double() if v.is_floating_point() else v for v in inputs]
         try:
             model = copy.deepcopy(self._model).double()
-            with _Exact():
+            with _Exact():  # type: ignore[no-untyped-call]
                 return _called(model, self._nested(wide))
         except Exception:  # the model's own code runs inside
             return None
@@ -55,7 +55,9 @@ def _called(model: nn.Module, arguments: Any) -> list[Any]:
     args, kwargs = arguments
     with torch.no_grad():
         done = model(*args, **kwargs)
-    return [v.detach().double().cpu().numpy() for v in pytree.tree_leaves(done) if isinstance(v, torch.Tensor)]
+    return [
+        v.detach().double().cpu().numpy() for v in pytree.tree_leaves(done) if isinstance(v, torch.Tensor)
+    ]
 
 
 # -- quantisers in double precision ---------------------------------------------------------------------------------
@@ -87,7 +89,9 @@ def _single(scale: Any) -> float:
 
 
 def _tensor_qparams(x: Any, scale: Any, zero: Any, switch: Any, lo: int, hi: int) -> Any:
-    return _affine(x, scale.double(), zero.double(), lo, hi) if switch.any() else (x, torch.ones_like(x).bool())
+    return (
+        _affine(x, scale.double(), zero.double(), lo, hi) if switch.any() else (x, torch.ones_like(x).bool())
+    )
 
 
 EXACT: Mapping[Any, Callable[..., Any]] = {
@@ -98,7 +102,7 @@ EXACT: Mapping[Any, Callable[..., Any]] = {
 }
 
 
-class _Exact(TorchDispatchMode):
+class _Exact(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:

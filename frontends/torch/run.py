@@ -1,4 +1,4 @@
-"""Runs of a traced graph by the framework's own operators: in the model's floats, or in float64 with exact quantisers."""
+"""Runs of a traced graph by the framework's own operators: in the model's floats, or exact quantisers in float64."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from .trace import Traced
 PRECISE = ("aten::batch_norm", "aten::_native_batch_norm")
 LEFT = ("aten::softmax", "aten::_softmax", "aten::log_softmax", "aten::_log_softmax")
 Arrays = dict[fx.Node, Any]
+CLOSE = 2.0**-36  # of the largest number: what float64 may lose in a sum
 
 
 def left_to_host(state: State, node: fx.Node) -> bool:
@@ -91,7 +92,9 @@ class Run:
         name, exact, state = schema_name(node), self.exact, self.state
         known = state.values.get(node.name)
 
-        def arguments(number: Any = None, kind: torch.dtype | None = None) -> tuple[list[Any], dict[str, Any]]:
+        def arguments(
+            number: Any = None, kind: torch.dtype | None = None
+        ) -> tuple[list[Any], dict[str, Any]]:
             def value(a: Any) -> Any:
                 if isinstance(a, fx.Node):
                     v = values[a]
@@ -130,7 +133,6 @@ class Run:
             kwargs["dtype"] = kind
         return target(*args, **kwargs)
 
-
     def _settled(
         self, node: fx.Node, q: Quantiser, meaning: Quantiser | None, x: Any, done: Any, row: int
     ) -> Any:
@@ -148,6 +150,8 @@ class Run:
         for place in np.argwhere(doubt):
             at = tuple(place)
             number = Fraction(float(x[at])) if exact is None else exact[row].reshape(x.shape)[at]
+            if abs(float(number) - x[at]) > CLOSE * np.abs(x).max():
+                continue  # the design was somewhere else before
             done[at] = _exactly(q, meaning, number, at, x.shape)
         return done
 
@@ -187,7 +191,11 @@ def _exactly(
         code = min(max(code, here(q.lo)), here(q.hi))
     if meaning is None:
         return float(code)
-    return float(code) * float(here(meaning.scale)) if q.bipolar else float((code - here(meaning.zero)) * here(meaning.scale))
+    return (
+        float(code) * float(here(meaning.scale))
+        if q.bipolar
+        else float((code - here(meaning.zero)) * here(meaning.scale))
+    )
 
 
 def read(q: Quantiser | None, meaning: Quantiser | None, x: Any) -> Any:
@@ -199,7 +207,11 @@ def read(q: Quantiser | None, meaning: Quantiser | None, x: Any) -> Any:
 def near_tie(q: Quantiser, x: Any, near: float) -> Any:
     """Where numbers lie within a share of themselves of where a quantiser goes to the next step."""
     z = np.asarray(x if q.bipolar else x / np.float64(q.scale))
-    distance = np.abs(z) if q.bipolar else np.abs(2 * z - np.rint(2 * z)) / 2
+    if q.bipolar:
+        distance = np.abs(z)
+    else:
+        ties = z - 0.5 if q.rounding in ("ROUND", "HALF_UP", "HALF_DOWN") else z
+        distance = np.abs(ties - np.rint(ties))
     return distance <= near * np.maximum(1, np.abs(z))
 
 

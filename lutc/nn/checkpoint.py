@@ -165,7 +165,7 @@ class _Description:
         args: list[Any] = []
         options: dict[str, Any] = {}
         if type(layer) is nn.Sequential:
-            inner = [(n, m) for n, m in layer._modules.items() if m is not None]
+            inner = [(n, m) for n, m in layer._modules.items()]
             args = [[n, self.of(m, f"{where}.{n}" if where else n)] for n, m in inner]
         elif type(layer) in _TORCH:
             options = {n: getattr(layer, n) for n in _TORCH[type(layer)]}

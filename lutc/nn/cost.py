@@ -43,7 +43,7 @@ class Resources:
 
 def _used(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Every module as often as it stands in the model, which is as often as hardware has it."""
-    return model.named_modules(remove_duplicate=False)
+    yield from model.named_modules(remove_duplicate=False)
 
 
 def resource_total(model: nn.Module) -> Tensor:

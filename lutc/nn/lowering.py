@@ -112,7 +112,9 @@ def quantise(q: Quantizer, b: Exporter, x: Value, by: Fraction = Fraction(1)) ->
         spread = np.broadcast_to(formats.reshape(q.shape), x.type.shape)
     except ValueError:
         reason = f"the layer has formats for {list(q.shape)}, but is given {list(x.type.shape)}"
-        raise Unsupported(reason, "give the input's shape without the batch, as the model was trained on") from None
+        raise Unsupported(
+            reason, "give the input's shape without the batch, as the model was trained on"
+        ) from None
     to = tensor(x.type.shape, spread.ravel().tolist())
     if by.numerator.bit_count() == by.denominator.bit_count() == 1:
         x = x if by == 1 else b.scale(x, by=by)

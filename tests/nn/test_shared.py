@@ -132,11 +132,11 @@ def test_gradients_flow_once_for_each_use() -> None:
     model = seen(tables).train()
     model[0](torch.randn(8, 4))  # type: ignore[index]
     total = lnn.resource_total(model)
-    total.backward()
-    both = model[0].input_quantizer.fraction.grad.clone()  # type: ignore[index,union-attr]
+    total.backward()  # type: ignore[no-untyped-call]
+    both = model[0].input_quantizer.fraction.grad.clone()  # type: ignore[index]
     model.zero_grad()
-    lnn.resource_total(model[0]).backward()  # type: ignore[index]
-    torch.testing.assert_close(both, 2 * model[0].input_quantizer.fraction.grad)  # type: ignore[index,union-attr]
+    lnn.resource_total(model[0]).backward()  # type: ignore[index,no-untyped-call]
+    torch.testing.assert_close(both, 2 * model[0].input_quantizer.fraction.grad)  # type: ignore[index]
 
 
 def test_a_file_of_before_is_read(tmp_path: Path) -> None:

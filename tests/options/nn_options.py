@@ -68,30 +68,82 @@ LAYERS: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
         ROW,
         {
             "shape": ((), (4,), (1,)),
-            **{w: tuple(q[w] for q in QUANTISERS if w in q and "total" not in q) for w in
-               ("fraction", "rounding", "max_bits", "trainable", "decay")},
-            "integer": (2, 1, 0), "signed": (True, False), "overflow": ("wrap", "saturate", "saturate-symmetric"),
+            **{
+                w: tuple(q[w] for q in QUANTISERS if w in q and "total" not in q)
+                for w in ("fraction", "rounding", "max_bits", "trainable", "decay")
+            },
+            "integer": (2, 1, 0),
+            "signed": (True, False),
+            "overflow": ("wrap", "saturate", "saturate-symmetric"),
             "total": (None, 5),
         },
     ),
-    "QLinear": (ROW, {"n_in": (4,), "n_out": (3,), "bias": (True, False), "data": DATA, "weights": QUANTISERS}),
+    "QLinear": (
+        ROW,
+        {"n_in": (4,), "n_out": (3,), "bias": (True, False), "data": DATA, "weights": QUANTISERS},
+    ),
     "QConv1d": (LINE, {**CONV, "bias": (True, False), "data": DATA, "weights": QUANTISERS}),
     "QConv2d": (PLANE, {**CONV, "bias": (True, False), "data": DATA, "weights": QUANTISERS}),
     "QReLU": (ROW, {"shape": ((), (4,))}),
-    "QBatchNorm": (ROW, {"channels": (4,), "momentum": (0.1, 0.5), "eps": (1e-5, 0.1), "weights": QUANTISERS}),
+    "QBatchNorm": (
+        ROW,
+        {"channels": (4,), "momentum": (0.1, 0.5), "eps": (1e-5, 0.1), "weights": QUANTISERS},
+    ),
     "QAdd": (ROW, {"branches": ADD}),
     "QConcat": (LINE, {"branches": ADD, "dim": (1, 2, -1)}),
     "Sum": (LINE, {"dim": (1, 2, -1)}),
     "QAvgPool1d": (LINE, {"kernel": (2, 3), "stride": (None, 1, 3), "shape": ((), (2, 1))}),
     "QAvgPool2d": (PLANE, {"kernel": (2, (3, 2)), "stride": (None, 1, (2, 1)), "shape": ((), (2, 1, 1))}),
-    "QEinsum": (LINE, {"equation": ("bij,jk->bik", "bij,ijk->bik", "bij,jk->bk"), "weight_shape": ((7, 3),), "data": DATA[:-1], "weights": QUANTISERS}),
-    "QFunction": (ROW, {"function": ("tanh", "sigmoid", "exp", "reciprocal", "gelu"), "scale": (1.0, 0.5, -2.0), "data": tuple(q for q in QUANTISERS if q.get("overflow") != "wrap"), "table": tuple(q for q in QUANTISERS if "rounding" not in q)}),
-    "QSoftmax": (LINE, {"dim": (-1, 1, 2), "scale": (1.0, 0.5), "stable": (True, False), "data": QUANTISERS, "keys": ({}, {"fraction": 2}), "exp": ({}, {"fraction": 4}), "total": ({}, {"fraction": 3}), "inverse": ({}, {"fraction": 5})}),
-    "QAttention": ((3, 4), {"features": (4,), "heads": (1, 2), "dim": (None, 3), "out": (None, 2), "bias": (True, False), "data": QUANTISERS, "weights": QUANTISERS, "products": QUANTISERS, "shares": ({}, {"fraction": 4}), "softmax": ({}, {"stable": False}, {"scale": 0.25})}),
+    "QEinsum": (
+        LINE,
+        {
+            "equation": ("bij,jk->bik", "bij,ijk->bik", "bij,jk->bk"),
+            "weight_shape": ((7, 3),),
+            "data": DATA[:-1],
+            "weights": QUANTISERS,
+        },
+    ),
+    "QFunction": (
+        ROW,
+        {
+            "function": ("tanh", "sigmoid", "exp", "reciprocal", "gelu"),
+            "scale": (1.0, 0.5, -2.0),
+            "data": tuple(q for q in QUANTISERS if q.get("overflow") != "wrap"),
+            "table": tuple(q for q in QUANTISERS if "rounding" not in q),
+        },
+    ),
+    "QSoftmax": (
+        LINE,
+        {
+            "dim": (-1, 1, 2),
+            "scale": (1.0, 0.5),
+            "stable": (True, False),
+            "data": QUANTISERS,
+            "keys": ({}, {"fraction": 2}),
+            "exp": ({}, {"fraction": 4}),
+            "total": ({}, {"fraction": 3}),
+            "inverse": ({}, {"fraction": 5}),
+        },
+    ),
+    "QAttention": (
+        (3, 4),
+        {
+            "features": (4,),
+            "heads": (1, 2),
+            "dim": (None, 3),
+            "out": (None, 2),
+            "bias": (True, False),
+            "data": QUANTISERS,
+            "weights": QUANTISERS,
+            "products": QUANTISERS,
+            "shares": ({}, {"fraction": 4}),
+            "softmax": ({}, {"stable": False}, {"scale": 0.25}),
+        },
+    ),
     "LUTDense": (ROW, {"n_in": (4,), "n_out": (3,), **LUT}),
     "LUTConv1d": (LINE, {**CONV}),
     "LUTConv2d": (PLANE, {**CONV}),
-}  # fmt: skip
+}
 OPTIONS = {  # what goes through to another class
     "QReLU": {k: v for k, v in LAYERS["Quantizer"][1].items() if k not in ("shape", "signed")},
     "QAvgPool1d": {k: v for k, v in LAYERS["Quantizer"][1].items() if k != "shape"},
@@ -101,13 +153,33 @@ OPTIONS = {  # what goes through to another class
 }
 # Layers of torch around them.
 PLAIN: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
-    "MaxPool1d": (LINE, {"kernel_size": (2, 3), "stride": (None, 1), "padding": (0, 1), "dilation": (1, 2), "return_indices": (False,), "ceil_mode": (False, True)}),
-    "MaxPool2d": (PLANE, {"kernel_size": (2, (3, 2)), "stride": (None, 1), "padding": (0, 1), "dilation": (1, 2), "return_indices": (False,), "ceil_mode": (False, True)}),
+    "MaxPool1d": (
+        LINE,
+        {
+            "kernel_size": (2, 3),
+            "stride": (None, 1),
+            "padding": (0, 1),
+            "dilation": (1, 2),
+            "return_indices": (False,),
+            "ceil_mode": (False, True),
+        },
+    ),
+    "MaxPool2d": (
+        PLANE,
+        {
+            "kernel_size": (2, (3, 2)),
+            "stride": (None, 1),
+            "padding": (0, 1),
+            "dilation": (1, 2),
+            "return_indices": (False,),
+            "ceil_mode": (False, True),
+        },
+    ),
     "Flatten": (LINE, {"start_dim": (1, 2), "end_dim": (-1, 2)}),
     "ReLU": (ROW, {"inplace": (False, True)}),
     "Dropout": (ROW, {"p": (0.5,), "inplace": (False, True)}),
     "Identity": (ROW, {}),
-}  # fmt: skip
+}
 # What lutc says no to, by layer, option and way.
 NO = {
     ("MaxPool1d", "padding=1"): "with padding",
@@ -149,7 +221,9 @@ def loaded(way: str, model: nn.Module, shape: tuple[int, ...]) -> Any:
         return lutc.load(Path(folder) / "model.pt")
 
 
-def setting(name: str, option: str, way: str, arguments: Mapping[str, Any], shape: tuple[int, ...]) -> Setting:
+def setting(
+    name: str, option: str, way: str, arguments: Mapping[str, Any], shape: tuple[int, ...]
+) -> Setting:
     def make() -> tuple[Callable[[], Any], Any, dict[str, Any]]:
         model = build(name, arguments, shape)
         x = np.rint(np.random.default_rng(1).normal(0, 3, (N, *shape)) * 64) / 64
@@ -169,7 +243,9 @@ def settings() -> Iterator[Setting]:
     ours = {k.__name__ for k in checkpoint._OURS} - {"QProduct"}
     if ours != set(LAYERS):
         raise AssertionError(f"layers without declared arguments: {sorted(ours ^ set(LAYERS))}")
-    known = {k.__name__ for k in lowering.lower.registry if k is not object and k.__module__.startswith("torch.")}
+    known = {
+        k.__name__ for k in lowering.lower.registry if k is not object and k.__module__.startswith("torch.")
+    }
     if known != set(PLAIN):
         raise AssertionError(f"modules of torch without declared arguments: {sorted(known ^ set(PLAIN))}")
     for name, (shape, given) in {**LAYERS, **PLAIN}.items():
@@ -178,9 +254,21 @@ def settings() -> Iterator[Setting]:
         if home is nn:
             written -= {"args", "kwargs"}
         if written != set(given):
-            raise AssertionError(f"{name} has arguments without declared values: {sorted(written ^ set(given))}")
+            raise AssertionError(
+                f"{name} has arguments without declared values: {sorted(written ^ set(given))}"
+            )
         values = {**given, **OPTIONS.get(name, {})}
-        required = ("channels", "filters", "kernel", "n_in", "n_out", "branches", "equation", "weight_shape", "features")
+        required = (
+            "channels",
+            "filters",
+            "kernel",
+            "n_in",
+            "n_out",
+            "branches",
+            "equation",
+            "weight_shape",
+            "features",
+        )
         base = {a: v[0] for a, v in given.items() if a in (*required, "function", "kernel_size")}
         for argument, several in values.items():
             for value in several:
@@ -195,4 +283,8 @@ def settings() -> Iterator[Setting]:
 
 
 def _said(value: Any) -> str:
-    return f"{len(value)} branches" if isinstance(value, tuple) and value and isinstance(value[0], nn.Module) else repr(value)
+    return (
+        f"{len(value)} branches"
+        if isinstance(value, tuple) and value and isinstance(value[0], nn.Module)
+        else repr(value)
+    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from settings import Setting, judge, sampled
 from nn_options import settings
+from settings import Setting, judge, sampled
 
 
 @pytest.mark.parametrize("setting", sampled(settings(), 70), ids=lambda s: s.name)

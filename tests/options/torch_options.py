@@ -61,7 +61,11 @@ def setting(
 # -- modules --------------------------------------------------------------------------------------------------------
 
 LINE, PLANE, CUBE, ROW = (4, 6), (4, 6, 6), (2, 4, 4, 4), (6,)
-FREE: Mapping[str, tuple[Any, ...]] = {"device": ("cpu",), "dtype": (torch.float32, torch.float64), "inplace": (True,)}
+FREE: Mapping[str, tuple[Any, ...]] = {
+    "device": ("cpu",),
+    "dtype": (torch.float32, torch.float64),
+    "inplace": (True,),
+}
 HALF = (torch.float16,)
 
 
@@ -111,8 +115,15 @@ MODULES: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
     **{f"MaxPool{n}d": (SIZES[n], MAX) for n in (1, 2, 3)},
     **{f"AvgPool{n}d": (SIZES[n], AVG) for n in (1, 2, 3)},
     **{f"AdaptiveAvgPool{n}d": (SIZES[n], {"output_size": (1, 2, 3)}) for n in (1, 2, 3)},
-    **{f"AdaptiveMaxPool{n}d": (SIZES[n], {"output_size": (1, 2, 3), "return_indices": (False,)}) for n in (1, 2, 3)},
-    **{f"{kind}Pad{n}d": (SIZES[n], {"padding": PADS[n]}) for kind in ("Zero", "Reflection", "Replication", "Circular") for n in (1, 2)},
+    **{
+        f"AdaptiveMaxPool{n}d": (SIZES[n], {"output_size": (1, 2, 3), "return_indices": (False,)})
+        for n in (1, 2, 3)
+    },
+    **{
+        f"{kind}Pad{n}d": (SIZES[n], {"padding": PADS[n]})
+        for kind in ("Zero", "Reflection", "Replication", "Circular")
+        for n in (1, 2)
+    },
     **{f"ConstantPad{n}d": (SIZES[n], {"padding": PADS[n], "value": (0.0, 0.5, -1)}) for n in (1, 2)},
     "Flatten": (PLANE, {"start_dim": (1, 2), "end_dim": (-1, 2)}),
     "Unflatten": (ROW, {"dim": (1,), "unflattened_size": ((2, 3), (3, 2))}),
@@ -121,7 +132,10 @@ MODULES: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
     "ReLU6": (ROW, {}),
     "LeakyReLU": (ROW, {"negative_slope": (0.01, 0.25, 0.0, -0.5)}),
     "PReLU": (LINE, {"num_parameters": (1, 4), "init": (0.25, 0.5)}),
-    "Hardtanh": (ROW, {"min_val": (-1.0, 0.0), "max_val": (1.0, 2.0), "min_value": (None,), "max_value": (None,)}),
+    "Hardtanh": (
+        ROW,
+        {"min_val": (-1.0, 0.0), "max_val": (1.0, 2.0), "min_value": (None,), "max_value": (None,)},
+    ),
     "ELU": (ROW, {"alpha": (1.0, 0.5)}),
     "CELU": (ROW, {"alpha": (1.0, 0.5)}),
     "SELU": (ROW, {}),
@@ -130,14 +144,38 @@ MODULES: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
     "Softshrink": (ROW, {"lambd": (0.5, 1.0)}),
     "Hardshrink": (ROW, {"lambd": (0.5, 1.0)}),
     "Threshold": (ROW, {"threshold": (0.5, -1.0), "value": (0.25, -2.0)}),
-    **{n: (ROW, {}) for n in ("Sigmoid", "Tanh", "Hardsigmoid", "Hardswish", "SiLU", "Mish", "LogSigmoid", "Softsign", "Tanhshrink")},
-    **{n: (PLANE, DROP) for n in ("Dropout", "Dropout1d", "Dropout2d", "AlphaDropout", "FeatureAlphaDropout")},
-    "Upsample": (PLANE, {"size": (None,), "scale_factor": (2, 3, 1.5), "mode": ("nearest",), "align_corners": (None,), "recompute_scale_factor": (None, True)}),
+    **{
+        n: (ROW, {})
+        for n in (
+            "Sigmoid",
+            "Tanh",
+            "Hardsigmoid",
+            "Hardswish",
+            "SiLU",
+            "Mish",
+            "LogSigmoid",
+            "Softsign",
+            "Tanhshrink",
+        )
+    },
+    **dict.fromkeys(
+        ("Dropout", "Dropout1d", "Dropout2d", "AlphaDropout", "FeatureAlphaDropout"), (PLANE, DROP)
+    ),
+    "Upsample": (
+        PLANE,
+        {
+            "size": (None,),
+            "scale_factor": (2, 3, 1.5),
+            "mode": ("nearest",),
+            "align_corners": (None,),
+            "recompute_scale_factor": (None, True),
+        },
+    ),
     "UpsamplingNearest2d": (PLANE, {"size": (None, 12), "scale_factor": (None, 2)}),
     "PixelShuffle": (PLANE, {"upscale_factor": (2,)}),
     "PixelUnshuffle": (PLANE, {"downscale_factor": (2, 3)}),
     "ChannelShuffle": (PLANE, {"groups": (2, 4)}),
-}  # fmt: skip
+}
 MAY_REFUSE = {
     ("Softsign", ""): "divides by data",
     ("ConvTranspose1d", "stride=2"): "outputs that no tap reaches",
@@ -153,7 +191,9 @@ MAY_REFUSE = {
 }
 
 
-def module(name: str, arguments: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
+def module(
+    name: str, arguments: Mapping[str, Any], shape: tuple[int, ...]
+) -> tuple[nn.Module, tuple[int, ...]]:
     made = getattr(nn, name)(**arguments)
     _gridded(made)
     double = arguments.get("dtype") is torch.float64
@@ -264,7 +304,11 @@ OWN: dict[str, dict[str, tuple[Any, ...]]] = {
     "repeat_interleave": {"repeats": (2,), "output_size": (None,)},
     "index_select": {"index": (torch.tensor([2, 0]),)},
     "constant_pad_nd": {"pad": ([1, 2], [0, 0, 2, 1], [-1, 1])},
-    "pad": {"pad": ([1, 2], [0, 0, 2, 1]), "mode": ("constant", "reflect", "replicate", "circular"), "value": (None,)},
+    "pad": {
+        "pad": ([1, 2], [0, 0, 2, 1]),
+        "mode": ("constant", "reflect", "replicate", "circular"),
+        "value": (None,),
+    },
     "unfold": {"dimension": (1, 2), "size": (2,), "step": (1, 2)},
     "rot90": {"dims": ([1, 2],), "k": (1, 2, 3)},
     "full_like": {"fill_value": (2, 0.5)},
@@ -276,7 +320,7 @@ OWN: dict[str, dict[str, tuple[Any, ...]]] = {
     "softplus": {"beta": (1, 2)},
     "sum": {"dtype": (None, torch.float64, torch.float16, torch.int64)},
     "round": {"decimals": (0, 1)},
-}  # fmt: skip
+}
 # Operators whose arguments take modules or several tensors: the modules' settings, and the tests, reach those.
 ELSEWHERE = frozenset(
     """
@@ -284,7 +328,8 @@ ELSEWHERE = frozenset(
     conv_transpose1d conv_transpose2d conv_transpose3d convolution cat stack copy gather take_along_dim index scatter
     index_put index_fill select_scatter slice_scatter diagonal_scatter new_full new_zeros new_ones fill type_as
     max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d
-    max_pool1d_with_indices dropout feature_dropout feature_alpha_dropout alpha_dropout native_dropout channel_shuffle numpy_T t
+    max_pool1d_with_indices dropout feature_dropout feature_alpha_dropout alpha_dropout
+    native_dropout channel_shuffle numpy_T t
     upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
     _upsample_nearest_exact3d pixel_shuffle pixel_unshuffle view_copy detach_ lift_fresh lift_fresh_copy
     _prelu_kernel reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
@@ -292,7 +337,7 @@ ELSEWHERE = frozenset(
     adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d bitwise_and bitwise_or bitwise_xor
     bitwise_not logical_and logical_or logical_xor logical_not __and__ __or__ __xor__ where _to_copy to _unsafe_view
     full_like zeros_like ones_like contiguous softmax _softmax log_softmax _log_softmax diagonal rot90
-    """.split()
+    """.split()  # noqa: SIM905
 )
 REFUSED: dict[tuple[str, str], str] = {
     ("div", "rounding_mode=floor"): "rounds its quotient",
@@ -306,7 +351,7 @@ MIXES = ("dim=0", "dims=[0]")
 
 
 # Where functions are numbers.
-DOMAINS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+DOMAINS: dict[str, Callable[[torch.Tensor], Any]] = {
     **dict.fromkeys(("acos", "asin", "atanh"), lambda x: x * 0.125),
     **dict.fromkeys(
         ("acosh", "log", "log2", "log10", "sqrt", "rsqrt", "reciprocal", "pow"), lambda x: x.abs() + 1
@@ -317,10 +362,11 @@ DOMAINS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 def applied(overload: Any, given: Mapping[str, Any]) -> tuple[nn.Module, tuple[int, ...]]:
     first = overload._schema.arguments[0].name
-    domain = DOMAINS.get(overload._schema.name.removeprefix("aten::"), lambda x: x)
+    domain = DOMAINS.get(overload._schema.name.removeprefix("aten::"), nn.Identity())
 
     def run(x: torch.Tensor) -> Any:
-        return overload(**{first: domain(x), **given})
+        function: Callable[..., Any] = overload
+        return function(**{first: domain(x), **given})
 
     return Between(run), SHAPE
 
@@ -343,7 +389,11 @@ def _odd(overload: Any) -> bool:
     """Overloads that no exported program has: of scalars, for scripts, and with names of dimensions."""
     schema = overload._schema
     first = schema.arguments[:1]
-    return not first or str(first[0].type) != "Tensor" or any(str(a.type) == "List[Tensor]" for a in schema.arguments)
+    return (
+        not first
+        or str(first[0].type) != "Tensor"
+        or any(str(a.type) == "List[Tensor]" for a in schema.arguments)
+    )
 
 
 def _of_overload(item: str, name: str, overload: Any, arguments: Any) -> Iterator[Setting]:

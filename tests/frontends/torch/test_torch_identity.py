@@ -29,14 +29,14 @@ def frozen(module: Any) -> Any:
 
 class Doubled(ao.FakeQuantize):
     def forward(self, x: Any) -> Any:
-        return 2 * super().forward(x)
+        return 2 * super().forward(x)  # type: ignore[no-untyped-call]
 
 
 class FakeQuantize(ao.FakeQuantize):
     """Another class of the same name."""
 
     def forward(self, x: Any) -> Any:
-        return super().forward(x) + 4
+        return super().forward(x) + 4  # type: ignore[no-untyped-call]
 
 
 class Shifted(lnn.QLinear):
@@ -54,7 +54,7 @@ class Finer(lnn.Quantizer):
         return super().forward(x * 2)
 
 
-class QuantIdentity(qnn.QuantIdentity):
+class QuantIdentity(qnn.QuantIdentity):  # type: ignore[misc]
     def forward(self, x: Any) -> Any:
         return super().forward(x) * 2
 
@@ -111,7 +111,10 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "an instance's forward": (lambda: patched(plain()), "has a forward of its own on the instance"),
     "a hook": (lambda: hooked(plain()), "has a forward hook, doubles, which may change what it computes"),
     "a pre-hook": (lambda: prehooked(plain()), "has a forward pre-hook, shifts"),
-    "a layer's subclass": (lambda: trained(Shifted(6, 6)), "derived from QLinear: what it computes is not known"),
+    "a layer's subclass": (
+        lambda: trained(Shifted(6, 6)),
+        "derived from QLinear: what it computes is not known",
+    ),
     "an activation's subclass": (lambda: trained(Louder(())), "derived from QReLU"),
     "a quantiser's subclass": (lambda: trained(Finer(())), "derived from Quantizer"),
     "a layer's hook": (lambda: hooked(trained(lnn.QLinear(6, 6))), "has a forward hook, doubles"),
@@ -121,19 +124,31 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: patched(trained(lnn.QLinear(6, 6)), "quantised"),
         "0 (QLinear): error: has a quantised of its own on the instance",
     ),
-    "a hook inside": (lambda: inner("input_quantizer", hooked), "0.input_quantizer (Quantizer): error: has a forward"),
-    "a method inside": (lambda: inner("weight_quantizer", lambda m: patched(m, "constant")), "has a constant of its own"),
+    "a hook inside": (
+        lambda: inner("input_quantizer", hooked),
+        "0.input_quantizer (Quantizer): error: has a forward",
+    ),
+    "a method inside": (
+        lambda: inner("weight_quantizer", lambda m: patched(m, "constant")),
+        "has a constant of its own",
+    ),
     "weight norm": (lambda: parametrizations.weight_norm(trained(lnn.QLinear(6, 6))), "ParametrizedQLinear"),
-    "spectral norm": (lambda: spectral_norm(trained(lnn.QLinear(6, 6))), "has a forward pre-hook, SpectralNorm"),
+    "spectral norm": (
+        lambda: spectral_norm(trained(lnn.QLinear(6, 6))),
+        "has a forward pre-hook, SpectralNorm",
+    ),
     "tables": (lambda: hooked(trained(lnn.LUTDense(6, 6))), "has a forward hook, doubles"),
     "a block's own forward": (
         lambda: patched(nn.Sequential(trained(lnn.QLinear(6, 6)))),
         "0 (Sequential): error: has a forward of its own on the instance",
     ),
     "Brevitas' subclass": (lambda: QuantIdentity(), "0 (QuantIdentity): error: is a class of its own"),
-    "Brevitas' hook": (lambda: hooked(qnn.QuantIdentity()), "0 (QuantIdentity): error: has a forward hook, doubles"),
+    "Brevitas' hook": (
+        lambda: hooked(qnn.QuantIdentity()),
+        "0 (QuantIdentity): error: has a forward hook, doubles",
+    ),
     "Brevitas' forward": (lambda: patched(qnn.QuantReLU()), "0 (QuantReLU): error: has a forward of its own"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -144,7 +159,7 @@ def test_what_is_taken_whole_is_what_its_class_says(name: str) -> None:
 
 class Residual(nn.Sequential):
     def forward(self, x: Any) -> Any:
-        return x + super().forward(x)
+        return x + super().forward(x)  # type: ignore[no-untyped-call]
 
 
 class Twice(nn.ReLU):
@@ -153,7 +168,9 @@ class Twice(nn.ReLU):
 
 
 TRACED: dict[str, Callable[[], nn.Module]] = {
-    "a residual Sequential": lambda: nn.Sequential(lnn.Quantizer(()), Residual(lnn.QLinear(6, 6), lnn.QReLU(()))),
+    "a residual Sequential": lambda: nn.Sequential(
+        lnn.Quantizer(()), Residual(lnn.QLinear(6, 6), lnn.QReLU(()))
+    ),
     "a subclass of an activation": lambda: nn.Sequential(lnn.QLinear(6, 6), Twice()),
     "a hook on an activation": lambda: nn.Sequential(lnn.QLinear(6, 6), hooked(nn.ReLU())),
     "a pre-hook on an activation": lambda: nn.Sequential(lnn.QLinear(6, 6), prehooked(nn.ReLU())),
@@ -195,7 +212,7 @@ def test_a_compiled_model_is_the_model() -> None:
 
 
 def learnable(zero: float, **options: Any) -> Any:
-    module = _LearnableFakeQuantize(
+    module = _LearnableFakeQuantize(  # type: ignore[no-untyped-call]
         ao.MovingAverageMinMaxObserver, 0, 15, scale=0.25, zero_point=zero, dtype=torch.quint8, **options
     )
     return module.toggle_observer_update(False)

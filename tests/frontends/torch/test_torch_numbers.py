@@ -15,7 +15,11 @@ from lutc.frontends.torch import lower
 INTEGERS: dict[str, tuple[torch.dtype, Callable[[Any], Any], str]] = {
     "int32 squared": (torch.int32, lambda x: x * x, "makes int32 numbers that may be from"),
     "int32 doubled": (torch.int32, lambda x: x + x, "makes int32 numbers that may be from"),
-    "int32 products": (torch.int32, lambda x: x @ torch.ones(6, 2, dtype=torch.int32), "wrap around in the model"),
+    "int32 products": (
+        torch.int32,
+        lambda x: x @ torch.ones(6, 2, dtype=torch.int32),
+        "wrap around in the model",
+    ),
     "int8 sums": (torch.int8, lambda x: x + x, "int8 numbers, which wrap around"),
     "uint8 differences": (torch.uint8, lambda x: x - 1, "uint8 numbers, which wrap around"),
     "int8's smallest": (torch.int8, lambda x: x.abs(), "wrap around in the model"),

@@ -45,7 +45,10 @@ def test_in_a_module(name: str) -> None:
 @pytest.mark.parametrize("name", MIXING)
 def test_in_a_program_with_an_open_batch(name: str) -> None:
     program = torch.export.export(
-        Bare(MIXING[name]).eval(), (torch.zeros(4, 6),), dynamic_shapes={"x": {0: torch.export.Dim("b")}}, strict=False
+        Bare(MIXING[name]).eval(),
+        (torch.zeros(4, 6),),
+        dynamic_shapes={"x": {0: torch.export.Dim("b")}},
+        strict=False,
     )
     refused(program, input_types="s6f2")
 
