@@ -10,7 +10,6 @@ import json
 import os
 import queue
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lutc.diagnostics import error
+from lutc.files import naming, write_text
 from lutc.netlist import Module
 
 from .bench.plan import Bench, Failure, save
@@ -100,9 +100,10 @@ def write_bench(
     with tempfile.TemporaryDirectory(prefix=".sim-", dir=folder) as new:
         sim = Path(new) / "sim"
         sim.mkdir()
-        for name in _FILES:
-            shutil.copyfile(Path(__file__).parent / "bench" / name, sim / name)
-        save(sim, bench, inputs, outputs)
+        with naming(folder / "sim"):
+            for name in _FILES:
+                (sim / name).write_bytes((Path(__file__).parent / "bench" / name).read_bytes())
+            save(sim, bench, inputs, outputs)
         if (folder / "sim").exists():
             (folder / "sim").rename(Path(new) / "old")
         sim.rename(folder / "sim")
@@ -167,7 +168,8 @@ def simulate(
     # A session of its own, so that all it started can be ended together.
     with subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # closed when this process ends, however it does: then the simulation ends too
+        env=os.environ | {"LUTC_WATCHED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -190,7 +192,7 @@ def simulate(
         finally:
             _end(process)
             results.with_suffix(".json.part").unlink(missing_ok=True)
-    log.write_text("\n".join([*lines, ""]))
+    write_text(log, "\n".join([*lines, ""]))
     return _verdict(results, sim, process.returncode, lines, time.monotonic() - start)
 
 

@@ -52,7 +52,8 @@ class Group(click.Group):
                     click.echo(f"{len(e.diagnostics)} errors", err=True)
                 ctx.exit(2)
             if isinstance(e, OSError):
-                click.echo(f"{e.filename or 'error'}: error: {e.strerror or e}", err=True)
+                place = f"{os.fsdecode(e.filename)}: " if e.filename is not None else ""
+                click.echo(f"{place}error: {e.strerror or e}", err=True)
                 ctx.exit(2)
             if os.environ.get("LUTC_TRACEBACK"):
                 raise
@@ -98,6 +99,7 @@ def model_options(command: Any) -> Any:
 
 def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None, compare: bool) -> Any:
     from lutc import driver
+    from lutc.foreign import read_arrays
 
     types = {}
     for item in input_types:
@@ -105,27 +107,6 @@ def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None
         types[name] = kind
     samples = read_arrays(calibrate) if calibrate else None
     return driver.load(model, input_types=types, calibrate=samples, compare=compare)
-
-
-def read_arrays(path: Path) -> Any:
-    """One array from a .npy, a dict of them from a .npz. Raises LirError for anything else."""
-    from zipfile import BadZipFile
-
-    import numpy as np
-
-    from lutc.diagnostics import error
-
-    try:
-        data = np.load(path)
-        if isinstance(data, np.ndarray):
-            return data
-        with data:
-            return dict(data)
-    except (ValueError, EOFError, BadZipFile) as e:
-        first = str(e).splitlines()[0] if str(e) else "the file is empty"
-        raise error(
-            f"no array of numbers: {first}", where=str(path), help="save it with numpy.save or numpy.savez"
-        ) from None
 
 
 @main.command()
@@ -200,6 +181,7 @@ def compile(
     """Compile MODEL (.lir, .onnx, .keras ...) to a build folder with HDL, a test bench and a report."""
     from lutc import driver
     from lutc.diagnostics import error
+    from lutc.foreign import read_arrays
     from lutc.report.terminal import show
 
     if clock_mhz is not None:
@@ -207,6 +189,7 @@ def compile(
             raise error("give the clock once, as --clock-ns or --clock-mhz, above 0")
         clock_ns = 1000 / clock_mhz
     rows = _by_name(read_arrays(test_data)) if test_data else None
+    driver.may_write(output)
     with console(stderr=True).status("loading") as status:
         design = load_model(model, input_types, calibrate, compare)
         build = driver.compile(
@@ -225,12 +208,14 @@ def compile(
             progress=status.update,
         )
         status.update("writing")
-        folder = build.write(output, vectors=vectors, user_vectors=rows)
-    show(build.report, console())
-    click.echo(f"wrote {folder}/")
-    if verify:
-        _simulate(ctx, folder)
-        click.echo(f"the design that the circuit was compared with: {build.report['compared']}")
+        with driver.alone(output):  # so that what is verified is what was written
+            folder = build.write(output, vectors=vectors, user_vectors=rows)
+            status.stop()
+            show(build.report, console())
+            click.echo(f"wrote {folder}/")
+            if verify:
+                _simulate(ctx, folder)
+                click.echo(f"the design that the circuit was compared with: {build.report['compared']}")
 
 
 def _by_name(arrays: Any) -> dict[str, Any]:
@@ -283,24 +268,20 @@ def check(files: tuple[Path, ...]) -> None:
 @click.pass_context
 def fmt(ctx: click.Context, files: tuple[Path, ...], check: bool) -> None:
     """Bring .lir FILES into canonical form, comments kept."""
-    import shutil
-
+    from lutc.files import write_text
     from lutc.fmt import format_text
 
     changed = False
     for file in files:
         before = read_text(file)
-        after = format_text(before, str(file))
+        after = format_text(before, str(file), file.parent)
         if after == before:
             continue
         changed = True
         if check:
             click.echo(f"{file}: would change")
         else:
-            temporary = file.with_name(f".{file.name}.new")
-            temporary.write_text(after, "utf-8")
-            shutil.copymode(file, temporary)
-            temporary.replace(file.resolve())
+            write_text(file, after)
             click.echo(f"{file}: formatted")
     if check and changed:
         ctx.exit(1)
@@ -319,39 +300,50 @@ def read_text(path: Path) -> str:
 @main.command()
 @click.argument("model", type=FILE)
 @click.option(
-    "--input", "inputs", type=FILE, required=True, help="Real numbers: .npy, or .npz with one array per port."
+    "--input",
+    "inputs",
+    type=FILE,
+    required=True,
+    help="Real numbers, or text that spells them: .npy, or .npz with one array per port.",
 )
 @click.option(
     "--output", type=FILE, required=True, help="Where the answers go: .npy, or .npz for several ports."
+)
+@click.option(
+    "--codes", is_flag=True, help="Write integers instead, and what they mean: type, scale, offset."
 )
 @model_options
 def run(
     model: Path,
     inputs: Path,
     output: Path,
+    codes: bool,
     input_types: tuple[str, ...],
     calibrate: Path | None,
     compare: bool,
 ) -> None:
-    """Run MODEL in the reference interpreter, exactly."""
-    import numpy as np
+    """Run MODEL in the reference interpreter, exactly.
 
-    from lutc.diagnostics import error
+    Answers are float64 numbers; if one of them is none, an error says so. With --codes they are integers (int64, or
+    text for more than 64 bits), each worth code * 2^-frac * scale + offset. The formats stand in a .npz file as
+    JSON, in the array NAME.format; for a .npy file they are printed.
+    """
+    import json
+
+    from lutc import answers
+    from lutc.foreign import read_arrays
+    from lutc.interp import answer
 
     design = load_model(model, input_types, calibrate, compare)
+    answers.check_place(design, output)
     given = read_arrays(inputs)
-    answers = design.run(**given) if isinstance(given, dict) else design.run(given)
-    if isinstance(answers, dict):
-        if output.suffix != ".npz":
-            raise error(f"{len(answers)} outputs need a .npz file", where=str(output))
-        np.savez(output, **{k: _storable(v) for k, v in answers.items()})
-    else:
-        np.save(output, _storable(answers))
-
-
-def _storable(answer: Any) -> Any:
-    """Rational answers as the nearest doubles: a file of numbers holds no fractions."""
-    return answer.astype(float) if answer.dtype == object else answer
+    found = answer(design, **given) if isinstance(given, dict) else answer(design, given)
+    if not codes:
+        answers.save_reals(design, found, output)
+        return
+    about = answers.save_codes(design, found, output)
+    if output.suffix == ".npy":
+        click.echo(json.dumps(about))
 
 
 @main.command()
@@ -374,6 +366,7 @@ def opt(
     compare: bool,
 ) -> None:
     """Run PASSES on MODEL and print the design that comes out."""
+    from lutc.files import write_text
     from lutc.passes.manager import parse_passes
     from lutc.passes.manager import run as run_passes
     from lutc.passes.pipelines import ALL
@@ -383,7 +376,7 @@ def opt(
     design = load_model(model, input_types, calibrate, compare)
     result = print_design(run_passes(design, steps, dump=dump, check=1000 if check else 0))
     if output:
-        output.write_text(result)
+        write_text(output, result)
     else:
         click.echo(result, nl=False)
 

@@ -116,6 +116,8 @@ def samples(port: Param, fixed: bool = False) -> NDArray[np.float64]:
     formats = port.type.formats
     step = np.array([float(port.scale * f.step) for f in formats])
     lo, hi = (np.array([float(getattr(f, end)) for f in formats]) for end in ("lo", "hi"))
+    if not fixed:
+        lo, hi = np.clip(lo, -EXACT, EXACT), np.clip(hi, -EXACT, EXACT)
     codes = np.rint(rng.uniform(lo, hi, (ROWS, len(formats))))
     codes[0], codes[1], codes[2] = np.clip(0, lo, hi), lo, hi
     if not fixed:

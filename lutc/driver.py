@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
@@ -17,6 +17,8 @@ from lutc.analysis.latency import latency
 from lutc.analysis.timing import longest_stage
 from lutc.diagnostics import error
 from lutc.emit import Control, netlist
+from lutc.files import naming
+from lutc.folder import check, exchange, held
 from lutc.graph import Design, body, owners
 from lutc.netlist import Module
 from lutc.ops import Rescale
@@ -102,7 +104,7 @@ class Build:
         emit: Callable[..., dict[str, str]] = plugins.backend(self.hdl)
         return emit(self.modules, _header(self.report))
 
-    def run(self, *inputs: Any, **named: Any) -> Any:
+    def run(self, /, *inputs: Any, **named: Any) -> Any:
         """What the circuit answers, by the interpreter on the final stage; see `lutc.interp.run`."""
         return self.design.run(*inputs, **named)
 
@@ -112,41 +114,30 @@ class Build:
         An approximation is beside them as approximated.lir; the bench compares the circuit with that.
         Of a design compiled with the effort "fast", stages/ holds the last stage alone.
         `vectors` counts the bench's random and corner vectors; `user_vectors` are rows of real numbers, by input
-        name, that come before them. Raises LirError if `folder` holds something that is not a build of lutc's.
+        name, that come before them. Of what was in `folder`, a build's own files are replaced (those that it lists in
+        `.lutc-files.json`), and what was put beside them stays. Raises LirError if `folder` holds something that is
+        no build, or one whose files were edited; OSError where it cannot be written.
         """
-        place = Path(folder).resolve()
-        if place.exists():
-            _replaceable(place, str(folder))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-        try:
-            self._fill(temporary, vectors, user_vectors)
-            temporary.chmod(0o755)
-            if place.exists():
-                shutil.rmtree(place)
-            temporary.rename(place)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        exchange(_place(folder), str(folder), lambda new: self._fill(new, vectors, user_vectors))
         return Path(folder)
 
     def _fill(self, folder: Path, vectors: int, user_vectors: Any) -> None:
         known: Known = {}
         shown, text = self.source, print_design(self.source, known=known)
-        (folder / "model.lir").write_text(text)
+        _put(folder / "model.lir", text)
         if self.approximation:
-            (folder / "approximated.lir").write_text(print_design(self.reference, known=known))
+            _put(folder / "approximated.lir", print_design(self.reference, known=known))
         (folder / "stages").mkdir()
         for number, (name, design) in enumerate(self.stages, 1):
             if self.report["effort"] == "fast" and number < len(self.stages):
                 continue
             if design is not shown:  # a pass may leave it as it is
                 text, shown = print_design(design, known=known), design
-            (folder / "stages" / f"{number:02}-{name}.lir").write_text(text)
+            _put(folder / "stages" / f"{number:02}-{name}.lir", text)
         (folder / "rtl").mkdir()
         files = self.files
         for name, text in files.items():
-            (folder / "rtl" / name).write_text(text)
+            _put(folder / "rtl" / name, text)
         bench = plugins.backend("bench")
         bench.write(
             folder,
@@ -161,27 +152,30 @@ class Build:
         )
         if self.approximation and user_vectors:
             self.report["approximation"] = self.approximation.facts(user_vectors)
-        (folder / "report.json").write_text(json.dumps(self.report, indent=2) + "\n")
+        _put(folder / "report.json", json.dumps(self.report, indent=2) + "\n")
 
 
-def _replaceable(place: Path, shown: str) -> None:
-    """Raise LirError unless there is an empty folder, or a build of lutc's, which may go."""
-    if not place.is_dir():
-        raise error("there is a file of that name", where=shown, help="give another folder with -o")
-    if place == Path.cwd() or place in Path.cwd().parents:
-        raise error("you are standing in that folder", where=shown, help="give another one with -o")
-    if not any(place.iterdir()):
-        return
-    try:
-        mine = "lutc" in json.loads((place / "report.json").read_text())
-    except (OSError, ValueError, TypeError):
-        mine = False
-    if not mine:
-        raise error(
-            "the folder holds other things than a build of lutc's",
-            where=shown,
-            help="give another folder with -o, or empty this one",
-        )
+def _place(folder: str | Path) -> Path:
+    """Where a folder really is, behind links."""
+    return Path(os.path.realpath(folder))
+
+
+def may_write(folder: str | Path) -> None:
+    """Raise LirError if no build may come to a folder, because it holds other things; said before the work."""
+    check(_place(folder), str(folder))
+
+
+@contextmanager
+def alone(folder: str | Path) -> Iterator[None]:
+    """Keep other lutcs out of a build folder."""
+    _place(folder).parent.mkdir(parents=True, exist_ok=True)
+    with held(_place(folder)):
+        yield
+
+
+def _put(path: Path, text: str) -> None:
+    with naming(path):
+        path.write_text(text)
 
 
 def compile(
@@ -306,8 +300,9 @@ def _header(report: dict[str, Any]) -> str:
 def simulate(folder: str | Path) -> Any:
     """Run a build folder's bench again. Returns the result of `lutc.backends.simulate.simulate`."""
     path = Path(folder)
-    if not (path / "sim").is_dir():
-        raise error(
-            "no build of lutc's", where=str(path), help="make one: lutc compile MODEL -o " + str(path)
-        )
-    return plugins.backend("bench").simulate(path)
+    with held(_place(path), always=False):
+        if not (path / "sim").is_dir():
+            raise error(
+                "no build of lutc's", where=str(path), help="make one: lutc compile MODEL -o " + str(path)
+            )
+        return plugins.backend("bench").simulate(path)

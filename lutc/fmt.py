@@ -8,14 +8,18 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lutc import layout, syntax
-from lutc.diagnostics import LirError, Source
+from lutc.analysis.same import same
+from lutc.comments import Around, Comments, comments_of
+from lutc.diagnostics import LirError, Source, error
+from lutc.graph import Design
 from lutc.layout import INDENT, Row
 from lutc.literals import blanked, check_commas, has_inner_brackets, list_checked, list_of, number_of, type_of
 from lutc.ops.base import number
+from lutc.parse import parse
 from lutc.reader import read
 from lutc.syntax import Block, Data, Input, Result, Statement
 
@@ -23,17 +27,20 @@ if TYPE_CHECKING:
     from lark import Token
 
 
-_FAR = 1 << 60  # a line below all others
+def format_text(text: str, name: str = "<text>", folder: Path | None = None) -> str:
+    """The canonical form of `text`, whose data files lie in `folder`.
 
-
-def format_text(text: str, name: str = "<text>") -> str:
-    """The canonical form of `text`. Raises LirError if its syntax is wrong."""
+    Raises LirError if its syntax is wrong, and rather than giving a text that says anything else.
+    """
     source = Source(name, text)
     file = read(source)
     if file.problems or file.version is None:
         raise LirError(*file.problems)
     _check_lists(source, file)
-    return "\n".join(_Formatter(text).file(file)) + "\n"
+    after = "\n".join(_Formatter(text).file(file)) + "\n"
+    if after != text:
+        _checked(text, after, name, folder)
+    return after
 
 
 def _check_lists(source: Source, file: syntax.File) -> None:
@@ -54,68 +61,72 @@ def _check_lists(source: Source, file: syntax.File) -> None:
                         list_checked(source, value)
 
 
-@dataclass(frozen=True, slots=True)
-class _Comment:
-    line: int
-    text: str
-    own: bool  # nothing else stands in its line
+def _checked(text: str, after: str, name: str, folder: Path | None) -> None:
+    """Raise LirError unless `after` says what `text` says: the same design, with the same comments in order.
+
+    A text that is no design is held to its form, and must not become a design.
+    """
+    found: list[Design | LirError] = []
+    for one in (text, after):
+        try:
+            found.append(parse(one, name, folder))
+        except LirError as e:
+            found.append(e)
+    before, now = found
+    if isinstance(before, LirError) and not isinstance(now, LirError):
+        raise before  # such as brackets that do not follow the shape: the rows of the new text would
+    lost = None
+    if isinstance(before, Design):
+        lost = str(now) if isinstance(now, LirError) else same(before, now)
+    if lost is None and _form(text) != _form(after):
+        lost = "a statement is not what it was"
+    if lost is None and [c.text for c in comments_of(text)] != [c.text for c in comments_of(after)]:
+        lost = "its comments are not what they were"
+    if lost is not None:
+        help = "this is a bug in lutc, please report it with the file; nothing was written"
+        raise error(f"formatting would change what this text says: {lost}", where=name, help=help)
 
 
-@dataclass(slots=True)
-class _Around:
-    """What stands around one unit of the text: lines above it (comments and blanks), and a comment behind it."""
+def _form(text: str) -> object:
+    """What is written, without how."""
+    file = read(Source("", text))
 
-    above: list[str] = field(default_factory=list)
-    behind: str = ""
+    def attributes(some: Sequence[syntax.Attribute]) -> list[tuple[str, str]]:
+        return [(str(k), _value(v)) for k, v in some]
+
+    def part(p: Data | Block) -> object:
+        if isinstance(p, Data):
+            data = str(p.data) if p.data.type == "STRING" else list(_numbers(p.data))
+            return str(p.name), _type(p.type), p.value is not None and _type(p.value), data
+        return (
+            str(p.name),
+            [(str(i.name), _type(i.type), attributes(i.attributes)) for i in p.inputs],
+            [(r.name and str(r.name), str(r.value), attributes(r.attributes)) for r in p.results],
+            [
+                (
+                    *(str(s.target), s.type and _type(s.type), str(s.keyword), syntax.operands(s.operands)),
+                    *(attributes(s.attributes), s.origin and str(s.origin)),
+                )
+                for s in p.statements
+            ],
+        )
+
+    return str(file.version), str(file.stage), len(file.problems), [part(p) for p in file.parts]
 
 
 class _Formatter:
     """Walks the units of a text (head, constants, ports, statements, braces) and its comments side by side."""
 
     def __init__(self, text: str) -> None:
-        self.comments: list[_Comment] = []
-        self.masked = re.sub(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*', self._mask, text)
-        line, at = 1, 0
-        for place in re.finditer(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*', text):
-            line, at = line + text.count("\n", at, place.start()), place.start()
-            if place[0].startswith("#"):
-                own = not text[text.rfind("\n", 0, at) + 1 : at].strip()
-                self.comments.append(_Comment(line, place[0].rstrip(), own))
-        self.next = 0  # the first comment that has not been placed
-        self.last = 0  # the line that the last unit or comment ended in
-
-    @staticmethod
-    def _mask(place: re.Match[str]) -> str:
-        return " " * len(place[0])
-
-    def around(self, first: int, last: int) -> _Around:
-        """The comments of the unit in lines `first` to `last`; those inside it are put above it."""
-        found = _Around()
-        while self.next < len(self.comments) and self.comments[self.next].line <= last:
-            comment = self.comments[self.next]
-            if comment.line == last and not comment.own:
-                found.behind = comment.text
-            else:
-                if comment.line > self.last + 1 and comment.line < first:
-                    found.above.append("")
-                found.above.append(comment.text)
-                self.last = min(comment.line, first)
-            self.next += 1
-        if first > self.last + 1:
-            found.above.append("")
-        self.last = last
-        return found
-
-    def commented(self, first: int, last: int) -> bool:
-        """Whether a comment stands inside the unit in these lines, other than behind it."""
-        return any(first <= c.line <= last and (c.line < last or c.own) for c in self.comments[self.next :])
+        self.comments = Comments(text)
+        self.around = self.comments.around
+        self.place = self.comments.place
 
     # -- parts ----------------------------------------------------------------------------------------------------
 
     def file(self, file: syntax.File) -> Iterator[str]:
         assert file.version is not None
-        line = file.version.line or 1
-        around = self.around(line, line)
+        around = self.around(file.version, file.stage or file.version)
         yield from _trimmed(around.above)
         yield _behind(
             " ".join(["lir", file.version, *([file.stage] if file.stage is not None else [])]), around
@@ -123,46 +134,39 @@ class _Formatter:
         for part in file.parts:
             yield ""
             yield from self.data(part) if isinstance(part, Data) else self.block(part)
-        if rest := _trimmed(self.around(_FAR, _FAR).above, end=True):
+        if rest := _trimmed(self.comments.rest(), end=True):
             yield from ["", *rest]
 
     def data(self, part: Data) -> Iterator[str]:
-        first, last = part.name.line or 1, part.data.end_line or 1
         keyword = "table" if part.value is not None else "const"
         opening = f"{keyword} {part.name}: {_type(part.type)}"
         if part.value is not None:
             opening += f" -> {_type(part.value)}"
-        if self.commented(first, last):  # the numbers stay where the comments speak of them
-            inside = str(part.data)
-            self.comments = [
-                c for c in self.comments if not (first <= c.line <= last and (c.line < last or c.own))
-            ]
-            around = self.around(first, last)
-            yield from _trimmed(around.above)
-            head, _, rest = inside.partition("\n")
+        yield from _trimmed(self.around(part.name, part.value or part.type, behind=False).above)
+        commented = self.comments.skip(part.data)
+        around = self.around(part.data, part.data)
+        if commented:  # the numbers stay where the comments speak of them
+            head, _, rest = str(part.data).partition("\n")
             lines = [line.rstrip() for line in textwrap.dedent(rest[:-1]).split("\n")]
             yield f"{opening} = {head.rstrip()}"
-            yield from textwrap.indent("\n".join(lines).rstrip("\n"), INDENT).split("\n")
+            yield from (f"{INDENT}{line}" if line else "" for line in _trimmed(lines, start=False, end=True))
             yield _behind("]", around)
-            return
-        around = self.around(first, last)
-        yield from _trimmed(around.above)
-        if part.data.type == "STRING":
+        elif part.data.type == "STRING":
             yield _behind(f"{opening} = file {part.data}", around)
-            return
-        *lines, end = layout.numbers(opening, list(_numbers(part.data)), _row_length(part))
-        yield from [*lines, _behind(end, around)]
+        else:
+            *lines, end = layout.numbers(opening, list(_numbers(part.data)), _row_length(part))
+            yield from [*lines, _behind(end, around)]
 
     def block(self, block: Block) -> Iterator[str]:
         yield from self.head(block)
         rows: list[Row] = []
         for s in block.statements:
             last = s.origin if s.origin is not None else syntax.last_token(s)
-            around = self.around(s.target.line or 1, last.end_line or 1)
+            around = self.around(s.target, last)
             above = around.above if rows else [*_trimmed(around.above)]
             rows += [Row(line) for line in above]
             rows.append(_statement(s, around.behind))
-        end = self.around(block.end.line or 1, block.end.line or 1)
+        end = self.around(block.end, block.end)
         rows += [Row(line) for line in _trimmed(end.above, start=not rows, end=True)]
         yield from layout.body(rows)
         yield _behind("}", end)
@@ -170,41 +174,43 @@ class _Formatter:
     def head(self, block: Block) -> Iterator[str]:
         function = block.name.startswith("@")
         opening = f"{'func' if function else 'design'} {block.name}"
-        ports: Sequence[Input | Result] = [*block.inputs, *(() if function else block.results)]
-        end = self.masked.index("{", block.results[-1].value.end_pos or 0)
-        first, last = block.name.line or 1, self.masked.count("\n", 0, end) + 1
-        arrow = f"-> {block.results[0].value}" if function else "->"
         outputs = None if function else [_result(r) for r in block.results]
-        if not self.commented(first, last) or not ports:
-            around = self.around(first, last)
-            *lines, brace = layout.head(opening, [_input(i) for i in block.inputs], arrow, outputs)
-            yield from [*_trimmed(around.above), *lines, _behind(brace, around)]
+        arrow = f"-> {block.results[0].value}" if function else "->"
+        brace = self.place("{", _end(block.results[-1]))
+        if not self.comments.between(block.name, brace):
+            around = self.around(block.name, brace)
+            *lines, last = layout.head(opening, [_input(i) for i in block.inputs], arrow, outputs)
+            yield from [*_trimmed(around.above), *lines, _behind(last, around)]
             return
-        # What stands behind the opening belongs to the port in that line, if there is one.
-        around = self.around(first, first - (_start(ports[0]).line == first))
+        bracket = self.place("(", block.name)
+        around = self.around(block.name, bracket)
         yield from [*_trimmed(around.above), _behind(f"{opening}(", around)]
-        yield from self.ports([(_start(i), _end(i), _input(i)) for i in block.inputs])
+        yield from self.ports([(i.name, _end(i), _input(i)) for i in block.inputs])
+        bracket = self.place(")", _end(block.inputs[-1]) if block.inputs else bracket)
         if outputs is not None:
-            yield f") {arrow} ("
+            yield from self.closing(f") {arrow} (", bracket, self.place("(", bracket))
             yield from self.ports(
                 [(_start(r), _end(r), text) for r, text in zip(block.results, outputs, strict=True)]
             )
-        closing = self.around(last, last)
-        yield from (INDENT + line for line in closing.above if line)
-        yield _behind(") {" if outputs is not None else f") {arrow} {{", closing)
+            bracket = self.place(")", _end(block.results[-1]))
+        yield from self.closing(") {" if outputs is not None else f") {arrow} {{", bracket, brace)
 
     def ports(self, ports: Sequence[tuple[Token, Token, str]]) -> Iterator[str]:
         """Ports in a line each, with their comments."""
         for i, (first, last, text) in enumerate(ports):
-            end = last.end_line or 1
-            shared = i + 1 < len(ports) and ports[i + 1][0].line == end  # the comment is behind the next port
-            around = self.around(first.line or 1, end - shared)
+            around = self.around(first, last)
             yield from (INDENT + line for line in around.above if line)
             yield _behind(f"{INDENT}{text}{',' if i + 1 < len(ports) else ''}", around)
 
+    def closing(self, text: str, first: Token, last: Token) -> Iterator[str]:
+        """The line behind a list of ports."""
+        around = self.around(first, last)
+        yield from (INDENT + line for line in around.above if line)
+        yield _behind(text, around)
 
-def _start(port: Input | Result) -> Token:
-    return port.value if isinstance(port, Result) and port.name is None else port.name  # type: ignore[return-value]
+
+def _start(port: Result) -> Token:
+    return port.value if port.name is None else port.name
 
 
 def _end(port: Input | Result) -> Token:
@@ -221,7 +227,7 @@ def _trimmed(lines: Sequence[str], *, start: bool = True, end: bool = False) -> 
     return lines[kept[0] if start else 0 : kept[-1] + 1 if end else len(lines)]
 
 
-def _behind(line: str, around: _Around) -> str:
+def _behind(line: str, around: Around) -> str:
     return f"{line}  {around.behind}" if around.behind else line
 
 
@@ -246,7 +252,7 @@ def _type(token: Token) -> str:
     try:
         return str(type_of(str(token)))
     except ValueError:
-        return re.sub(r"\s+", " ", token)
+        return " ".join(blanked(str(token)).split())
 
 
 def _value(token: Token) -> str:
@@ -266,7 +272,7 @@ def _word(text: str) -> str:
 
 def _numbers(token: Token) -> Iterator[str]:
     spelled: dict[str, str] = {}
-    for word in re.sub(r"[\[\],]", " ", str(token)).split():
+    for word in re.sub(r"[\[\],]", " ", blanked(str(token))).split():
         if word not in spelled:
             spelled[word] = _word(word)
         yield spelled[word]

@@ -248,7 +248,7 @@ class Design:
         """See the function of this name."""
         return _reached(self)
 
-    def run(self, *inputs: Any, **named: Any) -> Any:
+    def run(self, /, *inputs: Any, **named: Any) -> Any:
         """The reference interpreter on real numbers; see `lutc.interp.run`."""
         from lutc.interp import (
             run,  # the interpreter stands above the graph; this is only the convenient spelling

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from numbers import Integral, Rational
 from typing import Any
 
 import numpy as np
 
 from lutc.diagnostics import did_you_mean, error
 from lutc.graph import Design, Output, Param, Value, body
+from lutc.literals import number_of
 from lutc.numbers import divide, dtype, overflow, quantised, real
 from lutc.ops.flow import evaluate
 from lutc.types import Ints
 
 _AT_ONCE = 1 << 18  # elements of a tensor
+_WHOLE = 1 << 53  # up to here, every integer is a double
 
 
 def execute(design: Design, codes: Mapping[str, Ints]) -> dict[str, Ints]:
@@ -39,13 +42,20 @@ def _answers(design: Design, values: Sequence[Value], inputs: dict[Value, Ints])
     return {o.name: np.broadcast_to(known[o.value], (batch, *o.value.type.shape)) for o in design.outputs}
 
 
-def run(design: Design, *inputs: Any, **named: Any) -> Any:
+def run(design: Design, /, *inputs: Any, **named: Any) -> Any:
     """Run a design on real numbers.
 
     One array `(batch, *shape)` per input port, in order or by name; each number becomes the port's format by the
     port's own rule. Returns real numbers: an array if there is one output, else a dict of arrays by port name;
     float64 where that is exact, else Fractions. Raises LirError for missing inputs or wrong shapes.
     """
+    answers = answer(design, *inputs, **named)
+    reals = {o.name: port_reals(o, answers[o.name]) for o in design.outputs}
+    return next(iter(reals.values())) if len(reals) == 1 else reals
+
+
+def answer(design: Design, /, *inputs: Any, **named: Any) -> dict[str, Ints]:
+    """The same as `run` with the answers as codes, by output port."""
     given = dict(zip([p.name or "" for p in design.params], inputs, strict=False)) | named
     if len(inputs) > len(design.params):
         raise error(f"{design.name} has {len(design.params)} inputs, but was given {len(inputs)}")
@@ -60,21 +70,18 @@ def run(design: Design, *inputs: Any, **named: Any) -> Any:
     batches = {len(c) for c in codes.values()}
     if len(batches) > 1:
         raise error(f"the inputs of {design.name} differ in their number of samples: {sorted(batches)}")
-    answers = execute(design, codes)
-    reals = {o.name: port_reals(o, answers[o.name]) for o in design.outputs}
-    return next(iter(reals.values())) if len(reals) == 1 else reals
+    return execute(design, codes)
 
 
 def port_codes(param: Param, values: Any) -> Ints:
     """Real numbers `(batch, *shape)` as the codes the port carries, by the port's rounding and overflow rule.
 
+    They may be integers and floats of any kind, fractions, or text that spells such numbers; each is taken exactly.
     A batch may also come with extra dimensions of length 1, as exported models have them. Raises LirError for any
-    other shape, and for numbers that are not finite.
+    other shape, and for what is no finite number.
     """
-    x = np.asarray(values)
+    x = _numbers(param, values)
     shape = param.type.shape
-    if x.dtype.kind not in "biufO":
-        raise error(f"input {param.name!r} needs real numbers, not {x.dtype}")
     if x.ndim == 0 or x.shape[1:] != shape:
         squeezed = [n for n in x.shape[1:] if n != 1]
         if x.ndim == 0 or squeezed != [n for n in shape if n != 1]:
@@ -83,14 +90,40 @@ def port_codes(param: Param, values: Any) -> Ints:
                 help="the first dimension counts samples",
             )
         x = x.reshape(len(x), *shape)
-    if x.dtype != object and not np.isfinite(x.astype(np.float64)).all():
-        raise error(f"input {param.name!r} has numbers that are not finite")
     if x.dtype != object and param.scale == 1 and param.offset == 0 and param.type.max_width <= 50:
-        steps = np.ldexp(x.astype(np.float64), np.asarray(param.type.fracs))
-        # Too large, and integers may have lost digits on the way; too small, and the scaling may have.
+        steps = np.ldexp(x, np.asarray(param.type.fracs))
+        # Too large, and the whole part may not fit; too small, and the scaling may have lost digits.
         if not ((np.abs(steps) >= 2.0**52) | (np.abs(steps) < 2.0**-900) & (x != 0)).any():
             return _dyadic_codes(param, steps)
     return _rational_codes(param, x)
+
+
+def _numbers(param: Param, values: Any) -> Any:
+    """Values as float64 where that is exact for each of them, else as an object array of numbers."""
+    try:
+        x = np.asarray(values)
+        if x.dtype.kind == "f" and isinstance(
+            values, list | tuple
+        ):  # numpy makes integers among floats floats
+            mixed = np.asarray(values, dtype=object)
+            if any(isinstance(v, int | np.integer) and abs(int(v)) > _WHOLE for v in mixed.flat):
+                x = mixed
+    except ValueError as e:
+        raise error(f"input {param.name!r} needs real numbers in one array: {e}") from None
+    match x.dtype.kind:
+        case "b":
+            return x.astype(np.float64)
+        case "i" | "u" if not x.size or -_WHOLE <= int(x.min()) <= int(x.max()) <= _WHOLE:
+            return x.astype(np.float64)
+        case "f":
+            if not np.isfinite(x).all():
+                raise error(f"input {param.name!r} has numbers that are not finite")
+            with np.errstate(over="ignore", under="ignore"):
+                doubles = x.astype(np.float64)
+            return doubles if x.dtype.itemsize <= 8 or (doubles == x).all() else x.astype(object)
+        case "i" | "u" | "O" | "U":
+            return x.astype(object)
+    raise error(f"input {param.name!r} needs real numbers, not {x.dtype}")
 
 
 def _dyadic_codes(param: Param, steps: Any) -> Ints:
@@ -109,12 +142,28 @@ def _rational_codes(param: Param, x: Any) -> Ints:
     flat = np.asarray(x, dtype=object).reshape(len(x), -1)
     codes = [
         [
-            quantised((Fraction(v) - param.offset) / param.scale, fmt, param.round, param.overflow)
+            quantised((_fraction(param, v) - param.offset) / param.scale, fmt, param.round, param.overflow)
             for v, fmt in zip(row, param.type.formats, strict=True)
         ]
         for row in flat.tolist()
     ]
     return np.array(codes, dtype=dtype(param.type.max_width)).reshape(x.shape)
+
+
+def _fraction(param: Param, value: Any) -> Fraction:
+    try:
+        if isinstance(value, Rational | np.bool_):
+            return Fraction(int(value)) if isinstance(value, Integral | np.bool_) else Fraction(value)
+        if isinstance(value, str):
+            return number_of(value.strip())
+        return Fraction(*value.as_integer_ratio())
+    except OverflowError:
+        pass
+    except (ValueError, AttributeError, TypeError):
+        if isinstance(value, str) or not hasattr(value, "as_integer_ratio"):
+            shown = repr(value)[:40]
+            raise error(f"input {param.name!r} needs real numbers, not {shown}") from None
+    raise error(f"input {param.name!r} has numbers that are not finite")
 
 
 def port_reals(output: Output, codes: Ints) -> Any:

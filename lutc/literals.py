@@ -11,9 +11,8 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean
+from lutc.foreign import read_array
 from lutc.graph import Table
 from lutc.ops.base import number
 from lutc.syntax import inside, parser, place_of, span
@@ -34,10 +33,10 @@ def type_of(text: str) -> Type:
     """The type that `text` spells. Raises ValueError saying what is wrong with it."""
     from lark.exceptions import UnexpectedInput
 
-    if not re.match(r"<|[su]\d+(f-?\d+)?(\[|$)", text := text.strip()):
+    if not re.match(r"<|[su]\d+(f-?\d+)?(\[|$)", text := " ".join(blanked(text).split())):
         raise ValueError(f"{text!r} is no type")
     try:
-        tree: Any = parser().parse(text.replace("\n", " "), start="type")
+        tree: Any = parser().parse(text, start="type")
     except UnexpectedInput as e:
         rest = text[place_of(e, text) :]
         raise ValueError(f"{text!r} is no type" + (f": {rest!r} is not expected" if rest else "")) from None
@@ -122,7 +121,7 @@ def list_of(text: str) -> list[Any]:
 
 
 def blanked(text: str) -> str:
-    """A list's text with spaces for comments and line ends, nothing moved."""
+    """A list's or a type's text with spaces for comments and line ends, nothing moved."""
     text = re.sub(r"#[^\n]*", lambda m: " " * len(m[0]), text) if "#" in text else text
     return text.replace("\n", " ")
 
@@ -304,16 +303,19 @@ def _load(place: Span, folder: Path | None, name: str) -> Any:
     if folder is None:
         help = "read the text with parse_file, or say which folder: parse(text, folder=...)"
         raise LirError(Diagnostic(f"this text has no folder to look for {name} in", place, help=help))
+    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        help = "copy it into the folder of the text, or below"
+        raise LirError(Diagnostic(f"{name} lies outside the folder of this text", place, help=help))
     try:
-        array = np.load(folder / name, allow_pickle=False)
+        array = read_array((folder / name).read_bytes(), name)
     except FileNotFoundError:
         there = sorted(p.name for p in folder.glob("*.npy"))
         raise LirError(
             Diagnostic(f"there is no file {name} beside this text", place, help=did_you_mean(name, there))
         ) from None
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, LirError):
         raise LirError(Diagnostic(f"{name} is no .npy file of numbers", place)) from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iufb" or array.dtype.itemsize > 8:
+    if array.dtype.kind not in "iufb" or array.dtype.itemsize > 8:
         raise LirError(Diagnostic(f"{name} holds no array of integers or floats", place))
     return array
 

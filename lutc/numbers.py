@@ -15,6 +15,7 @@ import numpy as np
 from lutc.graph import Overflow, Rounding
 from lutc.types import Fixed, Ints, Type, holding, tensor, uniform
 
+_LEAST, _MOST = 53 - 1024, 1074  # bits after the point with which any code of 53 bits is a float64 number
 SAFE_BITS = 62  # an int64 holds any code of this width, its negative, and the sum of two
 
 
@@ -203,7 +204,7 @@ def as_code(value: Fraction, frac: int) -> int:
 
 def real(codes: Any, kind: Type) -> Any:
     """Codes as real numbers: float64 where that is exact for every code of the type, else Fractions."""
-    if kind.max_width <= 53:
+    if kind.max_width <= 53 and all(_LEAST <= f.frac <= _MOST for _, f in kind.runs if f.width):
         return np.ldexp(np.asarray(codes, dtype=np.float64), -np.asarray(kind.fracs))
     steps = np.asarray([f.step for f in kind.formats], dtype=object).reshape(kind.shape)
     return np.asarray(codes, dtype=object) * steps

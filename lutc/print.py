@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lutc import layout
+from lutc.files import write_array
 from lutc.graph import (
     Const,
     Design,
@@ -215,7 +216,7 @@ def _data(symbol: Const | Table, name: str, folder: Path | None) -> Iterator[str
         and len(codes) > INLINE
         and all(f.width <= 53 and abs(f.frac) <= 900 for _, f in runs)
     ):
-        np.save(folder / f"{name}.npy", _reals(codes, runs, symbol))
+        write_array(folder / f"{name}.npy", _reals(codes, runs, symbol))
         yield f'{opening} = file "{name}.npy"'
         return
     yield from layout.numbers(opening, list(_words(codes, runs)), row)

@@ -88,7 +88,8 @@ def test_compile_and_verify(run: Run, hdl: str) -> None:
     assert sorted(p.name for p in Path("build/rtl").iterdir()) == files
     stages = sorted(p.name for p in Path("build/stages").iterdir())
     assert stages[0] == "01-simplify.lir" and stages[-1].endswith("-pipeline.lir")
-    assert {p.name for p in Path("build").iterdir()} == {"model.lir", "stages", "rtl", "sim", "report.json"}
+    parts = {".lutc-files.json", "model.lir", "stages", "rtl", "sim", "report.json"}
+    assert {p.name for p in Path("build").iterdir()} == parts
     for text in [Path("build/model.lir"), *Path("build/stages").iterdir()]:
         lutc.load(text)
     again = run("simulate", "build")

@@ -131,8 +131,8 @@ def test_samples_are_float32_and_fixed_ones_within_the_port(fmt: str, fixed: boo
     scaled = kind.formats[0]
     lo, hi = (port.scale * scaled.value(c) + port.offset for c in (scaled.lo, scaled.hi))
     inside = [lo <= Fraction(v) <= hi for v in found.ravel().tolist()]
-    assert all(inside) if fixed else all(inside) is (scaled.width >= 20 and scaled.signed)
-    assert len({r.tobytes() for r in found}) >= ROWS - 1  # of an unsigned port, zero is the least number
+    assert all(inside) if fixed else all(inside) is (scaled.width > 22)
+    assert len({r.tobytes() for r in found}) >= ROWS - 4  # ends of the range may meet
 
 
 def test_samples_lie_between_the_steps_unless_fixed() -> None:

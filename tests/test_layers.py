@@ -31,13 +31,17 @@ FOLDERS = {
 OUTSIDE = ("frontends", "backends", "ir_spec")
 
 LAYERS = (
+    {"_version", "diagnostics", "files", "folder", "lazy", "manifest"},
     {"_version", "diagnostics", "lazy"},
+    {"files", "pickles"},
     {"types"},
     {"graph", "netlist", "netlist_build", "netlist_split", "target", "targets"},
     {"numbers", "functions"},
     {"ops"},
     {"build", "parse", "print", "fmt", "verify", "interp", "analysis"}
     | {
+        "answers",
+        "comments",
         "syntax",
         "bodies",
         "reader",

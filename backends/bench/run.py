@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -161,12 +162,21 @@ def simulate(name: str, work: Path, waves: bool) -> dict[str, Any]:
     return found
 
 
+def _end_with_parent() -> None:
+    """End as soon as nobody holds the other end of the standard input, which whoever started this keeps open."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _terminate(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _terminate)  # as Ctrl-C: the simulator is ended and the work folder goes
+    if os.environ.pop("LUTC_WATCHED", None):
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         sys.exit(main())
     except KeyboardInterrupt:

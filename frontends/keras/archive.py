@@ -6,19 +6,17 @@ variables, trainable ones first, each in the order they were made, and one group
 
 from __future__ import annotations
 
-import importlib
-import io
-import json
 import os
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from lutc import foreign
 from lutc.diagnostics import error
+
+from . import hdf5
 
 Array = NDArray[Any]
 
@@ -76,61 +74,38 @@ class Archive:
 def read_archive(path: str | os.PathLike[str]) -> Archive:
     """Open a `.keras` file. Raises LirError if it is none, or if h5py is missing."""
     where = str(path)
-    try:
-        with zipfile.ZipFile(path) as file:
-            parts = {name: file.read(name) for name in file.namelist() if not name.startswith("assets/")}
-    except FileNotFoundError:
-        raise error("there is no such file", where=where) from None
-    except (OSError, zipfile.BadZipFile) as cause:
-        raise error(
-            f"this is no .keras file ({cause})",
-            where=where,
-            help="save the model with Keras 3: model.save('model.keras')",
-        ) from None
-    if "config.json" not in parts or "model.weights.h5" not in parts:
-        has = ", ".join(sorted(parts)) or "nothing"
-        raise error(
-            f"this zip holds no config.json and model.weights.h5, but {has}",
-            where=where,
-            help="save the whole model in one file: model.save('model.keras')",
-        )
-    try:
-        config = json.loads(parts["config.json"])
-        metadata = json.loads(parts.get("metadata.json", b"{}"))
-        weights = _read_weights(parts["model.weights.h5"], where)
-    except (ValueError, OSError, KeyError) as cause:
-        raise error(f"the file is damaged: {cause}", where=where, help="save the model again") from None
+    save = "save the model with Keras 3: model.save('model.keras')"
+    with foreign.opened(path, where, ".keras file", save) as members:
+        lacking = [n for n in ("config.json", "model.weights.h5") if n not in members]
+        if lacking:
+            has = ", ".join(map(foreign.shown, members.names[:6])) or "nothing"
+            raise error(
+                f"this zip holds no {' and no '.join(lacking)}, but {has}",
+                where=where,
+                help="save the whole model in one file: model.save('model.keras')",
+            )
+        config = members.json("config.json")
+        metadata = members.json("metadata.json") if "metadata.json" in members else {}
+        weights = _read_weights(members.read("model.weights.h5"), f"{where}: model.weights.h5")
+    if not isinstance(config, dict) or not isinstance(metadata, dict):
+        raise error("its config.json describes no model", where=where, help="save the model again")
     return Archive(where, config, weights, str(metadata.get("keras_version", "unknown")))
 
 
-def load_h5py(where: str) -> Any:
-    """The module h5py. Raises LirError if it is missing."""
-    try:
-        return importlib.import_module("h5py")
-    except ImportError:
-        raise error(
-            "reading Keras's files needs the package h5py", where=where, help="pip install 'lutc[keras]'"
-        ) from None
-
-
 def _read_weights(data: bytes, where: str) -> Weights:
-    h5py = load_h5py(where)
     tree: dict[str, list[Array]] = {}
     names: dict[str, str] = {}
-
-    def visit(path: str, item: Any) -> None:
-        if isinstance(item, h5py.Group) and (path == "vars" or path.endswith("/vars")):
-            tree[path] = [_array(item[key]) for key in sorted(item, key=int)]
-            name = item.attrs.get("name")
-            if name is not None:
-                names[path] = name.decode() if isinstance(name, bytes) else str(name)
-
-    with h5py.File(io.BytesIO(data), "r") as file:
-        file.visititems(visit)
+    with hdf5.opened(data, where) as root:
+        waiting = [root]
+        while waiting:
+            group = waiting.pop()
+            if group.path == "vars" or group.path.endswith("/vars"):
+                tree[group.path] = [group.array(key) for key in sorted(group, key=int)]
+                name = group.attribute("name")
+                if name is not None:
+                    names[group.path] = str(name)
+                continue
+            # What the optimiser keeps is as large again, and no part of the model.
+            below = (n for n in group if group.path or n != "optimizer")
+            waiting += [g for n in reversed(list(below)) if (g := group.group(n)) is not None]
     return Weights(tree, names)
-
-
-def _array(data: Any) -> Array:
-    if data.attrs.get("dtype") == "bfloat16":  # Keras stores it as the upper half of a float32
-        return (np.asarray(data).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    return np.asarray(data)

@@ -108,7 +108,7 @@ def read_model(archive: Archive) -> Model:
     config = archive.config
     try:
         return _model(config, archive.weights, archive.path)
-    except (KeyError, TypeError, IndexError) as cause:
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as cause:
         raise error(
             f"the model's config is not as Keras 3 writes it ({type(cause).__name__}: {cause})",
             where=archive.path,
@@ -130,8 +130,11 @@ def _model(entry: dict[str, Any], weights: Weights, where: str) -> Model:
     if "input_layers" not in config:
         return _sequential(name, config, layers)
     calls = [_call(layers[e["name"]], i, node) for e in entries for i, node in enumerate(e["inbound_nodes"])]
-    inputs = tuple(refs(_history(config["input_layers"])))
-    return Model(name, layers, _sorted(calls), inputs, _history(config["output_layers"]))
+    inputs, outputs = tuple(refs(_history(config["input_layers"]))), _history(config["output_layers"])
+    for ref in (*inputs, *refs(outputs), *(r for c in calls for r in c.refs)):
+        if ref.layer not in layers or type(ref.call) is not int or type(ref.index) is not int:
+            raise KeyError(ref.layer)
+    return Model(name, layers, _sorted(calls), inputs, outputs)
 
 
 def _layers(entries: list[dict[str, Any]], weights: Weights, where: str) -> Iterator[tuple[str, Layer]]:
@@ -174,6 +177,8 @@ def _sequential(name: str, config: dict[str, Any], layers: dict[str, Layer]) -> 
 def _call(layer: Layer, index: int, node: Any) -> Call:
     if not isinstance(node, dict):
         raise TypeError(f"layer {layer.name} was recorded by Keras 2")
+    if not isinstance(node["args"], list) or not isinstance(node["kwargs"], dict):
+        raise TypeError(f"a call of layer {layer.name} has no arguments")
     return Call(
         layer,
         index,

@@ -7,16 +7,17 @@ name. Keras 3 writes `.h5` files of the same build, with a config of its own for
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lutc.diagnostics import error
+from lutc.foreign import read_json
 
-from .archive import Archive, Array, Weights, load_h5py
+from ..importer import Refusal
+from . import hdf5
+from .archive import Archive, Array, Weights
 from .graph import MODELS
 
 # Functions that go by the same name in Keras 2 and 3 and are not the same.
@@ -26,27 +27,26 @@ CHANGED = ("hard_sigmoid",)
 def read_h5(path: str | os.PathLike[str]) -> Archive:
     """Open an `.h5` file. Raises LirError if it holds no whole model, or if h5py is missing."""
     where = str(path)
-    h5py = load_h5py(where)
-    try:
-        with h5py.File(path, "r") as file:
-            if "model_config" not in file.attrs:
-                raise error(
-                    "the file holds weights, and not how the layers are connected",
-                    where=where,
-                    help="save the whole model: model.save('model.h5')",
-                )
-            config = json.loads(_text(file.attrs["model_config"]))
-            version = _text(file.attrs.get("keras_version", "unknown"))
-            groups = file["model_weights"]
-            stored = {name: dict(_variables(groups[name])) for name in groups}
-    except (OSError, ValueError, KeyError) as cause:
-        raise error(f"this is no .h5 file of a Keras model ({cause})", where=where) from None
+    with hdf5.opened(Path(path), where) as root:
+        text = root.attribute("model_config")
+        if text is None:
+            raise Refusal(
+                "the file holds weights, and not how the layers are connected",
+                "save the whole model: model.save('model.h5')",
+            )
+        config = read_json(text if isinstance(text, str) else "", f"{where}: model_config")
+        version = str(root.attribute("keras_version") or "unknown")
+        groups = root.group("model_weights") if "model_weights" in root else None
+        if groups is None:
+            raise Refusal("the file holds no weights", "save the whole model: model.save('model.h5')")
+        inner = {name: groups.group(name) for name in groups}
+        stored = {name: dict(_variables(group)) for name, group in inner.items() if group is not None}
     try:
         tree: dict[str, list[Array]] = {}
         names: dict[str, str] = {}
         _place(config["config"]["layers"], stored, "", tree, names)
         config = _modern(config, version.split(".")[0] in ("1", "2"))
-    except (KeyError, TypeError, IndexError, AttributeError) as cause:
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as cause:
         raise error(
             f"the model's config is not as Keras 2 writes it ({type(cause).__name__}: {cause})",
             where=where,
@@ -55,18 +55,15 @@ def read_h5(path: str | os.PathLike[str]) -> Archive:
     return Archive(where, config, Weights(tree, names), version)
 
 
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _variables(group: Any) -> Iterator[tuple[str, Array]]:
+def _variables(group: hdf5.Group) -> Iterator[tuple[str, Array]]:
     """A layer's variables by name; a long list of names is cut into `weight_names0`, `weight_names1`, ..."""
-    parts = ["weight_names"] if "weight_names" in group.attrs else []
-    while f"weight_names{len(parts)}" in group.attrs and "weight_names" not in group.attrs:
-        parts.append(f"weight_names{len(parts)}")
-    for part in parts:
-        for name in map(_text, group.attrs[part]):
-            yield name, np.asarray(group[name])
+    names = group.attribute("weight_names")
+    if names is None:
+        parts, names = 0, []
+        while (part := group.attribute(f"weight_names{parts}")) is not None:
+            names, parts = [*names, *part], parts + 1
+    for name in names:
+        yield str(name), group.array(str(name))
 
 
 def _place(

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from lutc.compare import compared, not_compared
+from lutc.foreign import begins_with
 from lutc.graph import Design
 
 from . import H5_SUFFIXES
-from .archive import read_archive
+from .archive import Archive, read_archive
 from .graph import read_model
+from .hdf5 import MAGIC
 from .legacy import read_h5
 from .lower import lower_model
 from .peer import KerasFramework, available
@@ -45,7 +47,8 @@ def load_keras(
 
 
 def _loaded(file: Path, live: Any, calibrate: Any, input_types: Any, compare: bool) -> Design:
-    archive = read_h5(file) if file.suffix in H5_SUFFIXES else read_archive(file)
+    # By what the file holds: older versions of TensorFlow write HDF5 under any name.
+    archive = read_h5(file) if begins_with(file, MAGIC) else _by_suffix(file)
     model = read_model(archive)
     found = lower_model(model, file.name, calibrate, input_types)
     if not compare:
@@ -57,3 +60,10 @@ def _loaded(file: Path, live: Any, calibrate: Any, input_types: Any, compare: bo
         return not_compared(found.design, reason)
     peer = KerasFramework(file, found.ports, found.keys, live, found.calibration)
     return compared(found.design, peer, file.name, found.look)
+
+
+def _by_suffix(path: Path) -> Archive:
+    """A file that does not begin as HDF5 does."""
+    if path.suffix in H5_SUFFIXES and not begins_with(path, b"PK"):
+        return read_h5(path)
+    return read_archive(path)

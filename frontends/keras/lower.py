@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from lutc.build import Builder
 from lutc.compare import Look
+from lutc.foreign import shown
 from lutc.graph import Design, Param
 from lutc.interp import port_codes
 
@@ -25,6 +27,8 @@ from .ports import Port
 from .rules import rule_of
 from .unary import Affine
 from .walk import UNKNOWN, all_layers, leaves, paths, walk
+
+MOST = 1 << 22  # elements of an input
 
 
 @dataclass
@@ -60,12 +64,17 @@ class Importer:
         for ref in self.model.inputs:
             layer = self.model.layers[ref.layer]
             shape = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
-            if shape is None or any(n is None for n in shape[1:]):
+            if not isinstance(shape, list | tuple) or not all(type(n) is int and n > 0 for n in shape[1:]):
+                stated = ["batch", *shape[1:]] if isinstance(shape, list | tuple) else shape
                 self.wrong.add(
                     f"{self.where}: input {layer.name!r}",
-                    f"it has a length that is not known: {shape and ['batch', *shape[1:]]}",
+                    f"it has a length that is not known: {shown(stated)}",
                     "a circuit has fixed sizes: give keras.Input(shape=...) every length",
                 )
+                shape = [None]
+            elif math.prod(shape[1:]) > MOST:
+                what = f"it has {shown(math.prod(shape[1:]))} elements"
+                self.wrong.add(f"{self.where}: input {layer.name!r}", what, f"a circuit takes up to {MOST}")
                 shape = [None]
             found.append(tuple(int(n) for n in shape[1:]))
         return found
@@ -152,6 +161,12 @@ class Importer:
             low.layer = layer.name if not call.index else f"{layer.name}_{call.index}"
             result: Any = UNKNOWN
             with self.wrong.at(self.place(layer)), low.b.origin(layer.name):
+                if not layer.is_op and (
+                    not call.refs or not isinstance((*args, [])[0], Tensor | list | tuple)
+                ):
+                    raise Refusal(
+                        "it is called with what is no tensor, and no list of them", "call it with tensors"
+                    )
                 result = self.rules[layer].lower(low, *args, **kwargs)
             if result is UNKNOWN:
                 return UNKNOWN
@@ -171,6 +186,11 @@ class Importer:
         for ref, t in zip(refs(self.model.outputs), leaves(outputs), strict=True):
             layer = self.model.layers[ref.layer]
             name = names.take(layer.name, "output")
+            if not isinstance(t, Tensor):
+                self.wrong.add(
+                    self.place(layer), "no call of it makes the model's output", "save the model again"
+                )
+                continue
             with self.wrong.at(self.place(layer)):
                 scale, offset = _outside(t)
                 low.b.output(name, t.value, scale=scale, offset=offset)

@@ -384,6 +384,8 @@ class Lowering:
 
 def common_codes(values: Reals) -> tuple[list[int], int]:
     """The numbers as integers with the fewest bits after the point that hold them all."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise Refusal("it has weights that are not finite numbers", "the model did not train: save another")
     numbers = [Fraction(v) for v in values.ravel().tolist()]
     frac = max((twos(v) for v in numbers if v), default=0)
     return [as_code(v, frac) for v in numbers], frac

@@ -274,7 +274,7 @@ def _stand_in(walk: Walk, node: Node) -> None:
     shapes = shapes_of(walk.model)
     for name in node.outputs:
         shape = shapes.get(name)
-        if shape is None:
+        if shape is None or math.prod(shape) > MOST:
             walk.tensors[name] = Missing()
         else:
             stand_in = walk.port(f"{node.name} refused", uniform(core(shape), Fixed(True, 8, 4)))

@@ -12,6 +12,9 @@ import numpy as np
 
 from lutc.diagnostics import Diagnostic, LirError, error
 
+from .bounds import bounded
+from .external import brought_in
+
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
@@ -148,9 +151,13 @@ def read(source: str | os.PathLike[str] | bytes | ModelProto) -> Model:
 
 def _proto(onnx: Any, source: Any) -> tuple[Any, str]:
     if isinstance(source, onnx.ModelProto):
-        return source, _text(source.graph.name) or "model"
+        name = _text(source.graph.name) or "model"
+        brought_in(onnx, source, None, name)
+        return source, name
     if isinstance(source, bytes):
-        return _parsed(onnx, source, "the model"), "model"
+        proto = _parsed(onnx, source, "the model")
+        brought_in(onnx, proto, None, "the model")
+        return proto, "model"
     path = Path(source)
     if not path.is_file():
         raise error("there is no such file" if not path.exists() else "is no file", where=str(path))
@@ -161,14 +168,7 @@ def _proto(onnx: Any, source: Any) -> tuple[Any, str]:
             help="save it with its weights in another file: onnx.save(model, path, save_as_external_data=True)",
         )
     proto = _parsed(onnx, path.read_bytes(), str(path))
-    try:
-        onnx.load_external_data_for_model(proto, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as e:
-        raise error(
-            f"its weights lie in another file, which cannot be read: {e}".rstrip(". "),
-            where=str(path),
-            help="keep the data file in the same folder as the model",
-        ) from None
+    brought_in(onnx, proto, path.parent, str(path))
     return proto, path.stem
 
 
@@ -320,6 +320,7 @@ def fold(model: Model, node: Node, arrays: list[Any]) -> list[Any]:
     )
     opset = onnx.helper.make_opsetid("", model.opset)
     whole = onnx.helper.make_model(graph, opset_imports=[opset])
+    bounded(onnx, node.op, whole, given)
     with np.errstate(all="ignore"):
         try:
             return list(ReferenceEvaluator(whole).run(None, given))

@@ -27,7 +27,9 @@ def shapes_of(model: Model) -> dict[str, tuple[int, ...]]:
     graph = onnx.helper.make_graph(nodes, "shapes", inputs, outputs, constants, value_info=given)
     whole = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", model.opset)])
     try:
-        inferred = onnx.shape_inference.infer_shapes(whole, data_prop=True).graph
+        # A Range is written out by it, however long.
+        known = all(n.op_type != "Range" for n in whole.graph.node)
+        inferred = onnx.shape_inference.infer_shapes(whole, data_prop=known).graph
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
         return dict(model.stated)
     found = dict(model.stated)

@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from lutc.foreign import shown
+from lutc.pickles import pickled, read_checkpoint
+
 from ..importer import Refusal, Refusals
-from .checkpoint import pickled, read_checkpoint
 from .form import ARGMAX, VALUES, Encoder, Input, Layer, Network
 
 SUFFIXES = (".pt", ".pth")
@@ -34,7 +36,7 @@ def is_dwn(path: Path) -> bool:
 
 def read_dwn(path: Path) -> Network:
     """The network of a checkpoint. Raises LirError listing what is missing or cannot be told from it."""
-    saved = read_checkpoint(path)
+    saved = read_checkpoint(path, path.name)
     where = path.name
     wrong = Refusals()
     encoder: Encoder | None = None
@@ -70,7 +72,7 @@ def _classes(saved: Any) -> int:
     config = _dict(saved.get("config", {}), "it")
     found = config.get("num_classes")
     if not isinstance(found, int) or found < 1:
-        raise Refusal(f"num_classes is {found!r}", f"save it beside the weights: {DICT}")
+        raise Refusal(f"num_classes is {shown(found)}", f"save it beside the weights: {DICT}")
     if config.get("randperm"):
         raise Refusal(
             "its groups are permuted, and the checkpoint does not hold the permutation", "use randperm=False"

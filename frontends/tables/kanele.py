@@ -9,7 +9,6 @@ its simulation vectors).
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lutc.diagnostics import error
+from lutc.foreign import read_json, shown
 from lutc.types import Fixed
 
 from ..importer import Refusal, Refusals
@@ -60,7 +60,7 @@ def _layer(tables: dict[str, Any], number: int, n_in: int, n_out: int, bits: lis
     for o in range(n_out):
         terms = []
         for i in range(n_in):
-            entries = _entries(tables, f"{number}_{i}_{o}", 1 << bits[number])
+            entries = _entries(tables, f"{number}_{i}_{o}", bits[number])
             if entries is not None:
                 terms.append(len(found))
                 inputs.append((i,))
@@ -77,7 +77,7 @@ def _layer(tables: dict[str, Any], number: int, n_in: int, n_out: int, bits: lis
     )
 
 
-def _entries(tables: dict[str, Any], key: str, size: int) -> Codes | None:
+def _entries(tables: dict[str, Any], key: str, width: int) -> Codes | None:
     """The entries of an edge; None if it was pruned."""
     edge = tables.get(key)
     if not isinstance(edge, dict) or "values_int" not in edge:
@@ -85,27 +85,24 @@ def _entries(tables: dict[str, Any], key: str, size: int) -> Codes | None:
     if not edge.get("acive", edge.get("active", 1)):
         return None
     values = edge["values_int"]
-    if not isinstance(values, list) or not all(type(v) is int for v in values):
+    if not isinstance(values, list) or not all(type(v) is int and abs(v) < 1 << 62 for v in values):
         raise Refusal(f"table {key} holds other things than integers", "convert the model again")
-    if len(values) != size:
+    if len(values) != 1 << width:
         raise Refusal(
-            f"table {key} has {len(values)} entries, and layers_bitwidth asks for {size}",
+            f"table {key} has {len(values)} entries, and layers_bitwidth asks for {1 << width}",
             "convert the model again: the two files do not match",
         )
     return np.array(values, dtype=np.int64)
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.is_file():
         raise error(
             f"{path.name} is missing",
             where=str(path.parent),
             help=f"{TABLES} and {CONFIG} of one model belong in one folder",
-        ) from None
-    except (OSError, ValueError) as cause:
-        raise error(f"the file cannot be read: {cause}", where=str(path)) from None
+        )
+    found = read_json(path, str(path))
     if not isinstance(found, dict):
         raise error("the file holds no object with keys", where=str(path))
     return found
@@ -113,14 +110,14 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _integers(config: dict[str, Any], key: str, where: str) -> list[int]:
     found = config.get(key)
-    least = 2 if key == "layers" else 1
+    least, most = (2, 1 << 20) if key == "layers" else (1, 64)
     if (
         not isinstance(found, list)
         or len(found) < 2
-        or not all(type(v) is int and v >= least - 1 for v in found)
+        or not all(type(v) is int and least - 1 <= v <= most for v in found)
     ):
         raise error(
-            f"config.json has {key} {found!r}",
+            f"config.json has {key} {shown(found)}",
             where=where,
             help='such as "layers": [16, 8, 5], "layers_bitwidth": [6, 7, 6]',
         )

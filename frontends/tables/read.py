@@ -5,8 +5,6 @@ An npz holds the JSON text under the name `network`; anywhere in it, `"@name"` s
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Callable, Sequence
 from enum import Enum
 from fractions import Fraction
@@ -16,9 +14,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lutc.build import as_type
-from lutc.diagnostics import did_you_mean, error
+from lutc.diagnostics import LirError, did_you_mean, error
+from lutc.foreign import Members, opened, read_array, read_json, shown
 from lutc.graph import Overflow, Rounding
-from lutc.types import Fixed
+from lutc.literals import MAX_ELEMENTS
+from lutc.types import MAX_WIDTH, Fixed
 
 from ..importer import Refusal, Refusals
 from .form import ARGMAX, VALUES, Encoder, Input, Layer, Network, Rounded
@@ -34,8 +34,15 @@ def is_form(path: Path) -> bool:
     if not path.is_file():
         return False
     if path.suffix == ".npz":
-        return zipfile.is_zipfile(path) and "network.npy" in zipfile.ZipFile(path).namelist()
-    return path.suffix == ".json" and f'"{MARK}"' in path.read_text(errors="replace")[:1000]
+        try:
+            with opened(path, path.name) as members:
+                return "network.npy" in members
+        except LirError:
+            return False
+    if path.suffix != ".json":
+        return False
+    with path.open(errors="replace") as file:
+        return f'"{MARK}"' in file.read(1000)
 
 
 def read_form(path: Path) -> Network:
@@ -47,8 +54,8 @@ def read_form(path: Path) -> Network:
             where=path.name,
             help=f'begin with {{"{MARK}": {VERSION}, "input": ...; the chapter tables.md tells the rest',
         )
-    if document[MARK] != VERSION:
-        raise error(f"its version is {document[MARK]!r}, and lutc reads {VERSION}", where=path.name)
+    if type(document[MARK]) is not int or document[MARK] != VERSION:
+        raise error(f"its version is {shown(document[MARK])}, and lutc reads {VERSION}", where=path.name)
     wrong = Refusals()
     network = _network(document, path, wrong)
     wrong.check()
@@ -57,31 +64,30 @@ def read_form(path: Path) -> Network:
 
 
 def _document(path: Path) -> Any:
-    try:
-        if path.suffix != ".npz":
-            return json.loads(path.read_text())
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        text = arrays.pop("network", None)
-        if text is None:
+    if path.suffix != ".npz":
+        return read_json(path, path.name)
+    with opened(path, path.name) as members:
+        if "network.npy" not in members:
             raise error("it has no array named 'network'", where=path.name, help="see the chapter tables.md")
-        return _filled(json.loads(text.tobytes() if text.dtype == np.uint8 else str(text)), arrays, path.name)
-    except (OSError, ValueError, zipfile.BadZipFile) as cause:
-        raise error(f"the file cannot be read: {cause}", where=path.name) from None
+        text = read_array(members.read("network.npy"), path.name)
+        document = read_json(text.tobytes() if text.dtype == np.uint8 else str(text), path.name)
+        return _filled(document, members, {}, path.name)
 
 
-def _filled(tree: Any, arrays: dict[str, Any], where: str) -> Any:
-    """The JSON with `"@name"` replaced by arrays."""
+def _filled(tree: Any, members: Members, arrays: dict[str, Any], where: str) -> Any:
+    """The JSON with `"@name"` replaced by the archive's arrays; `arrays` are those read so far."""
     if isinstance(tree, dict):
-        return {k: _filled(v, arrays, where) for k, v in tree.items()}
+        return {k: _filled(v, members, arrays, where) for k, v in tree.items()}
     if isinstance(tree, list):
-        return [_filled(v, arrays, where) for v in tree]
+        return [_filled(v, members, arrays, where) for v in tree]
     if isinstance(tree, str) and tree.startswith("@"):
-        if tree[1:] not in arrays:
-            raise error(
-                f"there is no array {tree[1:]!r}", where=where, help=did_you_mean(tree[1:], list(arrays))
-            )
-        return arrays[tree[1:]]
+        name = tree[1:]
+        if name not in arrays:
+            if f"{name}.npy" not in members:
+                there = [n.removesuffix(".npy") for n in members.names]
+                raise error(f"there is no array {shown(name)}", where=where, help=did_you_mean(name, there))
+            arrays[name] = read_array(members.read(f"{name}.npy"), where)
+        return arrays[name]
     return tree
 
 
@@ -107,23 +113,30 @@ def _network(document: dict[str, Any], path: Path, wrong: Refusals) -> Network |
     layers: list[Layer] = []
     with wrong.at(f"{where}: layers"):
         for number, entry in enumerate(_list(document.get("layers", []), "layers")):
-            name = str(entry.get("name", f"layer{number}")) if isinstance(entry, dict) else f"layer{number}"
+            given = entry.get("name") if isinstance(entry, dict) else None
+            name = given if isinstance(given, str) else f"layer{number}"
             count = len(layers)
-            with wrong.at(f"{where}: layer {name!r}"):
+            with wrong.at(f"{where}: layer {shown(name)}"):
                 layers.append(_layer(entry, name, width))
             width = layers[-1].size if len(layers) > count else None
     if source is None:
         return None
-    name, notes = str(document.get("name", path.stem)), tuple(str(n) for n in document.get("notes", []))
+    name = path.stem
+    notes: tuple[str, ...] = ()
+    with wrong.at(where):
+        name = _string(document.get("name", name), "name")
+        notes = tuple(_each(document.get("notes", []), lambda n: _string(n, "it"), "note", "notes"))
     return Network(name, source, tuple(layers), encoder, parts["outputs"], notes)
 
 
 def _input(entry: Any) -> Input:
     _only(entry, ("name", "size", "format", "round", "overflow"))
     size = entry.get("size")
-    if not isinstance(size, int) or size < 1:
-        raise Refusal(f"its size is {size!r}", 'give the number of inputs: "size": 16')
-    return Input(str(entry.get("name", "x")), size, _rounded(entry, "format", [size]))
+    if type(size) is not int or size < 1:
+        raise Refusal(f"its size is {_shown(size)}", 'give the number of inputs: "size": 16')
+    if size > MAX_ELEMENTS:
+        raise Refusal(f"its size is {_shown(size)}", f"{MAX_ELEMENTS} are the most")
+    return Input(_string(entry.get("name", "x"), "name"), size, _rounded(entry, "format", [size]))
 
 
 def _encoder(entry: Any, size: int | None) -> Encoder:
@@ -151,9 +164,10 @@ def _layer(entry: Any, name: str, width: int | None) -> Layer:
             f"it connects {len(inputs)} tables and holds {len(tables)}", "give each table its inputs"
         )
     frac = entry.get("frac", 0)
-    if not isinstance(frac, int):
-        raise Refusal(f"frac is {frac!r}", "give the entries' number of bits after the point")
+    if type(frac) is not int or abs(frac) > MAX_WIDTH:
+        raise Refusal(f"frac is {_shown(frac)}", "give the entries' number of bits after the point")
     _inside(inputs, width, "table", "reads input")
+    _bounded(inputs, "tables", "inputs")
     sums = _sums(entry["sum"], len(tables)) if entry.get("sum") is not None else None
     key = None
     if entry.get("key") is not None:
@@ -177,6 +191,7 @@ def _sums(entry: Any, tables: int) -> tuple[tuple[int, ...], ...]:
         return tuple(tuple(range(g * size, (g + 1) * size)) for g in range(entry))
     sums = tuple(_each(entry, lambda r: tuple(_integers(r).tolist()), "sum", "sum"))
     _inside(sums, tables, "sum", "adds table")
+    _bounded(sums, "sums", "tables")
     return sums
 
 
@@ -189,8 +204,21 @@ def _only(entry: Any, keys: Sequence[str]) -> None:
     for key in entry:
         if key not in keys:
             raise Refusal(
-                f"it has an unknown key {key!r}", did_you_mean(key, keys) or "keys: " + ", ".join(keys)
+                f"it has an unknown key {_shown(key)}", did_you_mean(key, keys) or "keys: " + ", ".join(keys)
             )
+
+
+def _string(entry: Any, what: str) -> str:
+    if not isinstance(entry, str):
+        raise Refusal(f"{what} is {_shown(entry)} and no text", "see the chapter tables.md")
+    return entry
+
+
+def _bounded(rows: Sequence[Sequence[int]], many: str, of: str) -> None:
+    """Raise Refusal if rows of one length, the longest one's, would be too many numbers."""
+    longest = max(map(len, rows), default=0)
+    if longest * len(rows) > MAX_ELEMENTS:
+        raise Refusal(f"it has {len(rows)} {many} with up to {longest} {of}", "cut the layer into several")
 
 
 def _list(entry: Any, what: str) -> Any:
@@ -211,11 +239,15 @@ def _each(entry: Any, read: Callable[[Any], T], one: str, what: str | None = Non
 
 
 def _integers(row: Any) -> Any:
+    if isinstance(row, list) and not all(type(v) is int for v in row):
+        raise Refusal(f"{_shown(row)} is no list of integers", "entries are codes: integers, scaled by frac")
     array = np.asarray(_list(row, "it"))
+    if array.dtype == object and any(v.bit_length() > MAX_WIDTH // 2 for v in array.tolist()):
+        raise Refusal("it holds integers that no format holds", f"{MAX_WIDTH // 2} bits are the most")
     whole = array.dtype.kind in "iub" or (
         array.dtype == object and all(type(v) is int for v in array.ravel().tolist())
     )
-    if array.ndim != 1 or (array.size and not whole) or (isinstance(row, list) and array.dtype.kind == "b"):
+    if array.ndim != 1 or (array.size and not whole):
         raise Refusal(f"{_shown(row)} is no list of integers", "entries are codes: integers, scaled by frac")
     return array.astype(object if array.dtype == object else np.int64)
 
@@ -223,7 +255,8 @@ def _integers(row: Any) -> Any:
 def _numbers(row: Any) -> list[Fraction]:
     numbers = row.tolist() if isinstance(row, np.ndarray) else _list(row, "it")
     for v in numbers:
-        if isinstance(v, bool) or not isinstance(v, int | float) or not np.isfinite(v):
+        number = type(v) is float or (type(v) is int and v.bit_length() <= MAX_WIDTH // 2)
+        if not number or (type(v) is float and not np.isfinite(v)):
             raise Refusal(f"{_shown(v)} is no number", "thresholds are finite numbers")
     return [Fraction(v) for v in numbers]
 
@@ -250,7 +283,9 @@ def _rounded(entry: dict[str, Any], key: str, sizes: Sequence[int]) -> Rounded |
 
 
 def _format(text: Any) -> Fixed:
-    kind = as_type(str(text))
+    if not isinstance(text, str) or len(text) > 20:
+        raise Refusal(f"{_shown(text)} is no format", "give a format such as s8f4")
+    kind = as_type(text)
     if kind.shape:
         raise Refusal(f"{text} is a type of tensors", "give a format such as s8f4")
     return kind.scalar
@@ -275,5 +310,5 @@ def _inside(lists: Sequence[Sequence[int]], size: int | None, one: str, does: st
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = shown(value)
     return text if len(text) <= 40 else text[:37] + "..."

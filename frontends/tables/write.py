@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lutc.diagnostics import error
+from lutc.files import write_arrays, write_text
 
 from .form import Layer, Network, Rounded
 from .read import MARK, VERSION
@@ -27,9 +28,9 @@ def save(network: Network, path: str | Path) -> None:
     document = _document(network, arrays if place.suffix == ".npz" else None)
     text = json.dumps(document, indent=None if arrays else 1)
     if place.suffix == ".npz":
-        np.savez_compressed(place, network=np.array(text), **arrays)
+        write_arrays(place, {"network": np.array(text), **arrays}, compressed=True)
     else:
-        place.write_text(text + "\n")
+        write_text(place, text + "\n")
 
 
 def _document(network: Network, arrays: dict[str, Any] | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -13,6 +14,7 @@ from torch import fx
 
 from ..importer import Refusal
 from ..onnx import exact as ex
+from ..onnx.bounds import check_elements
 from ..onnx.curve import Curve, extended, joins
 from ..onnx.layout import picked
 from ..onnx.model import Node
@@ -25,6 +27,7 @@ from .leaves import Leaf
 from .quantisers import Quantiser
 
 Anything = Tensor | Curve
+LARGE = 1 << 22  # elements, or what numbers among the arguments might make of them
 SHORT = 10_000  # the largest denominator of a number that somebody wrote
 TENSORS = (Known, Scaled, Curve)
 # What these do to one sample tells what they do to several: no argument of theirs is a shape that was traced with one.
@@ -144,7 +147,9 @@ class Call:
             with torch.no_grad():
                 if self.leaf is not None:
                     return self.leaf.run(other(self.given["x"]))
-                return target(**{k: other((instead or {}).get(k, v)) for k, v in self.given.items()})
+                given = {k: other((instead or {}).get(k, v)) for k, v in self.given.items()}
+                _bounded(target, given)
+                return target(**given)
         except (RuntimeError, IndexError, ValueError, TypeError) as e:
             text = (str(e) or type(e).__name__).splitlines()[0]
             raise Refusal(f"cannot be computed at compile time: {text}", "export the model again") from None
@@ -230,6 +235,32 @@ def schema_name(node: fx.Node) -> str:
     """The operator's name, such as `aten::conv2d`."""
     schema = getattr(node.target, "_schema", None)
     return schema.name if schema is not None else getattr(node.target, "__name__", str(node.target))
+
+
+def _bounded(target: Any, given: Mapping[str, Any]) -> None:
+    """Raise LirError if an operator would make more elements than any circuit can hold, of few or of many."""
+    flat = [v for value in given.values() for v in (value if isinstance(value, list) else [value])]
+    asked = math.prod(max(abs(v), 1) for v in flat if isinstance(v, int))
+    if asked * max(1, sum(v.numel() for v in flat if isinstance(v, torch.Tensor))) <= LARGE:
+        return
+
+    def shape_of(value: Any) -> Any:  # tensors without memory
+        if isinstance(value, list):
+            return [shape_of(v) for v in value]
+        return value.to("meta") if isinstance(value, torch.Tensor) else value
+
+    placed = {
+        k: torch.device("meta") if isinstance(v, torch.device) else shape_of(v) for k, v in given.items()
+    }
+    if "device" in placed and placed["device"] is None and not any(isinstance(v, torch.Tensor) for v in flat):
+        placed["device"] = torch.device("meta")
+    try:
+        made = target(**placed)
+    except Exception:  # some operators have no shapes without numbers; they make none out of numbers either
+        return
+    for tensor in made if isinstance(made, tuple | list) else (made,):
+        if isinstance(tensor, torch.Tensor):
+            check_elements(tensor.numel())
 
 
 def written(value: float, dtype: Any) -> Fraction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,7 +15,7 @@ from lutc.types import Fixed, uniform
 
 from ..importer import Refusal
 from ..onnx.curve import Curve
-from ..onnx.load import make_inputs, make_outputs
+from ..onnx.load import MOST, make_inputs, make_outputs
 from ..onnx.model import Model, Node
 from ..onnx.tensors import Known, Missing, Scaled, core
 from ..onnx.walk import Walk
@@ -285,7 +286,10 @@ def _number(node: fx.Node, given: dict[str, Any]) -> Any:
             "chooses by the data's values what is computed", "use torch.where, which computes both sides"
         )
     target: Any = node.target
-    return target(*values)
+    found = target(*values)
+    if isinstance(found, int) and abs(found) >= 1 << 62:
+        raise Refusal("computes a length beyond any tensor's", "is a shape of the model wrong?")
+    return found
 
 
 def _folded(call: Call, name: str) -> Any:
@@ -306,4 +310,6 @@ def _stand_in(walk: Walk, node: fx.Node) -> Any:
         return Missing()
     lengths: list[Any] = list(value.shape)
     shape = tuple(n if isinstance(n, int) else 1 for n in lengths)
+    if math.prod(shape) > MOST:
+        return Missing()
     return Scaled(shape, walk.port(f"{node.name} refused", uniform(core(shape), Fixed(True, 8, 4))))

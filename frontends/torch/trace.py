@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import io
+import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +19,7 @@ from torch.export import ExportedProgram
 from lutc.diagnostics import LirError, error
 
 from ..onnx.model import Input
+from .archive import SAVE, harmless
 from .leaves import Leaf, opened, refuse_odd
 from .own import Own
 
@@ -66,14 +70,26 @@ def read(source: str | Path | ExportedProgram) -> Traced:
     path = Path(source)
     _register_quantised_operators()
     try:
-        program = torch.export.load(path)
+        program = _opened(harmless(path))
+        return _traced(program, path.stem, own=program.module())
+    except LirError:
+        raise
     except Exception as e:  # torch raises whatever its archive reader and its schemas raise
         raise error(
-            f"is no program of torch.export that can be read: {_first_line(e)}",
-            where=str(path),
-            help="save it with torch.export.save(torch.export.export(model.eval(), example_inputs), path)",
+            f"is no program of torch.export that can be read: {_first_line(e)}", where=str(path), help=SAVE
         ) from None
-    return _traced(program, path.stem, own=program.module())
+
+
+def _opened(archive: io.BytesIO) -> ExportedProgram:
+    """The program of an archive that was checked. What PyTorch logs of a damaged one would be said twice."""
+    log = logging.getLogger("torch.export")
+    was, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.load(archive)
+    finally:
+        log.disabled = was
 
 
 def traced(model: nn.Module, example: Any) -> Traced:

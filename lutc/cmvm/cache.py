@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.resources import files as files_of
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from lutc.cmvm.network import Network, Problem, Sum, digits, right
 from lutc.cmvm.search import Goal, solve
+from lutc.files import write_text
 
 _WORTH_A_FILE = 4096  # pairs of digits; below, solving is as fast as reading
 
@@ -78,9 +78,6 @@ def _write(path: Path, network: Network) -> None:
     data = {"inputs": network.inputs, "nodes": network.nodes, "outputs": network.outputs}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "w") as file:
-            json.dump(data, file)
-        os.replace(aside, path)
+        write_text(path, json.dumps(data))
     except OSError:
         return

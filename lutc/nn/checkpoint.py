@@ -1,7 +1,7 @@
 """A trained model in one file, ready for ``lutc compile model.pt``: how its layers were made, and their state.
 
-The file is `torch.save` of plain containers and tensors, read with ``weights_only=True``, so that opening one runs
-no code of its maker:
+The file is `torch.save` of plain containers and tensors, read by `lutc.pickles`, so that opening one runs no code of
+its maker:
 
     {"format": "lutc.nn", "version": 1, "name": str, "shape": [...] or None, "dtype": "float32" or "float64",
      "model": {"layer": class name, "args": [...], "options": {...}},   # layers within layers nest
@@ -11,7 +11,6 @@ no code of its maker:
 
 from __future__ import annotations
 
-import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +21,8 @@ import torch
 from torch import nn
 
 from lutc.diagnostics import LirError, error
+from lutc.foreign import first_line, shown
+from lutc.pickles import read_checkpoint
 
 from . import attention, einsum, function, layers, lut, lutconv, pareto, pooling, quantizer
 from .known import oddity
@@ -29,6 +30,7 @@ from .quantizer import Layer
 
 FORMAT, VERSION = "lutc.nn", 1
 AGAIN = "Again"  # a layer that stands in the model once more
+LARGEST = 1 << 20  # elements that are made for nothing, if a file lacks them
 
 # What surrounds our layers, with the attributes that make it again.
 _TORCH: dict[type[nn.Module], tuple[str, ...]] = {
@@ -101,30 +103,41 @@ def load(path: str | Path) -> nn.Module:
 
 
 def read(path: str | Path) -> Checkpoint:
-    """All of a file that `save` wrote. Raises LirError if it is no such file, OSError if there is none."""
+    """All of a file that `save` wrote. Raises LirError if it is no such file."""
     help = "write it with lutc.nn.save(model, path)"
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
-        raise error("no file of tensors that torch can read safely", where=str(path), help=help) from None
+    content = read_checkpoint(path, str(path), help)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise error("the file holds no description of a model", where=str(path), help=help)
     if content.get("version") != VERSION:
         raise error(
-            f"written in version {content.get('version')} of the format; this lutc reads version {VERSION}",
+            f"written in version {shown(content.get('version'))} of the format; this lutc reads version {VERSION}",
             where=str(path),
             help="compile it with the lutc that wrote it, or a newer one",
         )
     try:
+        content["state"] = {k: torch.from_numpy(v) for k, v in content["state"].items()}
+        _expected(content)
         model = _restore(content)
         shape = None if content["shape"] is None else tuple(map(int, content["shape"]))
         return Checkpoint(model, str(content["name"]), shape, dict(content["about"]))
-    except (RuntimeError, TypeError, ValueError, KeyError) as e:
-        raise error(f"damaged: {str(e).splitlines()[0]}", where=str(path), help=help) from None
+    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, ArithmeticError, MemoryError) as e:
+        raise error(f"damaged: {first_line(e)}", where=str(path), help=help) from None
 
 
 def _dtype(model: nn.Module) -> torch.dtype:
     return next((v.dtype for v in model.state_dict().values() if v.dtype.is_floating_point), torch.float32)
+
+
+def _expected(content: dict[str, Any]) -> None:
+    """Raise ValueError unless the model's parameters are as large as those in the file, before they are made."""
+    with torch.device("meta"):  # on which tensors have shapes and no memory
+        made = _Maker().of(content["model"]).state_dict()
+    for name, value in made.items():
+        if name in content["state"] and content["state"][name].shape != value.shape:
+            stored = list(content["state"][name].shape)
+            raise ValueError(f"the model's {name} is {list(value.shape)}, and the file holds {stored}")
+        if name not in content["state"] and value.numel() > LARGEST:
+            raise ValueError(f"the model's {name} is {list(value.shape)}, and the file holds none")
 
 
 def _restore(content: dict[str, Any]) -> nn.Module:
@@ -225,7 +238,7 @@ class _Maker:
         if kind == AGAIN:
             (number,) = value["args"]
             if type(number) is not int or not 0 <= number < len(self._made) or self._made[number] is None:
-                raise ValueError(f"no layer {number!r} that could stand there again")
+                raise ValueError(f"no layer {shown(number)} that could stand there again")
             return self._made[number]
         number = len(self._made)
         self._made.append(None)
@@ -235,6 +248,6 @@ class _Maker:
             args = [self.of(v) for v in value["args"]]
             made = _KINDS[kind](*args, **{k: self.of(v) for k, v in value["options"].items()})
         else:
-            raise ValueError(f"no layer {kind!r}")
+            raise ValueError(f"no layer {shown(kind)}")
         self._made[number] = made
         return made

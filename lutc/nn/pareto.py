@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from lutc.files import write_text, written
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class ParetoFront:
         gone = [p for p in self.points if new.beats(p)]
         save({"metric": metric, "cost": cost, "epoch": epoch, "model": state}, self.folder / new.file)
         self.points = sorted([p for p in self.points if p not in gone] + [new], key=lambda p: p.cost)
-        write(self.folder / "front.json", json.dumps([asdict(p) for p in self.points], indent=1))
+        write_text(self.folder / "front.json", json.dumps([asdict(p) for p in self.points], indent=1))
         for p in (
             gone
         ):  # last: a run killed here leaves files that no index names, never an index without its file
@@ -71,13 +73,7 @@ class ParetoFront:
 
 def save(content: Any, path: Path) -> None:
     """`torch.save` that leaves either the old file or the new one, whenever it is interrupted."""
-    part = path.with_suffix(".part")
-    torch.save(content, part)
-    os.replace(part, path)
-
-
-def write(path: Path, text: str) -> None:
-    """The same for text."""
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    os.replace(part, path)
+    whole = io.BytesIO()  # what goes wrong with a file itself, such as a full disk, torch does not tell
+    torch.save(content, whole)
+    with written(path) as file:
+        file.write(whole.getbuffer())

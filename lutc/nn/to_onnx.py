@@ -6,7 +6,6 @@ as `lutc.Quantize`; LUT layers are `lutc.LUTDense` and `lutc.LUTConv`. ir_spec/o
 
 from __future__ import annotations
 
-import os
 from functools import singledispatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from torch import nn
 
 from lutc._version import __version__
 from lutc.diagnostics import error
+from lutc.files import written
 from lutc.graph import Overflow, Rounding
 
 from .attention import QAttention, QProduct, QSoftmax
@@ -86,9 +86,8 @@ def export_onnx(
         graph, opset_imports=opsets, ir_version=IR, producer_name="lutc", producer_version=__version__
     )
     if path is not None:
-        part = Path(path).with_suffix(".part")
-        part.write_bytes(made.SerializeToString())
-        os.replace(part, path)
+        with written(path) as file:
+            file.write(made.SerializeToString())
     return made
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, get_type_hints
 import numpy as np
 
 from lutc.diagnostics import did_you_mean, error
+from lutc.files import write_text
 from lutc.graph import Design, Value, owners
 from lutc.interp import execute
 from lutc.print import print_design
@@ -56,7 +57,7 @@ def run(
     """
     if dump:
         dump.mkdir(parents=True, exist_ok=True)
-        (dump / "00-input.lir").write_text(print_design(design))
+        write_text(dump / "00-input.lir", print_design(design))
     vectors = random_codes(design, check) if check else None
     expected = execute(design, vectors) if vectors is not None else None
     right: set[Value] = set()  # values verified already
@@ -68,7 +69,7 @@ def run(
             verify(design, right)
             right.update(v for owner in owners(design) for v in owner.values)
         if dump:
-            (dump / f"{number:02}-{step.name}.lir").write_text(print_design(design))
+            write_text(dump / f"{number:02}-{step.name}.lir", print_design(design))
         if vectors is not None and expected is not None:
             got = execute(design, vectors)
             _same(step, got, expected, step.tolerance(before, design))

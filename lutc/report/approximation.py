@@ -94,9 +94,10 @@ class Approximation:
 
 
 def _measured(got: Any, want: Any) -> dict[str, Any]:
-    off = np.abs(np.asarray(got, dtype=object) - want).astype(np.float64).reshape(len(want), -1)
+    steps = np.abs(np.asarray(got, dtype=object) - want).reshape(len(want), -1)
+    off = steps.astype(np.float64)
     return {
-        "max_lsb": int(off.max(initial=0)),
+        "max_lsb": int(steps.max(initial=0)),
         "mean_lsb": round(float(off.mean()), 4) if off.size else 0.0,
         "rows_differing": round(float(off.any(axis=1).mean()), 4) if len(off) else 0.0,
     }

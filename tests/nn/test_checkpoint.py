@@ -127,8 +127,8 @@ def _edit(key: str, value: Any) -> Callable[[Path], None]:
     ("write", "message"),
     [
         (_foreign, "no description of a model"),
-        (_text, "no file of tensors"),
-        (_object, "no file of tensors"),
+        (_text, "no checkpoint of PyTorch"),
+        (_object, "a torch.nn.modules.linear.Linear, and opening that could run code"),
         (_edit("version", 99), "version 99"),
         (_edit("state", {}), "damaged"),
         (_edit("model", {"layer": "Popen", "args": ["true"], "options": {}}), "no layer 'Popen'"),

@@ -86,7 +86,11 @@ def lutc(model: Path, form: str, folder: Path, args: argparse.Namespace) -> Json
     """Compile with lutc and measure."""
     clock = ["--stages", "0"] if form == "combinational" else ["--clock-ns", str(args.clock_ns)]
     program = Path(sys.executable).with_name("lutc")
-    command = [str(program), "compile", str(model), "-o", str(folder), *clock, *args.lutc_options.split()]
+    options = [
+        "--no-compare",
+        *args.lutc_options.split(),
+    ]  # as alkaid, which does not look at the model again
+    command = [str(program), "compile", str(model), "-o", str(folder), *clock, *options]
     seconds = run(command, folder.with_suffix(".log"), args.timeout)
     top = json.loads((folder / "report.json").read_text())["top"]
     row = sites(top, sorted((folder / "rtl").glob("*.v")), args) | {"compile_s": seconds}
@@ -353,9 +357,11 @@ def main() -> None:
     for name, means in geometric_means(fresh).items():
         print(f"geometric mean, {name}: sites {means['sites']:.3f}, time {means['time']:.2f}")
     if stored:
+        from lutc.files import write_text
+
         stored.parent.mkdir(parents=True, exist_ok=True)
-        stored.write_text(json.dumps(result, indent=1) + "\n")
-        stored.with_suffix(".md").write_text(markdown(result))
+        write_text(stored, json.dumps(result, indent=1) + "\n")
+        write_text(stored.with_suffix(".md"), markdown(result))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ import numpy as np
 
 from lutc.cmvm.network import Problem, Span, right
 from lutc.cmvm.search import EFFORTS, Goal, solve
+from lutc.files import write_text
 
 SIZES = (16, 64)
 RANGES = ((-128, 128), (129, 256))
@@ -123,7 +124,7 @@ def main() -> None:
             print(f"{label:18}{name:13}{adders:9.1f}{cpu:9.3f}{wall:9.3f}")
     if args.out:
         data = {"versions": versions, "matrices": [label for label, _ in named], **tables}
-        args.out.write_text(json.dumps(data, indent=1) + "\n")
+        write_text(args.out, json.dumps(data, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 import lutc
+from lutc.files import write_text
 from lutc.graph import body
 from lutc.ops.table import Lut
 
@@ -63,7 +64,7 @@ def train(script: str, python: str, recipe: Recipe) -> dict[str, Any]:
     if ran.returncode:
         sys.exit(f"{script} failed, see {log.name}")
     result: dict[str, Any] = {"recipe": asdict(recipe), **json.loads(ran.stdout.splitlines()[-1])}
-    done.write_text(json.dumps(result))
+    write_text(done, json.dumps(result))
     return result
 
 
@@ -225,9 +226,9 @@ def main() -> None:
     }
     result = {"recipe": told, "seeds": args.seeds, "mean_of_curves": means, "table": table, "sides": sides}
     args.results.mkdir(parents=True, exist_ok=True)
-    (args.results / "magic_front.json").write_text(json.dumps(result, indent=1) + "\n")
-    (args.results / "magic_front.svg").write_text(picture(curves))
-    (args.results / "magic_front.md").write_text(page(result))
+    write_text(args.results / "magic_front.json", json.dumps(result, indent=1) + "\n")
+    write_text(args.results / "magic_front.svg", picture(curves))
+    write_text(args.results / "magic_front.md", page(result))
 
 
 if __name__ == "__main__":

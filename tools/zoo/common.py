@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import lutc
 from lutc import nn as lnn
+from lutc.files import write_text
 from lutc.report.terminal import show
 
 Pair = tuple[Tensor, Tensor]
@@ -179,7 +180,7 @@ def main(task: Task, words: list[str] | None = None) -> None:
             test = task.metric(model.eval()(x), y)
         rows.append({"epoch": point.epoch, "luts": point.cost, "validation": point.metric, "test": test})
         print(f"{point.cost:>9.0f} LUT  validation {point.metric:.4f}  test {test:.4f}", flush=True)
-    (args.out / "front_tested.json").write_text(json.dumps(rows, indent=1))
+    write_text(args.out / "front_tested.json", json.dumps(rows, indent=1))
     point = choose(front, args.slack)
     model.load_state_dict(front.load(point))
     about = {"validation": point.metric, "luts": point.cost, "metric": task.unit}

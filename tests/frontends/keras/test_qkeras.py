@@ -377,7 +377,7 @@ def test_all_refusals_at_once(tmp_path: Path) -> None:
 def test_files_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
     path.write_bytes(b"no HDF5")
-    assert "m.h5: error: this is no .h5 file of a Keras model" in refused(path)
+    assert "m.h5: error: this is no HDF5 file that can be read" in refused(path)
     with h5py.File(path, "w") as file:
         file.create_group("model_weights")
     assert (

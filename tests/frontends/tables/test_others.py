@@ -98,7 +98,7 @@ def test_kanele_refusals(tmp_path: Path) -> None:
     words = kanele(tmp_path / "words", layers="16-8-5")
     assert "config.json has layers '16-8-5'\n  = help: such as" in refused(words)
     (words / "truth_tables.json").write_text("{")
-    assert "truth_tables.json: error: the file cannot be read" in refused(words)
+    assert "truth_tables.json: error: this is no JSON that can be read" in refused(words)
     (tmp_path / "empty").mkdir()
     assert "no frontend reads this folder" in refused(tmp_path / "empty")
 

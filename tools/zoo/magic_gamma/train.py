@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from lutc import nn as lnn
+from lutc.files import write_text
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 from tools.zoo.magic_gamma.data import load
@@ -81,7 +82,7 @@ def main() -> None:
     x = parts["test"][0].double()
     with torch.no_grad():
         same = np.array_equal(design.run(x.numpy()), model.eval()(x).numpy())
-    (args.out / "front_tested.json").write_text(json.dumps({"front": rows, "exact": bool(same)}, indent=1))
+    write_text(args.out / "front_tested.json", json.dumps({"front": rows, "exact": bool(same)}, indent=1))
     told = "exact" if same else "NOT EXACT"
     print(f"best: {best.metric:.4f} at {best.cost:.0f} LUT; the design is {told} on the test set")
 
