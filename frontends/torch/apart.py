@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from lutc.compare import ROWS
+from lutc.compare import ROWS, SINGLE
 from lutc.diagnostics import error
 
 from .trace import Traced
 
 TOGETHER = [2, 7, 11]
-ROUNDING = 2.0**-16  # of the largest number: what float32 may lose in a sum
-CLOSE = 2.0**-30  # the same of float64, in a model that may round on the way
+CLOSE = 2.0**-30  # of the largest number: what float64 may lose in a model that rounds on the way
 HELP = "compute along the other dimensions: the first one counts samples, and a circuit sees one at a time"
 
 
@@ -79,7 +78,7 @@ class Single:
                     f"output {number} is {list(single.shape[1:])} for one and {list(found.shape)} for three"
                 )
             want = want.reshape(found.shape)
-            if not _apart(found, want, ROUNDING) or self._precisely_apart(three, number):
+            if not _apart(found, want, SINGLE) or self._precisely_apart(three, number):
                 continue
             at = tuple(map(int, np.argwhere(found != want)[0]))
             self._refuse(

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from torch import fx
 
-from lutc.compare import HELP, ROWS, floats, not_compared
+from lutc.compare import DOUBLE, HELP, ROWS, SINGLE, floats, not_compared
 from lutc.diagnostics import error
 from lutc.graph import Design, Output, Value
 
 from ..onnx.tensors import Pending, Scaled, core
-from .apart import ROUNDING, Single
+from .apart import Single
 from .call import State
-from .run import CLOSE, Run, left_to_host, near_tie, one_step, read
+from .run import Run, left_to_host, near_tie, one_step, read
 from .samples import test_inputs
 from .trace import Traced
 
@@ -57,8 +57,7 @@ def compared(traced: Traced, state: State, design: Design, given: Mapping[str, A
     if hosted:
         whole = Run(traced, state, exact=False, host=True).all(rows)
         faithful = all(
-            np.allclose(whole[n].ravel(), o.ravel(), ROUNDING, ROUNDING)
-            for n, o in zip(ends, own, strict=True)
+            np.allclose(whole[n].ravel(), o.ravel(), SINGLE, SINGLE) for n, o in zip(ends, own, strict=True)
         )
         if faithful and _equal(answer, plain, traced):
             return said(design, "equal before what is left to the host")
@@ -116,7 +115,7 @@ def said(design: Design, text: str) -> Design:
 def _noted(traced: Traced, design: Design, answer: list[Any], own: list[Any]) -> Design:
     """The design, with a note if the model's floats round to other steps, not only in their last bits."""
     apart = [np.abs(mine - theirs.reshape(mine.shape)) for mine, theirs in zip(answer, own, strict=True)]
-    most = [ROUNDING * np.abs(theirs).max(initial=0) for theirs in own]
+    most = [SINGLE * np.abs(theirs).max(initial=0) for theirs in own]
     moved = sum(int((a > m).sum()) for a, m in zip(apart, most, strict=True))
     what = str(traced.dtype).removeprefix("torch.")
     if not moved:
@@ -156,7 +155,7 @@ def _close(answer: list[Any], found: Sequence[Any]) -> bool:
 
 
 def _near(mine: Any, theirs: Any) -> Any:
-    return np.abs(mine - theirs) <= CLOSE * max(1e-300, float(np.abs(theirs).max(initial=0)))
+    return np.abs(mine - theirs) <= DOUBLE * max(1e-300, float(np.abs(theirs).max(initial=0)))
 
 
 def _readings_hold(traced: Traced, state: State, run: Mapping[fx.Node, Any]) -> None:

@@ -17,7 +17,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-NEAR = 2.0**-36  # of a number in steps: how near to a tie it is taken for one
+from .quantisers import NEAR
+
 aten = torch.ops.aten
 
 

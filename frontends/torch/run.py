@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from lutc.compare import ROWS
+from lutc.compare import DOUBLE, ROWS
 
 from ..importer import Refusal
 from ..onnx.curve import Curve
@@ -27,7 +27,6 @@ from .trace import Traced
 PRECISE = ("aten::batch_norm", "aten::_native_batch_norm")
 LEFT = ("aten::softmax", "aten::_softmax", "aten::log_softmax", "aten::_log_softmax")
 Arrays = dict[fx.Node, Any]
-CLOSE = 2.0**-36  # of the largest number: what float64 may lose in a sum
 
 
 def left_to_host(state: State, node: fx.Node) -> bool:
@@ -150,7 +149,7 @@ class Run:
         for place in np.argwhere(doubt):
             at = tuple(place)
             number = Fraction(float(x[at])) if exact is None else exact[row].reshape(x.shape)[at]
-            if abs(float(number) - x[at]) > CLOSE * np.abs(x).max():
+            if abs(float(number) - x[at]) > DOUBLE * np.abs(x).max():
                 continue  # the design was somewhere else before
             done[at] = _exactly(q, meaning, number, at, x.shape)
         return done

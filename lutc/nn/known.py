@@ -21,7 +21,7 @@ def oddity(layer: nn.Module) -> str | None:
             return f"has a forward {kind}, {_name(hook)}, which may change what it computes"
     if "parametrizations" in layer._modules:
         return "has parametrized weights, which are computed at every call"
-    if getattr(layer, "_compiled_call_impl", None) is not None:
+    if "_orig_mod" in layer._modules or getattr(layer, "_compiled_call_impl", None) is not None:
         return "is compiled by torch.compile"
     for name in vars(layer):
         own = getattr(type(layer), name, None)

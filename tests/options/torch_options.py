@@ -346,7 +346,7 @@ REFUSED: dict[tuple[str, str], str] = {
     ("sum", "dtype=torch.int64"): "rounds what it sums",
     ("view", "dtype=torch.float64"): "reads bits as another type",
 }
-WHOLE = ("max.default", "min.default", "mean.default", "sum.default")  # of all dimensions
+WHOLE = ("squeeze.default", "max.default", "min.default", "mean.default", "sum.default")  # of all dimensions
 MIXES = ("dim=0", "dims=[0]")
 
 
@@ -404,7 +404,7 @@ def _of_overload(item: str, name: str, overload: Any, arguments: Any) -> Iterato
     kinds = {a.name: str(a.type) for a in arguments}
     fit = {a: [v for v in vs or () if _fits(v, kinds[a])] for a, vs in values.items()}
     base = {a.name: fit[a.name][0] for a in arguments if not a.has_default_value() and fit[a.name]}
-    mixes = "dim" in fit or item in WHOLE or name == "flatten"
+    mixes = "dim" in fit or item in WHOLE or name in ("flatten", "roll")
     yield setting(item, "", partial(applied, overload, base), "mixes samples" if mixes else "")
     if fit.get("dim"):
         base["dim"] = fit["dim"][0]
@@ -412,7 +412,11 @@ def _of_overload(item: str, name: str, overload: Any, arguments: Any) -> Iterato
         for value in several:
             option = f"{argument}={value if not isinstance(value, torch.Tensor) else 'tensor'}"
             refusal = REFUSED.get((name, option), "")
-            if item in WHOLE or (name == "flatten" and argument != "start_dim"):
+            if (
+                item in WHOLE
+                or (name == "flatten" and argument != "start_dim")
+                or (name == "roll" and argument == "shifts")
+            ):
                 refusal = "mixes samples"
             if option in MIXES or option.endswith("float16"):
                 refusal = "mixes samples, or rounds at every step"

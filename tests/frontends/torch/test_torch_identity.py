@@ -211,6 +211,11 @@ def test_a_compiled_model_is_the_model() -> None:
     )
 
 
+def test_a_compiled_block_is_named() -> None:
+    model = nn.Sequential(plain(), torch.compile(nn.Sequential(nn.ReLU())))
+    assert "1 (OptimizedModule): error: is compiled by torch.compile" in refused(model)
+
+
 def learnable(zero: float, **options: Any) -> Any:
     module = _LearnableFakeQuantize(  # type: ignore[no-untyped-call]
         ao.MovingAverageMinMaxObserver, 0, 15, scale=0.25, zero_point=zero, dtype=torch.quint8, **options

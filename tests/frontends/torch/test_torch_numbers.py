@@ -10,6 +10,7 @@ from test_torch_refusals import Bare, refused
 from torch_models import F, Model, nn, same, torch
 
 import lutc
+from lutc.diagnostics import LirError
 from lutc.frontends.torch import lower
 
 INTEGERS: dict[str, tuple[torch.dtype, Callable[[Any], Any], str]] = {
@@ -117,3 +118,8 @@ def test_an_argument_that_is_not_read_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(lower.RULES, "aten::leaky_relu", lambda c: c.lower("Relu", [c.tensor("self")]))
     text = refused(Model(lambda x: F.leaky_relu(x, 0.25)))
     assert "sets the argument negative_slope=0.25, which lutc does not read here" in text
+
+
+def test_bytes_are_no_model() -> None:
+    with pytest.raises(LirError, match="bytes do not say what kind of model they are"):
+        lutc.load(b"PK")
