@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from lutc.netlist import (
+    VALID,
     Append,
     As,
     Binary,
@@ -137,10 +138,12 @@ def _arranged(modules: tuple[Module, ...]) -> tuple[Layout, ...]:
 
 def _lay_out(module: Module, name: str, callees: dict[Module, Layout]) -> Layout:
     scope = Scope()
-    for control in ("clk", "ce", "rst", name):
-        scope.claim(control)
-    names: dict[Net | Instance, str] = {port: scope.claim(port.port) for port in module.inputs}
-    outputs = tuple(scope.claim(output.port) for output in module.outputs)
+    scope.reserve("clk", "ce", "rst", name)
+    ports = [*(p.port for p in module.inputs), *(p.port for p in module.outputs)]
+    # Those that a bench must find under their names are the first to be given theirs.
+    given = {port: scope.claim(port) for port in sorted(ports, key=lambda port: port not in VALID)}
+    names: dict[Net | Instance, str] = {port: given[port.port] for port in module.inputs}
+    outputs = tuple(given[output.port] for output in module.outputs)
     wires = _wires(module)
     # Hints first: a net without a name must not take a good one away.
     for net in wires:

@@ -63,9 +63,14 @@ RESERVED = frozenset(
 _PLAIN = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")
 
 
+LONGEST = 120  # letters: a module's name is a file's as well, and 255 are the most for that
+
+
 def legal(hint: str) -> str:
     """``hint`` as an identifier: ``dense_1/MatMul:0`` is ``dense_1_MatMul_0``. Not yet unique."""
     name = hint if _PLAIN.fullmatch(hint) else re.sub(r"[^A-Za-z0-9]+", "_", hint).strip("_")
+    if len(name) > LONGEST:
+        name = name[:LONGEST].rstrip("_")
     if not name or name[0].isdigit():
         name = f"n{name}" if name else "n"
     return f"{name}_n" if name.lower() in RESERVED else name
@@ -77,6 +82,10 @@ class Scope:
     def __init__(self) -> None:
         self._taken: set[str] = set()
         self._next: dict[str, int] = {}
+
+    def reserve(self, *names: str) -> None:
+        """Legal identifiers that this scope is not to give out."""
+        self._taken.update(name.lower() for name in names)
 
     def claim(self, hint: str) -> str:
         """A legal identifier near ``hint`` that this scope has not given out yet."""

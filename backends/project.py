@@ -11,18 +11,19 @@ from lutc.graph import Design
 from lutc.netlist import Module
 
 from .layout import arrange
-from .simulate import bench_for, simulate, write_bench
+from .simulate import bench_for, by_data_port, simulate, write_bench
 from .vectors import element_runs, stimulus
 
 __all__ = ["identifiers", "simulate", "write"]
 
 _SEED = 2604  # any number will do, as long as a build folder is the same each time it is made
+NUMBERS = 100_000_000  # in all vectors of a bench: several gigabytes
 
 
 def identifiers(modules: Sequence[Module]) -> tuple[str, dict[str, str]]:
     """The top module's identifier, and those of its ports by the names the design gives them."""
     layout = {placed.module: placed for placed in arrange(modules)}[modules[-1]]
-    return layout.name, dict(layout.ports)
+    return layout.name, by_data_port(layout.ports)
 
 
 def write(
@@ -44,6 +45,10 @@ def write(
     """
     if count < 1 and not user:
         raise error("a bench needs at least one vector", help="give --vectors a number above 0")
+    numbers = sum(v.type.size for v in (*source.params, *(o.value for o in source.outputs)))
+    if count * numbers > NUMBERS:
+        help = f"with so many ports and elements, --vectors {NUMBERS // numbers} is the most"
+        raise error(f"{count:,} vectors of {numbers:,} numbers each are too many for a bench", help=help)
     bench, names = bench_for(modules, hdl, files, latency, valid=valid, elements=element_runs(source))
     if user and set(user) == {""} and len(source.params) == 1:
         user = {source.params[0].name or "": user[""]}

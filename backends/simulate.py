@@ -24,14 +24,13 @@ from typing import Any
 
 from lutc.diagnostics import error
 from lutc.files import naming, write_text
-from lutc.netlist import Module
+from lutc.netlist import DATA, VALID, Module
 
 from .bench.plan import Bench, Failure, save
 from .layout import arrange
 
 __all__ = ["Bench", "Failure", "Result", "bench_for", "simulate", "write_bench"]
 
-_VALID = ("valid_in", "valid_out")
 _FILES = ("__init__.py", "plan.py", "run.py", "test_bench.py")
 _MERCY = 5.0  # seconds that a simulation has to end when told to
 _TOLD = 12  # lines of a simulator's messages that an error repeats
@@ -67,7 +66,7 @@ def bench_for(
     """
     layout = {placed.module: placed for placed in arrange(modules)}[modules[-1]]
     top = layout.module
-    names = {asked: name for asked, name in layout.ports.items() if not valid or asked not in _VALID}
+    names = {asked: name for asked, name in layout.ports.items() if not valid or asked not in VALID}
     bench = Bench(
         layout.name,
         hdl,
@@ -78,10 +77,16 @@ def bench_for(
         valid,
         [(names[port.port], port.width) for port in top.inputs if port.port in names],
         [(names[port.port], port.net.width) for port in top.outputs if port.port in names],
-        {names[asked]: runs for asked, runs in (elements or {}).items()},
+        {names.get(asked + DATA) or names[asked]: runs for asked, runs in (elements or {}).items()},
         top.reset,
     )
-    return bench, names
+    return bench, by_data_port(names)
+
+
+def by_data_port(names: Mapping[str, str]) -> dict[str, str]:
+    """Ports' identifiers by the names the design gives them; a control port gives way to a data port of its name."""
+    plain = {asked: name for asked, name in names.items() if not asked.endswith(DATA)}
+    return plain | {asked.removesuffix(DATA): name for asked, name in names.items() if asked.endswith(DATA)}
 
 
 def write_bench(

@@ -44,8 +44,8 @@ def fold(line: str) -> list[str]:
     return [*lines, current.replace("\0", " ")]
 
 
-def aligned(rows: Iterable[Sequence[str]], indent: str, end: str = "") -> list[str]:
-    """Each row's cells under those of the row above, then ``end``; folded where too long."""
+def aligned(rows: Iterable[Sequence[str]], indent: str, end: str = "", *, folded: bool = True) -> list[str]:
+    """Each row's cells under those of the row above, then ``end``; where too long, ``folded`` or as they are."""
     table = [list(row) for row in rows]
     if not table:
         return []
@@ -54,7 +54,8 @@ def aligned(rows: Iterable[Sequence[str]], indent: str, end: str = "") -> list[s
     lines: list[str] = []
     for row in table:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)] + row[-1:]
-        lines += fold(indent + " ".join(cell for cell in cells if cell).rstrip() + end)
+        line = indent + " ".join(cell for cell in cells if cell).rstrip() + end
+        lines += fold(line) if folded else [line]
     return lines
 
 

@@ -37,7 +37,7 @@ def vectors(design: Design, count: int, seed: int, extra: Mapping[str, Any] | No
     result: dict[str, Ints] = {}
     start = 0
     for name, kind in zip(names, kinds, strict=True):
-        mine = rows[:, start : start + kind.size].reshape(-1, *kind.shape)
+        mine = rows[:, start : start + kind.size].reshape(len(rows), *kind.shape)
         start += kind.size
         result[name] = np.concatenate([given[name].astype(mine.dtype), mine]) if given else mine
     return result

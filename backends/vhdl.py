@@ -231,12 +231,10 @@ class _Printer:
             (name, ": out", _port_type(output.net))
             for name, output in zip(self.layout.outputs, module.outputs, strict=True)
         ]
-        asked = [
-            *self.layout.controls,
-            *(port.port for port in module.inputs),
-            *(port.port for port in module.outputs),
-        ]
-        return with_comments(aligned(rows, "    "), [comments.get(port, "") for port in asked], ";", "--")
+        notes = ["" for _ in self.layout.controls]
+        notes += [comments.get(port.port, "") for port in module.inputs]
+        notes += [comments.get(port.port, "") for port in module.outputs]
+        return with_comments(aligned(rows, "    ", folded=False), notes, ";", "--")
 
     def _table(self, table: Table) -> list[str]:
         size = 1 << table.key_width

@@ -22,7 +22,7 @@ import numpy as np
 from lutc.diagnostics import did_you_mean, error
 from lutc.graph import Const, Design, Func, OpMistake, Output, Overflow, Param, Rounding, Stage, Table, Value
 from lutc.ops import TABLE, Op
-from lutc.ops.base import decode, spec
+from lutc.ops.base import Budget, decode, spec
 from lutc.types import Fixed, Type, scalar
 
 
@@ -63,6 +63,7 @@ class Builder:
         self._outputs: list[Output] = []
         self._notes: list[str] = []
         self._origin: str | None = None
+        self._budget = Budget()
 
     @contextmanager
     def origin(self, layer: str | None) -> Iterator[None]:
@@ -145,6 +146,13 @@ class Builder:
         verify(design)
         return design
 
+    def room(self, operations: int) -> None:
+        """Raise LirError if a design cannot have so many more operations on scalars: for those who plan much work."""
+        try:
+            self._budget.room(operations)
+        except OpMistake as e:
+            raise error(e.message, where=self._origin, help=e.help) from None
+
     def __getattr__(self, keyword: str) -> Callable[..., Any]:
         op = TABLE.get(keyword.rstrip("_"))  # `and_`, `or_`, `not_`: Python keeps the bare words for itself
         if op is None:
@@ -202,11 +210,16 @@ class Builder:
         if missing:
             raise error(f"{op.keyword} needs {', '.join(missing)}", where=name)
         try:
-            return op(**fields, name=name, origin=origin or self._origin)
+            made = op(**fields, name=name, origin=origin or self._origin)
+            self._budget.spend(made)
+            return made
         except OpMistake as e:
             raise error(
                 f"{op.keyword} {e.message}", where=name or origin or self._origin, help=e.help
             ) from None
+        except (ValueError, OverflowError, MemoryError) as e:  # as the parser says it
+            where, help = name or origin or self._origin, "quant what it reads to fewer bits first"
+            raise error(f"{op.keyword} has no type here: {e}", where=where, help=help) from None
 
 
 def _fractions(numbers: Iterable[Fraction] | Fraction | int) -> tuple[Fraction, ...]:

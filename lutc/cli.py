@@ -43,7 +43,7 @@ class Group(click.Group):
             click.echo("interrupted", err=True)
             ctx.exit(130)
         except Exception as e:
-            from lutc.diagnostics import LirError
+            from lutc.diagnostics import LirError, shortened
 
             if isinstance(e, LirError):
                 for d in e.diagnostics:
@@ -52,12 +52,16 @@ class Group(click.Group):
                     click.echo(f"{len(e.diagnostics)} errors", err=True)
                 ctx.exit(2)
             if isinstance(e, OSError):
-                place = f"{os.fsdecode(e.filename)}: " if e.filename is not None else ""
-                click.echo(f"{place}error: {e.strerror or e}", err=True)
+                place = f"{shortened(os.fsdecode(e.filename), 300)}: " if e.filename is not None else ""
+                click.echo(f"{place}error: {e.strerror or str(e) or type(e).__name__}", err=True)
+                ctx.exit(2)
+            if isinstance(e, MemoryError):
+                click.echo("error: there is not enough memory for this", err=True)
+                click.echo(" = help: make the model smaller, or compile it on a larger machine", err=True)
                 ctx.exit(2)
             if os.environ.get("LUTC_TRACEBACK"):
                 raise
-            click.echo(f"internal error: {type(e).__name__}: {e}", err=True)
+            click.echo(f"internal error: {type(e).__name__}: {shortened(str(e), 1000)}", err=True)
             click.echo(" = help: this is a bug in lutc; LUTC_TRACEBACK=1 shows where", err=True)
             ctx.exit(3)
 
@@ -99,11 +103,14 @@ def model_options(command: Any) -> Any:
 
 def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None, compare: bool) -> Any:
     from lutc import driver
+    from lutc.diagnostics import error
     from lutc.foreign import read_arrays
 
-    types = {}
+    types: dict[str, str] = {}
     for item in input_types:
         name, _, kind = item.rpartition("=")
+        if name in types:
+            raise error(f"the format of {name or 'all inputs'!r} is given twice", where="--input-type")
         types[name] = kind
     samples = read_arrays(calibrate) if calibrate else None
     return driver.load(model, input_types=types, calibrate=samples, compare=compare)
@@ -179,15 +186,19 @@ def compile(
     compare: bool,
 ) -> None:
     """Compile MODEL (.lir, .onnx, .keras ...) to a build folder with HDL, a test bench and a report."""
-    from lutc import driver
+    from lutc import driver, settings
     from lutc.diagnostics import error
     from lutc.foreign import read_arrays
     from lutc.report.terminal import show
 
     if clock_mhz is not None:
-        if clock_ns is not None or not clock_mhz > 0:
-            raise error("give the clock once, as --clock-ns or --clock-mhz, above 0")
-        clock_ns = 1000 / clock_mhz
+        if clock_ns is not None:
+            raise error("give the clock once, as --clock-ns or --clock-mhz")
+        clock_ns = settings.period(clock_mhz, "MHz")
+    settings.count(vectors, "a number of vectors", settings.VECTORS)
+    driver.checked(
+        target, clock_ns=clock_ns, stages=stages, top=top, effort=effort, dsp=dsp, approx_lsb=approx_lsb
+    )
     rows = _by_name(read_arrays(test_data)) if test_data else None
     driver.may_write(output)
     with console(stderr=True).status("loading") as status:

@@ -10,6 +10,7 @@ Every mistake a user can make ends as one or more `Diagnostic`s inside a `LirErr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -51,23 +52,46 @@ class Diagnostic:
     help: str | None = None
 
     def __str__(self) -> str:
-        place = str(self.span) if self.span else self.where
-        lines = [f"{place}: error: {self.message}" if place else f"error: {self.message}"]
+        place = str(self.span) if self.span else _bounded(self.where or "")
+        message = _bounded(self.message)
+        lines = [f"{place}: error: {message}" if place else f"error: {message}"]
         margin = ""
         if self.span:
-            text = self.span.source.line(self.span.line)
-            stop = self.span.end_column if self.span.end_line == self.span.line else len(text) + 1
+            whole = self.span.source.line(self.span.line)
+            stop = self.span.end_column if self.span.end_line == self.span.line else len(whole) + 1
             number = str(self.span.line)
             margin = " " * (len(number) + 1)
+            text, first, length = _excerpt(whole, self.span.column - 1, max(1, stop - self.span.column))
             # Tabs are kept in the padding so that the caret stands below its character in any terminal.
-            pad = "".join("\t" if c == "\t" else " " for c in text[: self.span.column - 1])
-            lines += [
-                f" {number} | {text}".rstrip(),
-                f" {margin}| {pad}{'^' * max(1, stop - self.span.column)}",
-            ]
+            pad = "".join("\t" if c == "\t" else " " for c in text[:first])
+            lines += [f" {number} | {text}".rstrip(), f" {margin}| {pad}{'^' * length}"]
         if self.help:
-            lines.append(f" {margin or ' '}= help: {self.help}")
+            lines.append(f" {margin or ' '}= help: {_bounded(self.help)}")
         return "\n".join(lines)
+
+
+LINE = 160  # characters of a line that a message shows
+WORD = 300  # characters of a word in it, such as a name or a type
+MOST = 3000  # characters of a message, or of its help
+
+
+def _bounded(text: str) -> str:
+    """A text that names what a user wrote, however long that is."""
+    if len(text) <= WORD:
+        return text
+    return shortened(re.sub(rf"\S{{{WORD + 1},}}", lambda word: shortened(word[0], WORD), text), MOST)
+
+
+def _excerpt(line: str, first: int, length: int) -> tuple[str, int, int]:
+    """The part of a line around a place, with the place in it; what is left out at an end is three dots."""
+    if len(line) <= LINE:
+        return line, first, length
+    start = max(0, min(first - LINE // 3, len(line) - LINE))
+    stop = start + LINE
+    before, after = "..." * (start > 0), "..." * (stop < len(line))
+    place = first - start
+    shown = max(1, min(length, LINE - place))
+    return before + line[start:stop] + after, len(before) + place, shown
 
 
 class LirError(Exception):
@@ -85,8 +109,15 @@ def error(
     return LirError(Diagnostic(message, span, where, help))
 
 
+def shortened(text: str, most: int = 60) -> str:
+    """A text for a message: its middle left out if it is long."""
+    return text if len(text) <= most else f"{text[: most * 2 // 3]}...{text[-most // 6 :]}"
+
+
 def did_you_mean(word: str, words: Sequence[str]) -> str | None:
     """A help line naming the closest of `words`, or all of them if there are few, or None."""
+    if len(word) > WORD:  # nothing is called so, and comparing takes the square of its length
+        return None
     close = get_close_matches(word, words, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(close) + "?"

@@ -7,15 +7,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from lutc import plugins
+from lutc import plugins, settings
 from lutc import target as targets
 from lutc.analysis.latency import latency
 from lutc.analysis.timing import longest_stage
-from lutc.diagnostics import error
+from lutc.cmvm.search import EFFORTS
+from lutc.diagnostics import error, shortened
 from lutc.emit import Control, netlist
 from lutc.files import naming
 from lutc.folder import check, exchange, held
@@ -23,7 +23,7 @@ from lutc.graph import Design, body, owners
 from lutc.netlist import Module
 from lutc.ops import Rescale
 from lutc.parse import parse_file
-from lutc.passes.approximate import allowed
+from lutc.passes.dsp import MODES
 from lutc.passes.manager import Pass, run
 from lutc.passes.pipelines import standard
 from lutc.print import Known, print_design
@@ -48,29 +48,32 @@ def load(
     installed; `Design.compared` says what came of it. Raises LirError listing everything that cannot be compiled
     exactly, or where the framework answers otherwise.
     """
-    types = {"": input_types} if isinstance(input_types, str) else dict(input_types or {})
-    options = plugins.LoadOptions(types, calibrate, example_inputs, compare)
+    given = plugins.LoadOptions(settings.input_types(input_types), calibrate, example_inputs, compare)
     if isinstance(source, Design):
         return source
     if isinstance(source, str | Path):
-        return _load_file(Path(source), options)
+        return _load_file(Path(source), given)
     if isinstance(source, bytes | bytearray | memoryview):
         help = "write them to a file whose suffix says its kind, and load its path"
         raise error("bytes do not say what kind of model they are", help=help)
     for frontend in plugins.frontends():
         if frontend.matches(source):
-            return frontend.load(source, options)
+            return frontend.load(source, given)
     raise error(f"no frontend takes a {type(source).__module__}.{type(source).__name__}", help=_known_kinds())
 
 
-def _load_file(path: Path, options: plugins.LoadOptions) -> Design:
-    if not path.exists():
-        raise error("no such file", where=str(path))
+def _load_file(path: Path, given: plugins.LoadOptions) -> Design:
+    try:
+        there = path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
+        raise error("no such file", where=shortened(str(path), 200))
     if path.suffix == Design.extension:
         return parse_file(path)
     frontend = plugins.reader(path)
     if frontend:
-        return frontend.load(path, options)
+        return frontend.load(path, given)
     what = "this folder" if path.is_dir() else path.suffix or "files without a suffix"
     raise error(f"no frontend reads {what}", where=str(path), help=_known_kinds())
 
@@ -121,6 +124,7 @@ class Build:
         `.lutc-files.json`), and what was put beside them stays. Raises LirError if `folder` holds something that is
         no build, or one whose files were edited; OSError where it cannot be written.
         """
+        settings.count(vectors, "a number of vectors", settings.VECTORS)
         exchange(_place(folder), str(folder), lambda new: self._fill(new, vectors, user_vectors))
         return Path(folder)
 
@@ -181,6 +185,39 @@ def _put(path: Path, text: str) -> None:
         path.write_text(text)
 
 
+def checked(
+    target: str,
+    *,
+    clock_ns: Any = None,
+    stages: Any = None,
+    hdl: Any = "verilog",
+    clock_enable: Any = False,
+    valid: Any = False,
+    top: Any = None,
+    effort: Any = "normal",
+    dsp: Any = "none",
+    approx_lsb: Any = 0.0,
+    check: Any = 0,
+) -> targets.Target:
+    """The target, if all that `compile` is asked for makes sense. Raises LirError before any work is done."""
+    if clock_ns is not None and stages is not None:
+        raise error("a clock period and a number of stages exclude each other", help="give one of them")
+    if clock_ns is not None:
+        settings.period(clock_ns)
+    if stages is not None:
+        settings.stages(stages)
+    settings.choice(hdl, "hardware description language", plugins.languages())
+    settings.flag(clock_enable, "clock_enable")
+    settings.flag(valid, "valid")
+    if top is not None:
+        settings.name(top, "a design")
+    settings.choice(effort, "effort", EFFORTS)
+    settings.choice(dsp, "choice of DSP blocks", MODES)
+    settings.lsb(approx_lsb)
+    settings.count(check, "a number of vectors to check with", settings.VECTORS)
+    return targets.load(target)
+
+
 def compile(
     source: Any,
     target: str = "xcvu13p",
@@ -197,9 +234,9 @@ def compile(
     passes: list[Pass] | None = None,
     check: int = 0,
     progress: Progress | None = None,
-    **options: Any,
+    **loading: Any,
 ) -> Build:
-    """Compile a model (see `load`, which takes `options`) for a target.
+    """Compile a model (see `load`, which takes `loading`) for a target.
 
     `clock_ns` is the clock period to meet, or `stages` the ranks of registers to cut the design into (0: none); if
     neither is given, the target's usual clock. `effort` (fast, normal or high) is how long to look for a smaller
@@ -210,20 +247,26 @@ def compile(
     With `approx_lsb` above 0, outputs may be off by so many units of their least significant bits; that they are not
     off by more is proven, and the circuit, the folder and the report say so. See `lutc.passes.approximate`.
     """
-    if clock_ns is not None and stages is not None:
-        raise error("a clock period and a number of stages exclude each other", help="give one of them")
-    if clock_ns is not None and not (clock_ns > 0 and isfinite(clock_ns)):
-        raise error(f"a clock period is a number of nanoseconds above 0, not {clock_ns}")
-    if stages is not None and stages < 0:
-        raise error(f"a number of stages is 0 or more, not {stages}")
-    if allowed(approx_lsb) and passes is not None:
+    device = checked(
+        target,
+        clock_ns=clock_ns,
+        stages=stages,
+        hdl=hdl,
+        clock_enable=clock_enable,
+        valid=valid,
+        top=top,
+        effort=effort,
+        dsp=dsp,
+        approx_lsb=approx_lsb,
+        check=check,
+    )
+    if approx_lsb and passes is not None:
         raise error(
             "passes of your own leave no place for approx_lsb", help="put Approximate(lsb) among them"
         )
-    device = targets.load(target)
     tell = progress or (lambda text: None)
     tell("reading the model")
-    model = load(source, **options)
+    model = load(source, **loading)
     if top:
         model = replace(model, name=top)
     if stages is None and clock_ns is None and latency(model):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lutc.analysis.latency import arrivals, latency
 from lutc.diagnostics import Diagnostic, LirError
 from lutc.graph import Design, Func, Param, Stage, Value, body, functions, owners, topo
-from lutc.netlist import Module, Net
+from lutc.netlist import DATA, VALID, Module, Net
 from lutc.netlist_build import ModuleBuilder
 from lutc.netlist_split import split
 from lutc.ops import Call, Op, Reg
@@ -55,13 +55,13 @@ def netlist(
         modules[func] = done[-1]
     build = ModuleBuilder(design.name, clock=clocked, clock_enable=clocked and control.clock_enable, **named)
     build.notes.update(notes or {})
-    nets = _inputs(build, design.params)
+    nets = _inputs(build, design.params, control.valid)
     _fill(build, body(design), nets, modules)
     if control.valid:
-        build.output("valid_out", build.delay(build.input("valid_in", 1), latency(design), reset=0))
+        build.output(VALID[1], build.delay(build.input(VALID[0], 1), latency(design), reset=0))
     for output in design.outputs:
         if output.value.type.bits:
-            build.output(output.name, nets[output.value])
+            build.output(_asked(output.name, control.valid), nets[output.value])
     if not any(o.value.type.bits for o in design.outputs) and not control.valid:
         raise LirError(
             Diagnostic(
@@ -94,7 +94,12 @@ def _ready(design: Design) -> None:
         raise LirError(*wrong[:20])
 
 
-def _inputs(build: ModuleBuilder, params: tuple[Param, ...]) -> dict[Value, Net]:
+def _asked(port: str, valid: bool) -> str:
+    """A data port's name, apart from those of control ports."""
+    return port + DATA if valid and port in VALID else port
+
+
+def _inputs(build: ModuleBuilder, params: tuple[Param, ...], valid: bool = False) -> dict[Value, Net]:
     """A port for every parameter that has bits."""
     nets: dict[Value, Net] = {}
     for param in params:
@@ -102,9 +107,9 @@ def _inputs(build: ModuleBuilder, params: tuple[Param, ...]) -> dict[Value, Net]
         if not kind.bits:
             nets[param] = zero(build)
         elif kind.shape:
-            nets[param] = build.input(param.name or "x", kind.bits)
+            nets[param] = build.input(_asked(param.name or "x", valid), kind.bits)
         else:
-            nets[param] = build.input(param.name or "x", *net_format(kind.scalar))
+            nets[param] = build.input(_asked(param.name or "x", valid), *net_format(kind.scalar))
     return nets
 
 

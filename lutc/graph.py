@@ -82,6 +82,10 @@ class Value:
         """The values this one reads, in order."""
         return ()
 
+    def operations(self) -> int:
+        """How many operations on scalars, those of functions included, this stands for; known before it has a type."""
+        return 0
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} %{self.name or '?'}: {self.type}>"
 
@@ -210,6 +214,20 @@ class Func:
         """See the function of this name."""
         return _reached(self)
 
+    @lazy
+    def operations(self) -> int:
+        """How many operations on scalars a call stands for; each of what it calls in turn is counted."""
+        for func in self.functions:  # callees first, so that none asks another in turn
+            func.operations  # noqa: B018
+        return 1 + sum(v.operations() for v in self.values)
+
+    @lazy
+    def depth(self) -> int:
+        """How many functions call each other one below the other, this one included."""
+        for func in self.functions:
+            func.depth  # noqa: B018
+        return 1 + max((f.depth for f in _called(self)), default=0)
+
 
 @dataclass(frozen=True, eq=False)
 class Output:
@@ -292,18 +310,18 @@ def functions(owner: Design | Func) -> list[Func]:
 
 
 def _reached(owner: Design | Func) -> tuple[Func, ...]:
+    """Without recursion: functions may call each other many levels deep."""
     order: list[Func] = []
     seen: set[Func] = set()
-
-    def visit(func: Func) -> None:  # as deep as functions call each other, which is little
-        if func not in seen:
-            seen.add(func)
-            for inner in _called(func):
-                visit(inner)
+    stack: list[tuple[Func, bool]] = [(f, False) for f in reversed(list(_called(owner)))]
+    while stack:
+        func, ready = stack.pop()
+        if ready:
             order.append(func)
-
-    for func in _called(owner):
-        visit(func)
+        elif func not in seen:
+            seen.add(func)
+            stack.append((func, True))
+            stack.extend((f, False) for f in reversed(list(_called(func))) if f not in seen)
     return tuple(order)
 
 

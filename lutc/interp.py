@@ -28,7 +28,7 @@ def execute(design: Design, codes: Mapping[str, Ints]) -> dict[str, Ints]:
     batch = max((len(x) for x in inputs.values()), default=1)
     values = body(design)
     # As many samples at once as stay in the processor's cache.
-    rows = max(_AT_ONCE // max((v.type.size for v in values), default=1), 16)
+    rows = max(_AT_ONCE // max([1, *(v.type.size for v in values)]), 16)
     parts = []
     for first in range(0, max(batch, 1), rows):
         some = {p: x[first : first + rows] if len(x) == batch else x for p, x in inputs.items()}
@@ -139,7 +139,7 @@ def _dyadic_codes(param: Param, steps: Any) -> Ints:
 
 def _rational_codes(param: Param, x: Any) -> Ints:
     """The sure way: every number as a fraction."""
-    flat = np.asarray(x, dtype=object).reshape(len(x), -1)
+    flat = np.asarray(x, dtype=object).reshape(len(x), param.type.size)
     codes = [
         [
             quantised((_fraction(param, v) - param.offset) / param.scale, fmt, param.round, param.overflow)

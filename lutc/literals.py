@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Any
 from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean
 from lutc.foreign import read_array
 from lutc.graph import Table
+from lutc.limits import MAX_DIGITS, MAX_ELEMENTS, MAX_KEY, MAX_RANK, MAX_WIDTH
 from lutc.ops.base import number
 from lutc.syntax import inside, parser, place_of, span
-from lutc.types import MAX_WIDTH, Fixed, Type, uniform
-from lutc.verify import MAX_KEY
+from lutc.types import Fixed, Type, uniform
 
 if TYPE_CHECKING:
     from lark import Token
-
-MAX_ELEMENTS = 1 << 24  # a longer tensor is a slip of the pen
-MAX_DIGITS = 4000  # of a number in the text; no format of MAX_WIDTH bits needs as many
 
 # -- types ----------------------------------------------------------------------------------------------------------
 
@@ -42,6 +39,8 @@ def type_of(text: str) -> Type:
         raise ValueError(f"{text!r} is no type" + (f": {rest!r} is not expected" if rest else "")) from None
     dims = next((c for c in tree.children if getattr(c, "data", None) == "dims"), None)
     shape = tuple(_small(c) for c in dims.children) if dims is not None else ()
+    if len(shape) > MAX_RANK:
+        raise ValueError(f"a tensor has up to {MAX_RANK} dimensions, not {len(shape)}")
     if prod(shape) > MAX_ELEMENTS:
         raise ValueError(f"{text} has {prod(shape)} elements; the most is {MAX_ELEMENTS}")
     if tree.data == "uniform":

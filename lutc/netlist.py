@@ -34,6 +34,8 @@ from lutc.lazy import lazy
 _BITS = frozenset((0, 1))
 _DIGITS = b"01" + bytes(254)
 LUT_INPUTS = 6  # of the largest LUT that can be asked for by name
+VALID = ("valid_in", "valid_out")  # control ports of a top, if it has them
+DATA = " (data)"  # behind the name of a data port that would be called like one of them; printed names are mended
 
 
 def representable(value: int, width: int, signed: bool) -> bool:

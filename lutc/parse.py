@@ -22,6 +22,7 @@ from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean, e
 from lutc.graph import Const, Design, Func, OpMistake, Output, Overflow, Param, Rounding, Stage, Table, Value
 from lutc.literals import TYPE_HELP, file_codes, inline_codes, table_runs, type_of
 from lutc.ops import TABLE, Op
+from lutc.ops.base import Budget
 from lutc.reader import read
 from lutc.rows import ROWS, Row, Symbol, decoded, mismatch
 from lutc.syntax import Block, Data, Statement
@@ -102,6 +103,7 @@ class _Reader:
         self.folder = folder
         self.file = file
         self.problems = file.problems
+        self.budget = Budget()
         self.stage = self._header()
         self.symbols: dict[str, Symbol | None] = dict.fromkeys(n for n in file.lost if n[0] == "@")
         self.places: dict[str, Any] = {}
@@ -273,6 +275,8 @@ class _Reader:
 
     def _statement(self, scope: _Scope, s: Statement) -> Op | None:
         """The value of a statement, or None if it, or something it reads, is wrong."""
+        if self.budget.over:
+            return None
         before = len(self.problems)
         place = syntax.span(self.source, s.target, syntax.last_token(s))
         values, symbols = self._operands(scope, s)
@@ -311,7 +315,9 @@ class _Reader:
         self, op: type[Op], fields: dict[str, Any], s: Statement, origin: str | None, place: Span
     ) -> Op:
         try:
-            return op(**fields, name=s.target[1:], origin=origin, span=place)
+            made = op(**fields, name=s.target[1:], origin=origin, span=place)
+            self.budget.spend(made)
+            return made
         except OpMistake as e:
             raise error(f"'{s.keyword}' {e.message}", span=place, help=e.help) from None
         except (ValueError, OverflowError, MemoryError) as e:

@@ -65,6 +65,11 @@ def reader(path: Path) -> Frontend | None:
     return next((f for f in known if path.is_file() and path.suffix in f.suffixes), None)
 
 
+def languages() -> list[str]:
+    """The hardware description languages that there are backends for."""
+    return sorted(e.name for e in entry_points(group="lutc.backends") if e.name != "bench")
+
+
 def backend(name: str) -> Any:
     """A backend by name. Raises LirError if there is none such."""
     return _load("lutc.backends", name)

@@ -6,15 +6,21 @@ the wire to it, a carry chain adds a little for every bit.
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib import resources
 from math import inf
 from pathlib import Path
+from typing import Any
 
-from lutc.diagnostics import did_you_mean, error
+from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean, error, shortened
 from lutc.types import Fixed
+
+MAX_TARGET_FILE = 1 << 16  # bytes; lutc's own have one 64th of it
+COPY = "copy one of lutc's own targets, which stand in its folder targets"
 
 
 @dataclass(frozen=True, eq=False)  # one object a name: it is a key of many caches
@@ -124,25 +130,119 @@ def names() -> list[str]:
     return sorted(p.stem for p in _folder().glob("*.toml"))
 
 
-@lru_cache(maxsize=32)
 def load(name: str) -> Target:
-    """A target by name, or from a `.toml` file of the user's own. Raises LirError if there is none such."""
-    path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
+    """A target by name, or from a `.toml` file of the user's own; the same object while the file stays the same.
+
+    Raises LirError if there is none such, and with every wrong entry of the file at its line.
+    """
+    if not isinstance(name, str):
+        raise error(f"a target is a name or the path of a .toml file, not {shortened(repr(name))}")
+    own = name.endswith(".toml")
+    if not own and name not in names():
+        help = did_you_mean(name, names()) or "lutc targets lists them; or give the path of a .toml file"
+        raise error(f"no target {shortened(name)!r}", help=help)
+    path = Path(name) if own else _folder() / f"{name}.toml"
+    return _target(_text(path), path.stem, str(path))
+
+
+def _text(path: Path) -> str:
     try:
-        data = tomllib.loads(path.read_text())
+        with path.open("rb") as file:
+            data = file.read(MAX_TARGET_FILE + 1)
+        if len(data) > MAX_TARGET_FILE:
+            raise error(f"a target has at most {MAX_TARGET_FILE} bytes", where=str(path), help=COPY)
+        return data.decode("utf-8-sig")
     except FileNotFoundError:
-        raise error(
-            f"no target {name!r}",
-            help=did_you_mean(name, names()) or "lutc targets lists them; or give the path of a .toml file",
-        ) from None
+        raise error("there is no such target file", where=shortened(str(path)), help=COPY) from None
+    except UnicodeDecodeError as e:
+        raise error(f"this is no text: byte {e.start} is not UTF-8", where=str(path), help=COPY) from None
+    except (OSError, ValueError) as e:  # ValueError: a zero byte in the path
+        reason = e.strerror if isinstance(e, OSError) else str(e)
+        raise error(f"cannot read the target: {reason}", where=shortened(str(path)), help=COPY) from None
+
+
+@lru_cache(maxsize=32)
+def _target(text: str, name: str, where: str) -> Target:
+    source = Source(where, text)
+    try:
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
-        raise error(str(e), where=str(path)) from None
-    known = {f.name for f in fields(Target)}
-    wrong = sorted(set(data) - known) + sorted(known - set(data) - {"name"})
+        at = re.search(r"\(at line (\d+), column (\d+)\)", str(e))
+        line, column = (int(at[1]), int(at[2])) if at else (text.count("\n") + 1, 1)
+        said = f"this is no TOML: {str(e).split(' (at ')[0]}"
+        raise error(said, span=Span(source, line, column, line, column + 1), help=COPY) from None
+    except (ValueError, RecursionError) as e:  # integers of 5,000 digits, lists in lists without end
+        said = "it is nested too deep" if isinstance(e, RecursionError) else str(e).split(";")[0]
+        raise error(f"this is no target: {said}", where=where, help=COPY) from None
+    wrong = list(_wrong(data))
     if wrong:
-        raise error(
-            f"fields missing or unknown: {', '.join(wrong)}",
-            where=str(path),
-            help="copy one of lutc's own targets",
-        )
-    return Target(**({"name": path.stem} | data))
+        raise LirError(*(Diagnostic(m, _place(source, key), where, help) for key, m, help in wrong))
+    data = {"name": name} | data
+    delays = {f.name: float(data[f.name]) for f in fields(Target) if f.type == "float"}
+    return Target(**(data | delays))
+
+
+# What a target's numbers may be, ends included: what no device has is a slip of the pen, or of the unit.
+_COUNT = (0, 10**9)
+_DELAY = (0.0, 1000.0)
+_RANGES: dict[str, tuple[float, float]] = {
+    "luts": (1, 10**9),
+    "ffs": _COUNT,
+    "dsps": _COUNT,
+    "dsp_wide": (2, 256),  # its sign and a bit
+    "dsp_narrow": (2, 256),
+    "lut_inputs": (3, 8),
+    "mux_levels": (0, 8),
+    "lut": (0.001, 1000.0),
+    "net": _DELAY,
+    "mux": _DELAY,
+    "carry": _DELAY,
+    "carry_ends": _DELAY,
+    "dsp": _DELAY,
+    "register": _DELAY,
+    "clock_ns": (0.001, 1e6),
+}
+_KINDS = {"str": "a text", "int": "an integer", "float": "a number of nanoseconds", "bool": "true or false"}
+
+
+def _wrong(data: dict[str, Any]) -> Iterator[tuple[str, str, str | None]]:
+    """Everything wrong with a target's entries: the key, a message and what to do."""
+    kinds = {f.name: str(f.type) for f in fields(Target)}
+    for key in data.keys() - kinds.keys():
+        yield key, f"a target has no {shortened(key)!r}", did_you_mean(key, list(kinds)) or "leave it away"
+    for key in kinds.keys() - data.keys() - {"name"}:
+        yield key, f"{key!r} is missing: {_KINDS[kinds[key]]}", COPY
+    for key, kind in kinds.items():
+        if key in data and (reason := _mistake(key, kind, data[key])):
+            yield key, reason, None
+    right = {key for key in data if key in kinds and not _mistake(key, kinds[key], data[key])}
+    if {"named_luts", "lut_inputs"} <= right and data["named_luts"] and data["lut_inputs"] != 6:
+        help = "write named_luts = false, or lut_inputs = 6"
+        yield "named_luts", "LUT1 to LUT6 are of devices whose LUTs have six inputs", help
+
+
+def _mistake(key: str, kind: str, value: Any) -> str | None:
+    """What is wrong with a key's value, if anything."""
+    shown = shortened(repr(value))
+    known: Any = {"str": str, "int": int, "float": int | float, "bool": bool}[kind]
+    if not isinstance(value, known) or (isinstance(value, bool) and kind != "bool"):
+        return f"{key!r} is {_KINDS[kind]}, not {shown}"
+    if kind == "str" and not (0 < len(value) <= 200 and value.isprintable()):
+        return f"{key!r} is a text of one line, of 1 to 200 characters, not {shown}"
+    if key in _RANGES and not _RANGES[key][0] <= value <= _RANGES[key][1]:
+        lo, hi = _RANGES[key]
+        return f"{key!r} is {_KINDS[kind]} from {lo:,} to {hi:,}, not {shown}"
+    return None
+
+
+def _place(source: Source, key: str) -> Span | None:
+    """The line where a key is given, or None where it is not."""
+    spelled = re.escape(key)
+    given = re.search(
+        rf"^[ \t]*\[*[ \t]*(\"{spelled}\"|'{spelled}'|{spelled})[ \t]*[=.\]].*$", source.text, re.M
+    )
+    if not given:
+        return None
+    line = source.text.count("\n", 0, given.start()) + 1
+    column = given.start(1) - given.start() + 1
+    return Span(source, line, column, line, given.end() - given.start() + 1)

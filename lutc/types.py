@@ -20,21 +20,30 @@ from typing import Any
 
 import numpy as np
 
+from lutc.diagnostics import Diagnostic, LirError
 from lutc.lazy import lazy
+from lutc.limits import MAX_RANK, MAX_WIDTH
 
 # An int, or an array of them (int64, or Python integers where 64 bits would not do). The rules of the operations are
 # written once for both: ints where all elements agree, arrays that broadcast to the tensor's shape where they do not.
 Ints = Any
 
-# Wider than any sane circuit; it exists so that a typing slip ends in a message and not in a machine out of memory.
-MAX_WIDTH = 4096
+
+class TooWide(LirError, ValueError):
+    """A format that is none: a mistake of the user, whose numbers come to it, wherever it shows."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Diagnostic(message, help="quant to fewer bits on the way there"))
+
+    def __str__(self) -> str:
+        return self.diagnostics[0].message
 
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
     """A fixed-point format: `width` bits, the lowest of weight `2**-frac`, two's complement if `signed`.
 
-    Raises ValueError for a negative width or one above `MAX_WIDTH`.
+    Raises TooWide, a ValueError, for a negative width or one above `MAX_WIDTH`.
     """
 
     signed: bool
@@ -43,7 +52,7 @@ class Fixed:
 
     def __post_init__(self) -> None:
         if not 0 <= self.width <= MAX_WIDTH:
-            raise ValueError(f"a format has 0 to {MAX_WIDTH} bits, not {self.width}")
+            raise TooWide(f"a format has 0 to {MAX_WIDTH} bits, not {self.width}")
         if self.width == 0:  # one spelling for the number 0
             object.__setattr__(self, "signed", False)
             object.__setattr__(self, "frac", 0)
@@ -101,6 +110,8 @@ class Type:
     runs: tuple[tuple[int, Fixed], ...]
 
     def __post_init__(self) -> None:
+        if len(self.shape) > MAX_RANK:
+            raise ValueError(f"a tensor has up to {MAX_RANK} dimensions, not {len(self.shape)}")
         if sum(n for n, _ in self.runs) != math.prod(self.shape):
             raise ValueError(f"{sum(n for n, _ in self.runs)} formats do not fill shape {list(self.shape)}")
 

@@ -28,12 +28,11 @@ from collections.abc import Container, Iterator
 from lutc.analysis.latency import arrivals
 from lutc.diagnostics import Diagnostic, LirError, Span
 from lutc.graph import Const, Design, Func, OpMistake, Param, Stage, Table, Value, body, functions
+from lutc.limits import MAX_KEY
 from lutc.ops.base import Op, spec
 from lutc.ops.flow import Call, Reg
 from lutc.ops.layout import Element, Pack
 from lutc.ops.table import ConstOp
-
-MAX_KEY = 20  # bits of a table's key: a million entries
 
 
 def verify(design: Design, known: Container[Value] = ()) -> None:

@@ -293,7 +293,7 @@ def test_a_signal_leaves_nothing(run: Run, tmp_path: Path, number: int, code: in
         (["compile", "tagger.lir", "--clock-ns", "inf"], "above 0"),
         (["compile", "tagger.lir", "--clock-mhz", "0"], "above 0"),
         (["compile", "tagger.lir", "--clock-ns", "0.01"], "leaves no time between registers"),
-        (["compile", "tagger.lir", "--stages", "-1"], "0 or more"),
+        (["compile", "tagger.lir", "--stages", "-1"], "from 0 to"),
         (["compile", "tagger.lir", "--approx-lsb", "-1"], "from 0 on"),
         (["compile", "tagger.lir", "--vectors", "0"], "at least one vector"),
         (["compile", "tagger.lir", "--top", "9 lives"], "no name for a design"),

@@ -31,9 +31,8 @@ FOLDERS = {
 OUTSIDE = ("frontends", "backends", "ir_spec")
 
 LAYERS = (
-    {"_version", "diagnostics", "files", "folder", "lazy", "manifest"},
-    {"_version", "diagnostics", "lazy"},
-    {"files", "pickles"},
+    {"_version", "diagnostics", "lazy", "limits"},
+    {"files", "folder", "foreign", "manifest", "pickles"},
     {"types"},
     {"graph", "netlist", "netlist_build", "netlist_split", "target", "targets"},
     {"numbers", "functions"},
@@ -42,6 +41,7 @@ LAYERS = (
     | {
         "answers",
         "comments",
+        "settings",
         "syntax",
         "bodies",
         "reader",

@@ -21,6 +21,7 @@ from lutc.build import Builder
 from lutc.diagnostics import LirError, Source
 from lutc.fmt import format_text
 from lutc.graph import Design, Stage, body, functions
+from lutc.limits import MAX_DEPTH
 from lutc.literals import inline_codes, list_of, number_of
 from lutc.ops import ALL, Op
 from lutc.parse import parse, parse_file, parse_type
@@ -289,7 +290,7 @@ def test_long_chains_need_no_recursion() -> None:
 
 
 def test_deep_calls() -> None:
-    n = 300
+    n = MAX_DEPTH
     funcs = ["func @f0(%a: s4) -> %a {\n}\n"]
     funcs += [f"func @f{i}(%a: s4) -> %b {{\n  %b = call @f{i - 1}, %a\n}}\n" for i in range(1, n)]
     text = (

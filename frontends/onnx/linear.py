@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -146,6 +146,7 @@ def _product(walk: Walk, t: Scaled, matrix: Exact, shape: tuple[int, ...], group
     count = math.prod(core(shape)[:-1])
     if count == 1:
         return walk.reshaped(product(walk.b, walk.reshaped(value, (t.shape[-1],))), core(shape))
+    walk.b.room(count * int(np.count_nonzero(matrix)))  # before any work on the rows
     rows = walk.reshaped(value, (count, t.shape[-1]))
     return mapped(walk, rows, product, lambda v: walk.reshaped(v, core(shape)), len(core(shape)) - 1)
 
@@ -172,13 +173,13 @@ def alike(walk: Walk, rows: Value) -> Value:
     lines = [kind.formats[i * size : (i + 1) * size] for i in range(count)]
     if all(line == lines[0] for line in lines):
         return rows
-    wide = [hull(column) for column in zip(*lines, strict=True)]
+    wide = [hull(set(column)) for column in zip(*lines, strict=True)]
     to = uniform(kind.shape, wide[0]) if len(set(wide)) == 1 else tensor(kind.shape, wide * count)
     widened: Value = walk.b.quant(rows, to=to)
     return widened
 
 
-def hull(formats: Sequence[Fixed]) -> Fixed:
+def hull(formats: Collection[Fixed]) -> Fixed:
     """The narrowest format that holds the numbers of all."""
     frac = max((f.frac for f in formats if f.width), default=0)
     return holding(

@@ -14,7 +14,8 @@ import numpy as np
 from lutc.build import Builder
 from lutc.edges import edge_sums, edge_tables
 from lutc.graph import Overflow, Rounding, Table, Value
-from lutc.types import MAX_WIDTH, Fixed, tensor, uniform
+from lutc.limits import MAX_WIDTH
+from lutc.types import Fixed, tensor, uniform
 
 from ..importer import Refusal
 from . import exact as ex

@@ -10,12 +10,12 @@ import numpy as np
 from lutc.build import Builder
 from lutc.graph import Overflow, Rounding, Value
 from lutc.numbers import twos
-from lutc.types import Type
+from lutc.types import Fixed, Type
 
 from ..importer import Refusal
 from . import exact as ex
 from .exact import Exact
-from .tensors import Pending, Scaled, Shape, concrete, core
+from .tensors import Pending, Scaled, concrete, core
 from .walk import Walk, formats
 
 
@@ -130,14 +130,14 @@ def _port(walk: Walk, t: Scaled, pending: Pending, grid: Grid) -> Value:
     if port.param is None:
         shape = core(port.shape)
         kind = formats(shape, grid.lo, grid.hi, grid.frac)
-        mode, _ = _overflow(kind, grid.lo, grid.hi, shape)
+        mode, _ = _overflow(kind, grid.lo, grid.hi)
         unit = Fraction(2) ** grid.frac
         port.param = walk.port(port.name, kind, grid.round, mode, unit / by, -add / by)
         port.rule = rule
     if port.rule != rule:
         raise Refusal(f"quantises input {port.name!r} in another way than an earlier layer does", way_out)
     value: Value = port.param
-    if not _overflow(value.type, grid.lo, grid.hi, value.type.shape)[1]:
+    if not _overflow(value.type, grid.lo, grid.hi)[1]:
         scale = Fraction(2) ** -grid.frac
         value = walk.clamp(value, ex.number(lo * scale), ex.number(hi * scale), value.type.shape)
     for move in pending.moves:
@@ -174,7 +174,7 @@ def _emit(walk: Walk, b: Builder, value: Value, grid: Grid) -> Value:
     scale = ex.number(Fraction(2) ** -grid.frac)
     by, add = ex.times(grid.by, scale), ex.times(grid.add, scale)
     to = formats(shape, grid.lo, grid.hi, grid.frac)
-    mode, exactly = _overflow(to, grid.lo, grid.hi, shape)
+    mode, exactly = _overflow(to, grid.lo, grid.hi)
     factor = ex.lone(by)
     if factor is not None and ex.power_of_two(factor) and _cheap(value, factor, add, grid.frac):
         value = walk.affine(value, by, add, b)
@@ -189,28 +189,35 @@ def _emit(walk: Walk, b: Builder, value: Value, grid: Grid) -> Value:
 
 def _cheap(value: Value, factor: Fraction, add: Exact, frac: int) -> bool:
     """Whether adding the offset needs no steps finer than there are, or than rounding looks at."""
-    finest = max((f.frac for f in value.type.formats if f.width), default=0) - ex.exponent(factor)
+    finest = max((f.frac for _, f in value.type.runs if f.width), default=0) - ex.exponent(factor)
     return ex.every(lambda v: ex.dyadic(v) and (not v or twos(v) <= max(finest, frac + 1)), add)
 
 
 def _inside(kind: Type, to: Type, grid: Grid) -> bool:
     """Whether every number of a type is on the grid and in its range already."""
-    shape = kind.shape
-    lo, hi = (ex.spread(x, shape).ravel().tolist() for x in (grid.lo, grid.hi))
+    ends = _ends(kind, grid.lo, grid.hi)
     return all(
         not f.width
         or (f.frac <= grid.frac and a <= f.lo << (grid.frac - f.frac) and f.hi << (grid.frac - f.frac) <= z)
-        for f, a, z in zip(kind.formats, lo, hi, strict=True)
-    ) and all(a <= 0 <= z for f, a, z in zip(kind.formats, lo, hi, strict=True) if not f.width)
+        for f, a, z in ends
+    ) and all(a <= 0 <= z for f, a, z in ends if not f.width)
 
 
-def _overflow(to: Type, lo: Exact, hi: Exact, shape: Shape) -> tuple[Overflow, bool]:
+def _ends(kind: Type, lo: Exact, hi: Exact) -> list[tuple[Fixed, Fraction, Fraction]]:
+    """The formats of a type's elements with the ends of their ranges; those that follow on their equals left out."""
+    least, most = ex.lone(lo), ex.lone(hi)
+    if least is not None and most is not None:
+        return [(f, least, most) for _, f in kind.runs]
+    low, high = (ex.spread(x, kind.shape).ravel().tolist() for x in (lo, hi))
+    return list(zip(kind.formats, low, high, strict=True))
+
+
+def _overflow(to: Type, lo: Exact, hi: Exact) -> tuple[Overflow, bool]:
     """The overflow mode whose range is the quantiser's, or the closest; and whether it is the very same."""
-    low, high = (ex.spread(x, shape).ravel().tolist() for x in (lo, hi))
-    ends = list(zip(low, high, to.formats, strict=True))
+    ends = _ends(to, lo, hi)
 
     def same(symmetric: bool) -> bool:
-        return all(a == (max(f.lo, -f.hi) if symmetric else f.lo) and z == f.hi for a, z, f in ends)
+        return all(a == (max(f.lo, -f.hi) if symmetric else f.lo) and z == f.hi for f, a, z in ends)
 
     if not same(False) and same(True):
         return Overflow.SATURATE_SYMMETRIC, True

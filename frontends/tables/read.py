@@ -17,8 +17,8 @@ from lutc.build import as_type
 from lutc.diagnostics import LirError, did_you_mean, error
 from lutc.foreign import Members, opened, read_array, read_json, shown
 from lutc.graph import Overflow, Rounding
-from lutc.literals import MAX_ELEMENTS
-from lutc.types import MAX_WIDTH, Fixed
+from lutc.limits import MAX_ELEMENTS, MAX_WIDTH
+from lutc.types import Fixed
 
 from ..importer import Refusal, Refusals
 from .form import ARGMAX, VALUES, Encoder, Input, Layer, Network, Rounded

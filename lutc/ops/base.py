@@ -21,9 +21,10 @@ from operator import attrgetter
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lutc import numbers
+from lutc import limits, numbers
 from lutc.graph import Bounds, Const, Func, OpMistake, Stage, Table, Value
 from lutc.lazy import lazy
+from lutc.limits import ADVICE, MAX_ALL_ELEMENTS, MAX_ELEMENTS, SMALLER
 from lutc.types import Ints, Type
 
 if TYPE_CHECKING:
@@ -79,6 +80,10 @@ class Op(Value):
     def eval(self, *operands: Ints) -> Ints:
         """The result's codes, from the operands': arrays of shape `(batch, *type.shape)`, exact integers."""
         raise NotImplementedError(self.keyword)
+
+    def operations(self) -> int:
+        """One for each element; of the operations that do more, or nothing, their own count."""
+        return max((v.type.size for v in self.operands), default=1)
 
     def work_bits(self) -> int:
         """How wide an integer `eval` may meet on its way; it decides between int64 and Python integers."""
@@ -279,6 +284,52 @@ def same_shape(operands: tuple[Value, ...]) -> tuple[int, ...]:
                 "spread the smaller one first: %b = broadcast %a, shape=[...]",
             )
     return shapes[0]
+
+
+def sized(elements: int, operations: int = 0) -> None:
+    """Raise OpMistake, before the work, if a result has more elements or makes more operations than a design may."""
+    need(
+        elements <= MAX_ELEMENTS,
+        f"makes a tensor of {elements:,} elements, and {MAX_ELEMENTS:,} are the most",
+        SMALLER,
+    )
+    most = limits.operations()
+    need(
+        operations <= most,
+        f"makes {operations:,} operations on scalars, and {most:,} are the most that a design may have",
+        ADVICE,
+    )
+
+
+class Budget:
+    """Counts what a design's values come to while it is made."""
+
+    def __init__(self) -> None:
+        self._elements = self._operations = 0
+        self.over = False  # it has been said that this is too much
+
+    def room(self, operations: int) -> None:
+        """Raise OpMistake if there is no room for so many more operations."""
+        total, most = self._operations + operations, limits.operations()
+        need(
+            total <= most,
+            f"brings the design to {total:,} operations on scalars, and {most:,} are the most",
+            ADVICE,
+        )
+
+    def spend(self, value: Value) -> None:
+        """Count a value. Raises OpMistake where it is one too many."""
+        self.over = True
+        more = value.operations()
+        self.room(more)
+        self._operations += more
+        self._elements += value.type.size
+        need(
+            self._elements <= MAX_ALL_ELEMENTS,
+            f"brings the design's tensors to {self._elements:,} elements, and {MAX_ALL_ELEMENTS:,} are the most",
+            SMALLER,
+        )
+        self.over = False
 
 
 def need(condition: bool, message: str, help: str | None = None) -> None:

@@ -152,11 +152,12 @@ class Rescale(Op):
             ends.append(_into(a, b, Type((), ((1, target),)), self.overflow))
         if not shape:
             return ends[0]
-        return tuple(np.array(e, dtype=object).reshape(shape) for e in zip(*ends, strict=True))  # type: ignore[return-value]
+        columns = list(zip(*ends, strict=True)) or [(), ()]
+        return tuple(np.array(e, dtype=object).reshape(shape) for e in columns)  # type: ignore[return-value]
 
     def eval(self, *operands: Ints) -> Ints:
         x = operands[0]
-        flat = np.asarray(x, dtype=object).reshape(len(x), -1)
+        flat = np.asarray(x, dtype=object).reshape(len(x), self.type.size)
         columns = [
             _column(flat[:, i], by, add, source, target, self.round, self.overflow)
             for i, ((by, add), source, target) in enumerate(

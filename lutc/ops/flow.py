@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from lutc.graph import Bounds, Func, OpMistake, Param, Value, body
+from lutc.limits import MAX_DEPTH
 from lutc.numbers import dtype
-from lutc.ops.base import SCALAR, TENSOR, Op, need
+from lutc.ops.base import SCALAR, TENSOR, Op, need, sized
 from lutc.types import Ints, Type, tensor, uniform
 
 if TYPE_CHECKING:
@@ -78,17 +79,43 @@ class Call(Op):
     func: Func
     args: tuple[Value, ...]
 
+    def operations(self) -> int:
+        return self.func.operations
+
     def infer(self) -> Type:
         _arguments(self.func, self.args, [v.type for v in self.args])
+        sized(0, self.operations())
+        _nested(self.func)
         return self.func.result.type
 
     def bounds(self, *operands: Bounds) -> Bounds:
-        known = bound(body(self.func), dict(zip(self.func.params, operands, strict=True)))
-        return known[self.func.result]
+        return _returned(self.func, operands)
 
     def eval(self, *operands: Ints) -> Ints:
         inputs: dict[Value, Ints] = {p: _cast(x, p) for p, x in zip(self.func.params, operands, strict=True)}
         return evaluate(body(self.func), inputs, [self.func.result])[self.func.result]
+
+
+def _returned(func: Func, arguments: Sequence[Bounds]) -> Bounds:
+    """The range of a function's result. Functions that call functions are asked for the same again and again."""
+    known: dict[Any, Bounds] = func.__dict__.setdefault("returned", {})
+    plain = all(isinstance(end, int) for ends in arguments for end in ends)
+    key = tuple(arguments) if plain else None
+    if key is None or key not in known:
+        found = bound(body(func), dict(zip(func.params, arguments, strict=True)))[func.result]
+        if key is None or len(known) >= 1000:
+            return found
+        known[key] = found
+    return known[key]
+
+
+def _nested(func: Func) -> None:
+    """Raise OpMistake for what nobody calls: modules inside modules without end, which no tool can take."""
+    need(
+        func.depth <= MAX_DEPTH,
+        f"calls @{func.name}, below which functions call each other {func.depth} levels deep; {MAX_DEPTH} are the most",
+        "write the innermost out where they are called",
+    )
 
 
 def _cast(x: Ints, param: Param) -> Ints:
@@ -118,6 +145,9 @@ class Map(Op):
     func: Func
     args: tuple[Value, ...]
 
+    def operations(self) -> int:
+        return self.length * self.func.operations
+
     @property
     def length(self) -> int:
         return self.args[0].type.shape[0]
@@ -129,6 +159,8 @@ class Map(Op):
             "needs arguments with a leading dimension of one length",
             "repeat a shared argument: %b = broadcast %a, shape=[n, ...]",
         )
+        sized(self.length * self.func.result.type.size, self.operations())
+        _nested(self.func)
         # As many as both have: if there are too few or too many, `_arguments` says so.
         pairs = zip(self.args, self.func.params, strict=False)
         _arguments(self.func, self.args, [slice_type(v.type, p.type) for v, p in pairs])
@@ -140,8 +172,7 @@ class Map(Op):
         ends = []
         for i in range(self.length):
             at = [tuple(b if isinstance(b, int) else b[i] for b in o) for o in operands]
-            known = bound(body(self.func), dict(zip(self.func.params, at, strict=True)))  # type: ignore[arg-type]
-            ends.append(known[self.func.result])
+            ends.append(_returned(self.func, at))  # type: ignore[arg-type]
         shape = self.func.result.type.shape
         los, his = ([np.broadcast_to(np.asarray(e[k], dtype=object), shape) for e in ends] for k in (0, 1))
         return np.stack(los), np.stack(his)

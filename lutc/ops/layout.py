@@ -6,6 +6,7 @@ after the other; -1 stands for the number 0.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,8 +16,8 @@ from lutc.graph import Bounds, OpMistake, Value
 from lutc.lazy import lazy
 from lutc.numbers import dtype
 from lutc.ops import circuits
-from lutc.ops.base import SCALAR, TENSOR, Op, need
-from lutc.types import ZERO, Ints, Type, scalar, tensor, uniform
+from lutc.ops.base import SCALAR, TENSOR, Op, need, sized
+from lutc.types import ZERO, Ints, Type, scalar, uniform
 
 if TYPE_CHECKING:
     from lutc.netlist import Net
@@ -38,13 +39,23 @@ class Layout(Op):
     def index(self) -> Index:
         return self.source()
 
+    def operations(self) -> int:
+        return 1
+
     def infer(self) -> Type:
         kinds = [v.type for v in self.operands]
-        formats = {f for t in kinds for _, f in t.runs}
-        if len(formats) == 1 and (not self.index.size or self.index.min() >= 0):
-            return uniform(self.index.shape, formats.pop())
-        every = [f for t in kinds for f in t.formats] + [ZERO]
-        return tensor(self.index.shape, [every[i] for i in self.index.ravel().tolist()])
+        known = list(dict.fromkeys(f for t in kinds for _, f in t.runs))
+        if len(known) == 1 and (not self.index.size or self.index.min() >= 0):
+            return uniform(self.index.shape, known[0])
+        # Formats by number: an image's patches have millions of elements.
+        known.append(ZERO)
+        formats = {f: i for i, f in enumerate(known)}
+        runs = [(n, formats[f]) for t in kinds for n, f in t.runs] + [(1, formats[ZERO])]
+        every = np.repeat([i for _, i in runs], [n for n, _ in runs])[self.index.ravel()]
+        starts = np.flatnonzero(np.diff(every, prepend=-1))
+        counts = np.diff(starts, append=len(every)).tolist()
+        found = zip(counts, every[starts].tolist(), strict=True)
+        return Type(self.index.shape, tuple((n, known[i]) for n, i in found))
 
     def gathered(self, elements: list[Any], zero: Any) -> Any:
         """The result's elements, given all of the operands' in a row: an object array of the result's shape."""
@@ -64,9 +75,12 @@ class Layout(Op):
         return ends[0], ends[1]
 
     def eval(self, *operands: Ints) -> Ints:
-        batch = max(len(x) for x in operands)
+        batch = max((len(x) for x in operands), default=1)
         kind = dtype(self.work_bits())
-        parts = [np.broadcast_to(x, (batch, *x.shape[1:])).reshape(batch, -1) for x in operands]
+        parts = [
+            np.broadcast_to(x, (batch, *v.type.shape)).reshape(batch, v.type.size)
+            for x, v in zip(operands, self.operands, strict=True)
+        ]
         flat = np.concatenate([*parts, np.zeros((batch, 1), dtype=kind)], axis=1)
         return flat.take(self.index, axis=1)
 
@@ -94,6 +108,7 @@ class Broadcast(Layout):
 
     def source(self) -> Index:
         what = f"cannot spread {self.x.type} to shape {list(self.shape)}"
+        sized(math.prod(self.shape))
         return _try(what, lambda: np.broadcast_to(_positions(self.x), self.shape))
 
 
@@ -140,6 +155,7 @@ class Concat(Layout):
 
     def source(self) -> Index:
         need(bool(self.parts), "joins at least one tensor")
+        sized(sum(v.type.size for v in self.parts))
         starts = np.cumsum([0, *(v.type.size for v in self.parts)])
         pieces = [_positions(v) + s for v, s in zip(self.parts, starts, strict=False)]
         what = f"cannot join {', '.join(str(v.type) for v in self.parts)} along axis {self.axis}"
@@ -187,6 +203,7 @@ class Gather(Layout):
         length = shape[self.axis]
         bad = [i for i in self.indices if not 0 <= i < length]
         need(not bad, f"takes index {bad[:1]} of a dimension of length {length}")
+        sized(self.x.type.size // max(length, 1) * len(self.indices))
         return np.take(_positions(self.x), self.indices, axis=self.axis)
 
 
@@ -206,6 +223,8 @@ class Pad(Layout):
             len(self.before) == len(self.after) == rank and min((*self.before, *self.after), default=0) >= 0,
             f"needs counts from 0 up, before and after each of {rank} dimensions",
         )
+        sides = zip(self.before, self.x.type.shape, self.after, strict=True)
+        sized(math.prod(a + n + z for a, n, z in sides))
         widths = np.array([self.before, self.after], dtype=np.int64).T
         return np.pad(_positions(self.x), widths, constant_values=-1) if rank else _positions(self.x)
 

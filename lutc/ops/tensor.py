@@ -10,7 +10,7 @@ import numpy as np
 
 from lutc.graph import Bounds, Const, Value
 from lutc.numbers import align, aligned_bits, greatest, least, narrowest
-from lutc.ops.base import TENSOR, Op, need
+from lutc.ops.base import TENSOR, Op, need, sized
 from lutc.types import Ints, Type, holding, uniform
 
 
@@ -56,8 +56,13 @@ class Dense(Op):
         fine = finest_frac(self.w.type)
         return align(self.w.codes, self.w.type.fracs, fine), fine
 
+    def operations(self) -> int:
+        rows = self.x.type.size // self.w.type.shape[0] if self.w.type.shape[0] else 0
+        return rows * (int(np.count_nonzero(self.w.codes)) + self.w.type.shape[1])
+
     def infer(self) -> Type:
         self._check()
+        sized(math.prod(self.x.type.shape[:-1]) * self.w.type.shape[1], self.operations())
         shape = (*self.x.type.shape[:-1], self.w.type.shape[1])
         lo, hi = self.bounds(self.x.type.ranges)
         return narrowest(shape, lo, hi, self.lsb())
@@ -111,8 +116,12 @@ class Matmul(Op):
             "the shapes must be [..., m, k] and [..., k, n] with equal leading dimensions",
         )
         shape = (*a.shape[:-1], b.shape[-1])
+        sized(math.prod(shape), self.operations())
         lo, hi = self.bounds(a.ranges, b.ranges)
         return narrowest(shape, lo, hi, self.lsb())
+
+    def operations(self) -> int:
+        return 2 * self.a.type.size * self.b.type.shape[-1]
 
     def lsb(self) -> Ints:
         return finest_frac(self.a.type) + finest_frac(self.b.type)

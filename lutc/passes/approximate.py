@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import floor, isfinite
+from math import floor
 from typing import ClassVar
 
+from lutc import settings
 from lutc import target as targets
 from lutc.analysis.deviation import deviations
 from lutc.analysis.errors import Interval, Unbounded
@@ -39,8 +40,11 @@ class Approximate(Pass):
     target: str = "xcvu13p"
     encoders: bool = True  # count on wide tables being encoded
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        settings.lsb(self.lsb)
+
     def __call__(self, design: Design) -> Design:
-        allowed(self.lsb)
         if not self.lsb:
             return design
         if design.stage is not Stage.SCALAR:
@@ -73,16 +77,6 @@ def note(lsb: float, worst: int) -> str:
         f"this circuit approximates its model: every output is within {worst} units of its least significant bit "
         f"(proven; {lsb:g} were allowed)"
     )
-
-
-def allowed(lsb: float) -> float:
-    """The number, if it is one that outputs may be off by. Raises LirError."""
-    if not (isfinite(lsb) and lsb >= 0):
-        raise error(
-            f"outputs cannot be off by {lsb} units of their least significant bit",
-            help="give a number from 0 on: --approx-lsb 1 allows one unit, 0 keeps the circuit exact",
-        )
-    return lsb
 
 
 def _applied(design: Design, chosen: dict[Value, Sum]) -> Design:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
 
+from lutc import settings
 from lutc import target as targets
 from lutc.analysis.ranges import range_of
 from lutc.cmvm.cache import solved
 from lutc.cmvm.network import Network, Problem, Span, Sum, balanced, ordered, sharing, spans
 from lutc.cmvm.search import EFFORTS, Goal, deepest
-from lutc.diagnostics import did_you_mean, error
 from lutc.graph import Design, Func, Output, Value, body, functions, topo
 from lutc.numbers import twos
 from lutc.ops import Call, Lincomb, Quant, Scale
@@ -38,10 +38,12 @@ class Cmvm(Pass):
     effort: str = "normal"
     extra: int = 0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        settings.choice(self.effort, "effort", EFFORTS)
+        settings.count(self.extra, "a depth beyond the least", 1000)
+
     def __call__(self, design: Design) -> Design:
-        if self.effort not in EFFORTS:
-            help = did_you_mean(self.effort, list(EFFORTS)) or "one of: " + ", ".join(EFFORTS)
-            raise error(f"no effort {self.effort!r}", help=help)
         target = targets.load(self.target)
         goal = Goal(3 if target.ternary else 2, self.extra)
         ready = _Ready(target)

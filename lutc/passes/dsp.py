@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
 
+from lutc import settings
 from lutc import target as targets
 from lutc.analysis.cost import instances
-from lutc.diagnostics import did_you_mean, error
 from lutc.graph import Design, Value, body
 from lutc.numbers import signed_digits
 from lutc.ops import Lincomb, Mul, Scale
@@ -46,10 +46,11 @@ class Dsp(Pass):
     target: str = "xcvu13p"
     mode: str = "auto"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        settings.choice(self.mode, "choice of DSP blocks", MODES)
+
     def __call__(self, design: Design) -> Design:
-        if self.mode not in MODES:
-            help = did_you_mean(self.mode, list(MODES)) or "one of: " + ", ".join(MODES)
-            raise error(f"no choice of DSP blocks {self.mode!r}", help=help)
         target = targets.load(self.target)
         if self.mode == "none" or not target.dsps:
             return design

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, get_type_hints
 
 import numpy as np
 
+from lutc import target as targets
 from lutc.diagnostics import did_you_mean, error
 from lutc.files import write_text
 from lutc.graph import Design, Value, owners
@@ -23,6 +24,12 @@ class Pass:
     """Design in, design out; the fields are its options, the docstring its help."""
 
     name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Raise LirError for options that make no sense: before any pass has run."""
+        for f in fields(self):
+            if f.name == "target":
+                targets.load(getattr(self, f.name))
 
     def __call__(self, design: Design) -> Design:
         raise NotImplementedError

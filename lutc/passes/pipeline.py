@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import ClassVar
 
+from lutc import settings
 from lutc import target as targets
 from lutc.analysis.latency import latency
 from lutc.diagnostics import error
@@ -35,6 +36,13 @@ class Pipeline(Pass):
     period: float = 0.0
     stages: int = -1
     target: str = "xcvu13p"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.period:  # 0 and -1 say that it is not given
+            settings.period(self.period)
+        if self.stages != -1:
+            settings.stages(self.stages)
 
     def __call__(self, design: Design) -> Design:
         if design.stage is not Stage.SCALAR:

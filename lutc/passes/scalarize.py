@@ -5,14 +5,18 @@ Functions stay functions: a `map` becomes one `call` for each position, and the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions
+from lutc import limits
+from lutc.diagnostics import error
+from lutc.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions, owners
 from lutc.ops import (
     Argmax,
     Call,
@@ -51,6 +55,7 @@ class Scalarize(Pass):
     def __call__(self, design: Design) -> Design:
         if design.stage is Stage.SCALAR:
             return design
+        _countable(design)
         made: dict[Func, Func] = {}
         symbols = Symbols(design)
         for func in functions(design):
@@ -63,6 +68,25 @@ class Scalarize(Pass):
             Output(o.name, work.packed(elements[o.value], o.value), o.scale, o.offset) for o in design.outputs
         )
         return replace(design, outputs=outputs, stage=Stage.SCALAR)
+
+
+def _countable(design: Design) -> None:
+    """Raise LirError, before the work, if the scalar stage would have more values than a design may."""
+    counts: Counter[str] = Counter()
+    for owner in owners(design):
+        for value in body(owner):
+            layer = value.origin or (f"%{value.name}" if value.name else owner.name)
+            counts[layer] += value.type.size
+            if isinstance(value, Dense | Matmul | Sum):
+                counts[layer] += value.operations()
+            elif isinstance(value, Map | Call):
+                each = sum(p.type.size for p in value.func.params) + value.func.result.type.size
+                counts[layer] += each * (value.length if isinstance(value, Map) else 1)
+    most = limits.scalars()
+    if counts.total() > most:
+        layers = ", ".join(f"{n:,} of {layer}" for layer, n in counts.most_common(3))
+        message = f"written out, this design has {counts.total():,} scalar values, and {most:,} are the most"
+        raise error(f"{message}; the most are {layers}", where=design.name, help=limits.ADVICE)
 
 
 class _Crossing:
@@ -122,9 +146,10 @@ class _Crossing:
                 return self._matmul(operands[0], operands[1], shape)
             case Sum():
                 x = np.moveaxis(operands[0], op.reduced(), range(len(op.reduced())))
-                return _each([self._total(c.tolist()) for c in x.reshape(-1, op.type.size).T], shape)
+                summed = prod(x.shape[: len(op.reduced())])
+                return _each([self._total(c.tolist()) for c in x.reshape(summed, op.type.size).T], shape)
             case Argmax():
-                rows = operands[0].reshape(-1, operands[0].shape[-1])
+                rows = operands[0].reshape(op.type.size, operands[0].shape[-1])
                 return _each([self._argmax(r.tolist()) for r in rows], shape)
             case Call(func=func, args=args):
                 return self._call(func, [self.packed(o, a) for o, a in zip(operands, args, strict=True)])
@@ -170,7 +195,7 @@ class _Crossing:
 
     def _dense(self, x: Elements, w: Const, shape: tuple[int, ...]) -> Elements:
         weights = _array([f.value(c) for c, f in _codes(w)], w.type.shape)
-        rows = x.reshape(-1, x.shape[-1])
+        rows = x.reshape(prod(x.shape[:-1]), x.shape[-1])
         return _each(
             [
                 self._combination(r.tolist(), weights[:, j].tolist())

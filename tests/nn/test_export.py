@@ -127,3 +127,10 @@ def test_export_leaves_the_model_in_its_mode() -> None:
     model = nn.Sequential(lnn.LUTDense(2, 2), lnn.LUTDense(2, 2).eval())
     lnn.export(model)
     assert [m.training for m in model] == [True, False]
+
+
+def test_a_convolution_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUTC_MAX_OPERATIONS", "1000")
+    model = trained([lnn.QConv2d(2, 4, 3)], (2, 9, 9), 0)
+    with pytest.raises(LirError, match=r"operations on scalars, and 1,000 are the most"):
+        lnn.export(model, (2, 9, 9))

@@ -145,6 +145,14 @@ def test_a_convolution_is_one_function(tmp_path: Path) -> None:
     assert len(body(design)) < 40
 
 
+def test_a_convolution_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = config(overflow_mode="SAT", heterogeneous_axis=())
+    model = scramble(functional(lambda x: q.QConv2D(4, 3, iq_conf=conf, name="conv")(x), (16, 16, 3)))
+    monkeypatch.setenv("LUTC_MAX_OPERATIONS", "1000")
+    with pytest.raises(LirError, match=r"'conv'.*operations on scalars, and 1,000 are the most"):
+        compare(model, tmp_path)
+
+
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 REFUSED: dict[str, tuple[tuple[int | None, ...], Any, dict[str, Any], str, str]] = {

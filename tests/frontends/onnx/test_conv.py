@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from onnx_models import QONNX, Graph, ours, quantised, same_as_onnxruntime, samples
 
+from lutc.diagnostics import LirError
 from lutc.frontends.onnx import load_onnx
 from lutc.graph import body, functions
 
@@ -264,3 +265,14 @@ def test_a_function_before_a_quantiser_of_the_qonnx_dialect() -> None:
     bipolar.output(bipolar.add("BipolarQuant", bipolar.add("Sin", x), bipolar.constant(0.5), domain=QONNX))
     want = np.where(np.sin(quantised(data, 0.125, bits=6.0)) >= 0, 0.5, -0.5)
     np.testing.assert_array_equal(ours(bipolar.model(), data), want)
+
+
+def test_a_convolution_that_is_too_large_is_counted_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some 10^8 products, named with their layer before any is made."""
+    g = Graph()
+    x = g.qdq(g.input([1, 3, 200, 200]), 0.25, 0, "int8")
+    y = g.add("Conv", x, g.dq(np.ones((100, 3, 3, 3), dtype=int), 0.5, None), name="first")
+    g.output(g.qdq(y, 0.5, 0, "uint8"))
+    monkeypatch.setattr("lutc.ops.flow.Map.infer", lambda self: pytest.fail("a function was mapped"))
+    with pytest.raises(LirError, match=r"first \(Conv\): error: .* 105,850,812 operations"):
+        load_onnx(g.model())

@@ -202,3 +202,10 @@ def test_a_program_that_keeps_a_state() -> None:
             return fake(x) + self.count
 
     assert "changes 'count' while it runs, so its answer is no function of its input" in refused(Counting())
+
+
+def test_a_convolution_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model(lambda conv, x: conv(x), nn.Conv2d(2, 4, 3))
+    monkeypatch.setenv("LUTC_MAX_OPERATIONS", "1000")
+    with pytest.raises(LirError, match="operations on scalars, and 1,000 are the most"):
+        lutc.load(model, example_inputs=torch.zeros(1, 2, 9, 9))

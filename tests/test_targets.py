@@ -1,0 +1,132 @@
+"""A user's own target file: every entry is checked when it is read, and all mistakes are listed at their lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lutc import target as targets
+from lutc.cli import main
+from lutc.diagnostics import LirError
+
+OWN = (Path(targets.__file__).parent / "targets" / "xcvu13p.toml").read_text()
+LINES = [line.split(" = ")[0] for line in OWN.splitlines()]
+
+WRONG = {
+    "clock_ns": [
+        "inf",
+        "-inf",
+        "nan",
+        "0",
+        "-1.5",
+        "0.0",
+        "1e300",
+        '"3"',
+        "[3.0]",
+        "true",
+        "2020-01-01",
+        "{a = 1}",
+    ],
+    "luts": ["0", "-5", "1.5", '"many"', "[1]", "true", "1" + "0" * 40],
+    "lut_inputs": ['"six"', "0", "1", "64", "6.0"],
+    "dsp_wide": ["0", "1", "-3", "100000"],
+    "carry": ["[1]", "-0.1", "inf", '""'],
+    "lut": ["0", "0.0", "nan"],
+    "fractured": ["1", '"yes"', "0.0"],
+    "part": ["5", '""', '"a\\nendmodule"', '"' + "x" * 5000 + '"', "[]"],
+}
+
+
+def own(tmp_path: Path, **entries: str | None) -> Path:
+    """A target file with other entries (None: without it)."""
+    lines = [line for line in OWN.splitlines() if line.split(" = ")[0] not in entries]
+    path = tmp_path / "own.toml"
+    path.write_text("\n".join([*lines, *(f"{k} = {v}" for k, v in entries.items() if v is not None)]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(("key", "value"), [(k, v) for k, values in WRONG.items() for v in values])
+def test_a_wrong_entry_is_refused_at_its_line(tmp_path: Path, key: str, value: str) -> None:
+    path = own(tmp_path, **{key: value})
+    with pytest.raises(LirError) as raised:
+        targets.load(str(path))
+    (found,) = raised.value.diagnostics
+    assert repr(key) in found.message and found.span is not None
+    assert path.read_text().splitlines()[found.span.line - 1].startswith(f"{key} = ")
+    assert len(str(found)) < 700
+
+
+def test_all_mistakes_are_listed(tmp_path: Path) -> None:
+    path = own(tmp_path, luts="0", clock_ns="inf", carry=None, colour='"red"', dsp_narow="18")
+    with pytest.raises(LirError) as raised:
+        targets.load(str(path))
+    text = str(raised.value)
+    assert len(raised.value.diagnostics) == 5
+    for part in ("'luts'", "'clock_ns'", "'carry' is missing", "no 'colour'", "did you mean dsp_narrow"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"luts = \n", "no TOML"),
+        (b"luts = 1\nluts = 2\n", "no TOML"),
+        (b"\x00\xff\xfe", "not UTF-8"),
+        (b"luts = " + b"9" * 6000, "no target"),
+        (b"a = " + b"[" * 50_000, "no"),
+        (b"#" * 10_000_000, "bytes"),
+        (b"", "missing"),
+        (b"[luts]\nx = 1\n", "'luts' is an integer"),
+    ],
+)
+def test_what_is_no_target_is_refused(tmp_path: Path, text: bytes, said: str) -> None:
+    path = tmp_path / "own.toml"
+    path.write_bytes(text)
+    with pytest.raises(LirError, match=said):
+        targets.load(str(path))
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".toml", "a/b.toml", "../xcvu13p", "x" * 5000, "x" * 5000 + ".toml", "a\0b.toml"]
+)
+def test_a_name_that_is_none(name: str) -> None:
+    with pytest.raises(LirError) as raised:
+        targets.load(name)
+    assert len(str(raised.value)) < 500
+
+
+def test_luts_by_name_have_six_inputs(tmp_path: Path) -> None:
+    with pytest.raises(LirError, match="named_luts"):
+        targets.load(str(own(tmp_path, lut_inputs="4")))
+    assert targets.load(str(own(tmp_path, lut_inputs="4", named_luts="false"))).lut_inputs == 4
+
+
+def test_a_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
+    path = own(tmp_path, luts="1000")
+    first = targets.load(str(path))
+    assert targets.load(str(path)) is first and first.luts == 1000
+    own(tmp_path, luts="2000")
+    assert targets.load(str(path)).luts == 2000
+
+
+def test_whole_numbers_are_delays_too(tmp_path: Path) -> None:
+    found = targets.load(str(own(tmp_path, clock_ns="3")))
+    assert found.clock_ns == 3.0 and isinstance(found.clock_ns, float)
+
+
+@pytest.mark.parametrize("entries", [{"clock_ns": "inf"}, {"luts": "0"}])
+def test_nothing_is_done_before_the_target_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: dict[str, str]
+) -> None:
+    """The model is not there, and still the target is what is wrong; nor does a pass with a target begin."""
+    monkeypatch.chdir(tmp_path)
+    path = own(tmp_path, **entries)
+    done = CliRunner().invoke(main, ["compile", "none.lir", "--target", str(path)])
+    assert done.exit_code == 2 and "own.toml:" in done.output and "no such file" not in done.output
+    Path("d.lir").write_text("lir 1\ndesign d(%x: s4) -> (y = %y) {\n  %y = neg %x\n}\n")
+    passes = f"scalarize, pipeline{{stages=1, target={path}}}"
+    done = CliRunner().invoke(main, ["opt", "d.lir", "-p", passes, "--dump", "dumped"])
+    assert done.exit_code == 2 and "own.toml:" in done.output
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d.lir", "own.toml"]
