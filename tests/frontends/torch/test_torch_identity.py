@@ -212,7 +212,8 @@ def test_a_compiled_model_is_the_model() -> None:
 
 
 def test_a_compiled_block_is_named() -> None:
-    model = nn.Sequential(plain(), torch.compile(nn.Sequential(nn.ReLU())))
+    block: Any = torch.compile(nn.Sequential(nn.ReLU()))
+    model = nn.Sequential(plain(), block)
     assert "1 (OptimizedModule): error: is compiled by torch.compile" in refused(model)
 
 
