@@ -155,7 +155,9 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_model_that_was_changed_is_not_saved_as_it_was_made(name: str, tmp_path: Any) -> None:
-    model: Any = seen(nn.Sequential(Q(()), lnn.QConv1d(2, 2, 2), lnn.QBatchNorm(2), lnn.QAdd(nn.ReLU())), 2, 6)
+    model: Any = seen(
+        nn.Sequential(Q(()), lnn.QConv1d(2, 2, 2), lnn.QBatchNorm(2), lnn.QAdd(nn.ReLU())), 2, 6
+    )
     CHANGES[name](model)
     with pytest.raises(LirError, match="the model is no longer as it was made"):
         lnn.save(model, tmp_path / "model.pt", shape=(2, 6))
