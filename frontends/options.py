@@ -7,7 +7,7 @@ the layer is refused by the name of the option.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -65,6 +65,14 @@ class Options(Mapping[str, Any]):
     def peek(self, name: str, default: Any = None) -> Any:
         """An option's value without understanding it."""
         return self._given.get(name, default)
+
+    def changed(self, change: Callable[[Any], Any]) -> Options:
+        """The same options with other values: what is looked up there counts here."""
+        twin = Options(
+            {name: change(value) for name, value in self._given.items()}, self._neutral, self._noun
+        )
+        twin._read, twin._below = self._read, self._below
+        return twin
 
     def below(self, name: str, given: Mapping[str, Any], neutral: Mapping[str, Any] | None = None) -> Options:
         """Options inside the option `name`: what stays unread there is unread here, as `name.option`."""

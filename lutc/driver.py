@@ -53,6 +53,9 @@ def load(
         return source
     if isinstance(source, str | Path):
         return _load_file(Path(source), given)
+    if isinstance(source, bytes | bytearray | memoryview):
+        help = "write them to a file whose suffix says its kind, and load its path"
+        raise error("bytes do not say what kind of model they are", help=help)
     for frontend in plugins.frontends():
         if frontend.matches(source):
             return frontend.load(source, given)

@@ -42,6 +42,17 @@ def doubled(proto: ModelProto, tables: Collection[str] = ()) -> ModelProto:
     return twin
 
 
+def with_versions(proto: ModelProto) -> ModelProto:
+    """A copy that names a version of every domain: older exporters leave the QONNX dialect's out."""
+    from onnx.helper import make_opsetid
+
+    twin = copy.deepcopy(proto)
+    named = {o.domain for o in proto.opset_import} | {"", "ai.onnx"}
+    for domain in sorted({n.domain for n in proto.graph.node} - named):
+        twin.opset_import.append(make_opsetid(domain, 1))
+    return twin
+
+
 def _fold(proto: ModelProto) -> None:
     """Compute what stands on constants alone. Quantisers are left, and what stands on them: their steps are exact."""
     from onnx.numpy_helper import from_array, to_array
@@ -109,7 +120,7 @@ def _floats(proto: ModelProto) -> set[str]:
     """The tensors that hold doubles, as far as they are stated; of all others that nobody knows, those computed."""
     from onnx.shape_inference import infer_shapes
 
-    graph = infer_shapes(proto).graph
+    graph = infer_shapes(with_versions(proto)).graph
     known = {v.name: v.type.tensor_type.elem_type for v in [*graph.input, *graph.value_info, *graph.output]}
     known |= {t.name: t.data_type for t in graph.initializer}
     made = {name for node in graph.node for name in node.output}

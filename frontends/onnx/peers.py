@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lutc.compare import CannotRun
 
-from .doubled import doubled
+from .doubled import doubled, with_versions
 from .model import QONNX, Model
 
 if TYPE_CHECKING:
@@ -58,7 +58,13 @@ class OnnxFramework:
             both = (self._answers(p, self.start, inputs) for p in (self.proto, self.flat))
             if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(*both, strict=True)):
                 raise CannotRun("without its functions the model gives other numbers")
-        return self._answers(doubled(self.flat, self.tables), _reference, inputs)
+        return self._answers(self.flat, self._in_doubles, inputs)
+
+    def _in_doubles(self, proto: ModelProto) -> Run:
+        once = _reference(doubled(proto, self.tables))
+        return lambda arrays: once(
+            {n: a.astype(np.float64) if a.dtype == np.float32 else a for n, a in arrays.items()}
+        )
 
     def _answers(
         self, proto: ModelProto, start: Callable[[ModelProto], Run], inputs: Mapping[str, NDArray[Any]]
@@ -236,14 +242,10 @@ def _runtime(proto: ModelProto) -> Run:
 
 def _reference(proto: ModelProto) -> Run:
     """The standard's reference evaluator; operators of the QONNX dialect are computed by qonnx's own code."""
-    from onnx.helper import make_opsetid
     from onnx.reference import ReferenceEvaluator
 
     kinds = {(n.domain, n.op_type) for n in _all_nodes(proto) if n.domain not in ("", "ai.onnx")}
-    named = {o.domain for o in proto.opset_import}
-    proto = copy.deepcopy(proto)
-    for domain in sorted({d for d, _ in kinds} - named):  # older exporters leave the dialect's version out
-        proto.opset_import.append(make_opsetid(domain, 1))
+    proto = with_versions(proto)
     operators = [_operator(*k) for k in sorted(kinds)]
     operators.append(_batch_norm())
     if any(n.op_type == "QuantizeLinear" for n in _all_nodes(proto)):

@@ -32,7 +32,12 @@ class _Torch:
             ) from None
         from .load import load_torch
 
-        return load_torch(source, options.example_inputs, input_types=options.input_types or None)
+        return load_torch(
+            source,
+            options.example_inputs,
+            input_types=options.input_types or None,
+            compare=options.compare,
+        )
 
 
 FRONTEND = _Torch()

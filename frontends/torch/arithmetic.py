@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..importer import Refusal
 from ..onnx import exact as ex
 from ..onnx.linear import view
 from ..onnx.rule import axis_of
 from ..onnx.tensors import Known, Missing, Scaled
-from .call import Call
+from .call import Call, schema_name
+from .leaves import NO_STATISTICS
 
 Handler = Callable[[Call], Any]
 
@@ -43,22 +45,24 @@ def binary(op: str) -> Handler:
 
     def rule(c: Call) -> Any:
         a, b = c.tensor("self"), c.tensor("other")
-        alpha = c.get("alpha", 1)
-        if alpha != 1:
-            if isinstance(b, Known):
-                b = replace(b, array=b.array * np.asarray(alpha, b.array.dtype), codes=None, scale=None)
-            elif isinstance(b, Scaled):
-                b = b.times(c.constant(alpha).reals())
-        return c.lower(op, [a, b])
+        return c.lower(op, [a, _times(c, b, c.get("alpha", 1))])
 
     return rule
 
 
+def _times(c: Call, t: Any, alpha: Any) -> Any:
+    if alpha == 1:
+        return t
+    if isinstance(t, Known):
+        return replace(t, array=t.array * np.asarray(alpha, t.array.dtype), codes=None, scale=None)
+    if isinstance(t, Scaled):
+        return t.times(c.constant(alpha).reals())
+    raise Refusal("multiplies what a function computes by alpha", "multiply in a layer of its own")
+
+
 def reversed_sub(c: Call) -> Any:
     a, b = c.tensor("self"), c.tensor("other")
-    if c.get("alpha", 1) != 1:
-        raise Refusal("has an alpha other than 1", "multiply in a layer of its own")
-    return c.lower("Sub", [b, a])
+    return c.lower("Sub", [b, _times(c, a, c.get("alpha", 1))])
 
 
 def div(c: Call) -> Any:
@@ -117,7 +121,9 @@ def power(c: Call) -> Any:
 
 def batch_norm(c: Call) -> Any:
     """Batch normalisation by the statistics of the training."""
-    if c.get("training", False) or c.given.get("running_mean") is None:
+    if c.given.get("running_mean") is None:
+        raise Refusal(*NO_STATISTICS)
+    if c.get("training", False):
         raise Refusal("normalises by the statistics of the batch", "export model.eval()")
     x, mean = c.tensor("input"), c.tensor("running_mean")
     count = mean.shape[0]
@@ -127,7 +133,7 @@ def batch_norm(c: Call) -> Any:
     # The rule takes epsilon as a float32, and PyTorch as a float64: it is added before.
     spread = Known(np.asarray(c.tensor("running_var").array, np.float64) + float(c.get("eps", 1e-5)))
     done = c.lower("BatchNormalization", [x, weight, bias, mean, spread], epsilon=0.0)
-    return (done, Missing(), Missing()) if "native" in c.node.outputs[0] else done
+    return (done, Missing(), Missing()) if "native" in schema_name(c.fx) else done
 
 
 # -- along dimensions -----------------------------------------------------------------------------------------------
@@ -143,8 +149,7 @@ def _axes(c: Call, rank: int) -> list[int]:
 def reduce(op: str, pair: bool = False) -> Handler:
     def rule(c: Call) -> Any:
         x = c.tensor("self")
-        if c.given.get("dtype") is not None and c.given["dtype"] != c.state.dtype:
-            raise Refusal(f"sums in {c.given['dtype']}", "leave the dtype away")
+        computes_in(c, x)
         axes = _axes(c, len(x.shape))
         done = c.lower(op, [x], axes=axes, keepdims=int(c.get("keepdim", False)))
         if not pair or c.get("dim") is None:
@@ -153,6 +158,14 @@ def reduce(op: str, pair: bool = False) -> Handler:
         return done, arg(op.replace("Reduce", "Arg"))(c) if used else Missing()
 
     return rule
+
+
+def computes_in(c: Call, x: Any) -> None:
+    """Raise Refusal for a `dtype` in which sums would be rounded, or wrap sooner than in the model's own."""
+    kind = c.given.get("dtype")
+    whole = isinstance(x, Scaled) and x.integer is not None
+    if kind not in (None, c.state.dtype, torch.float64) and not (whole and kind == torch.int64):
+        raise Refusal(f"sums in {str(kind).removeprefix('torch.')}", "leave the dtype away")
 
 
 def largest(op: str) -> Handler:
@@ -167,7 +180,37 @@ def largest(op: str) -> Handler:
 
 
 def einsum(c: Call) -> Any:
+    c.given.get("path")  # in which order it multiplies changes nothing
     return c.lower("Einsum", c.given["tensors"], equation=c.get("equation"))
+
+
+def cumsum(c: Call) -> Any:
+    x = c.tensor("self")
+    computes_in(c, x)
+    return c.lower("CumSum", [x, Known(np.asarray(axis_of(c.get("dim"), len(x.shape))))])
+
+
+def logical(op: str) -> Handler:
+    """`&`, `|`, `^` and `~` of truth values, under both of their names."""
+
+    def rule(c: Call) -> Any:
+        parts = [c.tensor(n) for n in ("self", "other") if c.given.get(n) is not None]
+        value = c.fx.meta.get("val")
+        if isinstance(value, torch.Tensor) and value.dtype != torch.bool:
+            raise Refusal("works on the bits of integers", "use it on truth values, such as x > 0")
+        if any(isinstance(p, Scaled) and p.integer != "bool" for p in parts):
+            raise Refusal("takes numbers for truth values", "compare them: x != 0")
+        return c.lower(op, [_truth(p) for p in parts])
+
+    return rule
+
+
+def _truth(t: Any) -> Any:
+    return replace(t, array=np.asarray(t.array) != 0, codes=None, scale=None) if isinstance(t, Known) else t
+
+
+def unequal(c: Call) -> Any:
+    return c.lower("Not", [c.lower("Equal", [c.tensor("self"), c.tensor("other")])])
 
 
 def arg(op: str) -> Handler:
@@ -182,7 +225,11 @@ def arg(op: str) -> Handler:
 
 
 def softmax(op: str) -> Handler:
-    return lambda c: c.lower(op, [c.tensor("self")], axis=int(c.get("dim", -1)))
+    def rule(c: Call) -> Any:
+        computes_in(c, c.tensor("self"))
+        return c.lower(op, [c.tensor("self")], axis=int(c.get("dim", -1)))
+
+    return rule
 
 
 # -- functions that become tables -----------------------------------------------------------------------------------
@@ -242,6 +289,14 @@ RULES: dict[str, Handler] = {
     "aten::max": largest("Max"),
     "aten::min": largest("Min"),
     "aten::einsum": einsum,
+    "aten::cumsum": cumsum,
+    "aten::ne": unequal,
+    **{
+        f"aten::{kind}_{word}": logical(op)
+        for kind in ("bitwise", "logical")
+        for word, op in (("and", "And"), ("or", "Or"), ("xor", "Xor"), ("not", "Not"))
+    },
+    **{f"aten::__{word}__": logical(op) for word, op in (("and", "And"), ("or", "Or"), ("xor", "Xor"))},
     "aten::argmax": arg("ArgMax"),
     "aten::argmin": arg("ArgMin"),
     "aten::softmax": softmax("Softmax"),

@@ -6,6 +6,7 @@ is what the layer adds for the example inputs, for its scale follows from those 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,9 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from lutc.diagnostics import error
+from lutc.nn.known import oddity
 
 from ..importer import Refusal
 from ..onnx.qonnx import limits
@@ -41,12 +45,33 @@ REGULAR = {"QuantEltwiseAdd"}
 
 def _layers(model: nn.Module, name: str = "") -> dict[str, nn.Module]:
     """The outermost layers of Brevitas: what they are made of is theirs."""
-    if type(model).__module__.startswith("brevitas.nn"):
+    if _known(type(model)):
         return {name: model}
-    found = {}
+    found: dict[str, nn.Module] = {}
     for child, module in model.named_children():
-        found.update(_layers(module, f"{name}.{child}" if name else child))
+        for inner, layer in _layers(module, f"{name}.{child}" if name else child).items():
+            if layer not in found.values():
+                found[inner] = layer
     return found
+
+
+def _known(kind: type) -> bool:
+    """Whether a class is exactly one of Brevitas' own layers."""
+    home = sys.modules.get(kind.__module__)
+    return kind.__module__.startswith("brevitas.nn.") and getattr(home, kind.__name__, None) is kind
+
+
+def derived(module: nn.Module) -> str | None:
+    """The layer of Brevitas that a class which is none itself is derived from."""
+    known = next((k for k in type(module).__mro__ if _known(k)), None)
+    return None if known is None or known is type(module) else known.__name__
+
+
+def odd(module: nn.Module) -> str | None:
+    """What may make one of Brevitas' layers compute something else than its class says."""
+    if not _known(type(module)):
+        return None
+    return next((reason for m in module.modules() if (reason := oddity(m))), None)
 
 
 def prepare(
@@ -149,11 +174,20 @@ def _biases(
         bias = getattr(layer, "bias", None)
         if bias is None or type(layer).__name__ not in PRODUCTS:
             continue
-        found[layer] = bias.detach()
+        plain = bias.detach()
+        found[layer] = plain
 
-        def note(proxy: nn.Module, inputs: Any, output: Any, layer: nn.Module = layer) -> None:
-            value = output[0] if isinstance(output, tuple) else output
-            found[layer] = value.detach()
+        def note(
+            proxy: nn.Module, inputs: Any, output: Any, layer: nn.Module = layer, plain: Any = plain
+        ) -> None:
+            value = (output[0] if isinstance(output, tuple) else output).detach()
+            if found[layer] is not plain and not torch.equal(found[layer], value):
+                raise error(
+                    "is used twice, with a bias that is quantised by the scales of two inputs",
+                    where=type(layer).__name__,
+                    help="make it two layers, or quantise its bias with a scale of its own",
+                )
+            found[layer] = value
 
         hooks.append(layer.bias_quant.register_forward_hook(note))  # type: ignore[union-attr]
     try:
@@ -168,7 +202,12 @@ def _parameters(proxy: Any, function: Any) -> Callable[[int], Quantiser]:
     """What a quantiser of Brevitas computes with, read from the live one."""
 
     def what(rank: int) -> Quantiser:
-        kind = type(getattr(function, "tensor_quant", function)).__name__
+        whole = type(getattr(function, "tensor_quant", function))
+        kind = (
+            whole.__name__
+            if whole.__module__.startswith("brevitas.")
+            else f"{whole.__module__}.{whole.__name__}"
+        )
         if getattr(proxy, "is_groupwise", False):
             raise Refusal("has a scale for each group of a channel", WAY_OUT)
         if kind in ("BinaryQuant", "ClampedBinaryQuant"):

@@ -23,6 +23,7 @@ from ..onnx.rule import Rule, keep_samples_apart
 from ..onnx.table import STANDARD_RULES
 from ..onnx.tensors import Known, Missing, Scaled, Tensor, concrete, core
 from ..onnx.walk import Walk
+from ..options import Options
 from .leaves import Leaf
 from .quantisers import Quantiser
 
@@ -30,6 +31,26 @@ Anything = Tensor | Curve
 LARGE = 1 << 22  # elements, or what numbers among the arguments might make of them
 SHORT = 10_000  # the largest denominator of a number that somebody wrote
 TENSORS = (Known, Scaled, Curve)
+# What these do to one sample tells what they do to several: no argument of theirs is a shape that was traced with one.
+APART = frozenset(
+    f"aten::{name}"
+    for name in [
+        "flip",
+        "roll",
+        "slice",
+        "select",
+        "narrow",
+        "index_select",
+        "split",
+        "split_with_sizes",
+        "chunk",
+        "unbind",
+        "repeat_interleave",
+        "diagonal",
+        "rot90",
+        "unfold",
+    ]
+)
 
 
 @dataclass(eq=False)
@@ -55,12 +76,15 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """An operator with its arguments: tensors are `Known`, `Scaled` or `Curve`, other arguments are as they are."""
+    """An operator with its arguments: tensors are `Known`, `Scaled` or `Curve`, other arguments are as they are.
+
+    Looking an argument up counts as understanding it; what no rule looks up is refused, unless it is at its default.
+    """
 
     state: State
     fx: fx.Node
     node: Node
-    given: Mapping[str, Any]
+    given: Options
 
     @property
     def walk(self) -> Walk:
@@ -99,17 +123,13 @@ class Call:
 
     def tensors(self) -> list[Anything]:
         """Every tensor among the arguments."""
-        return [
-            t
-            for v in self.given.values()
-            for t in (v if isinstance(v, list) else [v])
-            if isinstance(t, TENSORS)
-        ]
+        given = (self.given.peek(name) for name in self.given)
+        return [t for v in given for t in (v if isinstance(v, list) else [v]) if isinstance(t, TENSORS)]
 
     # -- what the framework computes --------------------------------------------------------------------------------
 
-    def run(self, arrays: Mapping[int, Any]) -> Any:
-        """The operator on arrays that stand for its tensors, by their identity."""
+    def run(self, arrays: Mapping[int, Any], instead: Mapping[str, Any] | None = None) -> Any:
+        """The operator on arrays that stand for its tensors, by their identity; `instead` of some other arguments."""
 
         def other(value: Any) -> Any:
             if isinstance(value, TENSORS):
@@ -128,7 +148,7 @@ class Call:
             with torch.no_grad():
                 if self.leaf is not None:
                     return self.leaf.run(other(self.given["x"]))
-                given = {k: other(v) for k, v in self.given.items()}
+                given = {k: other((instead or {}).get(k, v)) for k, v in self.given.items()}
                 _bounded(target, given)
                 return target(**given)
         except (RuntimeError, IndexError, ValueError, TypeError) as e:
@@ -174,9 +194,22 @@ class Call:
         size = int(np.prod(t.shape, dtype=np.int64))
         positions = np.arange(size, dtype=np.float64).reshape(t.shape)
         found = self.run({id(t): positions})
+        if isinstance(t, Scaled | Curve) and t.batched and schema_name(self.fx) in APART:
+            self._apart(t, positions, found)
         parts = [found] if isinstance(found, torch.Tensor) else list(found)
         done = tuple(self._placed(t, p.numpy().astype(np.int64)) for p in parts)
         return done[0] if isinstance(found, torch.Tensor) else done
+
+    def _apart(self, t: Anything, positions: Any, found: Any) -> None:
+        """Raise Refusal if two samples do not come out as they went in, each as it does alone."""
+        two = self.run({id(t): np.concatenate([positions, positions + positions.size])})
+        one, both = ([f] if isinstance(f, torch.Tensor) else list(f) for f in (found, two))
+        for a, b in zip(one, both, strict=False):
+            if len(one) != len(both) or a.ndim < 1 or not torch.equal(torch.cat([a, a + positions.size]), b):
+                raise Refusal(
+                    "works across the batch: two samples do not come out as each does alone",
+                    "move elements along the other dimensions: the first one counts samples",
+                )
 
     def _placed(self, t: Anything, at: Any) -> Anything:
         if isinstance(t, Curve):
@@ -200,6 +233,12 @@ class Call:
         assert isinstance(key, Scaled)
         array = t.array.reshape(-1, *(1,) * len(core(key.shape)))
         return Curve(key.shape, concrete(key), array, t.op, t.batched)
+
+
+def schema_name(node: fx.Node) -> str:
+    """The operator's name, such as `aten::conv2d`."""
+    schema = getattr(node.target, "_schema", None)
+    return schema.name if schema is not None else getattr(node.target, "__name__", str(node.target))
 
 
 def _bounded(target: Any, given: Mapping[str, Any]) -> None:

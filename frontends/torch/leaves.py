@@ -5,6 +5,7 @@ While a module is traced, each of them is called as the operator `lutc::leaf`, w
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +16,28 @@ import numpy as np
 import torch
 from torch import nn
 
+from lutc.diagnostics import Diagnostic, LirError, error
+from lutc.nn.known import HELP, hooked_globally, oddity
+from lutc.nn.lowering import lower, unknown
+from lutc.nn.quantizer import Layer
+
 from ..importer import Refusal
 from .quantisers import Quantiser, along
+
+NO_STATISTICS = (
+    "keeps no statistics (track_running_stats=False), so it normalises by those of the batch it is given",
+    "train it with track_running_stats=True",
+)
+# The fake quantisers that are known, by the modules of torch.ao and torchao that hold them.
+FAKE = {
+    f"{home}.{name}": kinds
+    for home in ("torch.ao.quantization", "torchao.quantization.pt2e")
+    for name, kinds in (
+        ("fake_quantize", ("FakeQuantize", "FixedQParamsFakeQuantize", "FusedMovingAvgObsFakeQuantize")),
+        ("_learnable_fake_quantize", ("_LearnableFakeQuantize",)),
+        ("learnable_fake_quantize", ("LearnableFakeQuantize", "_LearnableFakeQuantize")),
+    )
+}
 
 
 @torch.library.custom_op(
@@ -61,13 +82,14 @@ def opened(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
         return forward
 
     def put(module: nn.Module, forward: Callable[..., Any]) -> None:
-        module.forward = forward
-        changed.append(module)
+        if module not in changed:
+            module.forward = forward
+            changed.append(module)
 
     shapes = _shapes_of(model, args, kwargs)
     brevitas.prepare(model, args, kwargs, leaves, put, call)
     for name, module in model.named_modules():
-        if any(c.__name__ == "FakeQuantizeBase" for c in type(module).__mro__):  # of torch.ao, or of torchao
+        if _fakes(module):
             leaves[name] = Leaf(
                 name, type(module).__name__, type(module).forward.__get__(module), _fake(module)
             )
@@ -88,11 +110,76 @@ def _given(shapes: dict[tuple[int, ...], list[int]], x: torch.Tensor) -> list[in
     return shapes[tuple(x.shape)]
 
 
+def _fakes(module: nn.Module) -> bool:
+    """Whether it is one of torch's own fake quantisers, or of a class derived from them."""
+    return any(c.__name__ == "FakeQuantizeBase" for c in type(module).__mro__)
+
+
+def known_fake(module: nn.Module) -> bool:
+    """Whether it is exactly a fake quantiser of torch.ao or torchao that is known here."""
+    kind = type(module)
+    home = sys.modules.get(kind.__module__)
+    return kind.__name__ in FAKE.get(kind.__module__, ()) and getattr(home, kind.__name__, None) is kind
+
+
 def _layers(model: nn.Module) -> list[nn.Module]:
-    """The outermost layers of `lutc.nn`."""
-    if type(model).__module__.startswith("lutc.nn."):
+    """The outermost layers of `lutc.nn`, each exactly as its class makes it."""
+    if isinstance(model, Layer) and type(model) in lower.registry:
         return [model]
     return [layer for child in model.children() for layer in _layers(child)]
+
+
+def refuse_odd(model: nn.Module) -> None:
+    """Raise LirError for modules that are taken whole, but may compute something else than their class says."""
+    if hook := hooked_globally():
+        raise error(f"torch calls {hook} for every module (a global forward hook)", help=HELP)
+    found = []
+    for name, module in model.named_modules():
+        with_help = _odd(module)
+        if with_help is not None:
+            reason, help = with_help
+            found.append(Diagnostic(reason, where=f"{name or 'model'} ({type(module).__name__})", help=help))
+    if found:
+        raise LirError(*found)
+
+
+def _odd(module: nn.Module) -> tuple[str, str] | None:
+    """Why a module cannot be taken for what its class says, with a way out; None if it can, or need not."""
+    from . import brevitas
+
+    base: str | None = None
+    reason: str | None = None
+    if _fakes(module):
+        base = None if known_fake(module) else "a fake quantiser"
+        reason = oddity(module)
+    elif isinstance(module, Layer):
+        base = _derived(module)
+        if type(module) in lower.registry:
+            part = next(iter(unknown(module)), module)
+            reason = oddity(part)
+            if reason is None and part is not module:
+                reason = f"holds a {type(part).__name__}, which has no exact translation"
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+        return NO_STATISTICS
+    else:
+        base, reason = brevitas.derived(module), brevitas.odd(module)
+        if (
+            "forward" in vars(module) and module._modules
+        ):  # a copy of it would still call the original's modules
+            reason = oddity(module)
+    if base is not None:
+        return (
+            f"is a class of its own, derived from {base}: what it computes is not known",
+            "use the class itself, and write what is added to it into the forward of a module around it",
+        )
+    return None if reason is None else (reason, HELP)
+
+
+def _derived(module: nn.Module) -> str | None:
+    """The layer of `lutc.nn` that a class which is none itself is derived from."""
+    known = (k for k in type(module).__mro__ if k in lower.registry and k is not object)
+    first = next(known, None)
+    return None if first is None or first is type(module) else first.__name__
 
 
 def _shapes_of(
@@ -116,25 +203,43 @@ def _shapes_of(
 
 
 def _fake(module: Any) -> Callable[[int], Quantiser]:
-    """The parameters of a FakeQuantize module of torch.ao."""
+    """The parameters of a fake quantiser of torch.ao or torchao."""
 
     def what(rank: int) -> Quantiser:
         if not int(module.fake_quant_enabled[0]):
             raise Refusal(
                 "is switched off", "switch it on: model.apply(torch.ao.quantization.enable_fake_quant)"
             )
-        if hasattr(module, "observer_enabled") and int(module.observer_enabled[0]):
+        if hasattr(module, "static_enabled"):
+            return _learnable(module, rank)
+        if int(module.observer_enabled[0]):
             raise Refusal(
                 "still observes, so its scale changes with every call",
                 "freeze it: model.apply(torch.ao.quantization.disable_observer)",
             )
-        scale, zero = (
-            along(v.detach().numpy(), module.ch_axis % rank, rank) for v in (module.scale, module.zero_point)
+        scale, zero = (_along(module, v, rank) for v in (module.scale, module.zero_point))
+        observer = module.activation_post_process  # whose limits count, whatever the module's own say
+        return Quantiser(
+            scale, zero, np.asarray(int(observer.quant_min)), np.asarray(int(observer.quant_max))
         )
-        observer = module.activation_post_process
-        low, high = (getattr(module, n, None) for n in ("quant_min", "quant_max"))
-        lo = observer.quant_min if low is None else low
-        hi = observer.quant_max if high is None else high
-        return Quantiser(scale, zero, np.asarray(int(lo)), np.asarray(int(hi)))
 
     return what
+
+
+def _along(module: Any, values: torch.Tensor, rank: int) -> Any:
+    return along(values.detach().numpy(), module.ch_axis % rank if module.ch_axis >= 0 else None, rank)
+
+
+def _learnable(module: Any, rank: int) -> Quantiser:
+    """One whose scale and zero point are trained: torch keeps them in their range as it reads them."""
+    if int(module.static_enabled[0]):
+        raise Refusal(
+            "still observes, so its scale changes with every call",
+            "freeze it: module.toggle_observer_update(False), as enable_param_learning() does",
+        )
+    symmetric = module.qscheme in (torch.per_channel_symmetric, torch.per_tensor_symmetric)
+    scale = module.scale.detach().clamp(min=float(module.eps))
+    zero = module.zero_point.detach().round().clamp(module.quant_min, module.quant_max)
+    zero = torch.zeros_like(zero) if symmetric else zero
+    lo, hi = np.asarray(int(module.quant_min)), np.asarray(int(module.quant_max))
+    return Quantiser(_along(module, scale, rank), _along(module, zero, rank), lo, hi)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from lutc.compare import not_compared
 from lutc.graph import Design
 from lutc.types import Fixed
 
@@ -21,6 +22,7 @@ def load_torch(
     example_inputs: Any = None,
     *,
     input_types: Mapping[str, str | Fixed] | str | None = None,
+    compare: bool = True,
 ) -> Design:
     """A quantised PyTorch model as a design, bit-exact.
 
@@ -29,20 +31,21 @@ def load_torch(
     is no part of the ports. `input_types` gives formats such as `"s16f10"` to inputs nothing quantises, by name;
     under the name `""`, or alone, to all of them.
 
-    The design means the model in exact numbers, with every scale the float32 it is. It is compared with the model
-    itself on random and edge inputs, in the model's own floats and, where those round, in float64; a note says if the
-    model's own rounding moves outputs. Raises LirError with one diagnostic for each layer that cannot be compiled
-    exactly, or with the first layer that differs.
+    The design means the model in exact numbers, with every scale the float32 it is. Unless `compare` is false, it is
+    compared with the model itself on random and edge inputs, in the model's own floats and, where those round, in
+    float64; a note says if the model's own rounding moves outputs. Raises LirError with one diagnostic for each layer
+    that cannot be compiled exactly, or with the first layer that differs.
     """
     given: Mapping[str, str | Fixed] = (
         {"": input_types} if isinstance(input_types, str) else (input_types or {})
     )
     if not isinstance(source, nn.Module):
-        return _loaded(read(source), given)
+        return _loaded(read(source), given, compare)
     with evaluated(source) as model:
-        return _loaded(traced(model, example_inputs), given)
+        return _loaded(traced(model, example_inputs), given, compare)
 
 
-def _loaded(model: Traced, given: Mapping[str, str | Fixed]) -> Design:
+def _loaded(model: Traced, given: Mapping[str, str | Fixed], compare: bool) -> Design:
     state = lowered(model, given)
-    return compared(model, state, finished(state.walk), given)
+    design = finished(state.walk)
+    return compared(model, state, design, given) if compare else not_compared(design, "as it was asked")

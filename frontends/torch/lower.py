@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import fx
 
-from lutc.diagnostics import did_you_mean
 from lutc.types import Fixed, uniform
 
 from ..importer import Refusal
@@ -20,8 +19,9 @@ from ..onnx.load import MOST, make_inputs, make_outputs
 from ..onnx.model import Model, Node
 from ..onnx.tensors import Known, Missing, Scaled, core
 from ..onnx.walk import Walk
-from . import arithmetic, moves, rounding, windows
-from .call import Call, State
+from ..options import FREE, Options
+from . import arithmetic, indexing, moves, numbers, rounding, windows
+from .call import Call, State, schema_name
 from .trace import Traced
 
 RULES: dict[str, Callable[[Call], Any]] = {
@@ -29,6 +29,7 @@ RULES: dict[str, Callable[[Call], Any]] = {
     **moves.RULES,
     **windows.RULES,
     **rounding.RULES,
+    **indexing.RULES,
 }
 # What a node is to those that ask what follows a layer: these leave the order of scores alone.
 ROLES = {
@@ -39,6 +40,7 @@ ROLES = {
     **dict.fromkeys(("aten::dropout", "aten::native_dropout"), "Dropout"),
     "aten::argmax": "ArgMax",
 }
+HALF = (torch.float16, torch.bfloat16)
 CHECKS = ("aten::_assert", "aten::sym_constrain", "aten::_check")
 
 
@@ -58,7 +60,14 @@ def lowered(traced: Traced, given: Mapping[str, Any]) -> State:
     )
     state = State(Walk(model), traced.leaves, traced.dtype)
     walk = state.walk
-    make_inputs(walk, given)
+    make_inputs(walk, _formats(traced, given))
+    for item in traced.inputs:
+        if item.dtype in ("float16", "bfloat16"):
+            walk.refusals.add(
+                f"{item.name} (input)",
+                f"holds {item.dtype} numbers, to which what comes from outside would be rounded",
+                "make it float32: model.float(), and example inputs of that type",
+            )
     for name, tensor in traced.constants.items():
         walk.tensors[name] = Known(_array(tensor))
     for node in calls:
@@ -74,16 +83,29 @@ def lowered(traced: Traced, given: Mapping[str, Any]) -> State:
     return state
 
 
+def _formats(traced: Traced, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The formats a user gave; one for all inputs is one for those with integers, too."""
+    if "" not in given:
+        return given
+    whole = {i.name: given[""] for i in traced.inputs if i.dtype.startswith(("int", "uint"))}
+    return {**whole, **given}
+
+
 def _result(state: State, port: str, value: Any) -> Any:
     """What an output is; refusals are noted."""
     found = state.values.get(value.name) if isinstance(value, fx.Node) else None
     if isinstance(found, Known | Scaled | Curve):
         return found
     if isinstance(found, Missing) and not state.walk.refusals.found:
-        reason = "is made of a result that has no translation, such as the positions a pool found"
-        state.walk.refusals.add(
-            f"{port} (output)", reason, "leave it away, or look for the position with argmax"
-        )
+        assert isinstance(value, fx.Node)
+        maker = value.args[0] if value.target is operator.getitem and value.args else value
+        name = schema_name(maker) if isinstance(maker, fx.Node) else ""
+        reason = f"is made of a result of {name.replace('::', '.')} that has no translation"
+        help = "leave it away, or write what it is with operators that can be compiled"
+        if "pool" in name:
+            reason = "is made of a result that has no translation, such as the positions a pool found"
+            help = "leave it away, or look for the position with argmax"
+        state.walk.refusals.add(f"{port} (output)", reason, help)
     elif not isinstance(found, Missing):
         state.walk.refusals.add(f"{port} (output)", "is no tensor", "return tensors alone")
     return Missing()
@@ -92,12 +114,6 @@ def _result(state: State, port: str, value: Any) -> Any:
 def _array(tensor: torch.Tensor) -> Any:
     found = tensor.detach().cpu()
     return (found.float() if found.dtype in (torch.float16, torch.bfloat16) else found).numpy()
-
-
-def schema_name(node: fx.Node) -> str:
-    """The operator's name, such as `aten::conv2d`."""
-    schema = getattr(node.target, "_schema", None)
-    return schema.name if schema is not None else getattr(node.target, "__name__", str(node.target))
 
 
 def _layer(node: fx.Node, traced: Traced) -> Node:
@@ -121,6 +137,8 @@ def _layer(node: fx.Node, traced: Traced) -> Node:
 
 def _call(state: State, node: fx.Node) -> Any:
     name = schema_name(node)
+    if isinstance(node.target, torch._ops.HigherOrderOperator):
+        raise _control(name)
     given = _arguments(state, node)
     if any(isinstance(v, Missing) for v in _flat(given.values())):
         return Missing()
@@ -131,29 +149,103 @@ def _call(state: State, node: fx.Node) -> Any:
         return _number(node, given)
     if name.startswith(CHECKS):
         return None
-    call = Call(state, node, state.walk.node or Node(node.name, name, "", 21, (), (), {}), given)
+    target: Any = node.target
+    if torch.Tag.nondeterministic_seeded in target.tags and _draws(name, given):
+        raise Refusal(
+            f"draws random numbers ({name.replace('::', '.')}), so that the model has no one answer",
+            "leave it away, or keep what it drew as a buffer",
+        )
+    options = Options(given, _neutral(node), noun="argument")
+    call = Call(state, node, state.walk.node or Node(node.name, name, "", 21, (), (), {}), options)
     tensors = call.tensors()
-    if name not in rounding.FOLDED and name != "aten::mul" and all(isinstance(t, Known) for t in tensors):
+    if all(isinstance(t, Known) for t in tensors) and not _keeps_codes(name, tensors):
         return _folded(call, name)
-    _computes_in_floats(state, node, tensors)
+    _computes_in_floats(node)
     rule = RULES.get(name)
     if rule is None:
-        short = name.split("::")[-1]
-        close = did_you_mean(short, sorted(r.split("::")[-1] for r in RULES))
         raise Refusal(
             f"calls {name.replace('::', '.')}, which is no operator that can be compiled",
-            close or "write it with operators that can, or let the host compute it",
+            "write it with operators that can, or let the host compute it",
         )
-    return rule(call)
+    found = numbers.kept(node, rule(numbers.entered(call)))
+    options.check()
+    return found
 
 
-def _computes_in_floats(state: State, node: fx.Node, tensors: list[Any]) -> None:
+def _draws(name: str, given: Mapping[str, Any]) -> bool:
+    """Whether an operator that may draw random numbers does; what its rule says of a dropout is told there."""
+    if name.endswith("dropout"):
+        return False
+    share = given.get("dropout", given.get("dropout_p"))
+    return share is None or (share != 0 and given.get("train", True))
+
+
+def _computes_in_floats(node: fx.Node) -> None:
     value = node.meta.get("val")
-    if isinstance(value, torch.Tensor) and value.dtype in (torch.float16, torch.bfloat16):
+    if isinstance(value, torch.Tensor) and (value.is_complex() or value.dtype in HALF):
         raise Refusal(
             f"computes in {str(value.dtype).removeprefix('torch.')}, which rounds at every step",
             "convert the model: model.float()",
         )
+
+
+def _keeps_codes(name: str, tensors: list[Any]) -> bool:
+    """Whether constants are better lowered than folded, for a rule keeps what their numbers mean exactly."""
+    if name == "aten::mul":
+        return all(np.asarray(t.array).dtype.kind == "f" for t in tensors)
+    return name in rounding.FOLDED
+
+
+# Arguments that change no number: where and how tensors lie, and what only matters in training.
+PLACED = (
+    "layout",
+    "device",
+    "pin_memory",
+    "non_blocking",
+    "memory_format",
+    "copy",
+    "implicit",
+    "requires_grad",
+)
+LEARNING = {
+    "aten::batch_norm": ("momentum", "cudnn_enabled"),
+    "aten::_native_batch_norm_legit_no_training": ("momentum",),
+    "aten::dropout": ("p",),
+    "aten::feature_dropout": ("p",),
+    "aten::alpha_dropout": ("p",),
+    "aten::native_dropout": ("p",),
+    "aten::feature_alpha_dropout": ("p",),
+    "aten::convolution": ("benchmark", "deterministic", "cudnn_enabled", "allow_tf32"),
+    "aten::_softmax": ("half_to_float",),
+    "aten::_log_softmax": ("half_to_float",),
+    "lutc::leaf": ("key", "shape"),
+}
+
+
+def _neutral(node: fx.Node) -> dict[str, Any]:
+    """The values at which an operator's arguments need not be looked at: its schema's defaults."""
+    target: Any = node.target
+    defaults = {a.name: a.default_value for a in target._schema.arguments if a.has_default_value()}
+    free = (*PLACED, *LEARNING.get(schema_name(node), ()))
+    return {**defaults, **dict.fromkeys(free, FREE)}
+
+
+CONTROL = {
+    "cond": "chooses by the data which branch runs (torch.cond)",
+    "while_loop": "loops until the data says so (torch.while_loop)",
+    "wrap_with_autocast": "computes in a lower precision (torch.autocast), which rounds at every step",
+    "wrap_with_set_grad_enabled": "switches gradients on or off inside (torch.no_grad, torch.enable_grad)",
+}
+
+
+def _control(name: str) -> Refusal:
+    ways = {
+        "cond": "compute both sides and choose with torch.where",
+        "wrap_with_autocast": "leave torch.autocast away: a circuit computes in fixed point",
+        "wrap_with_set_grad_enabled": "export it under torch.no_grad() as a whole",
+    }
+    reason = CONTROL.get(name, f"is control flow that cannot be compiled ({name})")
+    return Refusal(reason, ways.get(name, "write it with plain operators"))
 
 
 def _arguments(state: State, node: fx.Node) -> dict[str, Any]:

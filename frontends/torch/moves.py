@@ -12,12 +12,14 @@ from ..importer import Refusal
 from ..onnx.curve import Curve
 from ..onnx.rule import axis_of, keep_samples_apart
 from ..onnx.tensors import Known, Missing, Scaled
-from .call import Call
+from .call import Call, schema_name
 
 Handler = Callable[[Call], Any]
 
 
 def moved(c: Call) -> Any:
+    if c.given.get("dtype") is not None:
+        raise Refusal("takes the bits of its input for numbers of another type", "convert it: x.to(dtype)")
     return c.moved(c.tensor("self", "input", "tensor"))
 
 
@@ -70,7 +72,16 @@ def same(c: Call) -> Any:
     """A copy, a cast between floats, a dropout at inference: the number stays what it is."""
     x = c.tensor("self", "input", "a")
     kind = c.given.get("dtype")
+    if c.given.get("other") is not None:
+        kind = c.fx.meta["val"].dtype
     if isinstance(kind, torch.dtype) and not isinstance(x, Known):
+        if (
+            isinstance(x, Scaled)
+            and x.integer is not None
+            and not kind.is_floating_point
+            and kind != torch.bool
+        ):
+            return x  # whether its numbers fit is asked of every integer result
         if kind not in (torch.float32, torch.float64):
             raise Refusal(
                 f"casts data to {str(kind).removeprefix('torch.')}, which rounds or wraps in a way no quantiser states",
@@ -84,7 +95,7 @@ def dropout(c: Call) -> Any:
     if c.get("train", False):
         raise Refusal("drops elements at random", "export model.eval()")
     done = c.tensor("input")
-    return (done, Missing()) if "native" in c.node.outputs[0] else done
+    return (done, Missing()) if "native" in schema_name(c.fx) else done
 
 
 def where(c: Call) -> Any:
@@ -94,7 +105,9 @@ def where(c: Call) -> Any:
 MOVED = (
     "view reshape _unsafe_view flatten unflatten squeeze unsqueeze slice select narrow index_select split "
     "split_with_sizes chunk unbind flip roll repeat tile upsample_nearest1d upsample_nearest2d upsample_nearest3d "
-    "pixel_shuffle pixel_unshuffle channel_shuffle movedim repeat_interleave diagonal view_copy unfold"
+    "pixel_shuffle pixel_unshuffle channel_shuffle movedim repeat_interleave diagonal view_copy unfold "
+    "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d mT adjoint swapaxes swapdims "
+    "moveaxis rot90 gather take_along_dim index"
 )
 SAME = "clone contiguous detach alias lift_fresh_copy lift_fresh _to_copy to detach_ type_as"
 RULES: dict[str, Handler] = {
@@ -109,7 +122,8 @@ RULES: dict[str, Handler] = {
     "aten::stack": stack,
     "aten::where": where,
     **{
-        f"aten::{name}": dropout for name in ("dropout", "feature_dropout", "alpha_dropout", "native_dropout")
+        f"aten::{name}": dropout
+        for name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "native_dropout")
     },
 }
 MOVES = frozenset(name for name, rule in RULES.items() if rule in (moved, permute, expand))

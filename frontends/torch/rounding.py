@@ -68,6 +68,7 @@ def dequantize(c: Call) -> Any:
     """`quantized_decomposed::dequantize_per_*`: from integers back to floats."""
     x = c.tensor("input")
     q = parameters(c, x.shape)
+    c.given.get("dtype")  # of the integers, whose range says the same
     c.state.meanings[c.fx] = q
     if isinstance(x, Scaled):
         return meant(x, q)

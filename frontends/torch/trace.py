@@ -20,7 +20,8 @@ from lutc.diagnostics import LirError, error
 
 from ..onnx.model import Input
 from .archive import SAVE, harmless
-from .leaves import Leaf, opened
+from .leaves import Leaf, opened, refuse_odd
+from .own import Own
 
 FLOATS = {torch.float32: "float", torch.float64: "double"}
 NAMES = {
@@ -28,6 +29,7 @@ NAMES = {
     torch.int8: "int8",
     torch.int16: "int16",
     torch.int32: "int32",
+    torch.int64: "int64",
     torch.bool: "bool",
 }
 
@@ -38,7 +40,8 @@ class Traced:
 
     `constants` go by the names of their placeholders.
 
-    `leaves` are modules that the graph calls as a whole. `dtype` is the float type the model computes in.
+    `leaves` are modules that the graph calls as a whole. `dtype` is the float type the model computes in. `own` is the
+    model itself, which nothing has touched: it is what the design is compared with.
     """
 
     name: str
@@ -47,22 +50,28 @@ class Traced:
     outputs: Mapping[str, Any]
     constants: Mapping[str, torch.Tensor]
     leaves: Mapping[str, Leaf] = field(default_factory=dict)
+    own: Own | None = None
 
     @property
     def dtype(self) -> torch.dtype:
         kinds = {i.dtype for i in self.inputs} | {FLOATS.get(c.dtype) for c in self.constants.values()}
         return torch.float64 if "double" in kinds and "float" not in kinds else torch.float32
 
+    def kind(self, item: Input) -> torch.dtype:
+        """The type of an input."""
+        found = {name: kind for kind, name in (*FLOATS.items(), *NAMES.items())}.get(item.dtype)
+        return found or torch.float32
+
 
 def read(source: str | Path | ExportedProgram) -> Traced:
     """A program of `torch.export`, in a file or in memory. Raises LirError for anything else."""
     if isinstance(source, ExportedProgram):
-        return _traced(source, "model")
+        return _traced(source, "model", own=source.module())
     path = Path(source)
     _register_quantised_operators()
     try:
         program = _opened(harmless(path))
-        return _traced(program, path.stem)
+        return _traced(program, path.stem, own=program.module())
     except LirError:
         raise
     except Exception as e:  # torch raises whatever its archive reader and its schemas raise
@@ -86,9 +95,11 @@ def _opened(archive: io.BytesIO) -> ExportedProgram:
 def traced(model: nn.Module, example: Any) -> Traced:
     """A module in evaluation mode as it computes one sample; `example` is what it may be called with.
 
-    Raises LirError if `torch.export` cannot follow it.
+    Raises LirError if `torch.export` cannot follow it, or for modules that are not what their class says.
     """
+    model = getattr(model, "_orig_mod", model)  # of torch.compile, which computes the same
     name = type(model).__name__
+    refuse_odd(model)
     if example is None:
         raise error(
             "a PyTorch module says nothing of the shape of its inputs",
@@ -97,9 +108,21 @@ def traced(model: nn.Module, example: Any) -> Traced:
         )
     args, kwargs = _arguments(model, example)
     _register_quantised_operators()
+    untouched = copied(model)
+    try:
+        with torch.no_grad():
+            untouched(*args, **kwargs)
+    except Exception as e:  # whatever the user's module raises
+        raise error(
+            f"the model fails on the first sample of the example inputs: {_first_line(e)}",
+            where=name,
+            help="example inputs count samples in their first dimension, and one alone must do",
+        ) from None
     try:
         with torch.no_grad(), opened(model, args, kwargs) as leaves:
             program = torch.export.export(model, args, kwargs or None, strict=False)
+    except LirError:
+        raise
     except (
         Exception
     ) as e:  # the module's own code runs inside, and torch has no error class of its own for this
@@ -108,22 +131,27 @@ def traced(model: nn.Module, example: Any) -> Traced:
             where=name,
             help="example inputs count samples in their first dimension; what runs must not depend on the data",
         ) from None
-    return _traced(program, name, leaves, batched=True)
+    return _traced(program, name, leaves, batched=True, own=untouched)
 
 
 @contextmanager
 def evaluated(model: nn.Module) -> Iterator[nn.Module]:
     """A copy in evaluation mode, for some quantisers change for good when they are first run in it."""
-    try:
-        twin = copy.deepcopy(model).cpu()
-    except (RuntimeError, TypeError):  # some modules keep what they computed last, which cannot be copied
-        twin = model
+    twin = copied(model).cpu()
     was = {m: m.training for m in twin.modules()}
     try:
         yield twin.eval()
     finally:
         for module, training in was.items():
             module.training = training
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy, or the module itself: some keep what they computed last, which cannot be copied."""
+    try:
+        return copy.deepcopy(model)
+    except (RuntimeError, TypeError):
+        return model
 
 
 def _register_quantised_operators() -> None:
@@ -156,7 +184,11 @@ def _first_line(e: BaseException) -> str:
 
 
 def _traced(
-    program: ExportedProgram, name: str, leaves: Mapping[str, Leaf] | None = None, batched: bool = False
+    program: ExportedProgram,
+    name: str,
+    leaves: Mapping[str, Leaf] | None = None,
+    batched: bool = False,
+    own: nn.Module | None = None,
 ) -> Traced:
     if any(_writes(n) for n in program.graph.nodes):
         program = program.run_decompositions({})  # without operators that change a tensor in place
@@ -180,7 +212,8 @@ def _traced(
             inputs.append(_input(node, batched))
     (end,) = (n for n in graph.nodes if n.op == "output")
     outputs = dict(zip(_names(program, len(end.args[0])), end.args[0], strict=True))
-    return Traced(name, _needed(graph, end), tuple(inputs), outputs, constants, leaves or {})
+    self = None if own is None else Own(own, program.call_spec.in_spec, program.example_inputs)
+    return Traced(name, _needed(graph, end), tuple(inputs), outputs, constants, leaves or {}, self)
 
 
 def _names(program: ExportedProgram, count: int) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from ..importer import Refusal
 from ..onnx.rule import keep_samples_apart
 from ..onnx.tensors import Known, Missing, Scaled
-from .call import Call, listed
+from .call import Call, listed, schema_name
 
 
 def conv(c: Call) -> Any:
@@ -29,8 +29,8 @@ def conv(c: Call) -> Any:
         after = [n - b for n, b in zip(total, before, strict=True)]
     else:
         before = after = listed(padding, rank)
-    if c.get("transposed", False) or "transpose" in c.node.outputs[0]:
-        extra = listed(c.get("output_padding", 0), rank)
+    extra = listed(c.get("output_padding", 0), rank)
+    if c.get("transposed", False) or "transpose" in schema_name(c.fx):
         return c.lower("ConvTranspose", inputs, **common, pads=[*before, *after], output_padding=extra)
     return c.lower("Conv", inputs, **common, pads=[*before, *after])
 

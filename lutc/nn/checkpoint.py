@@ -5,6 +5,7 @@ its maker:
 
     {"format": "lutc.nn", "version": 1, "name": str, "shape": [...] or None, "dtype": "float32" or "float64",
      "model": {"layer": class name, "args": [...], "options": {...}},   # layers within layers nest
+               # {"layer": "Again", "args": [n]} is the n-th layer of the description, from 0, once more
      "state": state_dict, "about": {...}}                               # about: free, such as the metric
 """
 
@@ -24,16 +25,18 @@ from lutc.foreign import first_line, shown
 from lutc.pickles import read_checkpoint
 
 from . import attention, einsum, function, layers, lut, lutconv, pareto, pooling, quantizer
+from .known import oddity
 from .quantizer import Layer
 
 FORMAT, VERSION = "lutc.nn", 1
+AGAIN = "Again"  # a layer that stands in the model once more
 LARGEST = 1 << 20  # elements that are made for nothing, if a file lacks them
 
 # What surrounds our layers, with the attributes that make it again.
 _TORCH: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Identity: (),
-    nn.ReLU: (),
-    nn.Dropout: ("p",),
+    nn.ReLU: ("inplace",),
+    nn.Dropout: ("p", "inplace"),
     nn.Flatten: ("start_dim", "end_dim"),
     nn.MaxPool1d: ("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"),
     nn.MaxPool2d: ("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"),
@@ -77,18 +80,20 @@ def save(
         "name": name or path.stem,
         "shape": None if shape is None else list(shape),
         "dtype": str(_dtype(model)).removeprefix("torch."),
-        "model": _describe(model, ""),
+        "model": _Description().of(model, ""),
         "state": model.state_dict(),
         "about": dict(about or {}),
     }
     try:
-        _restore(content)
+        changed = _changed(model, _restore(content))
     except (RuntimeError, TypeError, ValueError, KeyError) as e:
+        changed = str(e).splitlines()[0]
+    if changed:
         raise error(
-            f"the model is no longer as it was made: {str(e).splitlines()[0]}",
+            f"the model is no longer as it was made: {changed}",
             where=type(model).__name__,
             help="make the model again as it should be, and load this one's state_dict into it",
-        ) from None
+        )
     pareto.save(content, path)
 
 
@@ -126,7 +131,7 @@ def _dtype(model: nn.Module) -> torch.dtype:
 def _expected(content: dict[str, Any]) -> None:
     """Raise ValueError unless the model's parameters are as large as those in the file, before they are made."""
     with torch.device("meta"):  # on which tensors have shapes and no memory
-        made = _make(content["model"]).state_dict()
+        made = _Maker().of(content["model"]).state_dict()
     for name, value in made.items():
         if name in content["state"] and content["state"][name].shape != value.shape:
             stored = list(content["state"][name].shape)
@@ -138,54 +143,111 @@ def _expected(content: dict[str, Any]) -> None:
 def _restore(content: dict[str, Any]) -> nn.Module:
     dtype = {"float32": torch.float32, "float64": torch.float64}[content["dtype"]]
     with torch.random.fork_rng(devices=[]):  # first weights are drawn, and that is nobody's business
-        model: nn.Module = _make(content["model"]).to(dtype)
+        model: nn.Module = _Maker().of(content["model"]).to(dtype)
     model.load_state_dict(content["state"])
     evaluated: nn.Module = model.eval()
     return evaluated
 
 
-def _describe(value: Any, where: str) -> Any:
-    """A layer, or an option of one, in plain containers."""
-    if isinstance(value, nn.Sequential):
-        children = [(n, _describe(m, f"{where}.{n}" if where else n)) for n, m in value.named_children()]
-        return {"layer": "Sequential", "args": [list(pair) for pair in children], "options": {}}
-    if type(value) in _TORCH:
-        options = {n: _describe(getattr(value, n), where) for n in _TORCH[type(value)]}
-        return {"layer": type(value).__name__, "args": [], "options": options}
-    if type(value) in _OURS:
-        args, options = value.made_with
-        return {
-            "layer": type(value).__name__,
-            "args": [_describe(v, where) for v in args],
-            "options": {n: _describe(v, where) for n, v in options.items()},
-        }
-    if isinstance(value, list | tuple):
-        return [_describe(v, where) for v in value]
-    if isinstance(value, dict):
-        return {str(k): _describe(v, where) for k, v in value.items()}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise _refused(type(value).__name__, where)
+class _Description:
+    """Layers, and options of them, in plain containers; one that stands in the model twice is described once."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[nn.Module, int] = {}
+
+    def of(self, value: Any, where: str) -> Any:
+        """A layer or an option. Raises LirError for one that a file cannot describe."""
+        if isinstance(value, nn.Module):
+            return self._layer(value, where)
+        if isinstance(value, list | tuple):
+            return [self.of(v, where) for v in value]
+        if isinstance(value, dict):
+            return {str(k): self.of(v, where) for k, v in value.items()}
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        raise _refused(f"a {type(value).__name__}", where)
+
+    def _layer(self, layer: nn.Module, where: str) -> Any:
+        if layer in self._numbers:
+            return {"layer": AGAIN, "args": [self._numbers[layer]], "options": {}}
+        kind = type(layer).__name__
+        reason = oddity(layer)
+        if reason:
+            raise _refused(f"a {kind} that {reason}", where)
+        self._numbers[layer] = len(self._numbers)
+        args: list[Any] = []
+        options: dict[str, Any] = {}
+        if type(layer) is nn.Sequential:
+            inner = [(n, m) for n, m in layer._modules.items()]
+            args = [[n, self.of(m, f"{where}.{n}" if where else n)] for n, m in inner]
+        elif type(layer) in _TORCH:
+            options = {n: getattr(layer, n) for n in _TORCH[type(layer)]}
+        elif type(layer) in _OURS:
+            made: Any = layer
+            args, options = made.made_with
+            args = [self.of(v, where) for v in args]
+        else:
+            raise _refused(f"a {kind}", where)
+        return {"layer": kind, "args": args, "options": {n: self.of(v, where) for n, v in options.items()}}
+
+
+# What a layer keeps of its last call or of the training, and not of how it was made.
+_PASSING = frozenset(("training", "made_with", "positions", "size", "sizes", "room", "frozen", "tracing"))
+
+
+def _changed(model: nn.Module, again: nn.Module) -> str:
+    """What of a model is not as a description of it makes it again; empty if all is."""
+    pairs = zip(
+        model.named_modules(remove_duplicate=False),
+        again.named_modules(remove_duplicate=False),
+        strict=False,
+    )
+    for (name, a), (other, b) in pairs:
+        if name != other or type(a) is not type(b):
+            return f"{name or 'model'} is a {type(a).__name__} now"
+        for word, value in vars(b).items():
+            plain = not word.startswith("_") and word not in _PASSING and not callable(value)
+            if plain and vars(a).get(word) != value:
+                return f"{name or 'model'} has another {word} now"
+    count, made = (sum(1 for _ in m.named_modules(remove_duplicate=False)) for m in (model, again))
+    return "" if count == made else f"it has {count} modules, and is made again with {made}"
 
 
 def _refused(kind: str, where: str) -> LirError:
     return error(
-        f"a checkpoint cannot hold a {kind}",
+        f"a checkpoint cannot hold {kind}",
         where=where or "model",
         help="make the model of lutc.nn's layers, nn.Sequential, " + ", ".join(k.__name__ for k in _TORCH),
     )
 
 
-def _make(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_make(v) for v in value)
-    if not isinstance(value, dict):
-        return value
-    if "layer" not in value:
-        return {k: _make(v) for k, v in value.items()}
-    kind = value["layer"]
-    if kind == "Sequential":
-        return nn.Sequential(OrderedDict((str(n), _make(m)) for n, m in value["args"]))
-    if kind not in _KINDS:
-        raise ValueError(f"no layer {shown(kind)}")
-    return _KINDS[kind](*map(_make, value["args"]), **{k: _make(v) for k, v in value["options"].items()})
+class _Maker:
+    """Makes layers again, in the order of their description."""
+
+    def __init__(self) -> None:
+        self._made: list[Any] = []
+
+    def of(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(self.of(v) for v in value)
+        if not isinstance(value, dict):
+            return value
+        if "layer" not in value:
+            return {k: self.of(v) for k, v in value.items()}
+        kind = value["layer"]
+        if kind == AGAIN:
+            (number,) = value["args"]
+            if type(number) is not int or not 0 <= number < len(self._made) or self._made[number] is None:
+                raise ValueError(f"no layer {shown(number)} that could stand there again")
+            return self._made[number]
+        number = len(self._made)
+        self._made.append(None)
+        if kind == "Sequential":
+            made: Any = nn.Sequential(OrderedDict((str(n), self.of(m)) for n, m in value["args"]))
+        elif kind in _KINDS:
+            args = [self.of(v) for v in value["args"]]
+            made = _KINDS[kind](*args, **{k: self.of(v) for k, v in value["options"].items()})
+        else:
+            raise ValueError(f"no layer {shown(kind)}")
+        self._made[number] = made
+        return made

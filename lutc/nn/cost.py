@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -40,9 +41,14 @@ class Resources:
         return "\n".join([head, *rows, f"{'total':<24} {'':<12} {self.total.item():>10.1f}"])
 
 
+def _used(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every module as often as it stands in the model, which is as often as hardware has it."""
+    yield from model.named_modules(remove_duplicate=False)
+
+
 def resource_total(model: nn.Module) -> Tensor:
     """The sum of all layers' ``resources()``: the term for the loss, without the table's work."""
-    costly = [m for m in model.modules() if hasattr(type(m), "resources")]
+    costly = [m for _, m in _used(model) if hasattr(type(m), "resources")]
     together = [m for m in costly if isinstance(m, LUTDense) and m.w_in.device.type == "cpu"]
     found: list[Tensor] = [cast(Any, m).resources() for m in costly if m not in together]
     if together:
@@ -55,10 +61,10 @@ def resources(model: nn.Module) -> Resources:
 
     For layers of arithmetic these are EBOPs, the sum of products of operand widths (HGQ, arXiv 2405.00645), for LUT
     layers the surrogate of HGQ-LUT (arXiv 2604.22293). A convolution counts its kernel as often as it is applied in
-    parallel to the last input it has seen.
+    parallel to the last input it has seen. A layer that stands in the model twice is built twice, and counts twice.
     """
     rows = []
-    for name, module in model.named_modules():
+    for name, module in _used(model):
         layer: Any = module
         if hasattr(layer, "resources"):
             key, value = layer.resource_bits()

@@ -54,7 +54,7 @@ class NNFrontend:
             example = example[0]
         shape = made.shape if example is None else tuple(example.shape[1:])
         if options.calibrate is None:
-            return export(made.model, shape, name=made.name)
+            return export(made.model, shape, name=made.name, compare=options.compare)
         samples = options.calibrate
         if isinstance(samples, dict):
             if len(samples) != 1:
@@ -63,7 +63,8 @@ class NNFrontend:
         like = next(made.model.parameters(), torch.zeros(()))
         data = torch.as_tensor(samples, dtype=like.dtype)
         with traced(made.model, [data]) as twin:
-            return export(twin, shape or tuple(data.shape[1:]), name=made.name)
+            size = shape or tuple(data.shape[1:])
+            return export(twin, size, name=made.name, compare=options.compare)
 
 
 FRONTEND = NNFrontend()

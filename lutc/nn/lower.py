@@ -8,37 +8,46 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from lutc.diagnostics import Diagnostic, LirError
+from lutc.compare import not_compared
+from lutc.diagnostics import Diagnostic, LirError, error
 from lutc.graph import Design, Overflow, Rounding, Value
 from lutc.types import Fixed, Type, uniform
 
 from . import lower_attention, lower_conv, lower_einsum  # noqa: F401 - they add their rules
 from .attention import QAttention, QSoftmax
 from .function import QFunction
+from .known import HELP, hooked_globally, oddity
 from .layers import QAdd, QConcat, QLinear, _Affine
-from .lowering import Exporter, Unsupported, chain, lower, unknown
+from .look import looked_at
+from .lowering import Exporter, Unsupported, chain, lower, unknown, untranslated
 from .lut import LUTDense
 from .lutconv import _LUTConv
 from .quantizer import Quantizer, flat
 
 
-def export(model: nn.Module, shape: tuple[int, ...] | None = None, *, name: str = "model") -> Design:
+def export(
+    model: nn.Module, shape: tuple[int, ...] | None = None, *, name: str = "model", compare: bool = True
+) -> Design:
     """The design of a trained model, equal to ``model.eval()`` on float64 inputs.
 
     ``shape`` is the input's without the batch; it may be left out if the model begins with a layer that tells it.
-    The model is left as it was.  The input port rounds down to one bit more than the first layer's finest input has,
+    The model is left as it was.  Unless ``compare`` is false, a copy runs on a few samples, and the design has to give
+    the same.  The input port rounds down to one bit more than the first layer's finest input has,
     which cannot change what that layer reads.  Raises LirError listing every layer that cannot be translated.
     """
     stages = list(chain(model, ""))
+    if hook := hooked_globally():
+        raise error(f"torch calls {hook} for every module (a global forward hook)", help=HELP)
     problems = [
-        Diagnostic(f"{type(layer).__name__} has no exact translation", where=where or "model", help=_HELP)
+        Diagnostic(untranslated(part), where=where or "model", help=HELP if oddity(part) else _HELP)
         for where, layer in stages
-        for layer in unknown(layer)
+        for part in unknown(layer)
     ]
     if problems:
         raise LirError(*problems)
     with evaluating(model), torch.no_grad():
-        return _export(stages, shape, name)
+        design = _export(stages, shape, name)
+        return looked_at(model, design) if compare else not_compared(design, "as it was asked")
 
 
 @contextmanager
@@ -77,7 +86,8 @@ def _export(stages: list[tuple[str, nn.Module]], shape: tuple[int, ...] | None, 
 def _readers(layer: nn.Module) -> list[tuple[Quantizer, nn.Module]]:
     """The quantisers that read a layer's input."""
     if isinstance(layer, QAdd | QConcat):
-        return [r for branch in layer.branches for r in _readers(next(chain(branch, ""))[1])]
+        firsts = [next(chain(branch, ""), ("", nn.Identity()))[1] for branch in layer.branches]
+        return [r for first in firsts for r in _readers(first)]
     if isinstance(layer, Quantizer):
         return [(layer, layer)]
     if isinstance(layer, _LUTConv):

@@ -12,8 +12,10 @@ from lutc.graph import Table, Value
 
 from .attention import QAttention, QProduct, QSoftmax
 from .function import QFunction
-from .lowering import Exporter, Unsupported, formats_of, lower, over_rows, quantise
+from .lowering import PARTS, Exporter, Unsupported, formats_of, lower, over_rows, quantise
 from .quantizer import flat
+
+PARTS.add(QProduct)
 
 
 def function_table(layer: QFunction, name: str) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import singledispatch
 from typing import Any
@@ -17,6 +17,7 @@ from lutc.edges import edge_sums, edge_tables
 from lutc.graph import Table, Value
 from lutc.types import Fixed, holding, tensor
 
+from .known import inside, oddity
 from .layers import QAdd, QBatchNorm, QConcat, QLinear, QReLU, Sum, _Affine
 from .lut import LUTDense
 from .quantizer import Formats, Quantizer, flat
@@ -50,18 +51,45 @@ class Unsupported(Exception):
         self.reason, self.help = reason, help
 
 
-def chain(layer: nn.Module, name: str) -> Any:
-    if isinstance(layer, nn.Sequential):
-        for child, inner in layer.named_children():
-            yield from chain(inner, f"{name}.{child}" if name else child)
+def chain(layer: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    """The layers of a chain with their names, one after the other; one used twice stands there twice."""
+    if type(layer) is nn.Sequential and oddity(layer) is None:
+        for child, inner in layer._modules.items():
+            if inner is not None:
+                yield from chain(inner, f"{name}.{child}" if name else child)
     else:
         yield name, layer
 
 
 def unknown(layer: nn.Module) -> list[nn.Module]:
-    if isinstance(layer, QAdd | QConcat):
-        return [u for branch in layer.branches for _, inner in chain(branch, "") for u in unknown(inner)]
-    return [] if lower.dispatch(type(layer)) is not lower.dispatch(object) else [layer]
+    """What a layer of a chain is made of that is not exactly a class known here, or not as its class made it."""
+    if type(layer) is nn.Sequential and oddity(layer) is None:
+        return [u for inner in inside(layer) for u in unknown(inner)]
+    if type(layer) not in lower.registry or oddity(layer) is not None:
+        return [layer]
+    return [u for part in inside(layer) for u in _unknown_inside(part)]
+
+
+def _unknown_inside(part: nn.Module) -> list[nn.Module]:
+    if type(part) in PARTS and oddity(part) is None:
+        return [u for inner in inside(part) for u in _unknown_inside(inner)]
+    return unknown(part)
+
+
+# What layers are made of that is no layer by itself.
+PARTS: set[type[nn.Module]] = {nn.ModuleList}
+
+
+def untranslated(layer: nn.Module) -> str:
+    """Why an unknown layer has no exact translation."""
+    kind = type(layer).__name__
+    reason = oddity(layer)
+    if reason is not None:
+        return f"{kind} {reason}"
+    known = next((k for k in type(layer).__mro__[1:] if k in lower.registry and k is not object), None)
+    if known is not None:
+        return f"{kind} is a class of its own, derived from {known.__name__}: it has no exact translation"
+    return f"{kind} has no exact translation"
 
 
 @singledispatch
@@ -80,7 +108,13 @@ def quantise(q: Quantizer, b: Exporter, x: Value, by: Fraction = Fraction(1)) ->
     """``x * by`` through a quantiser, whose formats broadcast to its shape."""
     formats = np.empty(math.prod(q.shape), dtype=object)
     formats[:] = formats_of(q.formats())
-    spread = np.broadcast_to(formats.reshape(q.shape), x.type.shape)
+    try:
+        spread = np.broadcast_to(formats.reshape(q.shape), x.type.shape)
+    except ValueError:
+        reason = f"the layer has formats for {list(q.shape)}, but is given {list(x.type.shape)}"
+        raise Unsupported(
+            reason, "give the input's shape without the batch, as the model was trained on"
+        ) from None
     to = tensor(x.type.shape, spread.ravel().tolist())
     if by.numerator.bit_count() == by.denominator.bit_count() == 1:
         x = x if by == 1 else b.scale(x, by=by)

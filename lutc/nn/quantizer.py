@@ -12,6 +12,7 @@ from lutc.graph import Overflow, Rounding
 
 Array = NDArray[Any]
 LN2 = 0.6931471805599453
+_FAR = 1e4  # more bits than any format has
 ROUNDINGS = (Rounding.FLOOR, Rounding.HALF_UP, Rounding.HALF_EVEN)
 
 
@@ -330,11 +331,30 @@ class Quantizer(Layer):
         if not self.tracks:
             y: Tensor = self(w)
             return y
-        with torch.no_grad():
-            self._track(round_code(w * torch.exp2(self.bits().fraction), self.rounding), None, forget=True)
+        self._fit(w)
         if self.training:
             return fake_quantize(w, self.bits(), self.rounding, None)
         return self.exact(w)
+
+    @torch.no_grad()
+    def _fit(self, w: Tensor) -> None:
+        """Take the range that a weight needs: of the weight alone, whatever the range was before.
+
+        Where the widest format (`max_bits`) leaves fewer fraction bits, the weight rounds to a coarser step and may
+        need a wider range for that, so it is asked again until nothing changes.
+        """
+        self.integer.fill_(-_FAR)  # room for all fraction bits
+        first = True
+        while True:
+            before = self.integer.clone(), self.sign.clone()
+            self._track(round_code(w * torch.exp2(self.bits().fraction), self.rounding), None, forget=True)
+            if not first:
+                torch.maximum(self.integer, before[0], out=self.integer)
+                torch.maximum(self.sign, before[1], out=self.sign)
+            settled = torch.equal(self.integer, before[0]) and torch.equal(self.sign, before[1])
+            if settled or not (self.bits().fraction < torch.round(self.fraction)).any():
+                return
+            first = False
 
     def _track(self, y: Tensor, fraction: Tensor | None, forget: bool = False) -> None:
         code = y if fraction is None else y * torch.exp2(fraction)

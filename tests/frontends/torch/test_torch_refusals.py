@@ -61,8 +61,8 @@ CASES: dict[str, tuple[nn.Module, str]] = {
         "m.0 (LayerNorm): error: calls aten.layer_norm, which is no operator that can be compiled",
     ),
     "an unknown function": (
-        Model(lambda x: torch.cumsum(x, 1)),
-        "cumsum (cumsum): error: calls aten.cumsum, which is no operator that can be compiled",
+        Model(lambda x: torch.topk(x, 2, 1)[0]),
+        "topk (topk): error: calls aten.topk, which is no operator that can be compiled\n  = help: write it with",
     ),
     "the batch forgotten": (
         Bare(lambda m, x: m(fake(x[0])), nn.Linear(6, 3)),

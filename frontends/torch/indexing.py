@@ -1,0 +1,100 @@
+"""Operators that write into some elements, or keep some: functions of where the elements are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..importer import Refusal
+from ..onnx.layout import given, joined
+from ..onnx.rule import keep_samples_apart
+from ..onnx.tensors import Known, Scaled
+from .call import TENSORS, Call
+
+Handler = Callable[[Call], Any]
+
+
+def like(c: Call) -> Any:
+    """A constant of another tensor's shape."""
+    x = c.tensor("self")
+    done = c.run({id(x): np.zeros(x.shape)})
+    return Known(done.numpy())
+
+
+def copy(c: Call) -> Any:
+    """Another tensor's numbers in the shape of this one."""
+    x, source = c.tensor("self"), c.tensor("src")
+    if isinstance(source, Known):
+        return Known(np.broadcast_to(source.array, x.shape))
+    return c.walk.broadcast(source, tuple(x.shape)) if isinstance(source, Scaled) else source
+
+
+def written(c: Call) -> Any:
+    """`select_scatter`, `scatter` and the like: every element comes from the one tensor or the other."""
+    x = c.tensor("self")
+    source = next((c.given.get(n) for n in ("src", "value") if isinstance(c.given.get(n), TENSORS)), None)
+    parts = [p for p in (x, source) if p is not None]
+    if source is None:  # a number is written
+        parts.append(c.constant(c.get("value", 0)))
+    first = math.prod(x.shape)
+    places = {id(x): np.arange(1, first + 1, dtype=np.float64).reshape(x.shape)}
+    if source is not None:
+        size = math.prod(source.shape)
+        places[id(source)] = first + np.arange(1, size + 1, dtype=np.float64).reshape(source.shape)
+        found = c.run(places).numpy().astype(np.int64) - 1
+    else:
+        marked = c.run({id(x): places[id(x)]}, {"value": -1.0}).numpy()
+        found = np.where(marked < 0, first, marked - 1).astype(np.int64)
+    if not all(isinstance(p, Known | Scaled) for p in parts):
+        raise Refusal("writes what a function computes before it is quantised", "quantise it first")
+    flat = [c.walk.reshape(_held(c, p), (max(math.prod(p.shape), 1),)) for p in parts]
+    done = c.walk.index(joined(c.walk, flat, 0), found)
+    data = [p for p in parts if isinstance(p, Scaled)]
+    return Scaled(
+        done.shape, done.value, done.scale, done.offset, done.lo, done.hi, data[0].integer,
+        any(p.batched for p in data),
+    )  # fmt: skip
+
+
+def _held(c: Call, t: Any) -> Scaled:
+    return given(c.walk, t) if isinstance(t, Known) else t
+
+
+def masked_fill(c: Call) -> Any:
+    return c.lower("Where", [c.tensor("mask"), c.tensor("value"), c.tensor("self")])
+
+
+def triangle(upper: bool) -> Handler:
+    def rule(c: Call) -> Any:
+        x = c.tensor("self")
+        if isinstance(x, Scaled) and len(x.shape) == 2:
+            keep_samples_apart(x, (0,))
+        return c.lower("Trilu", [x, Known(np.asarray(int(c.get("diagonal", 0))))], upper=int(upper))
+
+    return rule
+
+
+RULES: dict[str, Handler] = {
+    **{
+        f"aten::{name}": like
+        for name in ["full_like", "zeros_like", "ones_like", "new_full", "new_zeros", "new_ones", "fill"]
+    },
+    "aten::copy": copy,
+    **{
+        f"aten::{name}": written
+        for name in [
+            "select_scatter",
+            "slice_scatter",
+            "scatter",
+            "index_put",
+            "diagonal_scatter",
+            "index_fill",
+        ]
+    },
+    "aten::masked_fill": masked_fill,
+    "aten::tril": triangle(False),
+    "aten::triu": triangle(True),
+}

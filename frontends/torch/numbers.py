@@ -1,0 +1,81 @@
+"""Integers, truth values and floats among the operands of one operator, as PyTorch promotes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from ..importer import Refusal
+from ..onnx.numbers import WHOLE
+from ..onnx.tensors import Pending, Scaled, reach
+from ..options import Options
+from .call import Call
+
+# Results of these are sums that PyTorch takes in int64, whatever integers it is given.
+SUMS = ("aten::sum", "aten::cumsum")
+# These take integers and truth values for what they are.
+AS_THEY_ARE = ("aten::where", "aten::masked_fill", "aten::to", "aten::_to_copy")
+
+
+def entered(call: Call) -> Call:
+    """The call as its result's type has it: numbers that become floats, or wider integers, do so before."""
+    to = _kind(call.fx)
+    name = call.fx.target._schema.name  # type: ignore[union-attr]
+    if to is None or name in AS_THEY_ARE:
+        return call
+    if to.is_floating_point:
+        return _changed(call, lambda t: replace(t, integer=None))
+    if name in SUMS and to == torch.int64:
+        return _changed(call, lambda t: replace(t, integer="int64"))
+    return call
+
+
+def kept(node: fx.Node, found: Any) -> Any:
+    """A result under its type's name. Raises Refusal if integers of the model might wrap around."""
+    to = _kind(node)
+    if to is None or not isinstance(found, Scaled) or to == torch.bool:
+        if to == torch.bool and isinstance(found, Scaled) and found.integer != "bool":
+            raise Refusal("makes truth values of numbers", "compare them: x != 0")
+        return found
+    if to.is_floating_point:
+        return found if found.integer is None else replace(found, integer=None)
+    name = str(to).removeprefix("torch.")
+    quantised = node.target._schema.name.startswith("quantized_decomposed")  # type: ignore[union-attr]
+    if name not in WHOLE or quantised or isinstance(found.value, Pending):
+        return found
+    lo, hi = WHOLE[name]
+    ends = [np.asarray(np.minimum(np.maximum(e, found.lo), found.hi), dtype=object) for e in reach(found)]
+    low, high = min(ends[0].ravel().tolist()), max(ends[1].ravel().tolist())
+    if low < lo or high > hi:
+        raise Refusal(
+            f"makes {name} numbers that may be from {low} to {high}, and wrap around in the model",
+            "give the input fewer bits (--input-type), or convert to floats first: x.float()",
+        )
+    return replace(found, integer=name)
+
+
+def _kind(node: fx.Node) -> torch.dtype | None:
+    value = node.meta.get("val")
+    return value.dtype if isinstance(value, torch.Tensor) else None
+
+
+def _changed(call: Call, change: Callable[[Scaled], Scaled]) -> Call:
+    """A call with another reading of its tensors; which arguments are looked up is noted as before."""
+    tensors = [t for t in call.tensors() if isinstance(t, Scaled) and t.integer is not None]
+    if not tensors:
+        return call
+    given: Options = call.given.changed(
+        lambda v: (
+            [change(t) if isinstance(t, Scaled) and t.integer is not None else t for t in v]
+            if isinstance(v, list)
+            else change(v)
+            if isinstance(v, Scaled) and v.integer is not None
+            else v
+        )
+    )
+    return replace(call, given=given)
