@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..importer import Refusal
+from ..options import FREE
 from .activations import QSoftmax
 from .base import Demand, HgqRule, Rule
 from .dense import QDense
@@ -23,8 +25,19 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 class QMultiHeadAttention(Rule):
     """Multi-head attention with QEinsumDense projections and QSoftmax."""
 
+    takes = ("query", "value", "key")
+    neutral: ClassVar[Mapping[str, Any]] = {
+        # the weights' shapes tell the sizes; the rest is read in training alone
+        **dict.fromkeys(("num_heads", "value_dim", "output_shape", "dropout"), FREE),
+        **dict.fromkeys(("enable_ebops", "ebops_factor", "beta0", "parallelization_factor"), FREE),
+        **dict.fromkeys(("enable_iq", "oq_conf", "softmax_allow_heterogeneous_table"), FREE),
+        **{f"qkvo_{q}_conf": FREE for q in ("iq", "kq", "bq", "oq", "toq")},
+        **{f"softmax_{q}_conf": FREE for q in ("iq", "oq", "exp_iq", "exp_oq", "inv_iq", "inv_oq")},
+    }
+
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
+        self.parts: list[Rule] = []
         c = self.config
         shape = _query_shape(layer)
         if c.get("use_gate") or c.get("sliding_window") is not None:
@@ -57,6 +70,7 @@ class QMultiHeadAttention(Rule):
             **{f"{q}_conf": self.config.get(f"qkvo_{q}_conf") for q in ("iq", "kq", "bq", "oq", "toq")},
         }
         rule = self._projection(name, config)
+        self.parts.append(rule)
         if iq_of and weights(iq_of, "iq"):
             rule.iq = quantizer(config["iq_conf"], weights(iq_of, "iq"), "its iq")
         return rule
@@ -84,17 +98,22 @@ class QMultiHeadAttention(Rule):
             config[f"{name}_conf"] = conf | {
                 "config": conf["config"] | {"overflow_mode": "SAT", "round_mode": "RND_CONV"}
             }
-        return QSoftmax(Layer(f"{self.layer.name}_softmax", "QSoftmax", self.layer.module, config, group))
+        rule = QSoftmax(Layer(f"{self.layer.name}_softmax", "QSoftmax", self.layer.module, config, group))
+        self.parts.append(rule)
+        return rule
 
-    def _inputs(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
-        names = ("query", "value", "key")
-        given = dict(zip(names, args, strict=False)) | {k: v for k, v in kwargs.items() if k in names}
-        query = given["query"]
-        value = query if given.get("value") is None else given["value"]
-        return query, value, value if given.get("key") is None else given["key"]
+    def check(self) -> None:
+        super().check()
+        for part in self.parts:
+            part.check()
 
-    def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
-        query, value, key = self._inputs(args, kwargs)
+    @staticmethod
+    def _inputs(query: Any, value: Any = None, key: Any = None) -> tuple[Any, Any, Any]:
+        value = query if value is None else value
+        return query, value, value if key is None else key
+
+    def demands(self, *args: Any) -> list[Demand] | None:
+        query, value, key = self._inputs(*args)
         pairs = [(self.query, query), (self._first_value(), value), (self._first_key(), key)]
         found: list[Demand] = []
         for rule, x in pairs:
@@ -110,12 +129,12 @@ class QMultiHeadAttention(Rule):
     def _first_key(self) -> HgqRule:
         return self.key
 
-    def lower(self, low: Lowering, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering) -> Tensor:
         if any(k.endswith("mask") and v is not None and v is not False for k, v in kwargs.items()):
             raise Refusal("it is given a mask", "leave the mask out: a circuit's inputs have one length")
         if kwargs.get("return_attention_scores"):
             raise Refusal("it returns its attention scores", "use return_attention_scores=False")
-        query, value, key = self._inputs(args, kwargs)
+        query, value, key = self._inputs(*args)
         query, key, value = (
             self.query.lower(low, query),
             self.key.lower(low, key),
@@ -150,10 +169,9 @@ class QLinformerAttention(QMultiHeadAttention):
     def _first_key(self) -> HgqRule:
         return self.lin_k
 
-    def lower(self, low: Lowering, *args: Any, **kwargs: Any) -> Tensor:
-        query, value, key = self._inputs(args, kwargs)
-        rest = {k: v for k, v in kwargs.items() if k not in ("query", "value", "key")}
-        return super().lower(low, query, self.lin_v.lower(low, value), self.lin_k.lower(low, key), **rest)
+    def lower(self, low: Lowering) -> Tensor:
+        query, value, key = self._inputs(*args)
+        return super().lower(low, query, self.lin_v.lower(low, value), self.lin_k.lower(low, key))
 
 
 class QMultiHeadAttentionT(QMultiHeadAttention):

@@ -14,15 +14,17 @@ from lutc.graph import Design, Param
 from lutc.interp import port_codes
 
 from ..importer import Names, Refusal, Refusals
-from .base import Demand, LayoutRule, Rule
+from .base import Demand, Rule
 from .calibrate import Trace
-from .graph import Call, Layer, Model, refs
+from .graph import Call, Layer, Model, leaves, named
 from .inputs import calibration_arrays, given_types, port
+from .kinds import Kind
 from .lowering import Lowering, Tensor, varying_axis
 from .ports import Port
 from .rules import rule_of
+from .shapes import joined, moved
 from .unary import Affine
-from .walk import UNKNOWN, all_layers, leaves, walk
+from .walk import UNKNOWN, all_calls, all_layers, walk
 
 
 @dataclass
@@ -32,6 +34,8 @@ class Importer:
     model: Model
     where: str
     rules: dict[Layer, Rule] = field(default_factory=dict)
+    kinds: dict[Call, dict[Kind, None]] = field(default_factory=dict)
+    input_kinds: list[Kind] = field(default_factory=list)
     wrong: Refusals = field(default_factory=Refusals)
 
     def place(self, layer: Layer) -> str:
@@ -39,7 +43,7 @@ class Importer:
         return f"{self.where}: layer {layer.name!r} ({layer.kind})"
 
     def read_rules(self) -> None:
-        """Look every layer up."""
+        """Look every layer up, and every argument of its calls."""
         for layer in all_layers(self.model):
             with self.wrong.at(self.place(layer)):
                 try:
@@ -49,6 +53,32 @@ class Importer:
                         f"its configuration cannot be read ({type(cause).__name__}: {cause})",
                         "save the model again with Keras 3.12 or newer and HGQ2 0.1.6 or newer",
                     ) from None
+        for call in all_calls(self.model):
+            rule = self.rules.get(call.layer) if call.layer.model is None else Rule(call.layer)
+            if rule is not None:
+                with self.wrong.at(self.place(call.layer)):
+                    rule.bound(call.args, call.kwargs)
+
+    def read_kinds(self) -> None:
+        """Follow the types in which Keras holds every tensor."""
+
+        def visit(call: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
+            rule = self.rules[call.layer]
+            with self.wrong.at(self.place(call.layer)):
+                given = rule.bound(args, kwargs)
+                kind = rule.kind([k for k in leaves(given) if isinstance(k, Kind)], given)
+                self.kinds.setdefault(call, {})[kind] = None
+                return kind
+            return UNKNOWN
+
+        inputs = []
+        for ref in self.model.inputs:
+            layer = self.model.layers[ref.layer]
+            inputs.append(Kind.FLOAT32)
+            with self.wrong.at(f"{self.where}: input {layer.name!r}"):
+                inputs[-1] = Kind.of(layer.config.get("dtype") or "float32")
+        walk(self.model, inputs, visit)
+        self.input_kinds = inputs
 
     # -- inputs -----------------------------------------------------------------------------------------------------
 
@@ -57,7 +87,7 @@ class Importer:
         found = []
         for ref in self.model.inputs:
             layer = self.model.layers[ref.layer]
-            shape = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
+            shape = _shape(layer)
             if shape is None or any(n is None for n in shape[1:]):
                 self.wrong.add(
                     f"{self.where}: input {layer.name!r}",
@@ -79,17 +109,17 @@ class Importer:
         bare: set[int] = set()
 
         def visit(call: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
-            rule = self.rules.get(call.layer)
+            rule = self.rules[call.layer]
+            given = [_bare(a) for a in rule.bound(args, kwargs)]
             arrays = [a for a in leaves([args, kwargs]) if isinstance(a, Positions)]
-            if rule is None or not arrays:
-                return None if rule is not None else UNKNOWN
-            plain = [_bare(a) for a in args]
-            options = {k: _bare(v) for k, v in kwargs.items()}
+            if not arrays:
+                return None
+            if hasattr(rule, "move"):
+                with self.wrong.at(self.place(call.layer)):
+                    return self._moved(rule, given)
+                return UNKNOWN
             try:
-                if isinstance(rule, LayoutRule) or hasattr(rule, "move"):
-                    moved = rule.move(*plain, **options)
-                    return [Positions(m) for m in moved] if isinstance(moved, list) else Positions(moved)
-                wanted = rule.demands(*plain, **options)
+                wanted = rule.demands(*given)
             except (ValueError, IndexError, TypeError, Refusal):
                 wanted = None  # the lowering says what is wrong, at its layer
             if wanted is None:
@@ -100,10 +130,25 @@ class Importer:
             return None
 
         outputs = walk(self.model, [Positions(a) for a in raw], visit)
+        self.wrong.check()
         for left in leaves(outputs):
             if isinstance(left, Positions):
                 bare.update(left.index.ravel().tolist())
         return found, bare - {-1}
+
+    @staticmethod
+    def _moved(rule: Any, given: list[Any]) -> Any:
+        """What a movement makes of raw positions: one array, or several from a split or into a join."""
+        first, *rest = given
+        if not isinstance(first, np.ndarray):
+            first = list(first)
+            if not all(isinstance(a, np.ndarray) for a in first):
+                return None
+            return Positions(joined(rule.move, first))
+        count = rule.count(first) if hasattr(rule, "count") else None
+        if count is None:
+            return Positions(moved(lambda i: rule.move(i, *rest), first))
+        return [Positions(moved(lambda i, n=n: rule.move(i)[n], first)) for n in range(count)]  # type: ignore[misc]
 
     def ports(
         self, names: Sequence[str], shapes: Sequence[tuple[int, ...]], given: Any, calibrate: Any
@@ -129,6 +174,7 @@ class Importer:
             place = f"{self.where}: input {name!r}"
             with self.wrong.at(place):
                 if name in known:
+                    self.input_kinds[len(found)].hold(known[name])
                     found.append(Port(name, known[name]))
                 elif bare & set(range(start, start + size)):
                     raise Refusal(
@@ -150,14 +196,36 @@ class Importer:
             low.layer = layer.name if not call.index else f"{layer.name}_{call.index}"
             result: Any = UNKNOWN
             with self.wrong.at(self.place(layer)), low.b.origin(layer.name):
-                result = self.rules[layer].lower(low, *args, **kwargs)
+                rule = self.rules[layer]
+                lowered = rule.lower(low, *rule.bound(args, kwargs))
+                rule.check()
+                for t in leaves(lowered):
+                    for kind in self.kinds.get(call, ()):
+                        kind.hold(t.value.type)
+                result = lowered
             if result is UNKNOWN:
                 return UNKNOWN
             many = result if isinstance(result, list) else [result]
             many = [Tensor(low.named(t.value, low.layer), t.chain, t.final) for t in many]
             return many if isinstance(result, list) else many[0]
 
-        outputs = walk(self.model, [Tensor(p) for p in params], visit)
+        def enter(call: Call, values: list[Any]) -> bool:
+            """Whether a nested model gets what its inputs say: Keras gives and takes a last axis of length 1."""
+            inner = call.layer.model
+            assert inner is not None
+            for ref, value in zip(inner.inputs, values, strict=True):
+                shape = _shape(inner.layers[ref.layer])
+                with self.wrong.at(self.place(call.layer)):
+                    if shape is not None and tuple(shape[1:]) != value.shape and None not in shape[1:]:
+                        raise Refusal(
+                            f"its input {ref.layer!r} has shape {list(shape[1:])}, and it is given {list(value.shape)}",
+                            "reshape in front of it",
+                        )
+                    continue
+                return False
+            return True
+
+        outputs = walk(self.model, [Tensor(p) for p in params], visit, enter)
         self.wrong.check()
         return outputs
 
@@ -166,9 +234,9 @@ class Importer:
         names = Names()
         for p in low.params:
             names.take(p.name or "")
-        for ref, t in zip(refs(self.model.outputs), leaves(outputs), strict=True):
+        for (ref, key), t in zip(named(self.model.outputs), leaves(outputs), strict=True):
             layer = self.model.layers[ref.layer]
-            name = names.take(layer.name, "output")
+            name = names.take(key or layer.name, "output")
             with self.wrong.at(self.place(layer)):
                 scale, offset = _outside(t)
                 low.b.output(name, t.value, scale=scale, offset=offset)
@@ -193,6 +261,10 @@ class Positions:
     index: Any
 
 
+def _shape(layer: Layer) -> Any:
+    return layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
+
+
 def _bare(tree: Any) -> Any:
     if isinstance(tree, Positions):
         return tree.index
@@ -210,7 +282,9 @@ def lower_model(
     job.read_rules()
     shapes = job.shapes()
     job.wrong.check()
-    names = [model.layers[r.layer].name for r in model.inputs]
+    job.read_kinds()
+    job.wrong.check()
+    names = [key or model.layers[r.layer].name for r, key in named(model.structure)]
     found = job.ports(names, shapes, input_types, calibrate)
     job.wrong.check()
     if found.trace is not None and found.data is not None:

@@ -21,9 +21,9 @@ from ..importer import Names, Refusal
 from .calibrate import Trace
 from .ports import Port
 from .quantizers import Quantizer, Real
-from .shapes import Index, positions, rearranged
+from .shapes import Index, moved, positions, rearranged
 from .tables import UNROUNDED, TableMaker
-from .unary import Affine, Reals, Step, Unary
+from .unary import Affine, Reals, Step, Unary, evaluate
 
 # Up to here every partial sum is exact in float32, whatever the order of the additions.
 FLOAT32_BITS = 24
@@ -102,13 +102,15 @@ class Lowering:
 
     def move(self, t: Tensor, fn: Callable[[Index], Index]) -> Tensor:
         """Apply a movement of elements, given as numpy on `(1, *shape)`, to the value and what is pending."""
-        index = fn(positions(t.shape))
-        if index.shape[:1] != (1,):
-            raise Refusal("it mixes the samples of a batch", "keep the batch axis first and whole")
+        index = moved(fn, positions(t.shape))
+        if t.final:
+            self.fixed(t)
         value = rearranged(self.b, t.value, index[0])
-        return Tensor(value, tuple(self._moved(s, t.shape, index[0]) for s in t.chain), t.final)
+        return Tensor(value, tuple(self._moved(s, t.shape, index[0]) for s in t.chain))
 
     def _moved(self, step: Step, shape: tuple[int, ...], index: Index) -> Step:
+        if (index < 0).any() and (evaluate((step,), np.zeros(1), lambda p: p.ravel()) != 0).any():
+            raise Refusal(f"it pads before {step.name} is quantised", "quantise first, or pad before")
         if all(p.size == 1 for p in step.params):
             return step
         if (index < 0).any():
@@ -183,7 +185,7 @@ class Lowering:
         params = [np.asarray(p, dtype=np.float64) for p in (by, add, over)]
         shape = np.broadcast_shapes(t.shape, *(p.shape for p in params))
         if shape != t.shape:
-            t = self.move(t, lambda i: np.broadcast_to(i, (1, *shape)))
+            t = self.move(t, lambda i: _broadcast(i, shape))
         step = Affine(*params)
         if not t.chain and not t.final and (np.frexp(step.over)[0] == 0.5).all():
             value = self._scaled(t.value, step.by / step.over)
@@ -380,6 +382,12 @@ class Lowering:
         if self.ranges:
             q = self.ranges.final(q)
         return q.weights(np.asarray(x, dtype=np.float32)).astype(np.float64)
+
+
+def _broadcast(index: Index, shape: tuple[int, ...]) -> Index:
+    """Positions with a batch axis, spread to a shape: what it lacks is in front, behind the batch."""
+    index = index.reshape(len(index), *(1 for _ in range(len(shape) + 1 - index.ndim)), *index.shape[1:])
+    return np.broadcast_to(index, (len(index), *shape))
 
 
 def common_codes(values: Reals) -> tuple[list[int], int]:

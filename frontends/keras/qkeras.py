@@ -27,12 +27,12 @@ class QActivation(Rule):
         super().__init__(layer)
         self.activation = _Activation(self.config.get("activation"))
 
-    def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
+    def demands(self, *args: Any) -> list[Demand] | None:
         spec = self.activation.spec
         q = None if spec is None else spec.fixed()
         return None if q is None else [(q, args[0])]
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         return self.activation(low, x)
 
 
@@ -44,7 +44,7 @@ class QKerasDense(Rule):
         self.weights = _Weights(self, "kernel")
         self.activation = _Activation(self.config.get("activation"))
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         plan = EinsumPlan("...x,xy->...y", len(x.shape))
         y = Tensor(plan.lower(low, low.fixed(x), self.weights.kernel, self.weights.bias, False))
         self.weights.check(low, y)
@@ -61,7 +61,7 @@ class QKerasConv(Convolution):
         self.weights = _Weights(self, "depthwise" if self.depthwise else "kernel")
         self.activation = _Activation(self.config.get("activation"))
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         y = self.convolve(low, x, self.weights.kernel, self.weights.bias, "linear")
         self.weights.check(low, y)
         return self.activation(low, y)
