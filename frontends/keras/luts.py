@@ -72,8 +72,13 @@ class EdgeNetwork:
         return normed
 
 
-def edge_network(layer: Layer, lead: int, norm: Callable[[int], tuple[Reals, Reals]] | None) -> EdgeNetwork:
-    """Read the `module` of a LUT layer; `lead` axes of its weights count edges.
+def edge_network(
+    layer: Layer,
+    config: Mapping[str, Any],
+    lead: int,
+    norm: Callable[[int], tuple[Reals, Reals]] | None,
+) -> EdgeNetwork:
+    """Read the `module` of a LUT layer with its options; `lead` axes of its weights count edges.
 
     `norm` gives the batch norm's factor and offset for a number of edges.
     """
@@ -96,7 +101,7 @@ def edge_network(layer: Layer, lead: int, norm: Callable[[int], tuple[Reals, Rea
     out = flat(stored[-1][0])
     bias = flat(stored[-1][1]) if len(stored[-1]) > 1 else np.zeros(edges)
     scale, shift = norm(edges) if norm else (np.ones(edges), np.zeros(edges))
-    name = activation_name(layer.config.get("subnn_activation"))
+    name = activation_name(config.get("subnn_activation"))
     return EdgeNetwork(hidden, out, bias, unary(name), scale, shift)
 
 
@@ -137,7 +142,7 @@ class QDenseT(HgqRule):
             root = math.sqrt(n_in)
             return tuple(np.tile(np.broadcast_to(p / root, (self.n_out,)), n_in) for p in (factor, offset))  # type: ignore[return-value]
 
-        self.network = edge_network(layer, 2, norm if self.config.get("batch_norm") else None)
+        self.network = edge_network(layer, self.config, 2, norm if self.config.get("batch_norm") else None)
 
     def before_iq(self, x: Any) -> Any:
         return np.broadcast_to(x[..., np.newaxis], (*x.shape, self.n_out))
@@ -252,7 +257,7 @@ class QEinsumDenseT(HgqRule):
             ]
             return self._norm(self.own(*names, "mean", "variance"))
 
-        self.network = edge_network(layer, len(self.w), norm if self.config.get("batch_norm") else None)
+        self.network = edge_network(layer, self.config, len(self.w), norm if self.config.get("batch_norm") else None)
 
     def _norm(self, values: dict[str, Any]) -> tuple[Reals, Reals]:
         axes = self.config.get("normalize_axes") or self.config.get("bias_axes")
