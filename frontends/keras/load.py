@@ -14,6 +14,7 @@ from . import H5_SUFFIXES
 from .archive import read_archive
 from .graph import read_model
 from .legacy import read_h5
+from .live import check_live
 from .lower import lower_model
 
 
@@ -30,6 +31,7 @@ def load_keras(
     LirError with every layer that cannot be compiled exactly: its name, type, reason and a way out.
     """
     if not isinstance(path, str | os.PathLike):
+        check_live(path)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.keras"
             path.save(file)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lutc.graph import Rounding
 
 from ..importer import Refusal
+from ..options import FREE, AnyOf
 from .base import Demand, Rule, activate, activation
 from .conv import Convolution, of_rank
 from .dense import EinsumPlan, check_plain
@@ -20,7 +22,31 @@ from .unary import Reals, Unary, unary
 MAX_POWER_BITS = 40  # of the format that holds every result of quantized_po2 on data
 
 
-class QActivation(Rule):
+# The weights' shapes tell the sizes. A range is what QKeras clips weights to in training, as is a QBatchNormalization's
+# virtual batch; when statistics are folded in makes no difference once they stand still.
+NEUTRAL: Mapping[str, Any] = {
+    **dict.fromkeys(("units", "filters", "depth_multiplier"), FREE),
+    **dict.fromkeys(("kernel_range", "bias_range", "depthwise_range"), FREE),
+    **dict.fromkeys(("kernel_quantizer_internal", "bias_quantizer_internal"), FREE),
+    "bias_quantizer": FREE,  # without a bias
+    "mask": None,
+    "total_bits": FREE,  # what QActivation noted of its quantiser
+}
+FOLDED: Mapping[str, Any] = {
+    **dict.fromkeys(("renorm", "renorm_clipping", "renorm_momentum", "fused"), FREE),
+    **dict.fromkeys(("ema_freeze_delay", "folding_mode", "virtual_batch_size"), FREE),
+    "adjustment": None,
+    "axis": AnyOf(-1, 3, [-1], [3]),
+}
+
+
+class QKerasRule(Rule):
+    """What all layers of QKeras have."""
+
+    neutral: ClassVar[Mapping[str, Any]] = NEUTRAL
+
+
+class QActivation(QKerasRule):
     """A quantiser as a layer of its own."""
 
     def __init__(self, layer: Layer) -> None:
@@ -36,7 +62,7 @@ class QActivation(Rule):
         return self.activation(low, x)
 
 
-class QKerasDense(Rule):
+class QKerasDense(QKerasRule):
     """QDense: a product with the quantised kernel, the quantised bias, the activation."""
 
     def __init__(self, layer: Layer) -> None:
@@ -51,7 +77,7 @@ class QKerasDense(Rule):
         return self.activation(low, y)
 
 
-class QKerasConv(Convolution):
+class QKerasConv(Convolution, QKerasRule):
     """QConv1D, QConv2D and QDepthwiseConv2D."""
 
     def __init__(self, layer: Layer) -> None:
@@ -67,8 +93,10 @@ class QKerasConv(Convolution):
         return self.activation(low, y)
 
 
-class QKerasConvBatchnorm(Convolution):
+class QKerasConvBatchnorm(Convolution, QKerasRule):
     """QConv2DBatchnorm: the batch norm folded into kernel and bias, which are quantised then."""
+
+    neutral: ClassVar[Mapping[str, Any]] = FOLDED
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
