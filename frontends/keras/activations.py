@@ -36,7 +36,9 @@ class Softmax(Rule):
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         if axes_of(self.config.get("axis", -1), len(x.shape)) != (len(x.shape) - 1,):
-            raise Refusal("it does not run along the last axis", "put that axis last: Permute, then Softmax()")
+            raise Refusal(
+                "it does not run along the last axis", "put that axis last: Permute, then Softmax()"
+            )
         return activate(low, x, "softmax")
 
 
@@ -234,7 +236,9 @@ class Normalization(Casting):
         mean, variance = given if given[0] is not None else (*stored[:2], None, None)[:2]
         if mean is None or variance is None:
             raise Refusal("it was never adapted", "call its adapt(data) before saving")
-        self.mean, self.variance = (np.asarray(v, dtype=np.float32).astype(np.float64) for v in (mean, variance))
+        self.mean, self.variance = (
+            np.asarray(v, dtype=np.float32).astype(np.float64) for v in (mean, variance)
+        )
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         axis, rank = self.config["axis"], len(x.shape)

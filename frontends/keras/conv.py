@@ -62,7 +62,9 @@ class Window:
         return np.pad(x, [(0, 0), *pads, (0, 0)], constant_values=fill)
 
 
-def window(config: Mapping[str, Any], rank: int, size: str = "kernel_size", strides: str = "strides") -> Window:
+def window(
+    config: Mapping[str, Any], rank: int, size: str = "kernel_size", strides: str = "strides"
+) -> Window:
     """The window a layer's config describes."""
 
     def every(value: Any) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 from lutc.diagnostics import error
 
 from .archive import Archive, Weights
-from .identity import FUNCTIONAL, is_model
+from .identity import is_model, owner
 
 
 @dataclass(frozen=True)
@@ -146,15 +146,20 @@ def _model(entry: dict[str, Any], weights: Weights, where: str) -> Model:
         return _sequential(name, config, layers)
     calls = [_call(layers[e["name"]], i, node) for e in entries for i, node in enumerate(e["inbound_nodes"])]
     # Keras counts the calls of a nested functional model from 1 in this place alone.
-    later = {e["name"] for e in entries if e["class_name"] in FUNCTIONAL and is_model(e)}
+    later = {e["name"] for e in entries if "input_layers" in e["config"]}
 
     def output(ref: Ref) -> Ref:
         return Ref(ref.layer, ref.call - 1, ref.index) if ref.layer in later else ref
 
     outputs = substitute(_history(config["output_layers"]), output)
-    made = {(c.layer.name, c.index) for c in calls} | {(e["name"], 0) for e in entries if not e["inbound_nodes"]}
+    made = {(c.layer.name, c.index) for c in calls} | {
+        (e["name"], 0) for e in entries if not e["inbound_nodes"]
+    }
+    own = {
+        n for n, layer in layers.items() if owner(layer.kind, layer.module, layer.registered) or layer.model
+    }
     for ref in [*refs(outputs), *(r for c in calls for r in c.refs)]:
-        if (ref.layer, ref.call) not in made:
+        if (ref.layer, ref.call) not in made and (ref.layer in own or ref.layer not in layers):
             raise KeyError(f"call {ref.call} of layer {ref.layer}, which is read and not there")
     return Model(name, layers, _sorted(calls), _history(config["input_layers"]), outputs)
 

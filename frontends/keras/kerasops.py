@@ -136,7 +136,9 @@ def constant(value: Any, like: Tensor) -> Any:
     """A recorded number or array as float64 without its batch axis of 1."""
     array = np.asarray(value, dtype=np.float32).astype(np.float64)
     if array.ndim > len(like.shape) + 1:
-        raise Refusal("a constant has more axes than the value it meets, so it mixes samples", "reshape the value first")
+        raise Refusal(
+            "a constant has more axes than the value it meets, so it mixes samples", "reshape the value first"
+        )
     if array.ndim == len(like.shape) + 1:
         if len(array) != 1:
             raise Refusal("a constant has a batch axis of its own", "give it a first axis of length 1")

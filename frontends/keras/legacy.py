@@ -84,8 +84,11 @@ def _place(
         names[f"{at}/vars"] = name
         if entry["class_name"] in MODELS:
             inner: dict[str, dict[str, Array]] = {}
+            scope = f"{name}/" if all(full.startswith(f"{name}/") for full in mine) else ""
             for full, value in mine.items():
-                inner.setdefault(full.split("/")[0], {})[full] = value
+                rest = full.removeprefix(scope)
+                inner.setdefault(rest.split("/")[0], {})[rest] = value
+            inner = inner or stored  # Keras 3 names a variable by its layer alone, however deep it is
             _place(entry["config"]["layers"], inner, at + "/", tree, names)
         elif mine:
             tree[f"{at}/vars"] = list(mine.values())
@@ -112,7 +115,12 @@ def _recounted(config: dict[str, Any]) -> dict[str, Any]:
     Keras 2 counts from 0 or 1 after what a model did before it was called. Every call it lists is read somewhere, so
     the least number that is read is where it began.
     """
-    read = [t["config"]["keras_history"] for e in config["layers"] for n in e["inbound_nodes"] for t in _tensors(n)]
+    read = [
+        t["config"]["keras_history"]
+        for e in config["layers"]
+        for n in e["inbound_nodes"]
+        for t in _tensors(n)
+    ]
     outputs = _outputs(config["output_layers"])
     for entry in (e for e in config["layers"] if e["class_name"] in MODELS):
         name = entry["name"]

@@ -46,4 +46,10 @@ def _check(layer: Any) -> None:
 
 
 def _ours(what: Any) -> bool:
-    return str(getattr(what, "__module__", "keras")).split(".")[0] in (*HOMES, "torch", "tensorflow", "jax", "flax")
+    return str(getattr(what, "__module__", "keras")).split(".")[0] in (
+        *HOMES,
+        "torch",
+        "tensorflow",
+        "jax",
+        "flax",
+    )

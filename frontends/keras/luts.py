@@ -257,7 +257,9 @@ class QEinsumDenseT(HgqRule):
             ]
             return self._norm(self.own(*names, "mean", "variance"))
 
-        self.network = edge_network(layer, self.config, len(self.w), norm if self.config.get("batch_norm") else None)
+        self.network = edge_network(
+            layer, self.config, len(self.w), norm if self.config.get("batch_norm") else None
+        )
 
     def _norm(self, values: dict[str, Any]) -> tuple[Reals, Reals]:
         axes = self.config.get("normalize_axes") or self.config.get("bias_axes")

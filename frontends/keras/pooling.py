@@ -31,9 +31,7 @@ class Pooling(Rule):
 
     def read_window(self) -> None:
         self.last = channels_last(self.config)
-        self.window = (
-            None if self.whole else window(self.config, self.rank, "pool_size")
-        )
+        self.window = None if self.whole else window(self.config, self.rank, "pool_size")
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         return self.pooled(low, x)
