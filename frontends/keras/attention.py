@@ -67,7 +67,11 @@ class QMultiHeadAttention(Rule):
             "bias_axes": bias if self.config.get("use_bias", True) else None,
             "enable_iq": bool(weights(name, "iq")),
             "enable_oq": bool(weights(name, "oq")),
-            **{f"{q}_conf": self.config.get(f"qkvo_{q}_conf") for q in ("iq", "kq", "bq", "oq", "toq")},
+            **{
+                f"{q}_conf": self.config[f"qkvo_{q}_conf"]
+                for q in ("iq", "kq", "bq", "oq", "toq")
+                if f"qkvo_{q}_conf" in self.config
+            },
         }
         rule = self._projection(name, config)
         self.parts.append(rule)
@@ -129,11 +133,7 @@ class QMultiHeadAttention(Rule):
     def _first_key(self) -> HgqRule:
         return self.key
 
-    def lower(self, low: Lowering) -> Tensor:
-        if any(k.endswith("mask") and v is not None and v is not False for k, v in kwargs.items()):
-            raise Refusal("it is given a mask", "leave the mask out: a circuit's inputs have one length")
-        if kwargs.get("return_attention_scores"):
-            raise Refusal("it returns its attention scores", "use return_attention_scores=False")
+    def lower(self, low: Lowering, *args: Any) -> Tensor:
         query, value, key = self._inputs(*args)
         query, key, value = (
             self.query.lower(low, query),
@@ -147,6 +147,8 @@ class QMultiHeadAttention(Rule):
 
 class QLinformerAttention(QMultiHeadAttention):
     """The same with keys and values projected to a shorter sequence first."""
+
+    neutral: ClassVar[Mapping[str, Any]] = {"lin_kv_proj_dim": FREE, "lin_kv_proj_mode": "dense"}
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
@@ -169,13 +171,18 @@ class QLinformerAttention(QMultiHeadAttention):
     def _first_key(self) -> HgqRule:
         return self.lin_k
 
-    def lower(self, low: Lowering) -> Tensor:
+    def lower(self, low: Lowering, *args: Any) -> Tensor:
         query, value, key = self._inputs(*args)
         return super().lower(low, query, self.lin_v.lower(low, value), self.lin_k.lower(low, key))
 
 
 class QMultiHeadAttentionT(QMultiHeadAttention):
     """Attention whose projections are LUT layers."""
+
+    # The weights' shapes tell the networks; where hardware keeps the tables is not ours.
+    neutral: ClassVar[Mapping[str, Any]] = dict.fromkeys(
+        ("n_hl", "d_hl", "table_spec", "table_idxs", "bn_momentum"), FREE
+    )
 
     def _projection(self, name: str, config: dict[str, Any]) -> HgqRule:
         mine = ("subnn_activation", "batch_norm", "bn_center", "bn_scale", "bn_epsilon", "enable_ebops")

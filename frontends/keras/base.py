@@ -135,6 +135,7 @@ class HgqRule(Rule):
         **dict.fromkeys(("enable_ebops", "ebops_factor", "beta0", "parallelization_factor"), FREE),
         "iq_conf": FREE,  # without enable_iq
         "oq_conf": FREE,
+        "bq_conf": FREE,  # without a bias
         # They choose a quantiser's axes, which the file has with the quantiser.
         "allow_heterogeneous_table": FREE,
         "allow_heterogeneous_input": FREE,

@@ -63,8 +63,13 @@ def check_plain(kernel: Reals, y: Value, what: str) -> None:
         return
     codes, _ = common_codes(kernel)
     bits = holding(min([0, *codes]), max([0, *codes]), 0).width
+    said = (
+        f"needs {bits} bits"
+        if bits <= FLOAT32_BITS
+        else f"is not quantised: its numbers take {bits} bits together"
+    )
     raise Refusal(
-        f"its {what} needs {bits} bits, and float32 rounds sums of more than {FLOAT32_BITS} bits",
+        f"its {what} {said}, and float32 rounds sums of more than {FLOAT32_BITS} bits",
         "use the HGQ2 layer (QDense for Dense, QConv2D for Conv2D), or round the weights to a few bits before saving",
     )
 
@@ -136,7 +141,7 @@ def expanded(x: str, w: str, out: str, rank: int) -> tuple[str, str, str]:
 class QDense(HgqRule):
     """QDense and QEinsumDense: iq, then the quantised kernel and bias, activation, oq."""
 
-    neutral: ClassVar[Mapping[str, Any]] = {**SIZES, "bq_conf": FREE, "bias_axes": FREE}
+    neutral: ClassVar[Mapping[str, Any]] = {**SIZES, "bias_axes": FREE}
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
@@ -193,6 +198,8 @@ class QEinsumDenseBatchnorm(QDense):
         kept = [c for c in w if c in axes]
         # The layer uses Keras's own epsilon here, not the one in its configuration.
         scaler = v.get("gamma", np.float32(1)) / np.sqrt(v["variance"] + KERAS_EPSILON)
+        if scaler.size != math.prod(_size(w, v["kernel"], c) for c in kept):
+            raise Refusal("its batch norm runs along other axes than its bias", "use normalize_axes=None")
         along = scaler.reshape([n if c in kept else 1 for c, n in zip(w, v["kernel"].shape, strict=True)])
         offset = -v["mean"] * scaler
         out = self.equation.split("->")[1]

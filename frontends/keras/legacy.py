@@ -167,7 +167,8 @@ def _layer(entry: dict[str, Any], old: bool) -> dict[str, Any]:
 
 def _node(node: Any) -> Any:
     """One call: `[[layer, call, output, options], ...]` as arguments."""
-    tensors, used = [], {}
+    tensors = []
+    used: dict[str, Any] = {}
     for layer, call, index, *options in node:
         used |= {k: v for k, v in (options[0] if options else {}).items() if v is not None}
         tensors.append({"class_name": "__keras_tensor__", "config": {"keras_history": [layer, call, index]}})

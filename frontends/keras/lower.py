@@ -63,13 +63,12 @@ class Importer:
         """Follow the types in which Keras holds every tensor."""
 
         def visit(call: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
-            rule = self.rules[call.layer]
+            rule, found = self.rules[call.layer], UNKNOWN
             with self.wrong.at(self.place(call.layer)):
                 given = rule.bound(args, kwargs)
-                kind = rule.kind([k for k in leaves(given) if isinstance(k, Kind)], given)
-                self.kinds.setdefault(call, {})[kind] = None
-                return kind
-            return UNKNOWN
+                found = rule.kind([k for k in leaves(given) if isinstance(k, Kind)], given)
+                self.kinds.setdefault(call, {})[found] = None
+            return found
 
         inputs = []
         for ref in self.model.inputs:
@@ -115,9 +114,10 @@ class Importer:
             if not arrays:
                 return None
             if hasattr(rule, "move"):
+                result: Any = UNKNOWN
                 with self.wrong.at(self.place(call.layer)):
-                    return self._moved(rule, given)
-                return UNKNOWN
+                    result = self._moved(rule, given)
+                return result
             try:
                 wanted = rule.demands(*given)
             except (ValueError, IndexError, TypeError, Refusal):
@@ -168,7 +168,7 @@ class Importer:
                         q, flat[:, index[0]]
                     )  # position -1, padding, is the column of zeros at the end
             demands = [(trace.final(q), index) for q, index in demands]
-        start, found = 0, []
+        start, found = 0, list[Port]()
         for name, shape in zip(names, shapes, strict=True):
             size = int(np.prod(shape, dtype=np.int64))
             place = f"{self.where}: input {name!r}"
@@ -211,19 +211,17 @@ class Importer:
 
         def enter(call: Call, values: list[Any]) -> bool:
             """Whether a nested model gets what its inputs say: Keras gives and takes a last axis of length 1."""
-            inner = call.layer.model
+            inner, fits = call.layer.model, True
             assert inner is not None
             for ref, value in zip(inner.inputs, values, strict=True):
-                shape = _shape(inner.layers[ref.layer])
-                with self.wrong.at(self.place(call.layer)):
-                    if shape is not None and tuple(shape[1:]) != value.shape and None not in shape[1:]:
-                        raise Refusal(
-                            f"its input {ref.layer!r} has shape {list(shape[1:])}, and it is given {list(value.shape)}",
-                            "reshape in front of it",
-                        )
-                    continue
-                return False
-            return True
+                shape = (_shape(inner.layers[ref.layer]) or [None, *value.shape])[1:]
+                if len(shape) != len(value.shape) or any(
+                    a not in (None, b) for a, b in zip(shape, value.shape, strict=True)
+                ):
+                    fits = False
+                    said = f"its input {ref.layer!r} has shape {list(shape)}, and it is given {list(value.shape)}"
+                    self.wrong.add(self.place(call.layer), said, "reshape in front of it")
+            return fits
 
         outputs = walk(self.model, [Tensor(p) for p in params], visit, enter)
         self.wrong.check()

@@ -26,7 +26,6 @@ from .lowering import Lowering, Tensor
 from .quantizers import Int, Quantizer
 from .unary import Reals, Unary, activation_name, unary
 
-
 # What the shapes of the stored weights tell, what only training reads, and where hardware keeps the tables.
 SHAPES: Mapping[str, Any] = dict.fromkeys(
     (

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hgq.quantizer.config import HardSigmoidConfig, HardTanhConfig, all_quantizer_keys
-from keras_options import SHARED, SIZE, Item, Refused, arguments, conv, keras, pool, posed
-from keras_zoo import config, functional, q, samples, scramble
+from keras_options import SHARED, SIZE, Item, Refused, arguments, conv, pool, posed
+from keras_zoo import QuantizerConfig, config, functional, keras, q, samples, scramble
 from settings import Setting
 
 from lutc.frontends.keras.rules import HGQ
 
-FREE = {
+FREE: dict[str, list[Any]] = {
     "enable_ebops": [False, True],
     "ebops_factor": [2.0],
     "beta0": [1e-3],
@@ -21,7 +21,13 @@ FREE = {
     "enable_oq": [False, True],
     **{
         f"{name}_conf": [None, config(place, overflow_mode="SAT")]
-        for name, place in (("iq", "datalane"), ("oq", "datalane"), ("kq", "weight"), ("bq", "bias"), ("toq", "table"))
+        for name, place in (
+            ("iq", "datalane"),
+            ("oq", "datalane"),
+            ("kq", "weight"),
+            ("bq", "bias"),
+            ("toq", "table"),
+        )
     },
     "iq_confs": [None, [config(overflow_mode="SAT"), config()]],
     "activation": ["relu", "linear", None],
@@ -29,7 +35,7 @@ FREE = {
     "lora_rank": [None],
     "lora_alpha": [None],
 }
-TABLE = {
+TABLE: dict[str, list[Any]] = {
     "n_hl": [0, 1, 2],
     "d_hl": [1, 4],
     "subnn_activation": ["tanh", "relu", "sigmoid", None],
@@ -41,7 +47,7 @@ TABLE = {
     "table_idxs": [(5, 4)],
     "activation": ["relu", None],
 }
-NORM = {
+NORM: dict[str, list[Any]] = {
     "axis": [-1, 1, 2],
     "epsilon": [1e-3, 0.25],
     "center": [True, False],
@@ -51,9 +57,15 @@ NORM = {
     "bn_gamma_constraint": [None],
     "normalize_axes": [None, "d"],
 }
+UNTOLD = "HGQ2 does not store it"
 EINSUM = {"equation": "abc,cd->abd", "output_shape": (2, 3), "bias_axes": "d"}
-EINSUMS = {"equation": ["abc,cd->abd"], "output_shape": [(2, 3)], "bias_axes": [None, "d"]}
-TABLES = {
+EINSUMS: dict[str, list[Any]] = {
+    "equation": ["abc,cd->abd"],
+    "output_shape": [(2, 3)],
+    "bias_axes": [None, "d"],
+}
+TABLES: dict[str, list[Any]] = {
+    "enable_oq": [True, Refused(False, "nothing ends the function")],
     "allow_heterogeneous_input": [True, False],
     "allow_heterogeneous_table": [True, False],
     "override_oq_k0_to_0": [False, True],
@@ -62,12 +74,27 @@ ITEMS: dict[str, Item] = {
     "QDense": Item({"units": 3}, (4,), {"units": [1, 5]}),
     "QEinsumDense": Item(EINSUM, (2, 4), EINSUMS),
     "QBatchNormDense": Item({"units": 3}, (4,), {"units": [2], **NORM}),
-    "QEinsumDenseBatchnorm": Item(EINSUM, (2, 4), {**EINSUMS, "bias_axes": ["d"], **NORM, "center": [True]}),
+    "QEinsumDenseBatchnorm": Item(
+        EINSUM,
+        (2, 4),
+        {
+            **EINSUMS,
+            **NORM,
+            "bias_axes": ["d"],
+            "center": [True, Refused(False, UNTOLD)],
+            "scale": [True, Refused(False, UNTOLD)],
+            "normalize_axes": [None, "d"],
+        },
+    ),
     "QDenseT": Item({"n_out": 3}, (4,), {"n_out": [1, 2], **TABLE}),
     "QEinsumDenseT": Item(EINSUM, (2, 4), {**EINSUMS, **TABLE, "normalize_axes": [None, "d"]}),
     "QBatchNormalization": Item({}, (3, 4), NORM),
-    "QUnaryFunctionLUT": Item({"activation": "tanh"}, (4,), {"activation": ["gelu", "relu", "silu"], **TABLES}),
-    "QAffinedUnaryFunctionLUT": Item({"activation": "tanh"}, (4,), {"activation": ["gelu", "silu"], **TABLES}),
+    "QUnaryFunctionLUT": Item(
+        {"activation": "tanh"}, (4,), {"activation": ["gelu", "relu", "silu"], **TABLES}
+    ),
+    "QAffinedUnaryFunctionLUT": Item(
+        {"activation": "tanh"}, (4,), {"activation": ["gelu", "silu"], **TABLES}
+    ),
     "QSoftmax": Item(
         {"enable_iq": True},
         (3, 4),
@@ -83,7 +110,10 @@ ITEMS: dict[str, Item] = {
             "inv_oq_conf": [None],
         },
     ),
-    **{n: Item({}, (3, 4), inputs=2) for n in ("QAdd", "QSubtract", "QMultiply", "QMaximum", "QMinimum", "QAveragePow2")},
+    **{
+        n: Item({}, (3, 4), inputs=2)
+        for n in ("QAdd", "QSubtract", "QMultiply", "QMaximum", "QMinimum", "QAveragePow2")
+    },
     "QDot": Item({"axes": 1}, (3, 3), {"axes": [1, 2, -1]}, inputs=2),
     "QEinsum": Item({"equation": "bij,bkj->bik"}, (3, 4), {"equation": ["bij,bkj->bki"]}, inputs=2),
     "QSum": Item({}, (3, 4), {"axes": [-1, 1, (1, 2)], "scale": [0.5, 2.0, Refused(3.0, "no power of two")]}),
@@ -104,7 +134,17 @@ for n in (1, 2, 3):
 ELSEWHERE = {"QActivation", "QDepthwiseConv1D", "QDepthwiseConv2D", "Quantizer"}
 ELSEWHERE |= {"QMultiHeadAttention", "QLinformerAttention", "QMultiHeadAttentionT", "QLinformerAttentionT"}
 
-ROUNDINGS = ("TRN", "RND", "RND_CONV", "TRN_ZERO", "RND_ZERO", "RND_MIN_INF", "RND_INF", "S_RND", "S_RND_CONV")
+ROUNDINGS = (
+    "TRN",
+    "RND",
+    "RND_CONV",
+    "TRN_ZERO",
+    "RND_ZERO",
+    "RND_MIN_INF",
+    "RND_INF",
+    "S_RND",
+    "S_RND_CONV",
+)
 QUANTISER: dict[str, Sequence[Any]] = {
     "q_type": ["kbi", "kif", Refused("float", "floating point"), Refused("dummy", "none at all")],
     "place": ["datalane"],
@@ -182,7 +222,8 @@ def quantisers() -> Iterator[Setting]:
                 return q.QDense(3, iq_conf=config(**conf), kq_conf=config("weight", **conf))(x)
 
             yield setting("iq, kq", f"{mode}, {over}", [(4,)], both, "")
-    for cls in (HardTanhConfig, HardSigmoidConfig):
+    hard_configs: list[Any] = [HardTanhConfig, HardSigmoidConfig]
+    for cls in hard_configs:
 
         def hard(x: Any, cls: Any = cls) -> Any:
             return q.QUnaryFunctionLUT("linear", iq_conf=config(), oq_conf=cls())(x)
@@ -191,8 +232,6 @@ def quantisers() -> Iterator[Setting]:
 
 
 def typed(kind: str, place: str) -> Any:
-    from keras_zoo import QuantizerConfig
-
     return QuantizerConfig(kind, place)
 
 

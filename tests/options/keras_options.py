@@ -74,7 +74,7 @@ def posed(model: keras.Model, inputs: Sequence[Any] | None = None, **options: An
     """A model and its inputs as a setting wants them: how to load it, its own answers, and what it is given."""
     inputs = gridded(model, 40) if inputs is None else inputs
     # A softmax at the end is the host's: what it is given is the answer.
-    end = model.layers[-1] if model.layers else None
+    end: Any = model.layers[-1] if model.layers else None
     body = keras.Model(model.inputs, end.input) if type(end).__name__ == "Softmax" else model
     expected = predict(body, inputs) if body is model or body.layers[1:] else list(inputs)
 
@@ -110,7 +110,11 @@ SHARED: dict[str, list[Any]] = {
         )
         for what, value in (("initializer", "ones"), ("regularizer", "l2"), ("constraint", "non_neg"))
     },
-    "activation": [*ACTIVATIONS, Refused(k.ReLU(max_value=1.0), "an object"), Refused(k.ELU(0.5), "an object")],
+    "activation": [
+        *ACTIVATIONS,
+        Refused(k.ReLU(max_value=1.0), "an object"),
+        Refused(k.ELU(0.5), "an object"),
+    ],
     "use_bias": [True, False],
     "name": ["another", "Dense"],
     "trainable": [True, False],
@@ -150,13 +154,13 @@ def pool(rank: int) -> dict[str, list[Any]]:
     }
 
 
-SIZE = {1: (6, 2), 2: (5, 4, 2), 3: (2, 3, 2, 2)}
-RELU = {
+SIZE = {1: (6, 2), 2: (5, 4, 2), 3: (3, 3, 3, 2)}
+RELU: dict[str, list[Any]] = {
     "max_value": [None, 0.0, 1.5, 6],
     "negative_slope": [0.0, 0.25, 0.3, 1.0, 1.5],
     "threshold": [0.0, 0.5, 1.0],
 }
-NORM = {
+NORM: dict[str, list[Any]] = {
     "axis": [-1, 1, 2],
     "epsilon": [1e-3, 0.25],
     "center": [True, False],
@@ -169,7 +173,7 @@ NORM = {
 ITEMS: dict[str, Item] = {
     "Dense": Item({"units": 3}, (4,), {"units": [1, 5]}),
     "EinsumDense": Item(
-        {"equation": "abc,cd->abd", "output_shape": (None, 3), "bias_axes": "d"},
+        {"equation": "abc,cd->abd", "output_shape": (2, 3), "bias_axes": "d"},
         (2, 4),
         {
             "equation": ["abc,cd->abd", "abc,bcd->abd", Refused("abc,bd->ad", "output_shape")],
@@ -185,15 +189,18 @@ ITEMS: dict[str, Item] = {
     "PReLU": Item({}, (3, 4), {"shared_axes": [None, [1], [1, 2], 2]}, rounded=True),
     "ELU": Item({}, (4,), {"alpha": [1.0, 0.5, 0]}, rounded=True),
     "Rescaling": Item(
-        {"scale": 0.5}, (3, 4), {"scale": [1, 0.25, 1 / 3, [0.5, 1, 2, 4]], "offset": [0, 1.5, [1, 2, 3, 4]]}, True
+        {"scale": 0.5},
+        (3, 4),
+        {"scale": [1, 0.25, 1 / 3, [0.5, 1, 2, 4]], "offset": [0, 1.5, [1, 2, 3, 4]]},
+        True,
     ),
     "Normalization": Item(
-        {"mean": 0.5, "variance": 4.0},
-        (3, 4),
+        {"mean": [0, 1, 2, 3], "variance": [4.0, 0.25, 1.0, 2.0]},
+        (4, 4),
         {
-            "axis": [None, -1, 1, 2, (1, 2)],
-            "mean": [0.25, [0, 1, 2, 3]],
-            "variance": [4.0, 0.25],
+            "axis": [-1, 1, 2, (1, 2)],
+            "mean": [[0.5, 0, -1, 1]],
+            "variance": [[1.0, 4.0, 0.3, 0.0]],
             "invert": [False, True],
         },
         rounded=True,
@@ -212,7 +219,10 @@ ITEMS: dict[str, Item] = {
     **{name: Item({}, (3, 4), inputs=2) for name in ("Add", "Subtract", "Multiply", "Maximum", "Minimum")},
     "Average": Item({}, (3, 4), rounded=True, inputs=3),
     "Dot": Item(
-        {"axes": 1}, (3, 3), {"axes": [1, 2, -1, (1, 2)], "normalize": [False, Refused(True, "a root")]}, inputs=2
+        {"axes": 1},
+        (3, 3),
+        {"axes": [1, 2, -1, (1, 2)], "normalize": [False, Refused(True, "a root")]},
+        inputs=2,
     ),
     "Concatenate": Item({}, (3, 4), {"axis": [-1, 1, 2, Refused(0, "joins batches")]}, inputs=2),
     "Flatten": Item({}, (3, 4, 2)),
@@ -235,11 +245,19 @@ for n in (1, 2, 3):
         f"Conv{n}DTranspose": Item(
             {"filters": 2, "kernel_size": 2},
             SIZE[n],
-            conv(n, dilation_rate=[1, Refused(2, "dilated")], output_padding=[None, Refused(0, "a padding of its own")]),
+            conv(
+                n,
+                dilation_rate=[1, Refused(2, "dilated")],
+                output_padding=[None, Refused(0, "a padding of its own")],
+            ),
         ),
-        f"ZeroPadding{n}D": Item({}, SIZE[n], {"padding": [0, 1, (1, 2) if n == 1 else both, *([((1, 0),) * n] if n > 1 else [])]}),
+        f"ZeroPadding{n}D": Item(
+            {}, SIZE[n], {"padding": [0, 1, (1, 2) if n == 1 else both, *([((1, 0),) * n] if n > 1 else [])]}
+        ),
         f"Cropping{n}D": Item(
-            {"cropping": 1} if n == 3 else {}, SIZE[n], {"cropping": [0, 1, (1, 0) if n == 1 else ((1, 0),) * n]}
+            {"cropping": 1} if n == 3 else {},
+            SIZE[n],
+            {"cropping": [0, 1, (1, 0) if n == 1 else ((1, 0),) * n]},
         ),
         f"UpSampling{n}D": Item(
             {},
@@ -262,9 +280,12 @@ for n in (1, 2, 3):
 
 
 def arguments(cls: Any) -> list[str]:
-    """The constructor's arguments, those of every layer included."""
-    named = [n for n, p in inspect.signature(cls.__init__).parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    return list(dict.fromkeys([*named[1:], "name", "trainable", "dtype", "autocast", "activity_regularizer"]))
+    """The constructor's arguments, those of every layer included where it passes them on."""
+    given = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    named = [p.name for p in given if p.kind is p.POSITIONAL_OR_KEYWORD]
+    if any(p.kind is p.VAR_KEYWORD for p in given):
+        named += ["name", "trainable", "dtype", "autocast", "activity_regularizer"]
+    return list(dict.fromkeys(named))
 
 
 def layer_setting(name: str, item: Item, argument: str, value: Any) -> Setting:

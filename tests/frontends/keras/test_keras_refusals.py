@@ -15,44 +15,44 @@ from keras_zoo import coarse, functional, keras, q, scramble
 from lutc.diagnostics import LirError
 from lutc.frontends.keras import load_keras
 
-k = keras.layers
-ops = keras.ops
-register = keras.saving.register_keras_serializable
+k: Any = keras.layers
+ops: Any = keras.ops
+register: Any = keras.saving.register_keras_serializable
 
 
 @register("my")
-class Dense(k.Dense):
+class Dense(k.Dense):  # type: ignore[misc]
     def call(self, inputs: Any, training: Any = None) -> Any:
         return super().call(inputs) * 2.0
 
 
 @register("my")
-class Flatten(k.Flatten):
+class Flatten(k.Flatten):  # type: ignore[misc]
     pass
 
 
 @register("my", "QDense")
-class QuiteOther(q.QDense):
+class QuiteOther(q.QDense):  # type: ignore[misc]
     pass
 
 
-class Unregistered(k.ReLU):
+class Unregistered(k.ReLU):  # type: ignore[misc]
     pass
 
 
 @register("my")
-class Network(keras.Model):
+class Network(keras.Model):  # type: ignore[misc]
     def call(self, inputs: Any, training: Any = None) -> Any:
         return super().call(inputs) * 2.0
 
 
 @register("my", "Sequential")
-class Chain(keras.Sequential):
+class Chain(keras.Sequential):  # type: ignore[misc]
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         return super().call(inputs) * 2.0
 
 
-@register("my")
+@register("my")  # type: ignore[untyped-decorator]
 def relu(x: Any) -> Any:
     return x + 1
 
@@ -72,7 +72,9 @@ OWN: dict[str, Callable[[Any], Any]] = {
     "a registered activation": lambda x: k.Dense(3, activation=relu)(x),
     "an activation that is a ReLU": lambda x: k.Dense(3, activation=k.ReLU(max_value=1.0))(x),
     "an activation that is named like one": lambda x: k.Activation(k.ELU(alpha=0.5, name="relu"))(x),
-    "an activation that is a leaky ReLU": lambda x: k.Conv1D(2, 2, activation=k.LeakyReLU(0.5))(k.Reshape((2, 2))(x)),
+    "an activation that is a leaky ReLU": lambda x: k.Conv1D(2, 2, activation=k.LeakyReLU(0.5))(
+        k.Reshape((2, 2))(x)
+    ),
     "an activation of HGQ2 that is a layer": lambda x: q.QDense(3, activation=k.ReLU(max_value=1.0))(x),
 }
 
@@ -80,7 +82,7 @@ OWN: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("name", OWN)
 def test_another_class(name: str, tmp_path: Path) -> None:
     functional(OWN[name], (4,)).save(tmp_path / "m.keras")
-    with pytest.raises(LirError, match="class of its own|user's own|object of class|not one lutc knows"):
+    with pytest.raises(LirError, match=r"class of its own|user's own|object of class|not one lutc knows"):
         load_keras(tmp_path / "m.keras", input_types="s8f4")
 
 
@@ -89,7 +91,7 @@ def test_a_model_with_a_call_of_its_own(tmp_path: Path) -> None:
     model = Network(a, k.Dense(3)(a))
     model.save(tmp_path / "m.keras")
     for source in (tmp_path / "m.keras", model):
-        with pytest.raises(LirError, match="class of its own"):
+        with pytest.raises(LirError, match=r"class of its own"):
             load_keras(source, input_types="s8f4")
 
 
@@ -113,7 +115,7 @@ def test_a_live_model_that_was_changed(change: Callable[[Any], None]) -> None:
     model = coarse(functional(lambda x: k.Dense(3, activation="relu")(x), (4,)))
     load_keras(model, input_types="s8f4")
     change(model)
-    with pytest.raises(LirError, match="method call|a hook|user's own"):
+    with pytest.raises(LirError, match=r"method call|a hook|user's own"):
         load_keras(model, input_types="s8f4")
 
 
@@ -160,7 +162,7 @@ def test_an_option_of_a_quantiser_that_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "m.keras"
     scramble(functional(lambda x: q.QDense(3)(x), (4,))).save(path)
     edited(path, lambda entry: entry["config"]["iq_conf"]["config"].update(gain=2.0))
-    with pytest.raises(LirError, match="sets the option of its iq gain=2.0"):
+    with pytest.raises(LirError, match=r"sets the option of its iq gain=2.0"):
         load_keras(path)
 
 
@@ -179,7 +181,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("name", CALLS)
 def test_an_argument_of_a_call_that_is_not_read(name: str, tmp_path: Path) -> None:
     scramble(functional(CALLS[name], (4, 4))).save(tmp_path / "m.keras")
-    with pytest.raises(LirError, match="sets the call argument|sets the option mask_zero"):
+    with pytest.raises(LirError, match=r"sets the call argument|sets the option mask_zero"):
         load_keras(tmp_path / "m.keras", input_types="u3")
 
 
@@ -214,7 +216,7 @@ MIXED: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("name", MIXED)
 def test_what_mixes_samples(name: str, tmp_path: Path) -> None:
     functional(MIXED[name], (4, 4)).save(tmp_path / "m.keras")
-    with pytest.raises(LirError, match="batch|sample"):
+    with pytest.raises(LirError, match=r"batch|sample"):
         load_keras(tmp_path / "m.keras", input_types="s8f4")
 
 
@@ -250,7 +252,11 @@ def test_a_policy_of_weights_alone(mode: str, tmp_path: Path) -> None:
     path = tmp_path / "m.keras"
     functional(lambda x: k.Dense(3)(x), (4,)).save(path)
     name = f"{mode[:4].strip('/').upper()}DTypePolicy"
-    policy = {"module": "keras.dtype_policies", "class_name": name, "config": {"mode": mode, "source_name": "float32"}}
+    policy = {
+        "module": "keras.dtype_policies",
+        "class_name": name,
+        "config": {"mode": mode, "source_name": "float32"},
+    }
     edited(path, lambda entry: entry["config"].update(dtype=policy))
     with pytest.raises(LirError, match=f"Keras has quantised it .{mode}"):
         load_keras(path, input_types="s8f4")
@@ -269,12 +275,14 @@ def test_an_image_of_bytes_is_rescaled(tmp_path: Path) -> None:
     keras.Model(x, k.Rescaling(0.5, -1.0)(ops.flip(x, 1))).save(tmp_path / "m.keras")
     found = load_keras(tmp_path / "m.keras", input_types="u8").run(np.array([[0, 1, 254, 255]]))
     np.testing.assert_array_equal(np.asarray(found, dtype=float), [[126.5, 126.0, -0.5, -1.0]])
-    with pytest.raises(LirError, match="uint8, which does not hold"):
+    with pytest.raises(LirError, match=r"uint8, which does not hold"):
         load_keras(tmp_path / "m.keras", input_types="s8f2")
 
 
 def test_padding_behind_an_offset_is_not_moved_by_it(tmp_path: Path) -> None:
     """What is pending would be applied to the zeros, too."""
-    functional(lambda x: q.QDense(2)(k.ZeroPadding1D(1)(k.Rescaling(1 / 3, 0.7)(x))), (3, 2)).save(tmp_path / "m.keras")
-    with pytest.raises(LirError, match="it pads before"):
+    functional(lambda x: q.QDense(2)(k.ZeroPadding1D(1)(k.Rescaling(1 / 3, 0.7)(x))), (3, 2)).save(
+        tmp_path / "m.keras"
+    )
+    with pytest.raises(LirError, match=r"it pads before"):
         load_keras(tmp_path / "m.keras", input_types="s8f4")
