@@ -16,9 +16,11 @@ from .conv import Convolution, of_rank
 from .dense import EinsumPlan, check_plain
 from .graph import Layer
 from .lowering import Lowering, Tensor
-from .qkeras_quantizers import DOUBT, Spec, data_quantizer, exponents, po2, read_spec, signs, weights
+from .qkeras_quantizers import Spec, data_quantizer, exponents, po2, read_spec, signs, weights
 from .unary import Reals, Unary, unary
 
+# What float32 may be off by in a folded weight: six operations' last bits, a reciprocal root of two among them.
+FOLDING = 2.0**-21
 MAX_POWER_BITS = 40  # of the format that holds every result of quantized_po2 on data
 
 
@@ -146,14 +148,19 @@ def _folded(rule: Rule, names: list[str], kernel: Spec | None, bias: Spec | None
     }
     by = v.get("gamma", 1.0) / np.sqrt(v["variance"] + float(c["epsilon"]))
     add = by * (v.get("bias", 0.0) - v["mean"]) + v.get("beta", 0.0)
-    return _sure(kernel, by * v["kernel"]), _sure(bias, add)
+    terms = np.abs(by) * (np.abs(v.get("bias", 0.0)) + np.abs(v["mean"])) + np.abs(v.get("beta", 0.0))
+    folded = by * v["kernel"]
+    return _sure(kernel, folded, np.abs(folded)), _sure(bias, add, terms)
 
 
-def _sure(spec: Spec, x: Reals) -> Reals:
-    """Weights that were computed, after their quantiser. Raises Refusal if a last bit of float32 could change one."""
+def _sure(spec: Spec, x: Reals, size: Reals) -> Reals:
+    """Weights that were computed, after their quantiser. Raises Refusal if a last bit of float32 could change one.
+
+    `size` is that of the terms that were added up, of which each operation may have rounded the last bit.
+    """
     found = weights(spec, x)
-    for side in (1 - DOUBT, 1 + DOUBT):
-        if (weights(spec, x * side) != found).any():
+    for side in (-FOLDING, FOLDING):
+        if (weights(spec, x + size * side) != found).any():
             raise Refusal(
                 f"{spec.what} meets a folded weight so near a rounding border that float32 may round it otherwise",
                 "fold the batch norm before saving, or train a little longer",

@@ -321,7 +321,7 @@ REFUSED: dict[str, tuple[Layer, str]] = {
     ),
     "plain": (
         dense(3, 2, None),
-        HERE + "its kernel needs ",
+        HERE + "its kernel is not quantised: its numbers take ",
     ),
     "hard_sigmoid": (
         Layer("Activation", {"activation": "hard_sigmoid"}, lambda x: x),
