@@ -324,10 +324,12 @@ def layer_settings() -> Iterator[Setting]:
 
 
 def settings() -> Iterator[Setting]:
-    """Every setting of Keras: its layers, operations, activations and calls, and HGQ2."""
+    """Every setting of Keras: its layers, operations, activations and calls, HGQ2 and QKeras."""
     import keras_hgq
     import keras_operations
+    import keras_qkeras
 
     yield from layer_settings()
     yield from keras_operations.settings()
     yield from keras_hgq.settings()
+    yield from keras_qkeras.settings()
