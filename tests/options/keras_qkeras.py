@@ -100,7 +100,7 @@ def settings() -> Iterator[Setting]:
                 if kind in ("quantized_bits", "binary", "ternary") and name != "keep_negative":
                     layer = zoo.dense(5, 3, given, zoo.bits(4))
                     yield setting(f"{kind} of weights", f"{name}={value!r}", (5,), [first, layer], why)
-    for item, shape, layer, options in (
+    for item, shape, new, options in (
         ("QDense", (4,), lambda: zoo.dense(4, 3, zoo.bits(4), zoo.bits(4), zoo.relu(4, 1)), LAYER),
         ("QConv1D", (5, 2), lambda: zoo.conv1d(2, 3, 2, zoo.bits(4), zoo.bits(4)), CONV),
         ("QConv2D", (4, 4, 2), lambda: zoo.conv2d(2, 3, 2, zoo.bits(4), zoo.bits(4)), CONV),
@@ -110,6 +110,6 @@ def settings() -> Iterator[Setting]:
         for name, values in options.items():
             for value in values:
                 why = value.why if isinstance(value, Refused) else ""
-                made = layer()
+                made = new()
                 made.config = made.config | {name: getattr(value, "value", value)}
                 yield setting(item, f"{name}={getattr(value, 'value', value)!r}", shape, [first, made], why)
