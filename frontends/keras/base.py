@@ -11,7 +11,7 @@ from ..importer import Refusal
 from ..options import FREE, Options
 from .graph import Layer, leaves
 from .kinds import Kind
-from .lowering import Lowering, Tensor
+from .lowering import Lowering, Tensor, finite
 from .quantizers import Quantizer, quantizer
 from .shapes import Index
 from .unary import activation_name, unary
@@ -106,7 +106,10 @@ class Rule:
                 f"the file holds {len(stored)} of its weights, not {', '.join(names)}",
                 "save the whole model: model.save('model.keras')",
             )
-        return dict(zip(names, stored, strict=False))
+        found = dict(zip(names, stored, strict=False))
+        for name, values in found.items():
+            finite(values, f"its {name}")
+        return found
 
 
 def _nothing(value: Any) -> bool:

@@ -269,6 +269,7 @@ def _bare(tree: Any) -> Any:
     return [_bare(t) for t in tree] if isinstance(tree, list) else tree
 
 
+@np.errstate(all="ignore")  # what is not finite is refused where it would be used
 def lower_model(
     model: Model,
     where: str,

@@ -76,7 +76,7 @@ class Lowering:
 
     def const(self, values: Any, what: str) -> Const:
         """A constant of floats, exact, in the one narrowest format that holds them all."""
-        reals = np.asarray(values, dtype=np.float64)
+        reals = finite(values, f"its {what}")
         codes, frac = common_codes(reals)
         kind = uniform(reals.shape, holding(min([0, *codes]), max([0, *codes]), frac))
         key = (kind, tuple(codes))
@@ -182,7 +182,11 @@ class Lowering:
 
     def affine(self, t: Tensor, by: Any = 1.0, add: Any = 0.0, over: Any = 1.0) -> Tensor:
         """`t * by / over + add`, parameters broadcasting to the tensor: exact where float32 is, else pending."""
-        params = [np.asarray(p, dtype=np.float64) for p in (by, add, over)]
+        if t.final:
+            self.fixed(t)
+        params = [finite(p, "its scaling") for p in (by, add, over)]
+        if not params[2].all():
+            raise Refusal("it divides by 0", "leave out what is always infinite")
         shape = np.broadcast_shapes(t.shape, *(p.shape for p in params))
         if shape != t.shape:
             t = self.move(t, lambda i: _broadcast(i, shape))
@@ -209,15 +213,17 @@ class Lowering:
 
     def apply(self, t: Tensor, step: Step) -> Tensor:
         """A function on every element; rectifiers and clips stay exact arithmetic."""
+        if t.final:
+            self.fixed(t)
         if not t.chain and not t.final and step.name == "relu" and not step.params and _plain(step):
             return Tensor(self.b.relu(t.value))
         return Tensor(t.value, (*t.chain, step), t.final)
 
     def clip(self, x: Value, lo: float | None, hi: float | None) -> Value:
-        """The value held between two numbers."""
-        if lo is not None:
+        """The value held between two numbers; an infinite one is none."""
+        if lo is not None and lo != -math.inf:
             x = self.b.max(x, self.constant(lo, "low", x.type.shape))
-        if hi is not None:
+        if hi is not None and hi != math.inf:
             x = self.b.min(x, self.constant(hi, "high", x.type.shape))
         return x
 
@@ -395,6 +401,16 @@ def common_codes(values: Reals) -> tuple[list[int], int]:
     numbers = [Fraction(v) for v in values.ravel().tolist()]
     frac = max((twos(v) for v in numbers if v), default=0)
     return [as_code(v, frac) for v in numbers], frac
+
+
+def finite(values: Any, what: str) -> Reals:
+    """Numbers as float64. Raises Refusal if one of them is infinite or no number."""
+    reals = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(reals).all():
+        raise Refusal(
+            f"{what} holds numbers that are not finite", "train the model again, or leave the number out"
+        )
+    return reals
 
 
 def is_float32(kind: Type) -> bool:

@@ -286,3 +286,46 @@ def test_padding_behind_an_offset_is_not_moved_by_it(tmp_path: Path) -> None:
     )
     with pytest.raises(LirError, match=r"it pads before"):
         load_keras(tmp_path / "m.keras", input_types="s8f4")
+
+
+def _filled(make: Callable[[Any], Any], value: float) -> Any:
+    model = functional(make, (4,))
+    for v in model.variables:
+        v.assign(np.full(v.shape, value, v.dtype))
+    return model
+
+
+NOT_FINITE: dict[str, tuple[Callable[[Any], Any], float, str]] = {
+    "a division by 0": (lambda x: ops.divide(x, 0.0), 0, "divides by 0"),
+    "an infinite factor": (lambda x: k.Rescaling(float("inf"))(x), 0, "not finite"),
+    "an infinite limit": (lambda x: ops.maximum(x, -np.inf), 0, "not finite"),
+    "a negative variance": (lambda x: k.BatchNormalization()(x), -1, "not finite"),
+    "no numbers": (lambda x: k.Dense(3)(x), np.nan, "its kernel holds numbers that are not finite"),
+    "infinite weights": (lambda x: k.Dense(3)(x), np.inf, "its kernel holds numbers that are not finite"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_FINITE)
+@pytest.mark.filterwarnings("error::RuntimeWarning:lutc.*")
+def test_what_is_not_finite(name: str, tmp_path: Path) -> None:
+    make, value, text = NOT_FINITE[name]
+    _filled(make, value).save(tmp_path / "m.keras")
+    with pytest.raises(LirError, match=text):
+        load_keras(tmp_path / "m.keras", input_types="s8f4")
+
+
+AFTER: dict[str, Callable[[Any], Any]] = {
+    "a scaling": lambda x: k.Rescaling(0.5)(x),
+    "a rectifier": lambda x: k.ReLU()(x),
+    "a softmax": lambda x: k.Softmax()(x),
+    "a movement": lambda x: k.Flatten()(x),
+    "a quantiser": lambda x: q.QDense(2)(x),
+}
+
+
+@pytest.mark.parametrize("name", AFTER)
+def test_nothing_follows_a_softmax(name: str, tmp_path: Path) -> None:
+    """The host applies it to what the circuit gives, so whatever follows would come first."""
+    scramble(functional(lambda x: AFTER[name](k.Softmax()(x)), (2, 3))).save(tmp_path / "m.keras")
+    with pytest.raises(LirError, match="reads softmax"):
+        load_keras(tmp_path / "m.keras", input_types="s8f4")
