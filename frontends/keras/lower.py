@@ -48,6 +48,8 @@ class Importer:
             with self.wrong.at(self.place(layer)):
                 try:
                     self.rules[layer] = rule_of(layer)
+                    if layer.kind == "InputLayer":
+                        self.rules[layer].check()
                 except (KeyError, ValueError, TypeError, IndexError, AttributeError) as cause:
                     raise Refusal(
                         f"its configuration cannot be read ({type(cause).__name__}: {cause})",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from lutc.diagnostics import did_you_mean
 
 from ..importer import Refusal
@@ -59,7 +62,15 @@ HGQ: dict[str, type[Rule]] = {
     "QLinformerAttentionT": attention.QLinformerAttentionT,
 }
 
+
+class Input(Rule):
+    """An input, which computes nothing; its type is followed, its shape read elsewhere."""
+
+    neutral: ClassVar[Mapping[str, Any]] = {"sparse": False, "ragged": False, "optional": False}
+
+
 LAYERS: dict[str, type[Rule]] = {
+    "InputLayer": Input,
     "Dense": dense.Dense,
     "EinsumDense": dense.Dense,
     "BatchNormalization": act.BatchNormalization,
@@ -161,7 +172,8 @@ def check_policy(layer: Layer) -> None:
 def rule_of(layer: Layer) -> Rule:
     """The layer's rule, ready. Raises Refusal if there is none, or if the rule cannot take this layer."""
     whose = family(layer)
-    check_policy(layer)
+    if layer.kind != "InputLayer":
+        check_policy(layer)
     layers = {"qkeras": QKERAS, "hgq": HGQ, "keras": LAYERS}.get(whose, {})
     found = op_rule(layer.kind) if whose == "ops" else layers.get(layer.kind)
     if found is not None:

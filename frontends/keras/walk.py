@@ -62,9 +62,9 @@ def all_calls(model: Model) -> Iterator[Call]:
 
 
 def all_layers(model: Model) -> Iterator[Layer]:
-    """Every layer, those of nested models included."""
+    """Every layer, inputs and those of nested models included."""
     for layer in model.layers.values():
         if layer.model is not None:
             yield from all_layers(layer.model)
-        elif layer.kind != "InputLayer":
+        else:
             yield layer

@@ -6,7 +6,7 @@ QKeras itself cannot be had beside Keras 3; the parameters are those of lutc's o
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,13 +100,14 @@ def settings() -> Iterator[Setting]:
                 if kind in ("quantized_bits", "binary", "ternary") and name != "keep_negative":
                     layer = zoo.dense(5, 3, given, zoo.bits(4))
                     yield setting(f"{kind} of weights", f"{name}={value!r}", (5,), [first, layer], why)
-    for item, shape, new, options in (
-        ("QDense", (4,), lambda: zoo.dense(4, 3, zoo.bits(4), zoo.bits(4), zoo.relu(4, 1)), LAYER),
-        ("QConv1D", (5, 2), lambda: zoo.conv1d(2, 3, 2, zoo.bits(4), zoo.bits(4)), CONV),
-        ("QConv2D", (4, 4, 2), lambda: zoo.conv2d(2, 3, 2, zoo.bits(4), zoo.bits(4)), CONV),
-        ("QDepthwiseConv2D", (4, 4, 2), lambda: zoo.depthwise(2, 2, zoo.bits(4), zoo.bits(4)), LAYER),
-        ("QConv2DBatchnorm", (4, 4, 2), lambda: zoo.folded(2, 3, 2, zoo.bits(4), zoo.bits(6)), FOLDED),
-    ):
+    made_by: dict[str, tuple[tuple[int, ...], Callable[[], zoo.Layer], Mapping[str, Sequence[Any]]]] = {
+        "QDense": ((4,), lambda: zoo.dense(4, 3, zoo.bits(4), zoo.bits(4), zoo.relu(4, 1)), LAYER),
+        "QConv1D": ((5, 2), lambda: zoo.conv1d(2, 3, 2, zoo.bits(4), zoo.bits(4)), CONV),
+        "QConv2D": ((4, 4, 2), lambda: zoo.conv2d(2, 3, 2, zoo.bits(4), zoo.bits(4)), CONV),
+        "QDepthwiseConv2D": ((4, 4, 2), lambda: zoo.depthwise(2, 2, zoo.bits(4), zoo.bits(4)), LAYER),
+        "QConv2DBatchnorm": ((4, 4, 2), lambda: zoo.folded(2, 3, 2, zoo.bits(4), zoo.bits(6)), FOLDED),
+    }
+    for item, (shape, new, options) in made_by.items():
         for name, values in options.items():
             for value in values:
                 why = value.why if isinstance(value, Refused) else ""
