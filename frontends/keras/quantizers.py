@@ -152,7 +152,10 @@ def quantizer(conf: Any, saved: Weights, what: str) -> Quantizer:
             f"the file holds {len(stored)} numbers for {what}, not k, i and {'b' if kind == 'kbi' else 'f'}",
             "save the model again after calling it once on data, so that every quantiser is built",
         )
-    if not all(np.isfinite(np.asarray(a, dtype=np.float64)).all() for a in stored):
+    # A range that was never traced may still be infinite.
+    if any(
+        np.isnan(a).any() or (not wrap and np.isinf(a).any()) for a in (np.asarray(v, float) for v in stored)
+    ):
         raise Refusal(f"{what} has bits that are no numbers", "train the model again")
     # Trainable variables come first: (b or f, then k, i, decay) under WRAP, where i is tracked and not trained.
     if wrap:
