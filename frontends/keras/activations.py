@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,8 +11,10 @@ from lutc.attention import softmax
 from lutc.graph import Overflow, Rounding, Value
 
 from ..importer import Refusal
+from ..options import FREE
 from .base import Demand, HgqRule, Rule, activate, activation, axes_of
 from .graph import Layer
+from .kinds import Kind
 from .lowering import Lowering, Tensor
 from .quantizers import Int, Quantizer, quantizer
 from .unary import Reals, Unary, unary
@@ -22,12 +25,21 @@ class Activation(Rule):
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
-        self.activation = activation(
-            self.config.get("activation", "softmax" if layer.kind == "Softmax" else None)
-        )
+        self.activation = activation(self.config.get("activation"))
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         return activate(low, x, self.activation)
+
+
+class Softmax(Rule):
+    """Keras's Softmax, as a last layer: a function of the last axis, which the host applies."""
+
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
+        if axes_of(self.config.get("axis", -1), len(x.shape)) != (len(x.shape) - 1,):
+            raise Refusal(
+                "it does not run along the last axis", "put that axis last: Permute, then Softmax()"
+            )
+        return activate(low, x, "softmax")
 
 
 class Relu(Rule):
@@ -41,14 +53,14 @@ class Relu(Rule):
         self.ceiling = None if ceiling is None else float(ceiling)
         self.threshold = float(self.config.get("threshold") or 0.0)
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         if not x.chain and not x.final and not self.threshold:
             scaled = low.affine(x, by=self.slope)
             if not self.slope:
                 return Tensor(low.clip(low.b.relu(x.value), None, self.ceiling))
             if not scaled.chain and 0 < self.slope < 1:
                 return Tensor(low.clip(low.b.max(*low.pairs(x.value, scaled.value)), None, self.ceiling))
-        if not (self.slope or self.threshold or self.ceiling):
+        if not (self.slope or self.threshold) and self.ceiling is None:
             return low.apply(x, unary("relu"))
         options = {"negative_slope": self.slope, "max_value": self.ceiling, "threshold": self.threshold}
         return low.apply(x, unary("relu", **options))
@@ -57,30 +69,38 @@ class Relu(Rule):
 class PRelu(Rule):
     """A rectifier with a slope learnt for each channel."""
 
+    neutral: ClassVar[Mapping[str, Any]] = {"shared_axes": FREE}  # which the shape of alpha tells
+
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         self.alpha = self.own("alpha")["alpha"].astype(np.float64)
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         return low.apply(x, Unary("prelu", lambda v, a: np.where(v > 0, v, v * a), (self.alpha,)))
 
 
 class Elu(Rule):
     """ELU with its alpha."""
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         return low.apply(x, unary("elu", alpha=float(self.config.get("alpha", 1.0))))
+
+
+# What only training reads: at inference a renormalised batch norm is a plain one.
+RENORM: Mapping[str, Any] = dict.fromkeys(("renorm", "renorm_clipping", "renorm_momentum"), FREE)
 
 
 class BatchNormalization(Rule):
     """Keras's batch norm at inference: a scaling per channel."""
+
+    neutral: ClassVar[Mapping[str, Any]] = RENORM
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         names = [n for n, on in (("gamma", "scale"), ("beta", "center")) if self.config.get(on, True)]
         self.vars = {k: v.astype(np.float64) for k, v in self.own(*names, "mean", "variance").items()}
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         v = self.vars
         by = v.get("gamma", np.ones(1)) / np.sqrt(v["variance"] + self.config["epsilon"])
         add = v.get("beta", np.zeros(1)) - v["mean"] * by
@@ -97,13 +117,15 @@ def along_axis(axis: Any, shape: tuple[int, ...]) -> list[int]:
 class QBatchNormalization(HgqRule):
     """Batch norm with quantised factor and offset."""
 
+    neutral: ClassVar[Mapping[str, Any]] = RENORM
+
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         self.kq, self.bq = self.quantizer("kq"), self.quantizer("bq")
         names = [n for n, on in (("gamma", "scale"), ("beta", "center")) if self.config.get(on, True)]
         self.vars = self.own(*names, "mean", "variance")
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         x, v, one = self.take(low, x), self.vars, np.float32(1)
         by = v.get("gamma", one) / np.sqrt(v["variance"] + np.float32(self.config["epsilon"]))
         add = v.get("beta", one) - v["mean"] * by  # HGQ2 takes 1 where there is no beta
@@ -116,7 +138,7 @@ class QBatchNormalization(HgqRule):
 class QUnaryFunctionLUT(HgqRule):
     """Input quantiser, a function of one number, output quantiser: a truth table."""
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         return self.give(low, self.take(low, x))
 
 
@@ -127,7 +149,7 @@ class QAffinedUnaryFunctionLUT(HgqRule):
         super().__init__(layer)
         self.vars = self.own("scale", "bias")
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         return self.give(low, low.affine(self.take(low, x), by=self.vars["scale"], add=self.vars["bias"]))
 
 
@@ -138,15 +160,17 @@ class StandaloneQuantizer(Rule):
         super().__init__(layer)
         self.q = quantizer(self.config.get("config"), layer.weights, "it")
 
-    def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
+    def demands(self, *args: Any) -> list[Demand] | None:
         return [(self.q, args[0])]
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         return low.quantize(x, self.q)
 
 
 class QSoftmax(HgqRule):
     """Softmax by two tables: of exp, and of the reciprocal of the sum of its results."""
+
+    neutral: ClassVar[Mapping[str, Any]] = {"exp_iq_conf": FREE}  # of a softmax that is not stable
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
@@ -160,9 +184,7 @@ class QSoftmax(HgqRule):
         self.inv_iq = quantizer(self.config["inv_iq_conf"], inv("iq"), "its inv_iq")
         self.inv_oq = quantizer(self.config["inv_oq_conf"], inv("oq"), "its inv_oq")
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if kwargs.get("mask") is not None:
-            raise Refusal("it is given a mask", "leave the mask out: a circuit's inputs have one length")
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         x = self.take(low, x)
         by = -self.scaler if self.stable else self.scaler
 
@@ -187,39 +209,70 @@ def _reciprocal(x: Reals) -> Reals:
     return result
 
 
-class Rescaling(Rule):
-    """Keras's Rescaling: one factor and offset."""
+class Casting(Rule):
+    """A layer that turns numbers of any type into float32 first."""
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
+        return Kind.FLOAT32
+
+
+class Rescaling(Casting):
+    """Keras's Rescaling: one factor and offset, or one for each channel."""
+
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         by, add = (np.asarray(self.config[k], dtype=np.float32) for k in ("scale", "offset"))
+        if max(by.ndim, add.ndim) > len(x.shape):
+            raise Refusal("its factors have more axes than its input", "give it one for each channel")
         return low.affine(x, by=by, add=add)
 
 
-class Normalization(Rule):
+class Normalization(Casting):
     """Keras's Normalization with the mean and variance it was given or adapted to."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         stored = layer.weights.own
-        mean, variance = (
-            stored[:2] if len(stored) >= 2 else (self.config.get("mean"), self.config.get("variance"))
-        )
+        given = self.config.get("mean"), self.config.get("variance")
+        mean, variance = given if given[0] is not None else (*stored[:2], None, None)[:2]
         if mean is None or variance is None:
             raise Refusal("it was never adapted", "call its adapt(data) before saving")
-        self.mean, self.variance = (np.asarray(v, dtype=np.float64) for v in (mean, variance))
+        self.mean, self.variance = (
+            np.asarray(v, dtype=np.float32).astype(np.float64) for v in (mean, variance)
+        )
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        deviation = np.maximum(np.sqrt(self.variance), 1e-7)
-        mean = self.mean
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
+        axis, rank = self.config["axis"], len(x.shape)
+        axes = () if axis is None or axis == [] else axes_of(axis, rank)
+        mean, variance = (_along(v, axes, x.shape) for v in (self.mean, self.variance))
+        deviation = np.maximum(np.sqrt(variance), 1e-7)
         if self.config.get("invert"):
             return low.affine(x, by=deviation, add=mean)
-        shape = along_axis(self.config["axis"], x.shape) if mean.size > 1 else [1] * len(x.shape)
-        mean, deviation = mean.reshape(shape), deviation.reshape(shape)
         return low.affine(x, add=-mean / deviation, over=deviation)
 
 
-class Embedding(Rule):
+def _along(v: Reals, axes: tuple[int, ...], shape: tuple[int, ...]) -> Reals:
+    """Numbers whose last axes stand for the last of `axes`, broadcastable to a tensor."""
+    full = [n if i in axes else 1 for i, n in enumerate(shape)]
+    if v.ndim > len(axes):  # as Keras 2 has them, or with axes of length 1
+        return v.reshape(full)
+    spread = [1] * len(shape)
+    for axis, n in zip(reversed(axes), reversed(v.shape), strict=False):
+        spread[axis] = n
+    return np.broadcast_to(v.reshape(spread), full)
+
+
+class Embedding(Casting):
     """A row of numbers for each integer input."""
+
+    neutral: ClassVar[Mapping[str, Any]] = {
+        "input_dim": FREE,
+        "output_dim": FREE,
+        "input_length": FREE,
+        "mask_zero": False,
+        "lora_rank": None,
+        "lora_alpha": FREE,
+        "weights": None,
+    }
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
@@ -228,11 +281,16 @@ class Embedding(Rule):
         zero: Int = np.array([0])
         self.index = Quantizer(zero, bits, zero, Rounding.FLOOR, Overflow.SATURATE)
 
-    def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
+    def demands(self, *args: Any) -> list[Demand] | None:
         return [(self.index, args[0])]
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         rows, width = self.table.shape
+        if not x.chain and any(f.value(f.lo) <= -1 for _, f in x.value.type.runs):
+            raise Refusal(
+                "it may be given negative numbers, of which backends make different rows",
+                "give the input an unsigned format, such as --input-type u4",
+            )
         x = low.quantize(x, self.index)
         x = low.move(x, lambda i: np.broadcast_to(i[..., np.newaxis], (*i.shape, width)))
         columns = np.arange(width, dtype=np.float64)

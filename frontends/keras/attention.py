@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..importer import Refusal
+from ..options import FREE
 from .activations import QSoftmax
 from .base import Demand, HgqRule, Rule
 from .dense import QDense
@@ -23,8 +25,19 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 class QMultiHeadAttention(Rule):
     """Multi-head attention with QEinsumDense projections and QSoftmax."""
 
+    takes = ("query", "value", "key")
+    neutral: ClassVar[Mapping[str, Any]] = {
+        # the weights' shapes tell the sizes; the rest is read in training alone
+        **dict.fromkeys(("num_heads", "value_dim", "output_shape", "dropout"), FREE),
+        **dict.fromkeys(("enable_ebops", "ebops_factor", "beta0", "parallelization_factor"), FREE),
+        **dict.fromkeys(("enable_iq", "oq_conf", "softmax_allow_heterogeneous_table"), FREE),
+        **{f"qkvo_{q}_conf": FREE for q in ("iq", "kq", "bq", "oq", "toq")},
+        **{f"softmax_{q}_conf": FREE for q in ("iq", "oq", "exp_iq", "exp_oq", "inv_iq", "inv_oq")},
+    }
+
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
+        self.parts: list[Rule] = []
         c = self.config
         shape = _query_shape(layer)
         if c.get("use_gate") or c.get("sliding_window") is not None:
@@ -54,9 +67,14 @@ class QMultiHeadAttention(Rule):
             "bias_axes": bias if self.config.get("use_bias", True) else None,
             "enable_iq": bool(weights(name, "iq")),
             "enable_oq": bool(weights(name, "oq")),
-            **{f"{q}_conf": self.config.get(f"qkvo_{q}_conf") for q in ("iq", "kq", "bq", "oq", "toq")},
+            **{
+                f"{q}_conf": self.config[f"qkvo_{q}_conf"]
+                for q in ("iq", "kq", "bq", "oq", "toq")
+                if f"qkvo_{q}_conf" in self.config
+            },
         }
         rule = self._projection(name, config)
+        self.parts.append(rule)
         if iq_of and weights(iq_of, "iq"):
             rule.iq = quantizer(config["iq_conf"], weights(iq_of, "iq"), "its iq")
         return rule
@@ -84,17 +102,22 @@ class QMultiHeadAttention(Rule):
             config[f"{name}_conf"] = conf | {
                 "config": conf["config"] | {"overflow_mode": "SAT", "round_mode": "RND_CONV"}
             }
-        return QSoftmax(Layer(f"{self.layer.name}_softmax", "QSoftmax", self.layer.module, config, group))
+        rule = QSoftmax(Layer(f"{self.layer.name}_softmax", "QSoftmax", self.layer.module, config, group))
+        self.parts.append(rule)
+        return rule
 
-    def _inputs(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
-        names = ("query", "value", "key")
-        given = dict(zip(names, args, strict=False)) | {k: v for k, v in kwargs.items() if k in names}
-        query = given["query"]
-        value = query if given.get("value") is None else given["value"]
-        return query, value, value if given.get("key") is None else given["key"]
+    def check(self) -> None:
+        super().check()
+        for part in self.parts:
+            part.check()
 
-    def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
-        query, value, key = self._inputs(args, kwargs)
+    @staticmethod
+    def _inputs(query: Any, value: Any = None, key: Any = None) -> tuple[Any, Any, Any]:
+        value = query if value is None else value
+        return query, value, value if key is None else key
+
+    def demands(self, *args: Any) -> list[Demand] | None:
+        query, value, key = self._inputs(*args)
         pairs = [(self.query, query), (self._first_value(), value), (self._first_key(), key)]
         found: list[Demand] = []
         for rule, x in pairs:
@@ -110,12 +133,8 @@ class QMultiHeadAttention(Rule):
     def _first_key(self) -> HgqRule:
         return self.key
 
-    def lower(self, low: Lowering, *args: Any, **kwargs: Any) -> Tensor:
-        if any(k.endswith("mask") and v is not None and v is not False for k, v in kwargs.items()):
-            raise Refusal("it is given a mask", "leave the mask out: a circuit's inputs have one length")
-        if kwargs.get("return_attention_scores"):
-            raise Refusal("it returns its attention scores", "use return_attention_scores=False")
-        query, value, key = self._inputs(args, kwargs)
+    def lower(self, low: Lowering, *args: Any) -> Tensor:
+        query, value, key = self._inputs(*args)
         query, key, value = (
             self.query.lower(low, query),
             self.key.lower(low, key),
@@ -128,6 +147,8 @@ class QMultiHeadAttention(Rule):
 
 class QLinformerAttention(QMultiHeadAttention):
     """The same with keys and values projected to a shorter sequence first."""
+
+    neutral: ClassVar[Mapping[str, Any]] = {"lin_kv_proj_dim": FREE, "lin_kv_proj_mode": "dense"}
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
@@ -150,14 +171,18 @@ class QLinformerAttention(QMultiHeadAttention):
     def _first_key(self) -> HgqRule:
         return self.lin_k
 
-    def lower(self, low: Lowering, *args: Any, **kwargs: Any) -> Tensor:
-        query, value, key = self._inputs(args, kwargs)
-        rest = {k: v for k, v in kwargs.items() if k not in ("query", "value", "key")}
-        return super().lower(low, query, self.lin_v.lower(low, value), self.lin_k.lower(low, key), **rest)
+    def lower(self, low: Lowering, *args: Any) -> Tensor:
+        query, value, key = self._inputs(*args)
+        return super().lower(low, query, self.lin_v.lower(low, value), self.lin_k.lower(low, key))
 
 
 class QMultiHeadAttentionT(QMultiHeadAttention):
     """Attention whose projections are LUT layers."""
+
+    # The weights' shapes tell the networks; where hardware keeps the tables is not ours.
+    neutral: ClassVar[Mapping[str, Any]] = dict.fromkeys(
+        ("n_hl", "d_hl", "table_spec", "table_idxs", "bn_momentum"), FREE
+    )
 
     def _projection(self, name: str, config: dict[str, Any]) -> HgqRule:
         mine = ("subnn_activation", "batch_norm", "bn_center", "bn_scale", "bn_epsilon", "enable_ebops")

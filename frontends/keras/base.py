@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..importer import Refusal
-from .graph import Layer
-from .lowering import Lowering, Tensor
+from ..options import FREE, Options
+from .graph import Layer, leaves
+from .kinds import Kind
+from .lowering import Lowering, Tensor, finite
 from .quantizers import Quantizer, quantizer
 from .shapes import Index
 from .unary import activation_name, unary
@@ -16,19 +19,82 @@ from .unary import activation_name, unary
 # A quantiser on a raw input, and the positions (with a batch axis of 1) of the input's elements it is given.
 Demand = tuple[Quantizer, Index]
 
+VARIABLES = (
+    "activity",
+    "beta",
+    "bias",
+    "bn_gamma",
+    "depthwise",
+    "embeddings",
+    "gamma",
+    "kernel",
+    "moving_mean",
+    "moving_variance",
+    "pointwise",
+    "alpha",
+)
+
+# What a training step reads, and what an importer sees in the weights.
+TRAINING: Mapping[str, Any] = {
+    **{f"{v}_{what}": FREE for v in VARIABLES for what in ("initializer", "regularizer", "constraint")},
+    **dict.fromkeys(("name", "trainable", "seed", "momentum", "synchronized"), FREE),
+}
+
 
 class Rule:
-    """How one layer is lowered. The constructor reads it and raises Refusal if it cannot be."""
+    """How one layer is lowered. The constructor reads it and raises Refusal if it cannot be.
+
+    `config` notes which options the rule looked up; those it did not must have their `neutral` value, given in this
+    class and its bases. `takes` are the arguments of the layer's call that `lower` understands, in Keras's order; any
+    other must be None or False.
+    """
+
+    takes: ClassVar[tuple[str, ...]] = ("inputs",)
+    neutral: ClassVar[Mapping[str, Any]] = {
+        **TRAINING,
+        "dtype": FREE,  # judged with the identity of the layer
+        "autocast": FREE,  # nothing but float32 meets a layer that computes
+        "batch_input_shape": FREE,  # of the input before it, in files of Keras 2
+        "batch_shape": FREE,
+        "quantization_config": None,
+    }
 
     def __init__(self, layer: Layer) -> None:
         self.layer = layer
-        self.config = layer.config
+        known: dict[str, Any] = {}
+        for c in reversed(type(self).__mro__):
+            known |= vars(c).get("neutral", {})
+        self.config = Options(layer.config, known)
 
-    def lower(self, low: Lowering, *args: Any, **kwargs: Any) -> Any:
+    def lower(self, low: Lowering, *args: Any) -> Any:
         """The layer's result for `Tensor` arguments: a Tensor, or a list of them. May raise Refusal."""
         raise NotImplementedError(type(self).__name__)
 
-    def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
+    def check(self) -> None:
+        """Raise Refusal if the layer has an option that has not been understood."""
+        self.config.check()
+
+    def bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        """The arguments of a call in the order of `takes`. Raises Refusal for one that the rule does not take."""
+        names = [*self.takes, *(f"number {i + 1}" for i in range(len(self.takes), len(args)))]
+        given = dict(zip(names, args, strict=False)) | dict(kwargs)
+        if not args and self.takes[0] not in given and "x" in given:
+            given[self.takes[0]] = given.pop("x")
+        needless = [n for n, v in given.items() if n not in self.takes and _nothing(v)]
+        options = Options({n: v for n, v in given.items() if n not in needless}, noun="call argument")
+        found = [options.get(n) for n in self.takes]
+        options.check()
+        while found and self.takes[len(found) - 1] not in given:
+            found.pop()
+        return found
+
+    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
+        """The type in which Keras gives the result, for tensors of these types. Raises Refusal for what is not ours."""
+        for k in kinds:
+            k.real()
+        return Kind.FLOAT32
+
+    def demands(self, *args: Any) -> list[Demand] | None:
         """If arguments are raw inputs (positions in place of tensors): how each is quantised; None if one is not."""
         return None
 
@@ -40,7 +106,15 @@ class Rule:
                 f"the file holds {len(stored)} of its weights, not {', '.join(names)}",
                 "save the whole model: model.save('model.keras')",
             )
-        return dict(zip(names, stored, strict=False))
+        found = dict(zip(names, stored, strict=False))
+        for name, values in found.items():
+            finite(values, f"its {name}")
+        return found
+
+
+def _nothing(value: Any) -> bool:
+    """Whether an argument says no more than its absence would."""
+    return all(v is None or v is False for v in leaves(value))
 
 
 class LayoutRule(Rule):
@@ -49,12 +123,27 @@ class LayoutRule(Rule):
     def move(self, x: Any) -> Any:
         raise NotImplementedError(type(self).__name__)
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
+        return Kind.common(kinds)
+
+    def lower(self, low: Lowering, x: Tensor) -> Any:
         return low.move(x, self.move)
 
 
 class HgqRule(Rule):
     """A layer of HGQ2 with one input: its input quantiser, its output quantiser, its activation."""
+
+    neutral: ClassVar[Mapping[str, Any]] = {
+        # how the cost is counted in training, and how the peers' own compilers unroll
+        **dict.fromkeys(("enable_ebops", "ebops_factor", "beta0", "parallelization_factor"), FREE),
+        "iq_conf": FREE,  # without enable_iq
+        "oq_conf": FREE,
+        "bq_conf": FREE,  # without a bias
+        # They choose a quantiser's axes, which the file has with the quantiser.
+        "allow_heterogeneous_table": FREE,
+        "allow_heterogeneous_input": FREE,
+        "override_oq_k0_to_0": FREE,
+    }
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
@@ -65,7 +154,7 @@ class HgqRule(Rule):
     def quantizer(self, name: str) -> Quantizer:
         return quantizer(self.config.get(f"{name}_conf"), self.layer.weights(name), f"its {name}")
 
-    def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
+    def demands(self, *args: Any) -> list[Demand] | None:
         x = args[0]
         return [(self.iq, self.before_iq(x))] if self.iq is not None and isinstance(x, np.ndarray) else None
 
@@ -97,7 +186,8 @@ def activate(low: Lowering, x: Tensor, name: str) -> Tensor:
     if name == "linear":
         return x
     if name in ("softmax", "log_softmax"):
-        return Tensor(x.value, x.chain, x.final or name)
+        low.fixed(Tensor(x.value, (), x.final))
+        return Tensor(x.value, x.chain, name)
     if not x.chain and not x.final and name in ("relu6", "hard_tanh"):
         lo, hi = (0.0, 6.0) if name == "relu6" else (-1.0, 1.0)
         return Tensor(low.clip(low.fixed(x), lo, hi))
@@ -109,7 +199,9 @@ def axes_of(axes: Any, rank: int) -> tuple[int, ...]:
     if axes is None:
         raise Refusal("it works across the batch", "name the axes, without the batch axis 0")
     items = axes if isinstance(axes, list | tuple) else [axes]
-    result = tuple(sorted((a if a >= 0 else a + rank + 1) - 1 for a in items))
+    result = tuple(sorted((int(a) if a >= 0 else int(a) + rank + 1) - 1 for a in items))
     if any(a < 0 for a in result):
         raise Refusal("it works across the batch", "leave the batch axis 0 out")
+    if any(a >= rank for a in result):
+        raise Refusal(f"it names axis {result[-1] + 1} of a tensor with {rank + 1}", "save the model again")
     return result

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lutc.graph import Value
 
 from ..importer import Refusal
+from ..options import FREE
 from .base import HgqRule, Rule, activation
 from .dense import check_plain, contract, finish
 from .graph import Layer
@@ -61,7 +62,9 @@ class Window:
         return np.pad(x, [(0, 0), *pads, (0, 0)], constant_values=fill)
 
 
-def window(config: dict[str, Any], rank: int, size: str = "kernel_size", strides: str = "strides") -> Window:
+def window(
+    config: Mapping[str, Any], rank: int, size: str = "kernel_size", strides: str = "strides"
+) -> Window:
     """The window a layer's config describes."""
 
     def every(value: Any) -> tuple[int, ...]:
@@ -75,8 +78,12 @@ def window(config: dict[str, Any], rank: int, size: str = "kernel_size", strides
     return Window(k, k if s is None else every(s), every(config.get("dilation_rate", 1)), padding)
 
 
-def channels_last(config: dict[str, Any]) -> bool:
-    return config.get("data_format") in (None, "channels_last")
+def channels_last(config: Mapping[str, Any]) -> bool:
+    """Whether the channels are the last axis. Raises Refusal for another order of axes than Keras knows."""
+    order = config.get("data_format")
+    if order not in (None, "channels_last", "channels_first"):
+        raise Refusal(f"its data_format is {order!r}", "it may be 'channels_last' or 'channels_first'")
+    return order != "channels_first"
 
 
 def to_last(x: Any) -> Any:
@@ -123,6 +130,8 @@ class Convolution(Rule):
 
     rank: int
     depthwise = False
+    # The kernel's shape tells them.
+    neutral: ClassVar[Mapping[str, Any]] = {"filters": FREE, "depth_multiplier": FREE}
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
@@ -154,7 +163,7 @@ class QConv(Convolution, HgqRule):
         self.bq: Quantizer | None = self.quantizer("bq") if has_bias else None
         self.vars: dict[str, Real] = self.own("kernel", *(["bias"] if has_bias else []))
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         x = self.take(low, x)
         kernel = low.weights(self.kq, self.vars["kernel"])
         bias = low.weights(self.bq, self.vars["bias"]) if self.bq is not None else None
@@ -173,7 +182,7 @@ class Conv(Convolution):
         has_bias = bool(self.config.get("use_bias", True))
         self.vars: dict[str, Real] = self.own("kernel", *(["bias"] if has_bias else []))
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         kernel = self.vars["kernel"].astype(np.float64)
         bias = self.vars["bias"].astype(np.float64) if "bias" in self.vars else None
         y = self.convolve(low, x, kernel, bias, self.activation)
@@ -190,7 +199,7 @@ class SeparableConv(Convolution):
         has_bias = bool(self.config.get("use_bias", True))
         self.vars: dict[str, Real] = self.own("depthwise", "pointwise", *(["bias"] if has_bias else []))
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         if not self.last:
             x = low.move(x, to_last)
         deep = self.vars["depthwise"].astype(np.float64)
@@ -209,6 +218,7 @@ class ConvTranspose(Rule):
     """A transposed convolution: zeros spread between the inputs, then a convolution with the turned kernel."""
 
     rank: int
+    neutral: ClassVar[Mapping[str, Any]] = {"filters": FREE, "groups": 1}
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
@@ -222,7 +232,7 @@ class ConvTranspose(Rule):
         if any(d != 1 for d in self.window.dilation):
             raise Refusal("it is dilated", "use dilation_rate=1")
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         if not self.last:
             x = low.move(x, to_last)
         kernel = self.vars["kernel"].astype(np.float64)  # (*size, filters, channels)
@@ -231,7 +241,7 @@ class ConvTranspose(Rule):
 
         def spread(index: Any) -> Any:
             shape = [(n - 1) * s + 1 for n, s in zip(spatial, w.strides, strict=True)]
-            full = np.full((1, *shape, index.shape[-1]), -1, dtype=np.int64)
+            full = np.full((len(index), *shape, index.shape[-1]), -1, dtype=np.int64)
             full[(slice(None), *(slice(None, None, s) for s in w.strides))] = index
             pads = []
             for k, s in zip(w.size, w.strides, strict=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from lutc.graph import Value
 from lutc.types import holding
 
 from ..importer import Refusal
+from ..options import FREE
 from .base import HgqRule, Rule, activate, activation
 from .graph import Layer
 from .lowering import FLOAT32_BITS, Lowering, Tensor, common_codes, is_float32
@@ -19,6 +21,9 @@ from .quantizers import Quantizer, Real
 from .unary import Reals
 
 KERAS_EPSILON = np.float32(1e-7)
+
+# The kernel's shape tells them.
+SIZES: Mapping[str, Any] = {"units": FREE, "output_shape": FREE}
 
 
 def contract(
@@ -58,8 +63,13 @@ def check_plain(kernel: Reals, y: Value, what: str) -> None:
         return
     codes, _ = common_codes(kernel)
     bits = holding(min([0, *codes]), max([0, *codes]), 0).width
+    said = (
+        f"needs {bits} bits"
+        if bits <= FLOAT32_BITS
+        else f"is not quantised: its numbers take {bits} bits together"
+    )
     raise Refusal(
-        f"its {what} needs {bits} bits, and float32 rounds sums of more than {FLOAT32_BITS} bits",
+        f"its {what} {said}, and float32 rounds sums of more than {FLOAT32_BITS} bits",
         "use the HGQ2 layer (QDense for Dense, QConv2D for Conv2D), or round the weights to a few bits before saving",
     )
 
@@ -131,6 +141,8 @@ def expanded(x: str, w: str, out: str, rank: int) -> tuple[str, str, str]:
 class QDense(HgqRule):
     """QDense and QEinsumDense: iq, then the quantised kernel and bias, activation, oq."""
 
+    neutral: ClassVar[Mapping[str, Any]] = {**SIZES, "bias_axes": FREE}
+
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         self.equation: str = self.config.get("equation", "...x,xy->...y")
@@ -143,7 +155,7 @@ class QDense(HgqRule):
         """Kernel and bias before their quantisers."""
         return self.vars["kernel"], self.vars.get("bias")
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         x = self.take(low, x)
         kernel, bias = self.parameters()
         k = low.weights(self.kq, kernel)
@@ -186,6 +198,8 @@ class QEinsumDenseBatchnorm(QDense):
         kept = [c for c in w if c in axes]
         # The layer uses Keras's own epsilon here, not the one in its configuration.
         scaler = v.get("gamma", np.float32(1)) / np.sqrt(v["variance"] + KERAS_EPSILON)
+        if scaler.size != math.prod(_size(w, v["kernel"], c) for c in kept):
+            raise Refusal("its batch norm runs along other axes than its bias", "use normalize_axes=None")
         along = scaler.reshape([n if c in kept else 1 for c, n in zip(w, v["kernel"].shape, strict=True)])
         offset = -v["mean"] * scaler
         out = self.equation.split("->")[1]
@@ -198,13 +212,20 @@ def _size(letters: str, array: Real, letter: str) -> int:
     return int(array.shape[letters.index(letter)])
 
 
-def _ebops(config: dict[str, Any]) -> list[str]:
+def _ebops(config: Mapping[str, Any]) -> list[str]:
     """The two bookkeeping variables HGQ2 layers keep after their trained ones."""
     return ["beta", "ebops"] if config.get("enable_ebops", True) else []
 
 
 class Dense(Rule):
     """Keras's Dense and EinsumDense, whose weights must be few bits wide for float32 to be exact."""
+
+    neutral: ClassVar[Mapping[str, Any]] = {
+        **SIZES,
+        "bias_axes": FREE,
+        "lora_alpha": FREE,
+        "gptq_unpacked_column_size": None,
+    }
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
@@ -215,7 +236,7 @@ class Dense(Rule):
             raise Refusal("it has LoRA weights", "merge them into the kernel before saving")
         self.vars = self.own("kernel", *(["bias"] if self.has_bias else []))
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         kernel = self.vars["kernel"].astype(np.float64)
         bias = self.vars["bias"].astype(np.float64) if self.has_bias else None
         plan = EinsumPlan(self.equation, len(x.shape))

@@ -16,8 +16,7 @@ import numpy as np
 from lutc.diagnostics import error
 
 from .archive import Archive, Weights
-
-MODELS = ("Functional", "Sequential", "Model")
+from .identity import is_model, owner
 
 
 @dataclass(frozen=True)
@@ -40,19 +39,7 @@ class Layer:
     weights: Weights
     build: dict[str, Any] = field(default_factory=dict)
     model: Model | None = None
-
-    @property
-    def is_op(self) -> bool:
-        """Whether this is an operation of `keras.ops` and no layer."""
-        return self.module.startswith("keras.src.ops") or self.module.startswith("keras.ops")
-
-    @property
-    def is_qkeras(self) -> bool:
-        return self.module.startswith("qkeras")
-
-    @property
-    def is_hgq(self) -> bool:
-        return self.module.startswith("hgq")
+    registered: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,25 +58,56 @@ class Call:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model: its layers by name, its calls with callees before callers, its inputs and (possibly nested) outputs."""
+    """A model: its layers by name, its calls with callees before callers, its inputs and outputs as it nests them."""
 
     name: str
     layers: dict[str, Layer]
     calls: tuple[Call, ...]
-    inputs: tuple[Ref, ...]
+    structure: Any
     outputs: Any
+
+    @property
+    def inputs(self) -> list[Ref]:
+        """The inputs in Keras's order."""
+        return list(refs(self.structure))
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """The values in a nested structure, in Keras's order: that of the keys in a dict, whatever order it was made in."""
+    if isinstance(tree, list | tuple):
+        for item in tree:
+            yield from leaves(item)
+    elif isinstance(tree, dict):
+        for key in sorted(tree):
+            yield from leaves(tree[key])
+    else:
+        yield tree
 
 
 def refs(tree: Any) -> Iterator[Ref]:
-    """The tensors in a nested structure, in order."""
+    """The tensors in a nested structure, in Keras's order."""
+    return (leaf for leaf in leaves(tree) if isinstance(leaf, Ref))
+
+
+def named(tree: Any, path: str = "") -> Iterator[tuple[Ref, str]]:
+    """The tensors in a nested structure, in Keras's order, each with the keys that lead to it."""
     if isinstance(tree, Ref):
-        yield tree
+        yield tree, path
     elif isinstance(tree, list | tuple):
         for item in tree:
-            yield from refs(item)
-    elif isinstance(tree, dict):
-        for item in tree.values():
-            yield from refs(item)
+            yield from named(item, path)
+    else:
+        for key in sorted(tree):
+            yield from named(tree[key], f"{path}_{key}" if path else str(key))
+
+
+def paths(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where the values in a nested structure are, in Keras's order: keys and indices that lead to each."""
+    if isinstance(tree, list | tuple | dict):
+        for key in sorted(tree) if isinstance(tree, dict) else range(len(tree)):
+            yield from paths(tree[key], (*path, key))
+    else:
+        yield path
 
 
 def substitute(tree: Any, value: Callable[[Ref], Any]) -> Any:
@@ -124,17 +142,37 @@ def _model(entry: dict[str, Any], weights: Weights, where: str) -> Model:
             where=where,
             help="build it with the functional API: keras.Model(inputs, outputs)",
         )
+    if not is_model(entry):
+        raise error(
+            f"{kind} is a class of its own, which may compute otherwise than the layers it lists",
+            where=where,
+            help="save a plain one of the same layers: keras.Model(model.inputs, model.outputs).save('model.keras')",
+        )
     entries = config["layers"]
     layers = dict(_layers(entries, weights, where))
     name = str(config.get("name", "model"))
     if "input_layers" not in config:
         return _sequential(name, config, layers)
     calls = [_call(layers[e["name"]], i, node) for e in entries for i, node in enumerate(e["inbound_nodes"])]
-    inputs, outputs = tuple(refs(_history(config["input_layers"]))), _history(config["output_layers"])
-    for ref in (*inputs, *refs(outputs), *(r for c in calls for r in c.refs)):
-        if ref.layer not in layers or type(ref.call) is not int or type(ref.index) is not int:
-            raise KeyError(ref.layer)
-    return Model(name, layers, _sorted(calls), inputs, outputs)
+    # Keras counts the calls of a nested functional model from 1 in this place alone.
+    later = {e["name"] for e in entries if "input_layers" in e["config"]}
+
+    def output(ref: Ref) -> Ref:
+        return Ref(ref.layer, ref.call - 1, ref.index) if ref.layer in later else ref
+
+    outputs = substitute(_history(config["output_layers"]), output)
+    made = {(c.layer.name, c.index) for c in calls} | {
+        (e["name"], 0) for e in entries if not e["inbound_nodes"]
+    }
+    own = {
+        n for n, layer in layers.items() if owner(layer.kind, layer.module, layer.registered) or layer.model
+    }
+    for ref in [*refs(outputs), *(r for c in calls for r in c.refs)]:
+        if type(ref.call) is not int or type(ref.index) is not int:
+            raise TypeError(f"call {ref.call!r} of layer {ref.layer} is no number")
+        if (ref.layer, ref.call) not in made and (ref.layer in own or ref.layer not in layers):
+            raise KeyError(f"call {ref.call} of layer {ref.layer}, which is read and not there")
+    return Model(name, layers, _sorted(calls), _history(config["input_layers"]), outputs)
 
 
 def _layers(entries: list[dict[str, Any]], weights: Weights, where: str) -> Iterator[tuple[str, Layer]]:
@@ -146,13 +184,17 @@ def _layers(entries: list[dict[str, Any]], weights: Weights, where: str) -> Iter
         name = str(config.get("name") or e["name"])
         key = name
         own = Weights(weights.tree, weights.names, "-")
-        if not module.startswith("keras.src.ops"):
+        if not module.startswith(("keras.src.ops", "keras.ops")):
             snake = _snake(kind)
             n = counts[snake] = counts.get(snake, -1) + 1
             counted = weights("layers", f"{snake}_{n}" if n else snake)
             own = named.get(name) or (counted if counted.name in (None, name) else own)
-        model = _model(e, own, where) if kind in MODELS and "layers" in config else None
-        yield e.get("name", key), Layer(name, kind, module, config, own, e.get("build_config") or {}, model)
+        model = _model(e, own, where) if is_model(e) and "layers" in config else None
+        registered = e.get("registered_name")
+        yield (
+            e.get("name", key),
+            Layer(name, kind, module, config, own, e.get("build_config") or {}, model, registered),
+        )
 
 
 def _snake(kind: str) -> str:
@@ -163,15 +205,20 @@ def _snake(kind: str) -> str:
 
 def _sequential(name: str, config: dict[str, Any], layers: dict[str, Layer]) -> Model:
     chain = list(layers.values())
+    if len(chain) != len(config["layers"]):
+        raise KeyError("a layer's name is given twice")
     if not chain or chain[0].kind != "InputLayer":
+        first = "input"
+        while first in layers:
+            first += "_"
         shape = config.get("build_input_shape")
-        source = Layer("input", "InputLayer", "keras.layers", {"batch_shape": shape}, Weights({}, {}))
-        chain.insert(0, source)
-    calls, last = [], Ref(chain[0].name, 0, 0)
+        chain.insert(0, Layer(first, "InputLayer", "keras.layers", {"batch_shape": shape}, Weights({}, {})))
+    source = last = Ref(chain[0].name, 0, 0)
+    calls = []
     for layer in chain[1:]:
         calls.append(Call(layer, 0, (last,), {}))
         last = Ref(layer.name, 0, 0)
-    return Model(name, {c.name: c for c in chain}, tuple(calls), (Ref(chain[0].name, 0, 0),), last)
+    return Model(name, {c.name: c for c in chain}, tuple(calls), source, last)
 
 
 def _call(layer: Layer, index: int, node: Any) -> Call:

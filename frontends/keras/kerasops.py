@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,87 +13,117 @@ from lutc.ops import Relation
 from ..importer import Refusal
 from .base import LayoutRule, Rule, activate, axes_of
 from .dense import EinsumPlan, check_plain
-from .graph import Layer, _snake
+from .graph import Layer, Ref, _snake, leaves
+from .kinds import Kind
 from .lowering import Lowering, Tensor
 from .merge import einsum, pairwise
-from .unary import FUNCTIONS, Unary, unary
+from .unary import FUNCTIONS, Unary, parameters, unary
 
 Array = Any
 
 # Movements: the array with a batch axis, the operation's own options, its further arguments.
 MOVES: dict[str, Callable[..., Any]] = {
-    "Reshape": lambda x, c: x.reshape(len(x), *c["newshape"][1:]),
+    "Reshape": lambda x, c: x.reshape([-1 if n is None else n for n in c["newshape"]]),
     "Transpose": lambda x, c: x.transpose(c.get("axes")),
     "ExpandDims": lambda x, c: np.expand_dims(x, _tuple(c["axis"])),
     "Squeeze": lambda x, c: x.squeeze(axis=_tuple(c.get("axis"))),
     "Flip": lambda x, c: np.flip(x, axis=_tuple(c.get("axis"))),
-    "Roll": lambda x, c: np.roll(x, c["shift"], axis=_tuple(c.get("axis"))),
+    "Roll": lambda x, c: np.roll(x, _tuple(c["shift"]), axis=_tuple(c.get("axis"))),
     "Repeat": lambda x, c: np.repeat(x, c["repeats"], axis=c["axis"]),
     "Tile": lambda x, c: np.tile(x, c["repeats"]),
     "Swapaxes": lambda x, c: np.swapaxes(x, c["axis1"], c["axis2"]),
-    "Moveaxis": lambda x, c: np.moveaxis(x, c["source"], c["destination"]),
-    "BroadcastTo": lambda x, c: np.broadcast_to(x, (len(x), *c["shape"][1:])),
+    "Moveaxis": lambda x, c: np.moveaxis(x, _tuple(c["source"]), _tuple(c["destination"])),
+    "BroadcastTo": lambda x, c: np.broadcast_to(x, [len(x) if n in (None, -1) else n for n in c["shape"]]),
     "GetItem": lambda x, c, key: x[tuple(key) if isinstance(key, list) else key],
-    "Take": lambda x, c, indices: np.take(x, np.asarray(indices, dtype=np.int64), axis=c["axis"]),
+    "Take": lambda x, c, indices: np.take(x, _indices(indices), axis=c["axis"]),
 }
+TAKES: dict[str, tuple[str, ...]] = {"GetItem": ("x", "key"), "Take": ("x", "indices")}
 
 
 def _tuple(axis: Any) -> Any:
     return tuple(axis) if isinstance(axis, list) else axis
 
 
+def _indices(raw: Any) -> Any:
+    indices = np.asarray(raw)
+    if indices.dtype.kind not in "iu":
+        raise Refusal("it takes elements by an index that is no constant", "use constant indices")
+    return indices.astype(np.int64)
+
+
 class MoveOp(LayoutRule):
     """An operation that only moves elements."""
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return low.move(x, lambda i: self.move(i, *args, **kwargs))
-        except (ValueError, IndexError) as cause:
-            raise Refusal(
-                f"it moves elements across the batch ({cause})", "keep the batch axis first"
-            ) from None
+    def bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        self.takes = TAKES.get(self.layer.kind, ("x",))  # type: ignore[misc]
+        found = super().bound(args, kwargs)
+        if any(isinstance(leaf, Ref) for leaf in leaves(found[1:])):
+            raise Refusal("it takes elements by an index that is computed", "use constant indices")
+        return found
 
-    def move(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        return MOVES[self.layer.kind](
-            x, self.config | {k: v for k, v in kwargs.items() if v is not None}, *args
-        )
+    def lower(self, low: Lowering, x: Tensor, *args: Any) -> Any:
+        return low.move(x, lambda i: self.move(i, *args))
+
+    def move(self, x: Any, *args: Any) -> Any:
+        return MOVES[self.layer.kind](x, self.config, *args)
 
 
 class PadOp(LayoutRule):
     """ops.pad with zeros."""
+
+    takes = ("x", "constant_values")
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         if self.config.get("mode", "constant") != "constant":
             raise Refusal(f"its mode is {self.config['mode']!r}", "pad with zeros: mode='constant'")
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if kwargs.get("constant_values") or self.config.get("constant_values"):
-            raise Refusal("it pads with a number other than 0", "pad with zeros")
-        return low.move(x, self.move)
+    def lower(self, low: Lowering, x: Tensor, constant_values: Any = None) -> Tensor:
+        return low.move(x, lambda i: self.move(i, constant_values))
 
-    def move(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+    def move(self, x: Any, constant_values: Any = None) -> Any:
+        if constant_values is not None and np.any(np.asarray(constant_values) != 0):
+            raise Refusal("it pads with a number other than 0", "pad with zeros")
         return np.pad(x, self.config["pad_width"], constant_values=-1)
 
 
-class SplitOp(Rule):
+class SplitOp(LayoutRule):
     """ops.split: several results."""
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> list[Tensor]:
-        count = len(self.move(np.empty((1, *x.shape))))
+    takes = ("x",)
+
+    def count(self, x: Any) -> int:
+        """How many arrays an array is split into."""
+        return len(self.move(np.asarray(x)))
+
+    def lower(self, low: Lowering, x: Tensor) -> list[Tensor]:
+        count = self.count(np.empty((1, *x.shape)))
         return [low.move(x, lambda i, n=n: self.move(i)[n]) for n in range(count)]  # type: ignore[misc]
 
     def move(self, x: Any) -> Any:
-        return np.split(x, self.config["indices_or_sections"], axis=self.config.get("axis", 0))
+        parts = self.config["indices_or_sections"]
+        axis = self.config.get("axis", 0)
+        if axis in (0, -x.ndim):
+            raise Refusal("it splits the batch", "split along another axis")
+        return np.split(x, parts if isinstance(parts, int) else list(parts), axis=axis)
 
 
 class JoinOp(Rule):
     """ops.concatenate and ops.stack."""
 
-    def lower(self, low: Lowering, inputs: Any, *args: Any, **kwargs: Any) -> Tensor:
+    takes = ("xs",)
+
+    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
+        return Kind.common(kinds)
+
+    def lower(self, low: Lowering, inputs: Any) -> Tensor:
         axis, parts = self.config.get("axis", 0), list(inputs)
+        if not all(isinstance(p, Tensor) for p in parts):
+            raise Refusal("it joins a constant to its inputs", "join values only, or pad")
         if self.layer.kind == "Stack":
             axis = axis if axis >= 0 else axis + len(parts[0].shape) + 2
+            if axis == 0:
+                raise Refusal("it joins batches", "join along another axis")
             parts = [low.move(t, lambda i: np.expand_dims(i, axis)) for t in parts]
         return low.concat(parts, axis)
 
@@ -105,11 +135,30 @@ class JoinOp(Rule):
 def constant(value: Any, like: Tensor) -> Any:
     """A recorded number or array as float64 without its batch axis of 1."""
     array = np.asarray(value, dtype=np.float32).astype(np.float64)
+    if array.ndim > len(like.shape) + 1:
+        raise Refusal(
+            "a constant has more axes than the value it meets, so it mixes samples", "reshape the value first"
+        )
     if array.ndim == len(like.shape) + 1:
         if len(array) != 1:
             raise Refusal("a constant has a batch axis of its own", "give it a first axis of length 1")
         array = array[0]
     return array
+
+
+def ranks(*tensors: Tensor) -> None:
+    """Raise Refusal for values of several ranks: numpy would pair the batch of one with another axis."""
+    if len({len(t.shape) for t in tensors}) > 1:
+        raise Refusal("its inputs differ in rank, so it mixes samples", "expand_dims the smaller one")
+
+
+def arithmetic(kinds: Sequence[Kind], constants: Sequence[Any]) -> Kind:
+    """The type of what is computed of tensors and constants, where it is one that lutc computes in."""
+    real = any(isinstance(c, float) or np.asarray(c).dtype.kind == "f" for c in constants)
+    common = Kind.FLOAT32 if real else Kind.common(kinds)
+    if common not in (Kind.FLOAT32, Kind.INT32):
+        common.real()
+    return common
 
 
 class BinaryOp(Rule):
@@ -123,15 +172,20 @@ class BinaryOp(Rule):
         "Minimum": "min",
     }
 
-    def lower(self, low: Lowering, a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
+    takes = ("x1", "x2")
+
+    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
+        found = arithmetic(kinds, [a for a in args if not isinstance(a, Kind)])
+        return found if self.layer.kind in self.names else Kind.FLOAT32
+
+    def lower(self, low: Lowering, a: Any, b: Any) -> Tensor:
         kind = self.layer.kind
         if isinstance(a, Tensor) and isinstance(b, Tensor):
             if kind not in self.names:
                 raise Refusal(
                     "it divides one value by another", "multiply by a table of 1/x: QUnaryFunctionLUT"
                 )
-            if len(a.shape) != len(b.shape):
-                raise Refusal("its inputs differ in rank, so it mixes samples", "expand_dims the smaller one")
+            ranks(a, b)
             return Tensor(pairwise(low, self.names[kind], [low.fixed(a), low.fixed(b)]))
         if isinstance(b, Tensor):
             return self._with_constant(low, b, constant(a, b), swapped=True)
@@ -169,7 +223,14 @@ class CompareOp(Rule):
         "NotEqual": Relation.NE,
     }
 
-    def lower(self, low: Lowering, a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
+    takes = ("x1", "x2")
+
+    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
+        if len(kinds) < len(args) or len(set(kinds)) > 1:
+            arithmetic(kinds, [a for a in args if not isinstance(a, Kind)])
+        return Kind.BOOL
+
+    def lower(self, low: Lowering, a: Any, b: Any) -> Tensor:
         x, y = low.pairs(*both(low, a, b))
         return Tensor(low.b.compare(x, y, rel=self.relations[self.layer.kind]))
 
@@ -182,18 +243,29 @@ def both(low: Lowering, a: Any, b: Any) -> tuple[Any, Any]:
     if not isinstance(b, Tensor):
         c = constant(b, a)
         return low.fixed(a), low.constant(c, "number", c.shape)
+    ranks(a, b)
     return low.fixed(a), low.fixed(b)
 
 
 class WhereOp(Rule):
     """ops.where of a comparison."""
 
-    def lower(self, low: Lowering, condition: Any, a: Any, b: Any, **kwargs: Any) -> Tensor:
-        if not isinstance(condition, Tensor) or not (isinstance(a, Tensor) or isinstance(b, Tensor)):
-            raise Refusal(
-                "its condition or both its choices are constant", "choose before building the model"
-            )
-        x, y = both(low, a, b)
+    takes = ("condition", "x1", "x2")
+
+    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
+        condition, *branches = args
+        if condition is not Kind.BOOL:
+            raise Refusal("its condition is no comparison", "compare first: ops.where(x > 0, a, b)")
+        tensors = [b for b in branches if isinstance(b, Kind)]
+        return arithmetic(tensors, [b for b in branches if not isinstance(b, Kind)])
+
+    def lower(self, low: Lowering, condition: Any, a: Any, b: Any) -> Tensor:
+        if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+            c, d = constant(a, condition), constant(b, condition)
+            x, y = low.constant(c, "number", c.shape), low.constant(d, "number", d.shape)
+        else:
+            x, y = both(low, a, b)
+        ranks(condition, *(t for t in (a, b) if isinstance(t, Tensor)))
         shape = np.broadcast_shapes(condition.shape, x.type.shape, y.type.shape)
         parts = [low.spread(v, shape) for v in (low.fixed(condition), x, y)]
         return Tensor(low.b.select(*parts))
@@ -202,7 +274,18 @@ class WhereOp(Rule):
 class ReduceOp(Rule):
     """Sum, mean, max and min over axes."""
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    takes = ("x",)
+    neutral: ClassVar[Mapping[str, Any]] = {"initial": None}
+
+    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
+        (kind,) = kinds
+        if self.layer.kind == "Sum" and kind is Kind.BOOL:
+            return Kind.INT32
+        if kind is not Kind.INT32:
+            kind.real()
+        return Kind.FLOAT32 if self.layer.kind == "Mean" else kind
+
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         axes = axes_of(self.config.get("axis"), len(x.shape))
         keep = bool(self.config.get("keepdims"))
         value, kind = low.fixed(x), self.layer.kind
@@ -218,18 +301,24 @@ class ReduceOp(Rule):
 class EinsumOp(Rule):
     """ops.einsum and ops.matmul of two values, or of a value and a constant."""
 
-    def lower(self, low: Lowering, *operands: Any, **kwargs: Any) -> Tensor:
-        if len(operands) != 2:
-            raise Refusal(f"it has {len(operands)} operands", "contract two at a time")
-        a, b = operands
-        equation = self.config.get("subscripts") or self._matmul(a, b)
+    def bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        names = ("x1", "x2") if self.layer.kind == "Matmul" else ("first", "second")
+        self.takes = names  # type: ignore[misc]
+        found = super().bound(args, kwargs)
+        if len(found) != 2:
+            raise Refusal(f"it has {len(found)} operand", "contract two at a time")
+        return found
+
+    def lower(self, low: Lowering, a: Any, b: Any) -> Tensor:
+        given = self.config.get("subscripts")
+        equation = explicit(given) if given else self._matmul(a, b)
         if isinstance(a, Tensor) and isinstance(b, Tensor):
             return einsum(low, equation, a, b)
         if not isinstance(a, Tensor):
             left, out = equation.replace(" ", "").split("->")
             p, q = left.split(",")
             equation, a, b = f"{q},{p}->{out}", b, a
-        kernel = np.asarray(b, dtype=np.float64)
+        kernel = np.asarray(b, dtype=np.float32).astype(np.float64)
         y = EinsumPlan(equation, len(a.shape)).lower(low, low.fixed(a), kernel, None, False)
         check_plain(kernel, y, "constant")
         return Tensor(y)
@@ -240,6 +329,8 @@ class EinsumOp(Rule):
         if not isinstance(b, Tensor):
             if np.ndim(b) != 2:
                 raise Refusal(f"its constant has {np.ndim(b)} axes", "multiply by a matrix")
+            if not a.shape:
+                raise Refusal("it sums over the batch", "expand_dims its first operand")
             return "...x,xy->...y"
         if len(a.shape) != len(b.shape) or len(a.shape) < 2:
             raise Refusal(
@@ -249,10 +340,26 @@ class EinsumOp(Rule):
         return f"{lead}xy,{lead}yz->{lead}xz"
 
 
+def explicit(equation: str) -> str:
+    """An einsum equation with its result written out: without an arrow, the letters that occur once, in order."""
+    equation = equation.replace(" ", "")
+    if "->" in equation:
+        return equation
+    letters = equation.replace("...", "").replace(",", "")
+    out = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    return f"{equation}->{'...' if '...' in equation else ''}{out}"
+
+
 class ArgmaxOp(Rule):
     """ops.argmax along the last axis."""
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    takes = ("x",)
+
+    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
+        super().kind(kinds, args)
+        return Kind.INT32
+
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         axes = axes_of(self.config.get("axis"), len(x.shape))
         if axes != (len(x.shape) - 1,):
             raise Refusal("it does not run along the last axis", "transpose first, then argmax over axis=-1")
@@ -265,17 +372,30 @@ class ArgmaxOp(Rule):
 class UnaryOp(Rule):
     """A function of one number; the plain ones stay exact arithmetic."""
 
+    takes = ("x",)
+    neutral: ClassVar[Mapping[str, Any]] = {"decimals": 0}
+
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         self.name = _snake(layer.kind)
-        self.options = {k: v for k, v in self.config.items() if k not in ("name", "dtype", "trainable")}
+        known = parameters(self.name)
+        self.options = {k: self.config[k] for k in known if k in self.config}
         if self.name not in ("absolute", "abs", "negative", "clip", "softmax", "log_softmax", "square"):
             unary(self.name, **self.options)
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
+        if self.name in ("absolute", "abs", "negative", "relu", "square") and kinds[0] is Kind.INT32:
+            return Kind.INT32
+        return super().kind(kinds, args)
+
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         exact = not x.chain and not x.final
         match self.name:
-            case "softmax" | "log_softmax" | "relu6" | "hard_tanh":
+            case "softmax" | "log_softmax":
+                if axes_of(self.config.get("axis", -1), len(x.shape)) != (len(x.shape) - 1,):
+                    raise Refusal("it does not run along the last axis", "transpose first: axis=-1")
+                return activate(low, x, self.name)
+            case "relu6" | "hard_tanh":
                 return activate(low, x, self.name)
             case "relu":
                 return low.apply(x, unary("relu"))
@@ -286,11 +406,17 @@ class UnaryOp(Rule):
             case "square" if exact:
                 return Tensor(low.b.mul(x.value, x.value))
             case "clip":
-                lo, hi = (float(np.float32(self.options[k])) for k in ("x_min", "x_max"))
-                if exact:
-                    return Tensor(low.clip(x.value, lo, hi))
-                return low.apply(x, Unary("clip", lambda v: np.clip(v, lo, hi)))
+                return self._clip(low, x)
         return low.apply(x, unary(self.name, **self.options))
+
+    def _clip(self, low: Lowering, x: Tensor) -> Tensor:
+        ends = [self.config.get(k) for k in ("x_min", "x_max")]
+        if any(np.ndim(e) for e in ends if e is not None):
+            raise Refusal("its bounds are arrays", "use ops.minimum and ops.maximum")
+        lo, hi = (None if e is None else float(np.float32(e)) for e in ends)
+        if not x.chain and not x.final:
+            return Tensor(low.clip(x.value, lo, hi))
+        return low.apply(x, Unary("clip", lambda v: np.clip(v, lo, hi)))
 
 
 OPS: dict[str, type[Rule]] = {

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..importer import Refusal
+from ..options import FREE
 from .base import LayoutRule, Rule
 from .conv import channels_last
 from .graph import Layer
+from .kinds import Kind
 from .lowering import Lowering, Tensor
 
 
 class Nothing(LayoutRule):
     """A layer that does nothing at inference: Dropout, noise, regularisation, identity."""
 
+    neutral: ClassVar[Mapping[str, Any]] = dict.fromkeys(
+        ("rate", "noise_shape", "data_format", "stddev", "l1", "l2"), FREE
+    )
+
     def move(self, x: Any) -> Any:
         return x
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def lower(self, low: Lowering, x: Tensor) -> Any:
         return x
 
 
@@ -92,7 +99,10 @@ class UpSampling(Spatial):
 
 
 class Concatenate(Rule):
-    def lower(self, low: Lowering, inputs: Any, *args: Any, **kwargs: Any) -> Tensor:
+    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
+        return Kind.common(kinds)
+
+    def lower(self, low: Lowering, inputs: Any) -> Tensor:
         return low.concat(list(inputs), self.config.get("axis", -1))
 
     def move(self, inputs: Any) -> Any:

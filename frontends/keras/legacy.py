@@ -18,7 +18,7 @@ from lutc.foreign import read_json
 from ..importer import Refusal
 from . import hdf5
 from .archive import Archive, Array, Weights
-from .graph import MODELS
+from .identity import FUNCTIONAL, MODELS
 
 # Functions that go by the same name in Keras 2 and 3 and are not the same.
 CHANGED = ("hard_sigmoid",)
@@ -81,8 +81,11 @@ def _place(
         names[f"{at}/vars"] = name
         if entry["class_name"] in MODELS:
             inner: dict[str, dict[str, Array]] = {}
+            scope = f"{name}/" if all(full.startswith(f"{name}/") for full in mine) else ""
             for full, value in mine.items():
-                inner.setdefault(full.split("/")[0], {})[full] = value
+                rest = full.removeprefix(scope)
+                inner.setdefault(rest.split("/")[0], {})[rest] = value
+            inner = inner or stored  # Keras 3 names a variable by its layer alone, however deep it is
             _place(entry["config"]["layers"], inner, at + "/", tree, names)
         elif mine:
             tree[f"{at}/vars"] = list(mine.values())
@@ -95,10 +98,48 @@ def _modern(entry: dict[str, Any], old: bool) -> dict[str, Any]:
     """A model's config in the form of a `.keras` file; `old` if Keras 2 wrote it."""
     config = dict(entry["config"])
     config["layers"] = [_layer(e, old) for e in config["layers"]]
+    if old and "output_layers" in config:
+        config = _recounted(config)
     if "input_layers" not in config and config["layers"][0]["class_name"] != "InputLayer":
         shape = config["layers"][0]["config"].get("batch_input_shape")
         config["build_input_shape"] = shape or config.get("build_input_shape")
     return {**entry, "config": config}
+
+
+def _recounted(config: dict[str, Any]) -> dict[str, Any]:
+    """The calls of nested models counted as Keras 3 does: from 0, and from 1 where outputs name a functional one.
+
+    Keras 2 counts from 0 or 1 after what a model did before it was called. Every call it lists is read somewhere, so
+    the least number that is read is where it began.
+    """
+    read = [
+        t["config"]["keras_history"]
+        for e in config["layers"]
+        for n in e["inbound_nodes"]
+        for t in _tensors(n)
+    ]
+    outputs = _outputs(config["output_layers"])
+    for entry in (e for e in config["layers"] if e["class_name"] in MODELS):
+        name = entry["name"]
+        first = min((h[1] for h in [*read, *outputs] if h[0] == name), default=0)
+        shown = first - (entry["class_name"] in FUNCTIONAL)
+        for numbers, less in ((read, first), (outputs, shown)):
+            for history in numbers:
+                history[1] -= less if history[0] == name else 0
+    return config
+
+
+def _tensors(node: Any) -> list[Any]:
+    """The tensors that one call of Keras 2 reads."""
+    (args,) = node["args"]
+    return args if isinstance(args, list) else [args]
+
+
+def _outputs(tree: Any) -> list[list[Any]]:
+    """The outputs `[layer, call, index]` of a model, however they are nested."""
+    if isinstance(tree, dict):
+        return [h for item in tree.values() for h in _outputs(item)]
+    return [tree] if isinstance(tree[0], str) else [h for item in tree for h in _outputs(item)]
 
 
 def _layer(entry: dict[str, Any], old: bool) -> dict[str, Any]:
@@ -109,22 +150,23 @@ def _layer(entry: dict[str, Any], old: bool) -> dict[str, Any]:
     # Old files name no modules: the layers that QKeras has and Keras has not all begin with Q. Registered classes
     # have their package before the name.
     package, _, kind = str(entry["class_name"]).rpartition(">")
-    plain = "qkeras" if kind.startswith("Q") and old else "keras.layers"
+    plain = "qkeras" if kind.startswith("Q") and old else "keras.models" if kind in MODELS else "keras.layers"
     module = str(entry.get("module") or package or plain)
+    registered = entry.get("registered_name") or (str(entry["class_name"]) if package else None)
     if old and kind == "LeakyReLU" and "alpha" in config:
         config["negative_slope"] = float(config.pop("alpha"))
     if old and config.get("activation") in CHANGED:
         config["activation"] = f"{config['activation']} of Keras 2"
     nodes = [_node(n) if isinstance(n, list) else n for n in entry.get("inbound_nodes", [])]
-    return {**entry, "class_name": kind, "module": module, "config": config, "inbound_nodes": nodes}
+    own = {"class_name": kind, "module": module, "registered_name": registered}
+    return {**entry, **own, "config": config, "inbound_nodes": nodes}
 
 
 def _node(node: Any) -> Any:
     """One call: `[[layer, call, output, options], ...]` as arguments."""
     tensors = []
+    used: dict[str, Any] = {}
     for layer, call, index, *options in node:
-        used = {k: v for k, v in (options[0] if options else {}).items() if v is not None and k != "training"}
-        if used:
-            raise TypeError(f"{layer} is passed on with the arguments {', '.join(used)}")
+        used |= {k: v for k, v in (options[0] if options else {}).items() if v is not None}
         tensors.append({"class_name": "__keras_tensor__", "config": {"keras_history": [layer, call, index]}})
-    return {"args": tensors if len(tensors) == 1 else [tensors], "kwargs": {}}
+    return {"args": tensors if len(tensors) == 1 else [tensors], "kwargs": used}

@@ -16,7 +16,9 @@ from . import H5_SUFFIXES
 from .archive import Archive, read_archive
 from .graph import read_model
 from .hdf5 import MAGIC
+from .identity import family
 from .legacy import read_h5
+from .live import check_live
 from .lower import lower_model
 from .peer import KerasFramework, available
 from .walk import all_layers
@@ -40,6 +42,7 @@ def load_keras(
     """
     if isinstance(path, str | os.PathLike):
         return _loaded(Path(path), None, calibrate, input_types, compare)
+    check_live(path)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
         path.save(file)
@@ -54,7 +57,7 @@ def _loaded(file: Path, live: Any, calibrate: Any, input_types: Any, compare: bo
     if not compare:
         return not_compared(found.design, "it was not asked for")
     reason = available()
-    if any(layer.is_qkeras for layer in all_layers(model)):
+    if any(family(layer) == "qkeras" for layer in all_layers(model)):
         reason = "QKeras runs on Keras 2 only"
     if reason:
         return not_compared(found.design, reason)

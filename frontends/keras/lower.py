@@ -18,15 +18,18 @@ from lutc.graph import Design, Param
 from lutc.interp import port_codes
 
 from ..importer import Names, Refusal, Refusals
-from .base import Demand, LayoutRule, Rule
+from .base import Demand, Rule
 from .calibrate import Trace
-from .graph import Call, Layer, Model, refs
+from .graph import Call, Layer, Model, leaves, named, paths
+from .identity import family
 from .inputs import calibration_arrays, given_types, port
+from .kinds import Kind
 from .lowering import Lowering, Tensor, varying_axis
 from .ports import Port
 from .rules import rule_of
+from .shapes import joined, moved
 from .unary import Affine
-from .walk import UNKNOWN, all_layers, leaves, paths, walk
+from .walk import UNKNOWN, all_calls, all_layers, walk
 
 MOST = 1 << 22  # elements of an input
 
@@ -38,6 +41,8 @@ class Importer:
     model: Model
     where: str
     rules: dict[Layer, Rule] = field(default_factory=dict)
+    kinds: dict[Call, dict[Kind, None]] = field(default_factory=dict)
+    input_kinds: list[Kind] = field(default_factory=list)
     wrong: Refusals = field(default_factory=Refusals)
 
     def place(self, layer: Layer) -> str:
@@ -45,16 +50,43 @@ class Importer:
         return f"{self.where}: layer {layer.name!r} ({layer.kind})"
 
     def read_rules(self) -> None:
-        """Look every layer up."""
+        """Look every layer up, and every argument of its calls."""
         for layer in all_layers(self.model):
             with self.wrong.at(self.place(layer)):
                 try:
                     self.rules[layer] = rule_of(layer)
+                    if layer.kind == "InputLayer":
+                        self.rules[layer].check()
                 except (KeyError, ValueError, TypeError, IndexError, AttributeError) as cause:
                     raise Refusal(
                         f"its configuration cannot be read ({type(cause).__name__}: {cause})",
                         "save the model again with Keras 3.12 or newer and HGQ2 0.1.6 or newer",
                     ) from None
+        for call in all_calls(self.model):
+            rule = self.rules.get(call.layer) if call.layer.model is None else Rule(call.layer)
+            if rule is not None:
+                with self.wrong.at(self.place(call.layer)):
+                    rule.bound(call.args, call.kwargs)
+
+    def read_kinds(self) -> None:
+        """Follow the types in which Keras holds every tensor."""
+
+        def visit(call: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
+            rule, found = self.rules[call.layer], UNKNOWN
+            with self.wrong.at(self.place(call.layer)):
+                given = rule.bound(args, kwargs)
+                found = rule.kind([k for k in leaves(given) if isinstance(k, Kind)], given)
+                self.kinds.setdefault(call, {})[found] = None
+            return found
+
+        inputs = []
+        for ref in self.model.inputs:
+            layer = self.model.layers[ref.layer]
+            inputs.append(Kind.FLOAT32)
+            with self.wrong.at(f"{self.where}: input {layer.name!r}"):
+                inputs[-1] = Kind.of(layer.config.get("dtype") or "float32")
+        walk(self.model, inputs, visit)
+        self.input_kinds = inputs
 
     # -- inputs -----------------------------------------------------------------------------------------------------
 
@@ -63,7 +95,7 @@ class Importer:
         found = []
         for ref in self.model.inputs:
             layer = self.model.layers[ref.layer]
-            shape = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
+            shape = _shape(layer)
             if not isinstance(shape, list | tuple) or not all(type(n) is int and n > 0 for n in shape[1:]):
                 stated = ["batch", *shape[1:]] if isinstance(shape, list | tuple) else shape
                 self.wrong.add(
@@ -90,17 +122,18 @@ class Importer:
         bare: set[int] = set()
 
         def visit(call: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
-            rule = self.rules.get(call.layer)
+            rule = self.rules[call.layer]
+            given = [_bare(a) for a in rule.bound(args, kwargs)]
             arrays = [a for a in leaves([args, kwargs]) if isinstance(a, Positions)]
-            if rule is None or not arrays:
-                return None if rule is not None else UNKNOWN
-            plain = [_bare(a) for a in args]
-            options = {k: _bare(v) for k, v in kwargs.items()}
+            if not arrays:
+                return None
+            if hasattr(rule, "move"):
+                result: Any = UNKNOWN
+                with self.wrong.at(self.place(call.layer)):
+                    result = self._moved(rule, given)
+                return result
             try:
-                if isinstance(rule, LayoutRule) or hasattr(rule, "move"):
-                    moved = rule.move(*plain, **options)
-                    return [Positions(m) for m in moved] if isinstance(moved, list) else Positions(moved)
-                wanted = rule.demands(*plain, **options)
+                wanted = rule.demands(*given)
             except (ValueError, IndexError, TypeError, Refusal):
                 wanted = None  # the lowering says what is wrong, at its layer
             if wanted is None:
@@ -111,10 +144,25 @@ class Importer:
             return None
 
         outputs = walk(self.model, [Positions(a) for a in raw], visit)
+        self.wrong.check()
         for left in leaves(outputs):
             if isinstance(left, Positions):
                 bare.update(left.index.ravel().tolist())
         return found, bare - {-1}
+
+    @staticmethod
+    def _moved(rule: Any, given: list[Any]) -> Any:
+        """What a movement makes of raw positions: one array, or several from a split or into a join."""
+        first, *rest = given
+        if not isinstance(first, np.ndarray):
+            first = list(first)
+            if not all(isinstance(a, np.ndarray) for a in first):
+                return None
+            return Positions(joined(rule.move, first))
+        count = rule.count(first) if hasattr(rule, "count") else None
+        if count is None:
+            return Positions(moved(lambda i: rule.move(i, *rest), first))
+        return [Positions(moved(lambda i, n=n: rule.move(i)[n], first)) for n in range(count)]  # type: ignore[misc]
 
     def ports(
         self, names: Sequence[str], shapes: Sequence[tuple[int, ...]], given: Any, calibrate: Any
@@ -134,12 +182,13 @@ class Importer:
                         q, flat[:, index[0]]
                     )  # position -1, padding, is the column of zeros at the end
             demands = [(trace.final(q), index) for q, index in demands]
-        start, found = 0, []
+        start, found = 0, list[Port]()
         for name, shape in zip(names, shapes, strict=True):
             size = int(np.prod(shape, dtype=np.int64))
             place = f"{self.where}: input {name!r}"
             with self.wrong.at(place):
                 if name in known:
+                    self.input_kinds[len(found)].hold(known[name])
                     found.append(Port(name, known[name]))
                 elif bare & set(range(start, start + size)):
                     raise Refusal(
@@ -161,20 +210,36 @@ class Importer:
             low.layer = layer.name if not call.index else f"{layer.name}_{call.index}"
             result: Any = UNKNOWN
             with self.wrong.at(self.place(layer)), low.b.origin(layer.name):
-                if not layer.is_op and (
-                    not call.refs or not isinstance((*args, [])[0], Tensor | list | tuple)
-                ):
-                    raise Refusal(
-                        "it is called with what is no tensor, and no list of them", "call it with tensors"
-                    )
-                result = self.rules[layer].lower(low, *args, **kwargs)
+                if not call.refs and family(layer) != "ops":
+                    raise Refusal("it is called with no tensor", "call it with tensors")
+                rule = self.rules[layer]
+                lowered = rule.lower(low, *rule.bound(args, kwargs))
+                rule.check()
+                for t in leaves(lowered):
+                    for kind in self.kinds.get(call, ()):
+                        kind.hold(t.value.type)
+                result = lowered
             if result is UNKNOWN:
                 return UNKNOWN
             many = result if isinstance(result, list) else [result]
             many = [Tensor(low.named(t.value, low.layer), t.chain, t.final) for t in many]
             return many if isinstance(result, list) else many[0]
 
-        outputs = walk(self.model, [Tensor(p) for p in params], visit)
+        def enter(call: Call, values: list[Any]) -> bool:
+            """Whether a nested model gets what its inputs say: Keras gives and takes a last axis of length 1."""
+            inner, fits = call.layer.model, True
+            assert inner is not None
+            for ref, value in zip(inner.inputs, values, strict=True):
+                shape = (_shape(inner.layers[ref.layer]) or [None, *value.shape])[1:]
+                if len(shape) != len(value.shape) or any(
+                    a not in (None, b) for a, b in zip(shape, value.shape, strict=True)
+                ):
+                    fits = False
+                    said = f"its input {ref.layer!r} has shape {list(shape)}, and it is given {list(value.shape)}"
+                    self.wrong.add(self.place(call.layer), said, "reshape in front of it")
+            return fits
+
+        outputs = walk(self.model, [Tensor(p) for p in params], visit, enter)
         self.wrong.check()
         return outputs
 
@@ -183,9 +248,9 @@ class Importer:
         names, hosts = Names(), {}
         for p in low.params:
             names.take(p.name or "")
-        for ref, t in zip(refs(self.model.outputs), leaves(outputs), strict=True):
+        for (ref, key), t in zip(named(self.model.outputs), leaves(outputs), strict=True):
             layer = self.model.layers[ref.layer]
-            name = names.take(layer.name, "output")
+            name = names.take(key or layer.name, "output")
             if not isinstance(t, Tensor):
                 self.wrong.add(
                     self.place(layer), "no call of it makes the model's output", "save the model again"
@@ -240,12 +305,17 @@ class Positions:
     index: Any
 
 
+def _shape(layer: Layer) -> Any:
+    return layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
+
+
 def _bare(tree: Any) -> Any:
     if isinstance(tree, Positions):
         return tree.index
     return [_bare(t) for t in tree] if isinstance(tree, list) else tree
 
 
+@np.errstate(all="ignore")  # what is not finite is refused where it would be used
 def lower_model(
     model: Model,
     where: str,
@@ -257,7 +327,9 @@ def lower_model(
     job.read_rules()
     shapes = job.shapes()
     job.wrong.check()
-    names = [model.layers[r.layer].name for r in model.inputs]
+    job.read_kinds()
+    job.wrong.check()
+    names = [key or model.layers[r.layer].name for r, key in named(model.structure)]
     found = job.ports(names, shapes, input_types, calibrate)
     job.wrong.check()
     if found.trace is not None and found.data is not None:
@@ -270,10 +342,12 @@ def lower_model(
     hosts = job.give(low, outputs)
     for note in low.notes():
         low.b.note(note)
-    ports = {name: p.name or "" for name, p in zip(names, low.params, strict=True)}
-    fixed = [ports[name] for name in given_types(names, shapes, input_types)]
-    keys = [path for path, _ in paths(model.outputs)]
-    calibration = None if found.data is None else dict(zip(names, found.data, strict=True))
+    by_name = {name: p.name or "" for name, p in zip(names, low.params, strict=True)}
+    fixed = [by_name[name] for name in given_types(names, shapes, input_types)]
+    layers = [ref.layer for ref in model.inputs]
+    ports = dict(zip(layers, by_name.values(), strict=True))
+    calibration = None if found.data is None else dict(zip(layers, found.data, strict=True))
+    keys = list(paths(model.outputs))
     return Lowered(low.b.design(), ports, keys, Look(fixed, hosts=hosts), calibration)
 
 

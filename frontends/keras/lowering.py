@@ -21,9 +21,9 @@ from ..importer import Names, Refusal
 from .calibrate import Trace
 from .ports import Port
 from .quantizers import Quantizer, Real
-from .shapes import Index, positions, rearranged
+from .shapes import Index, moved, positions, rearranged
 from .tables import UNROUNDED, TableMaker
-from .unary import Affine, Reals, Step, Unary
+from .unary import Affine, Reals, Step, Unary, evaluate
 
 # Up to here every partial sum is exact in float32, whatever the order of the additions.
 FLOAT32_BITS = 24
@@ -76,7 +76,7 @@ class Lowering:
 
     def const(self, values: Any, what: str) -> Const:
         """A constant of floats, exact, in the one narrowest format that holds them all."""
-        reals = np.asarray(values, dtype=np.float64)
+        reals = finite(values, f"its {what}")
         codes, frac = common_codes(reals)
         kind = uniform(reals.shape, holding(min([0, *codes]), max([0, *codes]), frac))
         key = (kind, tuple(codes))
@@ -102,13 +102,15 @@ class Lowering:
 
     def move(self, t: Tensor, fn: Callable[[Index], Index]) -> Tensor:
         """Apply a movement of elements, given as numpy on `(1, *shape)`, to the value and what is pending."""
-        index = fn(positions(t.shape))
-        if index.shape[:1] != (1,):
-            raise Refusal("it mixes the samples of a batch", "keep the batch axis first and whole")
+        index = moved(fn, positions(t.shape))
+        if t.final:
+            self.fixed(t)
         value = rearranged(self.b, t.value, index[0])
-        return Tensor(value, tuple(self._moved(s, t.shape, index[0]) for s in t.chain), t.final)
+        return Tensor(value, tuple(self._moved(s, t.shape, index[0]) for s in t.chain))
 
     def _moved(self, step: Step, shape: tuple[int, ...], index: Index) -> Step:
+        if (index < 0).any() and (evaluate((step,), np.zeros(1), lambda p: p.ravel()) != 0).any():
+            raise Refusal(f"it pads before {step.name} is quantised", "quantise first, or pad before")
         if all(p.size == 1 for p in step.params):
             return step
         if (index < 0).any():
@@ -180,10 +182,14 @@ class Lowering:
 
     def affine(self, t: Tensor, by: Any = 1.0, add: Any = 0.0, over: Any = 1.0) -> Tensor:
         """`t * by / over + add`, parameters broadcasting to the tensor: exact where float32 is, else pending."""
-        params = [np.asarray(p, dtype=np.float64) for p in (by, add, over)]
+        if t.final:
+            self.fixed(t)
+        params = [finite(p, "its scaling") for p in (by, add, over)]
+        if not params[2].all():
+            raise Refusal("it divides by 0", "leave out what is always infinite")
         shape = np.broadcast_shapes(t.shape, *(p.shape for p in params))
         if shape != t.shape:
-            t = self.move(t, lambda i: np.broadcast_to(i, (1, *shape)))
+            t = self.move(t, lambda i: _broadcast(i, shape))
         step = Affine(*params)
         if not t.chain and not t.final and (np.frexp(step.over)[0] == 0.5).all():
             value = self._scaled(t.value, step.by / step.over)
@@ -207,15 +213,17 @@ class Lowering:
 
     def apply(self, t: Tensor, step: Step) -> Tensor:
         """A function on every element; rectifiers and clips stay exact arithmetic."""
+        if t.final:
+            self.fixed(t)
         if not t.chain and not t.final and step.name == "relu" and not step.params and _plain(step):
             return Tensor(self.b.relu(t.value))
         return Tensor(t.value, (*t.chain, step), t.final)
 
     def clip(self, x: Value, lo: float | None, hi: float | None) -> Value:
-        """The value held between two numbers."""
-        if lo is not None:
+        """The value held between two numbers; an infinite one is none."""
+        if lo is not None and lo != -math.inf:
             x = self.b.max(x, self.constant(lo, "low", x.type.shape))
-        if hi is not None:
+        if hi is not None and hi != math.inf:
             x = self.b.min(x, self.constant(hi, "high", x.type.shape))
         return x
 
@@ -382,6 +390,12 @@ class Lowering:
         return q.weights(np.asarray(x, dtype=np.float32)).astype(np.float64)
 
 
+def _broadcast(index: Index, shape: tuple[int, ...]) -> Index:
+    """Positions with a batch axis, spread to a shape: what it lacks is in front, behind the batch."""
+    index = index.reshape(len(index), *(1 for _ in range(len(shape) + 1 - index.ndim)), *index.shape[1:])
+    return np.broadcast_to(index, (len(index), *shape))
+
+
 def common_codes(values: Reals) -> tuple[list[int], int]:
     """The numbers as integers with the fewest bits after the point that hold them all."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -389,6 +403,16 @@ def common_codes(values: Reals) -> tuple[list[int], int]:
     numbers = [Fraction(v) for v in values.ravel().tolist()]
     frac = max((twos(v) for v in numbers if v), default=0)
     return [as_code(v, frac) for v in numbers], frac
+
+
+def finite(values: Any, what: str) -> Reals:
+    """Numbers as float64. Raises Refusal if one of them is infinite or no number."""
+    reals = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(reals).all():
+        raise Refusal(
+            f"{what} holds numbers that are not finite", "train the model again, or leave the number out"
+        )
+    return reals
 
 
 def is_float32(kind: Type) -> bool:

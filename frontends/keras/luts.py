@@ -7,9 +7,9 @@ arXiv 2604.22293). In the circuit `toq_io(f_io(.))` is a table of the edge's key
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from lutc.attention import ordered
 from lutc.graph import Value
 
 from ..importer import Refusal
+from ..options import FREE
 from .base import HgqRule
 from .conv import channels_last, patches, to_first, to_last, window
 from .dense import expanded
@@ -24,6 +25,26 @@ from .graph import Layer
 from .lowering import Lowering, Tensor
 from .quantizers import Int, Quantizer
 from .unary import Reals, Unary, activation_name, unary
+
+# What the shapes of the stored weights tell, what only training reads, and where hardware keeps the tables.
+SHAPES: Mapping[str, Any] = dict.fromkeys(
+    (
+        "n_hl",
+        "d_hl",
+        "use_bias",
+        "filters",
+        "output_shape",
+        "bias_axes",
+        "normalize_axes",
+        "batch_norm",
+        "bn_center",
+        "bn_scale",
+        "bn_momentum",
+        "bn_epsilon",
+        "table_idxs",
+    ),
+    FREE,
+)
 
 
 @dataclass(frozen=True)
@@ -50,8 +71,13 @@ class EdgeNetwork:
         return normed
 
 
-def edge_network(layer: Layer, lead: int, norm: Callable[[int], tuple[Reals, Reals]] | None) -> EdgeNetwork:
-    """Read the `module` of a LUT layer; `lead` axes of its weights count edges.
+def edge_network(
+    layer: Layer,
+    config: Mapping[str, Any],
+    lead: int,
+    norm: Callable[[int], tuple[Reals, Reals]] | None,
+) -> EdgeNetwork:
+    """Read the `module` of a LUT layer with its options; `lead` axes of its weights count edges.
 
     `norm` gives the batch norm's factor and offset for a number of edges.
     """
@@ -74,11 +100,11 @@ def edge_network(layer: Layer, lead: int, norm: Callable[[int], tuple[Reals, Rea
     out = flat(stored[-1][0])
     bias = flat(stored[-1][1]) if len(stored[-1]) > 1 else np.zeros(edges)
     scale, shift = norm(edges) if norm else (np.ones(edges), np.zeros(edges))
-    name = activation_name(layer.config.get("subnn_activation"))
+    name = activation_name(config.get("subnn_activation"))
     return EdgeNetwork(hidden, out, bias, unary(name), scale, shift)
 
 
-def batch_norm(config: dict[str, Any], stored: list[Any]) -> tuple[Reals, Reals]:
+def batch_norm(config: Mapping[str, Any], stored: list[Any]) -> tuple[Reals, Reals]:
     """Factor and offset of an inference batch norm whose variables are (gamma,) (beta,) mean, variance."""
     values = [np.asarray(v, dtype=np.float64) for v in stored]
     gamma = values.pop(0) if config.get("bn_scale", True) else np.ones(1)
@@ -102,6 +128,8 @@ def shared_over(q: Quantizer, lead: int) -> Quantizer | None:
 class QDenseT(HgqRule):
     """LUT-Dense along the last axis."""
 
+    neutral: ClassVar[Mapping[str, Any]] = SHAPES
+
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         self.n_out = int(self.config.get("n_out", self.config.get("filters", 0)))
@@ -113,12 +141,12 @@ class QDenseT(HgqRule):
             root = math.sqrt(n_in)
             return tuple(np.tile(np.broadcast_to(p / root, (self.n_out,)), n_in) for p in (factor, offset))  # type: ignore[return-value]
 
-        self.network = edge_network(layer, 2, norm if self.config.get("batch_norm") else None)
+        self.network = edge_network(layer, self.config, 2, norm if self.config.get("batch_norm") else None)
 
     def before_iq(self, x: Any) -> Any:
         return np.broadcast_to(x[..., np.newaxis], (*x.shape, self.n_out))
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         return self.give(low, Tensor(self.summed(low, x)))
 
     def summed(self, low: Lowering, t: Tensor) -> Value:
@@ -189,7 +217,7 @@ class QConvT(QDenseT):
         rows = np.concatenate([self.window.tap(padded, t, counts) for t in self.window.taps], axis=-1)
         return super().before_iq(rows)
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         if not self.last:
             x = low.move(x, to_last)
         y = Tensor(self.summed(low, Tensor(patches(low, x, self.window))))
@@ -198,6 +226,8 @@ class QConvT(QDenseT):
 
 class QEinsumDenseT(HgqRule):
     """LUT-Dense for an einsum equation: the input spread over the kernel's own axes, tables, a sum, a transpose."""
+
+    neutral: ClassVar[Mapping[str, Any]] = SHAPES
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
@@ -226,7 +256,9 @@ class QEinsumDenseT(HgqRule):
             ]
             return self._norm(self.own(*names, "mean", "variance"))
 
-        self.network = edge_network(layer, len(self.w), norm if self.config.get("batch_norm") else None)
+        self.network = edge_network(
+            layer, self.config, len(self.w), norm if self.config.get("batch_norm") else None
+        )
 
     def _norm(self, values: dict[str, Any]) -> tuple[Reals, Reals]:
         axes = self.config.get("normalize_axes") or self.config.get("bias_axes")
@@ -246,7 +278,7 @@ class QEinsumDenseT(HgqRule):
         extra = [self.sizes[c] for c in self.extra]
         return np.broadcast_to(x.reshape((*x.shape, *(1 for _ in extra))), (*x.shape, *extra))
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         t = low.move(x, self.before_iq)
         keys = self.take(low, t)
         toq = low.ranges.final(self.toq) if low.ranges else self.toq

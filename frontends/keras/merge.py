@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from lutc import attention
 from lutc.graph import Value
 
 from ..importer import Refusal
+from ..options import FREE
 from .base import Demand, HgqRule, Rule, axes_of
 from .dense import expanded
 from .graph import Layer
@@ -37,7 +39,7 @@ class Merge(Rule):
     op: str
     mean = False
 
-    def lower(self, low: Lowering, inputs: Any, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, inputs: Any) -> Tensor:
         tensors = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         return self.merged(low, tensors)
 
@@ -50,6 +52,11 @@ class QMerge(Rule):
     """HGQ2's merging layers: a quantiser for every input."""
 
     op: str
+    neutral: ClassVar[Mapping[str, Any]] = {
+        **dict.fromkeys(("enable_ebops", "ebops_factor", "beta0", "parallelization_factor"), FREE),
+        "iq_confs": FREE,  # without enable_iq
+        "oq_conf": FREE,
+    }
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
@@ -67,13 +74,13 @@ class QMerge(Rule):
                 for i, (c, g) in enumerate(zip(confs, groups, strict=True))
             ]
 
-    def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
+    def demands(self, *args: Any) -> list[Demand] | None:
         inputs = args[0]
         if not self.iqs:
             return None
         return [(q, x) for q, x in zip(self.iqs, inputs, strict=True) if isinstance(x, np.ndarray)]
 
-    def lower(self, low: Lowering, inputs: Any, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, inputs: Any) -> Tensor:
         tensors = list(inputs)
         if self.iqs:
             tensors = [low.quantize(t, q) for t, q in zip(tensors, self.iqs, strict=True)]
@@ -100,7 +107,8 @@ def einsum(low: Lowering, equation: str, a: Tensor, b: Tensor) -> Tensor:
     x, y = left.split(",")
     if "..." in equation:
         x, y, out = expanded(x, y, out, len(a.shape) + 1)
-    if x[0] != y[0] or x[0] != out[:1]:
+    letter = x[:1]
+    if letter != y[:1] or letter != out[:1] or any(letter in part[1:] for part in (x, y, out)):
         raise Refusal(f"equation {equation} does not keep the batch axis first", "put it first, in and out")
     return Tensor(attention.einsum(low.b, x[1:], y[1:], out[1:], low.fixed(a), low.fixed(b)))
 
@@ -131,6 +139,8 @@ def dot(low: Lowering, axes: Any, a: Tensor, b: Tensor) -> Tensor:
 class QDot(QMerge):
     """QDot."""
 
+    neutral: ClassVar[Mapping[str, Any]] = {"normalize": False}
+
     op = "mul"
 
     def merged(self, low: Lowering, tensors: list[Tensor]) -> Tensor:
@@ -154,7 +164,7 @@ class QSum(HgqRule):
     def factor(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> Fraction:
         return Fraction(self.config.get("scale", 1.0))
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         x = self.take(low, x)
         axes = axes_of(self.config["axes"], len(x.shape))
         y: Value = low.b.sum(low.fixed(x), axes=axes)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from lutc.compare import CannotRun
 
-from .walk import leaves
+from .graph import leaves
 
 BACKENDS = {"torch": "torch", "jax": "jax", "tensorflow": "tensorflow"}
 TIMEOUT = 600  # seconds, after which the process is given up

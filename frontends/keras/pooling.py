@@ -15,7 +15,7 @@ from .lowering import Lowering, Tensor
 
 def _at(picks: list[Any], x: Any) -> Any:
     """The elements at the product of indices along the spatial axes."""
-    return x[np.ix_([0], *picks, range(x.shape[-1]))]
+    return x[np.ix_(range(len(x)), *picks, range(x.shape[-1]))]
 
 
 class Pooling(Rule):
@@ -31,11 +31,9 @@ class Pooling(Rule):
 
     def read_window(self) -> None:
         self.last = channels_last(self.config)
-        self.window = (
-            None if self.whole else window({**self.config, "dilation_rate": 1}, self.rank, "pool_size")
-        )
+        self.window = None if self.whole else window(self.config, self.rank, "pool_size")
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         return self.pooled(low, x)
 
     def pooled(self, low: Lowering, x: Tensor) -> Tensor:
@@ -54,7 +52,7 @@ class Pooling(Rule):
         else:
             y = low.affine(Tensor(low.b.sum(low.fixed(x), axes=tuple(range(self.rank)))), over=float(count))
         if self.config.get("keepdims"):
-            y = low.move(y, lambda i: i.reshape(1, *(1 for _ in spatial), channels))
+            y = low.move(y, lambda i: i.reshape(len(i), *(1 for _ in spatial), channels))
         return y
 
     def _windows(self, low: Lowering, x: Tensor, w: Window) -> Tensor:
@@ -87,5 +85,5 @@ class QPooling(Pooling, HgqRule):
         HgqRule.__init__(self, layer)
         self.read_window()
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         return self.give(low, self.pooled(low, self.take(low, x)))

@@ -2,41 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lutc.graph import Rounding
 
 from ..importer import Refusal
+from ..options import FREE, AnyOf
 from .base import Demand, Rule, activate, activation
 from .conv import Convolution, of_rank
 from .dense import EinsumPlan, check_plain
 from .graph import Layer
 from .lowering import Lowering, Tensor
-from .qkeras_quantizers import DOUBT, Spec, data_quantizer, exponents, po2, read_spec, signs, weights
+from .qkeras_quantizers import Spec, data_quantizer, exponents, po2, read_spec, signs, weights
 from .unary import Reals, Unary, unary
 
+# What float32 may be off by in a folded weight: six operations' last bits, a reciprocal root of two among them.
+FOLDING = 2.0**-21
 MAX_POWER_BITS = 40  # of the format that holds every result of quantized_po2 on data
 
 
-class QActivation(Rule):
+# The weights' shapes tell the sizes. A range is what QKeras clips weights to in training, as is a QBatchNormalization's
+# virtual batch; when statistics are folded in makes no difference once they stand still.
+NEUTRAL: Mapping[str, Any] = {
+    **dict.fromkeys(("units", "filters", "depth_multiplier"), FREE),
+    **dict.fromkeys(("kernel_range", "bias_range", "depthwise_range"), FREE),
+    **dict.fromkeys(("kernel_quantizer_internal", "bias_quantizer_internal"), FREE),
+    "bias_quantizer": FREE,  # without a bias
+    "mask": None,
+    "total_bits": FREE,  # what QActivation noted of its quantiser
+}
+FOLDED: Mapping[str, Any] = {
+    **dict.fromkeys(("renorm", "renorm_clipping", "renorm_momentum", "fused"), FREE),
+    **dict.fromkeys(("ema_freeze_delay", "folding_mode", "virtual_batch_size"), FREE),
+    "adjustment": None,
+    "axis": AnyOf(-1, 3, [-1], [3]),
+}
+
+
+class QKerasRule(Rule):
+    """What all layers of QKeras have."""
+
+    neutral: ClassVar[Mapping[str, Any]] = NEUTRAL
+
+
+class QActivation(QKerasRule):
     """A quantiser as a layer of its own."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         self.activation = _Activation(self.config.get("activation"))
 
-    def demands(self, *args: Any, **kwargs: Any) -> list[Demand] | None:
+    def demands(self, *args: Any) -> list[Demand] | None:
         spec = self.activation.spec
         q = None if spec is None else spec.fixed()
         return None if q is None else [(q, args[0])]
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         return self.activation(low, x)
 
 
-class QKerasDense(Rule):
+class QKerasDense(QKerasRule):
     """QDense: a product with the quantised kernel, the quantised bias, the activation."""
 
     def __init__(self, layer: Layer) -> None:
@@ -44,14 +72,14 @@ class QKerasDense(Rule):
         self.weights = _Weights(self, "kernel")
         self.activation = _Activation(self.config.get("activation"))
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         plan = EinsumPlan("...x,xy->...y", len(x.shape))
         y = Tensor(plan.lower(low, low.fixed(x), self.weights.kernel, self.weights.bias, False))
         self.weights.check(low, y)
         return self.activation(low, y)
 
 
-class QKerasConv(Convolution):
+class QKerasConv(Convolution, QKerasRule):
     """QConv1D, QConv2D and QDepthwiseConv2D."""
 
     def __init__(self, layer: Layer) -> None:
@@ -61,14 +89,16 @@ class QKerasConv(Convolution):
         self.weights = _Weights(self, "depthwise" if self.depthwise else "kernel")
         self.activation = _Activation(self.config.get("activation"))
 
-    def lower(self, low: Lowering, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
         y = self.convolve(low, x, self.weights.kernel, self.weights.bias, "linear")
         self.weights.check(low, y)
         return self.activation(low, y)
 
 
-class QKerasConvBatchnorm(Convolution):
+class QKerasConvBatchnorm(Convolution, QKerasRule):
     """QConv2DBatchnorm: the batch norm folded into kernel and bias, which are quantised then."""
+
+    neutral: ClassVar[Mapping[str, Any]] = FOLDED
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
@@ -118,14 +148,19 @@ def _folded(rule: Rule, names: list[str], kernel: Spec | None, bias: Spec | None
     }
     by = v.get("gamma", 1.0) / np.sqrt(v["variance"] + float(c["epsilon"]))
     add = by * (v.get("bias", 0.0) - v["mean"]) + v.get("beta", 0.0)
-    return _sure(kernel, by * v["kernel"]), _sure(bias, add)
+    terms = np.abs(by) * (np.abs(v.get("bias", 0.0)) + np.abs(v["mean"])) + np.abs(v.get("beta", 0.0))
+    folded = by * v["kernel"]
+    return _sure(kernel, folded, np.abs(folded)), _sure(bias, add, terms)
 
 
-def _sure(spec: Spec, x: Reals) -> Reals:
-    """Weights that were computed, after their quantiser. Raises Refusal if a last bit of float32 could change one."""
+def _sure(spec: Spec, x: Reals, size: Reals) -> Reals:
+    """Weights that were computed, after their quantiser. Raises Refusal if a last bit of float32 could change one.
+
+    `size` is that of the terms that were added up, of which each operation may have rounded the last bit.
+    """
     found = weights(spec, x)
-    for side in (1 - DOUBT, 1 + DOUBT):
-        if (weights(spec, x * side) != found).any():
+    for side in (-FOLDING, FOLDING):
+        if (weights(spec, x + size * side) != found).any():
             raise Refusal(
                 f"{spec.what} meets a folded weight so near a rounding border that float32 may round it otherwise",
                 "fold the batch norm before saving, or train a little longer",

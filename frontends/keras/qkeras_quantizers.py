@@ -23,6 +23,7 @@ import numpy as np
 from lutc.graph import Overflow, Rounding
 
 from ..importer import Refusal
+from ..options import FREE, AnyOf, Options
 from .quantizers import Quantizer
 from .unary import Reals
 
@@ -187,9 +188,9 @@ def _call(text: str, what: str) -> tuple[str, dict[str, Any]]:
 
 def _check(kind: str, o: dict[str, Any], what: str) -> None:
     """Refuse what depends on more than the formula."""
-    unknown = [k for k, v in o.items() if k not in PARAMETERS[kind] and k not in NO_MATTER and v]
-    if unknown:
-        raise Refusal(f"{what} has {unknown[0]}={o[unknown[0]]!r}, which lutc does not know", "leave it out")
+    neutral = dict.fromkeys(NO_MATTER, FREE) | dict.fromkeys(PARAMETERS[kind], FREE)
+    later = {k: AnyOf(None, False) for k in o if k not in neutral}
+    Options(o, neutral | later, f"option of {what}").check()
     if o.get("qnoise_factor", 1.0) != 1.0:
         raise Refusal(
             f"{what} mixes in the unquantised number (qnoise_factor={o['qnoise_factor']})",

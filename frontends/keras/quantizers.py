@@ -7,7 +7,7 @@ numbers and count rounded to the nearest integer, ties to even. An element with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -19,7 +19,9 @@ from lutc.graph import Overflow, Rounding
 from lutc.types import ZERO, Fixed, Type, tensor
 
 from ..importer import Refusal
+from ..options import FREE, Options
 from .archive import Weights
+from .identity import owner
 
 ROUNDINGS = {
     "TRN": Rounding.FLOOR,
@@ -150,6 +152,11 @@ def quantizer(conf: Any, saved: Weights, what: str) -> Quantizer:
             f"the file holds {len(stored)} numbers for {what}, not k, i and {'b' if kind == 'kbi' else 'f'}",
             "save the model again after calling it once on data, so that every quantiser is built",
         )
+    # A range that was never traced may still be infinite.
+    if any(
+        np.isnan(a).any() or (not wrap and np.isinf(a).any()) for a in (np.asarray(v, float) for v in stored)
+    ):
+        raise Refusal(f"{what} has bits that are no numbers", "train the model again")
     # Trainable variables come first: (b or f, then k, i, decay) under WRAP, where i is tracked and not trained.
     if wrap:
         k, i, last = stored[1], stored[2], stored[0]
@@ -160,6 +167,7 @@ def quantizer(conf: Any, saved: Weights, what: str) -> Quantizer:
     ri, rlast = (np.rint(a.astype(np.float32)).astype(np.int64) for a in (i, last))
     tracked = wrap and bool(c.get("trainable", True))
     weight = tracked and bool(c.get("is_weight"))
+    c.check()
     return Quantizer(
         k=k.astype(np.int64),
         i=ri,
@@ -175,19 +183,49 @@ def quantizer(conf: Any, saved: Weights, what: str) -> Quantizer:
     )
 
 
-def _options(conf: Any, what: str) -> dict[str, Any]:
+# What a quantiser's variables tell (initial numbers, axes, where it stands), and what only training reads.
+TOLD: Mapping[str, Any] = dict.fromkeys(
+    (
+        "place",
+        "k0",
+        "b0",
+        "i0",
+        "f0",
+        "bc",
+        "ic",
+        "fc",
+        "br",
+        "ir",
+        "fr",
+        "i_decay_speed",
+        "homogeneous_axis",
+        "heterogeneous_axis",
+        "qnoise_factor",
+        "trainable",
+        "is_weight",
+    ),
+    FREE,
+)
+CONFIGS = ("QuantizerConfig", "HardTanhConfig", "HardSigmoidConfig")
+
+
+def _options(conf: Any, what: str) -> Options:
     """The options of a serialised `QuantizerConfig`, with those that its sugared forms leave out."""
-    if not isinstance(conf, dict) or "config" not in conf:
+    if not isinstance(conf, dict) or not isinstance(conf.get("config"), dict):
         raise Refusal(f"{what} has no configuration", "save the model again with HGQ2 0.1.6 or newer")
+    kind = str(conf["class_name"])
+    whose = owner(kind, str(conf.get("module")), conf.get("registered_name"))
+    if whose != "hgq" or kind not in CONFIGS:
+        raise Refusal(f"{what} is of class {conf.get('registered_name') or kind}, which is not HGQ2's", None)
     options = dict(conf["config"])
-    if conf["class_name"] == "HardTanhConfig":
+    if kind == "HardTanhConfig":
         options.setdefault("overflow_mode", "SAT")
-    if conf["class_name"] == "HardSigmoidConfig":
+    if kind == "HardSigmoidConfig":
         options.update(overflow_mode="SAT", affine=[0.25, 0.5])
-    return options
+    return Options(options, TOLD, f"option of {what}")
 
 
-def _affine(c: dict[str, Any], what: str) -> tuple[Fraction, Fraction]:
+def _affine(c: Options, what: str) -> tuple[Fraction, Fraction]:
     if c.get("scaler") is not None:
         raise Refusal(f"{what} has a scaler", "leave scaler=None, and scale the model's input instead")
     if c.get("affine") is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from lutc.diagnostics import did_you_mean
 
 from ..importer import Refusal
@@ -9,6 +12,7 @@ from . import activations as act
 from . import attention, conv, dense, layout, luts, merge, pooling
 from .base import Rule
 from .graph import Layer
+from .identity import family
 from .kerasops import OPS, op_rule
 from .qkeras import QKERAS
 
@@ -29,8 +33,7 @@ def _merging(base: type[Rule], **attributes: object) -> type[Rule]:
     return type(base.__name__, (base,), {"__doc__": base.__doc__, **attributes})
 
 
-LAYERS: dict[str, type[Rule]] = {
-    # HGQ2
+HGQ: dict[str, type[Rule]] = {
     "QDense": dense.QDense,
     "QEinsumDense": dense.QDense,
     "QBatchNormDense": dense.QBatchNormDense,
@@ -57,12 +60,22 @@ LAYERS: dict[str, type[Rule]] = {
     "QLinformerAttention": attention.QLinformerAttention,
     "QMultiHeadAttentionT": attention.QMultiHeadAttentionT,
     "QLinformerAttentionT": attention.QLinformerAttentionT,
-    # Keras
+}
+
+
+class Input(Rule):
+    """An input, which computes nothing; its type is followed, its shape read elsewhere."""
+
+    neutral: ClassVar[Mapping[str, Any]] = {"sparse": False, "ragged": False, "optional": False}
+
+
+LAYERS: dict[str, type[Rule]] = {
+    "InputLayer": Input,
     "Dense": dense.Dense,
     "EinsumDense": dense.Dense,
     "BatchNormalization": act.BatchNormalization,
     "Activation": act.Activation,
-    "Softmax": act.Activation,
+    "Softmax": act.Softmax,
     "ReLU": act.Relu,
     "LeakyReLU": act.Relu,
     "PReLU": act.PRelu,
@@ -86,23 +99,25 @@ LAYERS: dict[str, type[Rule]] = {
 }
 
 for _n in (1, 2, 3):
+    HGQ[f"QConv{_n}D"] = conv.of_rank(conv.QConv, _n)
     LAYERS |= {
-        f"QConv{_n}D": conv.of_rank(conv.QConv, _n),
         f"Conv{_n}D": conv.of_rank(conv.Conv, _n),
         f"Conv{_n}DTranspose": conv.of_rank(conv.ConvTranspose, _n),
         f"ZeroPadding{_n}D": conv.of_rank(layout.ZeroPadding, _n),
         f"Cropping{_n}D": conv.of_rank(layout.Cropping, _n),
         f"UpSampling{_n}D": conv.of_rank(layout.UpSampling, _n),
     }
-    for _q, _base in (("", pooling.Pooling), ("Q", pooling.QPooling)):
+    for _table, _q, _base in ((LAYERS, "", pooling.Pooling), (HGQ, "Q", pooling.QPooling)):
         for _kind, _largest in (("Max", True), ("Average", False)):
-            LAYERS[f"{_q}{_kind}Pooling{_n}D"] = conv.of_rank(_base, _n, largest=_largest)
-            LAYERS[f"{_q}Global{_kind}Pooling{_n}D"] = conv.of_rank(_base, _n, largest=_largest, whole=True)
+            _table[f"{_q}{_kind}Pooling{_n}D"] = conv.of_rank(_base, _n, largest=_largest)
+            _table[f"{_q}Global{_kind}Pooling{_n}D"] = conv.of_rank(_base, _n, largest=_largest, whole=True)
 for _n in (1, 2):
-    LAYERS |= {
+    HGQ |= {
         f"QConvT{_n}D": conv.of_rank(luts.QConvT, _n),
-        f"DepthwiseConv{_n}D": conv.of_rank(conv.Conv, _n, depthwise=True),
         f"QDepthwiseConv{_n}D": conv.of_rank(conv.QConv, _n, depthwise=True),
+    }
+    LAYERS |= {
+        f"DepthwiseConv{_n}D": conv.of_rank(conv.Conv, _n, depthwise=True),
         f"SeparableConv{_n}D": conv.of_rank(conv.SeparableConv, _n),
     }
 
@@ -124,23 +139,49 @@ WAYS_OUT = {
 }
 
 
+QUANTISED = {
+    "int8": "it multiplies codes of its inputs, which it quantises by their largest number at run time",
+    "int4": "it multiplies codes of its inputs, which it quantises by their largest number at run time",
+    "float8": "it rounds to floating point of 8 bits by scales that follow the data",
+    "gptq": "its weights are codes times any float32 scale, which float32 sums round",
+    "awq": "its weights are codes times any float32 scale, which float32 sums round",
+}
+
+
+def check_policy(layer: Layer) -> None:
+    """Raise Refusal unless the layer computes in float32 and nothing else: no other type, no quantised mode."""
+    policy = layer.config.get("dtype")
+    named = policy.get("config") if isinstance(policy, dict) else None
+    if isinstance(policy, dict) and isinstance(named, dict):
+        kind, mode = str(policy.get("class_name")), str(named.get("mode") or named.get("name"))
+        policy = mode if kind == "DTypePolicy" or mode != "float32" else kind
+    if policy in (None, "float32"):
+        return
+    mode = str(policy).split("_from_")[0].split("/")[0]
+    if mode in QUANTISED:
+        raise Refusal(
+            f"Keras has quantised it ({policy}): {QUANTISED[mode]}, so that no fixed circuit could be equal",
+            "load the model from before model.quantize(...), and quantise it with HGQ2 or QKeras",
+        )
+    raise Refusal(
+        f"it computes under the dtype policy {policy}, which rounds on the way",
+        "build it under float32: keras.config.set_dtype_policy('float32')",
+    )
+
+
 def rule_of(layer: Layer) -> Rule:
     """The layer's rule, ready. Raises Refusal if there is none, or if the rule cannot take this layer."""
-    policy = layer.config.get("dtype")
-    policy = policy["config"].get("name") if isinstance(policy, dict) and "config" in policy else policy
-    if policy not in (None, "float32", "float64"):
-        raise Refusal(
-            f"it computes under the dtype policy {policy}, which rounds on the way",
-            "build it under float32: keras.config.set_dtype_policy('float32')",
-        )
-    layers = QKERAS if layer.is_qkeras else LAYERS
-    found = op_rule(layer.kind) if layer.is_op else layers.get(layer.kind)
+    whose = family(layer)
+    if layer.kind != "InputLayer":
+        check_policy(layer)
+    layers = {"qkeras": QKERAS, "hgq": HGQ, "keras": LAYERS}.get(whose, {})
+    found = op_rule(layer.kind) if whose == "ops" else layers.get(layer.kind)
     if found is not None:
         return found(layer)
     for word, reason in REASONS.items():
         if word in layer.kind:
             raise Refusal(reason, WAYS_OUT.get(reason, "leave it out of the model that is compiled"))
-    names = sorted(OPS) if layer.is_op else sorted(layers)
+    names = sorted(OPS) if whose == "ops" else sorted(layers)
     raise Refusal(
         "lutc has no rule for it",
         did_you_mean(layer.kind, names) or "build it from dense, convolution, merging and layout layers",

@@ -7,6 +7,7 @@ of the result comes from; `rearranged` then picks the plainest IR operation that
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import permutations
 
 import numpy as np
@@ -16,12 +17,45 @@ from lutc.attention import reshaped
 from lutc.build import Builder
 from lutc.graph import Value
 
+from ..importer import Refusal
+
 Index = NDArray[np.int64]
+SAMPLES = 3  # in the batch on which a movement must show that it keeps samples apart
 
 
 def positions(shape: tuple[int, ...]) -> Index:
     """The position of every element, with a batch axis of length 1 in front as Keras sees the tensor."""
     return np.arange(math.prod(shape), dtype=np.int64).reshape(1, *shape)
+
+
+def moved(fn: Callable[[Index], Index], index: Index) -> Index:
+    """The movement `fn` of an array of positions with a batch axis of 1. Raises Refusal if it mixes samples.
+
+    Whether it does cannot be seen on one sample: it is done again on several that differ.
+    """
+    size = int(index.max(initial=-1)) + 1
+    try:
+        result = np.asarray(fn(index))
+        batch = np.concatenate([np.where(index < 0, -1, index + n * size) for n in range(SAMPLES)])
+        many = np.asarray(fn(batch))
+    except (ValueError, IndexError, TypeError, OverflowError, MemoryError) as cause:
+        raise Refusal(f"it moves elements across the batch ({cause})", "keep the batch axis first") from None
+    apart = np.concatenate([np.where(result < 0, -1, result + n * size) for n in range(SAMPLES)])
+    if result.shape[:1] != (1,) or not np.array_equal(many, apart):
+        raise Refusal("it mixes the samples of a batch", "keep the batch axis first and whole")
+    return result
+
+
+def joined(fn: Callable[[list[Index]], Index], parts: list[Index]) -> Index:
+    """The same for a movement of several arrays into one."""
+    ends = np.cumsum([p.size for p in parts])
+    whole = np.concatenate([p.ravel() for p in parts])[np.newaxis]
+
+    def apart(flat: Index) -> Index:
+        pieces = np.split(flat, ends[:-1].tolist(), axis=1)
+        return fn([a.reshape(len(flat), *p.shape[1:]) for a, p in zip(pieces, parts, strict=True)])
+
+    return moved(apart, whole)
 
 
 def rearranged(b: Builder, x: Value, index: Index) -> Value:

@@ -8,6 +8,7 @@ implementation would return.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -183,14 +184,29 @@ def unary(name: str, **params: Any) -> Unary:
     return Unary(name, (lambda x: fn(x, **params)) if params else fn)
 
 
+def parameters(name: str) -> list[str]:
+    """The options of a function beside the number it is of, by the names Keras gives them."""
+    fn = FUNCTIONS.get(name)
+    return [] if fn is None or isinstance(fn, np.ufunc) else list(inspect.signature(fn).parameters)[1:]
+
+
 def activation_name(conf: Any) -> str:
     """The name of a serialised activation; `linear` if there is none. Raises Refusal for a user's own function."""
     if conf is None:
         return "linear"
-    if isinstance(conf, dict):
-        conf = conf.get("config")
-        if isinstance(conf, dict):
-            conf = conf.get("name")
-    if not isinstance(conf, str):
+    if isinstance(conf, str):
+        return conf
+    if not isinstance(conf, dict):
         raise Refusal("its activation is no named function", "use a named Keras activation")
-    return conf
+    name, registered, module = conf.get("config"), conf.get("registered_name"), conf.get("module")
+    if conf.get("class_name") != "function" or not isinstance(name, str):
+        raise Refusal(
+            f"its activation is an object of class {conf.get('class_name')}, with options of its own",
+            "put it behind as a layer, with the activation here left out",
+        )
+    if registered not in (None, "function", name) or not str(module).startswith(("builtins", "keras")):
+        raise Refusal(
+            f"its activation is a function of the user's own, {registered or name}",
+            "use a named Keras activation of one number, such as tanh, sigmoid or gelu",
+        )
+    return name

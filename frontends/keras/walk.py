@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .graph import Call, Layer, Model, Ref, substitute
+from .graph import Call, Layer, Model, Ref, leaves, refs, substitute
 
 # Stands for the result of a layer that was refused, or of one whose refusal is not ours to judge again.
 UNKNOWN = object()
 
 Visit = Callable[[Call, list[Any], dict[str, Any]], Any]
+# Told of every call of a nested model, with the values of its inputs; says whether to walk it.
+Enter = Callable[[Call, list[Any]], bool]
 
 
-def walk(model: Model, inputs: Sequence[Any], visit: Visit) -> Any:
+def walk(model: Model, inputs: Sequence[Any], visit: Visit, enter: Enter = lambda call, values: True) -> Any:
     """Call `visit` for every layer call in order, nested models included. Returns the outputs, nested as the model's.
 
     A result is one value, a list of them, or UNKNOWN; a call that reads UNKNOWN is not visited and is UNKNOWN itself.
@@ -32,8 +34,10 @@ def walk(model: Model, inputs: Sequence[Any], visit: Visit) -> Any:
         read = [value(r) for r in call.refs]
         if any(v is UNKNOWN for v in read):
             result: Any = UNKNOWN
-        elif call.layer.model is not None:
-            result = walk(call.layer.model, read, visit)
+        elif (inner := call.layer.model) is not None:
+            given = substitute(call.args[0] if call.args else call.kwargs["inputs"], value)
+            values = _as_inputs(inner, given)
+            result = walk(inner, values, visit, enter) if enter(call, values) else UNKNOWN
             result = list(leaves(result)) if isinstance(result, list | tuple | dict) else result
         else:
             result = visit(call, substitute(list(call.args), value), substitute(call.kwargs, value))
@@ -41,31 +45,26 @@ def walk(model: Model, inputs: Sequence[Any], visit: Visit) -> Any:
     return substitute(model.outputs, value)
 
 
-def leaves(tree: Any) -> Iterator[Any]:
-    """The values in a nested structure, in order."""
-    if isinstance(tree, list | tuple):
-        for item in tree:
-            yield from leaves(item)
-    elif isinstance(tree, dict):
-        for item in tree.values():
-            yield from leaves(item)
-    else:
-        yield tree
+def _as_inputs(model: Model, given: Any) -> list[Any]:
+    """What a model is called with, in the order of its inputs. A dict for a list of inputs goes by their names."""
+    if isinstance(given, dict) and not isinstance(model.structure, dict):
+        return [given[r.layer] for r in refs(model.structure)]
+    return list(leaves(given))
 
 
-def paths(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """The values in a nested structure, in the order of `leaves`, each with the keys and indices that lead to it."""
-    if isinstance(tree, list | tuple | dict):
-        for key, item in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            yield from paths(item, (*path, key))
-    else:
-        yield path, tree
+def all_calls(model: Model) -> Iterator[Call]:
+    """Every call of a layer or model, those inside nested models included."""
+    for call in model.calls:
+        if call.layer.kind != "InputLayer":
+            yield call
+        if call.layer.model is not None and not call.index:
+            yield from all_calls(call.layer.model)
 
 
 def all_layers(model: Model) -> Iterator[Layer]:
-    """Every layer, those of nested models included."""
+    """Every layer, inputs and those of nested models included."""
     for layer in model.layers.values():
         if layer.model is not None:
             yield from all_layers(layer.model)
-        elif layer.kind != "InputLayer":
+        else:
             yield layer

@@ -212,8 +212,9 @@ def test_files_of_keras_3(tmp_path: Path) -> None:
     compare(tmp_path, (6,), layers, version="3.15.1", edit=newer)
 
 
-def test_branches_and_nested_models(tmp_path: Path) -> None:
-    """A residual sum around a nested model, whose weights stand in its own group."""
+@pytest.mark.parametrize("count", [0, 1])
+def test_branches_and_nested_models(count: int, tmp_path: Path) -> None:
+    """A residual sum around a nested model, whose weights stand in its own group and whose calls count from 0 or 1."""
     inner = dense(4, 4, bits(4), bits(4), relu(4, 1))
     first = activation(INPUT)
     entry = {"class_name": "QDense", "name": "d", "config": {"name": "d"} | inner.config}
@@ -248,13 +249,12 @@ def test_branches_and_nested_models(tmp_path: Path) -> None:
                 "class_name": "Add",
                 "name": "sum",
                 "config": {"name": "sum"},
-                "inbound_nodes": [[["q", 0, 0, {}], ["block", 1, 0, {}]]],
+                "inbound_nodes": [[["q", 0, 0, {}], ["block", count, 0, {}]]],
             },
         ],
         "input_layers": [["i", 0, 0]],
         "output_layers": [["sum", 0, 0]],
     }
-    outer["layers"][3]["inbound_nodes"] = [[["q", 0, 0, {}], ["block", 0, 0, {}]]]  # type: ignore[index]
     weights = {"block": {f"d/{n}:0": v for n, v in inner.weights.items()}}
     path = zoo.write(tmp_path / "m.h5", {"class_name": "Functional", "config": outer}, weights)
     x = zoo.samples((4,))
@@ -296,7 +296,7 @@ REFUSED: dict[str, tuple[Layer, str]] = {
     ),
     "option": (
         dense(3, 2, bits(4, post_training_scale=0.5)),
-        "has post_training_scale=0.5, which lutc does not know",
+        "sets the option of its kernel quantiser post_training_scale=0.5",
     ),
     "floor": (
         dense(3, 2, conf("quantized_po2", bits=4, log2_rounding="floor")),
@@ -321,7 +321,7 @@ REFUSED: dict[str, tuple[Layer, str]] = {
     ),
     "plain": (
         dense(3, 2, None),
-        HERE + "its kernel needs ",
+        HERE + "its kernel is not quantised: its numbers take ",
     ),
     "hard_sigmoid": (
         Layer("Activation", {"activation": "hard_sigmoid"}, lambda x: x),
@@ -390,9 +390,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         config["config"]["layers"][2]["inbound_nodes"] = [[["qactivation_0", 0, 0, {"mask": ["x", 0, 0]}]]]
 
     text = refused(zoo.save(path, (3,), layers, edit=edit))
-    assert (
-        "the model's config is not as Keras 2 writes it (TypeError: qactivation_0 is passed on with" in text
-    )
+    assert "layer 'qdense_1' (QDense): error: sets the call argument mask=['x', 0, 0]" in text
     layers[1].weights = {}
     assert "the file holds 0 of its weights, not kernel" in refused(zoo.save(path, (3,), layers))
 
