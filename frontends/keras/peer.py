@@ -85,8 +85,8 @@ def answers(model: Any, inputs: Mapping[str, Any], keys: Sequence[Sequence[Any]]
     results = []
     for key in keys:
         result = found
-        for step in key:
-            result = result[step]
+        for step in key:  # Keras gives the only output of a list without the list
+            result = result[step] if isinstance(result, list | tuple | dict) else result
         results.append(np.asarray(keras.ops.convert_to_numpy(result)))
     return results
 

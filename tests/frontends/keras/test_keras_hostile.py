@@ -247,7 +247,10 @@ CONFIGS: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "digits": (lambda m: b'{"config": ' + b"9" * 5000 + b"}", "Exceeds the limit"),
     "half a letter": (lambda m: b'{"config": "\\ud800"}', "surrogates not allowed"),
     "number": (lambda m: b"5", "describes no model"),
-    "wrong kinds": (lambda m: b'{"class_name": 5, "config": {"layers": 7}}', "is not as Keras 3 writes it"),
+    "wrong kinds": (
+        lambda m: b'{"class_name": "Functional", "config": {"layers": 7}}',
+        "is not as Keras 3 writes it",
+    ),
     "wrong layers": (
         lambda m: (
             b'{"class_name": "Functional", "config": {"layers": [{"class_name": "Dense", "config": 5}]}}'
