@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lutc.diagnostics import Diagnostic, LirError
 
@@ -43,9 +43,28 @@ class Refusals:
                 self.add(layer, d.message, d.help)
 
     def check(self) -> None:
-        """Raise LirError with everything found, if anything was."""
+        """Raise LirError with everything found, if anything was; what many layers have in common is said once."""
         if self.found:
-            raise LirError(*self.found)
+            raise LirError(*_once(self.found))
+
+
+MANY = 5  # layers that may each have a message of their own, if it is the same
+NAMED = 3  # of those that share one
+
+
+def _once(found: list[Diagnostic]) -> list[Diagnostic]:
+    """One diagnostic for a reason (numbers in it aside) that more than a few layers share."""
+    groups: dict[tuple[str, str | None], list[Diagnostic]] = {}
+    for d in found:
+        groups.setdefault((re.sub(r"\d+", "0", d.message), d.help), []).append(d)
+    said = []
+    for group in groups.values():
+        if len(group) <= MANY:
+            said += group
+            continue
+        first = ", ".join(d.where or "?" for d in group[:NAMED])
+        said.append(replace(group[0], where=f"{first} and {len(group) - NAMED} more layers"))
+    return said
 
 
 class Names:
