@@ -167,12 +167,13 @@ def _model(entry: dict[str, Any], weights: Weights, where: str) -> Model:
     own = {
         n for n, layer in layers.items() if owner(layer.kind, layer.module, layer.registered) or layer.model
     }
-    for ref in [*refs(outputs), *(r for c in calls for r in c.refs)]:
-        if type(ref.call) is not int or type(ref.index) is not int:
-            raise TypeError(f"call {ref.call!r} of layer {ref.layer} is no number")
+    inputs = _history(config["input_layers"])
+    for ref in [*refs(inputs), *refs(outputs), *(r for c in calls for r in c.refs)]:
+        if type(ref.layer) is not str or type(ref.call) is not int or type(ref.index) is not int:
+            raise TypeError(f"{ref} names no result of a layer")
         if (ref.layer, ref.call) not in made and (ref.layer in own or ref.layer not in layers):
             raise KeyError(f"call {ref.call} of layer {ref.layer}, which is read and not there")
-    return Model(name, layers, _sorted(calls), _history(config["input_layers"]), outputs)
+    return Model(name, layers, _sorted(calls), inputs, outputs)
 
 
 def _layers(entries: list[dict[str, Any]], weights: Weights, where: str) -> Iterator[tuple[str, Layer]]:

@@ -15,7 +15,7 @@ from lutc.frontends.torch import lower
 
 INTEGERS: dict[str, tuple[torch.dtype, Callable[[Any], Any], str]] = {
     "int32 squared": (torch.int32, lambda x: x * x, "makes int32 numbers that may be from"),
-    "int32 doubled": (torch.int32, lambda x: x + x, "makes int32 numbers that may be from"),
+    "int32 doubled": (torch.int32, lambda x: x + x, "int32 numbers, which wrap around"),
     "int32 products": (
         torch.int32,
         lambda x: x @ torch.ones(6, 2, dtype=torch.int32),
