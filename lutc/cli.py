@@ -281,6 +281,7 @@ def fmt(ctx: click.Context, files: tuple[Path, ...], check: bool) -> None:
     """Bring .lir FILES into canonical form, comments kept."""
     from lutc.files import write_text
     from lutc.fmt import format_text
+    from lutc.foreign import read_text
 
     changed = False
     for file in files:
@@ -296,16 +297,6 @@ def fmt(ctx: click.Context, files: tuple[Path, ...], check: bool) -> None:
             click.echo(f"{file}: formatted")
     if check and changed:
         ctx.exit(1)
-
-
-def read_text(path: Path) -> str:
-    """A text file. Raises LirError for what is none."""
-    from lutc.diagnostics import error
-
-    try:
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as e:
-        raise error(f"this is no text: byte {e.start} is not UTF-8", where=str(path)) from None
 
 
 @main.command()

@@ -26,6 +26,7 @@ from lutc.diagnostics import LirError, error
 
 BYTES_AT_MOST = 2 << 30  # of all that is read of one file
 TEXT_AT_MOST = 64 << 20  # of one JSON document: its objects take some forty times as much
+LIR_AT_MOST = 256 << 20  # bytes of a text of ours: the largest models take a tenth of it
 DEPTH_AT_MOST = 100  # of lists in lists, and of objects in objects
 
 # What a damaged zip may end in, with the package's own kinds.
@@ -130,6 +131,21 @@ def begins_with(path: Path, magic: bytes) -> bool:
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.S)
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character that UTF-16 writes as two
+
+
+def read_text(path: Path) -> str:
+    """A text in UTF-8. Raises LirError for what is none, or is longer than any text of lutc's."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LIR_AT_MOST + 1)
+    except OSError as cause:
+        raise error(f"cannot read the file: {cause.strerror}", where=str(path)) from None
+    if len(data) > LIR_AT_MOST:
+        raise error(f"is longer than {LIR_AT_MOST >> 20} MiB, which no text of lutc's is", where=str(path))
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as cause:
+        raise error(f"this is no text: byte {cause.start} is not UTF-8", where=str(path)) from None
 
 
 def read_json(source: str | bytes | Path, where: str) -> Any:

@@ -19,6 +19,7 @@ import numpy as np
 
 from lutc import syntax
 from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean, error
+from lutc.foreign import read_text
 from lutc.graph import Const, Design, Func, OpMistake, Output, Overflow, Param, Rounding, Stage, Table, Value
 from lutc.literals import TYPE_HELP, file_codes, inline_codes, table_runs, type_of
 from lutc.ops import TABLE, Op
@@ -62,12 +63,7 @@ def _untroubled() -> Iterator[None]:
 def parse_file(path: Path | str) -> Design:
     """The design in a `.lir` file. Raises LirError for a file that cannot be read, and as `parse` does."""
     path = Path(path)
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as e:
-        raise error(f"this is no text: byte {e.start} is not UTF-8", where=str(path)) from None
-    except OSError as e:
-        raise error(f"cannot read the file: {e.strerror}", where=str(path)) from None
+    text = read_text(path)
     return parse(text, str(path), path.parent)
 
 

@@ -350,3 +350,12 @@ def test_mutants(name: str, tmp_path: Path) -> None:
     for seed in range(20):
         path.write_bytes(mutant(good, random.Random(f"{name} {seed}")))
         check(path, **options)
+
+
+def test_a_text_without_end_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "zero.lir").symlink_to("/dev/zero")
+    with (tmp_path / "large.lir").open("wb") as file:
+        file.truncate(3 << 30)
+    for name in ("zero.lir", "large.lir"):
+        with pytest.raises(LirError, match="is longer than 256 MiB"):
+            foreign.read_text(tmp_path / name)

@@ -111,6 +111,17 @@ class Rule:
             finite(values, f"its {name}")
         return found
 
+    def sized(self, kernel: Any, **axes: int | slice) -> None:
+        """Raise Refusal unless options state the kernel's lengths, each along an axis or several."""
+        for option, axis in axes.items():
+            stated, there = self.config.get(option), np.atleast_1d(np.array(kernel.shape)[axis]).tolist()
+            lengths = list(stated) if isinstance(stated, list | tuple) else [stated] * len(there)
+            if stated is not None and lengths != there:
+                raise Refusal(
+                    f"its {option} is {stated!r}, and its kernel has the shape {list(kernel.shape)}",
+                    "save the model again",
+                )
+
 
 def _nothing(value: Any) -> bool:
     """Whether an argument says no more than its absence would."""

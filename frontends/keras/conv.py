@@ -138,6 +138,13 @@ class Convolution(Rule):
         self.window = window(self.config, self.rank)
         self.last = channels_last(self.config)
 
+    def check_kernel(self, kernel: Any) -> None:
+        """Raise Refusal unless the kernel has the shape that the options state."""
+        if self.depthwise:
+            self.sized(kernel, kernel_size=slice(self.rank), depth_multiplier=-1)
+        else:
+            self.sized(kernel, kernel_size=slice(self.rank), filters=-1)
+
     def convolve(self, low: Lowering, x: Tensor, kernel: Reals, bias: Reals | None, name: str) -> Tensor:
         if not self.last:
             x = low.move(x, to_last)
@@ -162,6 +169,7 @@ class QConv(Convolution, HgqRule):
         self.kq = self.quantizer("kq")
         self.bq: Quantizer | None = self.quantizer("bq") if has_bias else None
         self.vars: dict[str, Real] = self.own("kernel", *(["bias"] if has_bias else []))
+        self.check_kernel(self.vars["kernel"])
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         x = self.take(low, x)
@@ -181,6 +189,7 @@ class Conv(Convolution):
         self.activation = activation(self.config.get("activation"))
         has_bias = bool(self.config.get("use_bias", True))
         self.vars: dict[str, Real] = self.own("kernel", *(["bias"] if has_bias else []))
+        self.check_kernel(self.vars["kernel"])
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         kernel = self.vars["kernel"].astype(np.float64)
@@ -198,6 +207,8 @@ class SeparableConv(Convolution):
         self.activation = activation(self.config.get("activation"))
         has_bias = bool(self.config.get("use_bias", True))
         self.vars: dict[str, Real] = self.own("depthwise", "pointwise", *(["bias"] if has_bias else []))
+        self.sized(self.vars["depthwise"], kernel_size=slice(self.rank), depth_multiplier=-1)
+        self.sized(self.vars["pointwise"], filters=-1)
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         if not self.last:
@@ -227,6 +238,7 @@ class ConvTranspose(Rule):
         self.activation = activation(self.config.get("activation"))
         has_bias = bool(self.config.get("use_bias", True))
         self.vars: dict[str, Real] = self.own("kernel", *(["bias"] if has_bias else []))
+        self.sized(self.vars["kernel"], kernel_size=slice(self.rank), filters=-2)
         if self.config.get("output_padding") is not None:
             raise Refusal("it sets output_padding", "leave output_padding=None")
         if any(d != 1 for d in self.window.dilation):

@@ -150,6 +150,7 @@ class QDense(HgqRule):
         self.kq = self.quantizer("kq")
         self.bq: Quantizer | None = self.quantizer("bq") if self.has_bias else None
         self.vars = self.own("kernel", *(["bias"] if self.has_bias else []))
+        self.sized(self.vars["kernel"], units=-1)
 
     def parameters(self) -> tuple[Real, Real | None]:
         """Kernel and bias before their quantisers."""
@@ -235,6 +236,7 @@ class Dense(Rule):
         if self.config.get("lora_rank"):
             raise Refusal("it has LoRA weights", "merge them into the kernel before saving")
         self.vars = self.own("kernel", *(["bias"] if self.has_bias else []))
+        self.sized(self.vars["kernel"], units=-1)
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         kernel = self.vars["kernel"].astype(np.float64)

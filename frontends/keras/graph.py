@@ -272,6 +272,7 @@ def _sorted(calls: list[Call]) -> tuple[Call, ...]:
     """Calls with what they read before them, else in the file's order."""
     by_key = {(c.layer.name, c.index): c for c in calls}
     done: dict[Call, None] = {}
+    begun: set[Call] = set()
     for start in calls:
         stack = [(start, False)]
         while stack:
@@ -279,6 +280,9 @@ def _sorted(calls: list[Call]) -> tuple[Call, ...]:
             if ready:
                 done.setdefault(call)
             elif call not in done:
+                if call in begun:
+                    raise TypeError(f"layer {call.layer.name} reads what is made of its own result")
+                begun.add(call)
                 stack.append((call, True))
                 needed = (by_key.get((r.layer, r.call)) for r in reversed(call.refs))
                 stack.extend((c, False) for c in needed if c is not None and c not in done)

@@ -6,6 +6,7 @@ method put on an instance or on Keras's class, a hook, a user's function that is
 
 from __future__ import annotations
 
+import sys
 from types import FunctionType
 from typing import Any
 
@@ -19,10 +20,27 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 def check_live(model: Any) -> None:
     """Raise LirError for every layer that computes otherwise than its class says."""
     wrong = Refusals()
+    for chain in [model, *model._flatten_layers()]:
+        with wrong.at(f"{model.name}: model {chain.name!r}"):
+            _check_chain(chain)
     for layer in model._flatten_layers():
         with wrong.at(f"{model.name}: layer {layer.name!r} ({type(layer).__name__})"):
             _check(layer)
     wrong.check()
+
+
+def _check_chain(model: Any) -> None:
+    """Raise Refusal for a sequential model with a layer in two places: Keras saves it in the first alone."""
+    if type(model).__name__ != "Sequential":
+        return
+    seen: set[int] = set()
+    for layer in model._layers:
+        if id(layer) in seen:
+            raise Refusal(
+                f"holds the layer {layer.name!r} twice, of which Keras saves only the first",
+                "give each place a layer of its own, or call the layer twice in a functional model",
+            )
+        seen.add(id(layer))
 
 
 def _check(layer: Any) -> None:
@@ -38,11 +56,19 @@ def _check(layer: Any) -> None:
         raise Refusal("it has a hook, which may change what it computes", "remove the hook before compiling")
     for name in ("activation", "_activation", "subnn_activation"):
         fn = getattr(layer, name, None)
-        if isinstance(fn, FunctionType) and not _ours(fn):
+        if isinstance(fn, FunctionType) and not (_ours(fn) and _itself(fn)):
             raise Refusal(
                 f"its activation is a function of the user's own, {fn.__module__}.{fn.__qualname__}",
                 "use a named Keras activation of one number, such as tanh, sigmoid or gelu",
             )
+
+
+def _itself(fn: FunctionType) -> bool:
+    """Whether a function is the one of its name: a wrapper takes the name over from what it wraps."""
+    found: Any = sys.modules.get(fn.__module__)
+    for part in fn.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is fn
 
 
 def _ours(what: Any) -> bool:

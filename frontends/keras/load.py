@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lutc.compare import compared, not_compared
-from lutc.foreign import begins_with
+from lutc.diagnostics import error
+from lutc.foreign import begins_with, first_line
 from lutc.graph import Design
 
 from . import H5_SUFFIXES
@@ -45,7 +46,15 @@ def load_keras(
     check_live(path)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
-        path.save(file)
+        try:
+            path.save(file)
+        except Exception as e:  # Keras asks every object of the model for its configuration
+            reason = first_line(e)
+            raise error(
+                f"Keras cannot save it: {reason}",
+                where=str(path.name),
+                help="build it of Keras's own objects",
+            ) from None
         return _loaded(file, path, calibrate, input_types, compare)
 
 

@@ -56,32 +56,37 @@ class KerasFramework:
 
     def run(self, inputs: Mapping[str, NDArray[Any]], double: bool) -> Sequence[NDArray[Any]]:
         """See `lutc.compare.Framework`."""
-        by_name = {name: inputs[port] for name, port in self.ports.items() if port in inputs}
-        try:
-            if self.live is not None and not double and self.calibration is None:
-                return answers(self.live, by_name, self.keys)
-            if "keras" in sys.modules:
-                return opened(self.path, by_name, self.keys, double, self.calibration)
-        except CannotRun:
-            raise
-        except Exception as e:  # whatever Keras and its backends raise
-            raise CannotRun((str(e).strip() or type(e).__name__).splitlines()[0]) from None
-        return _elsewhere(self.path, by_name, self.keys, double, self.calibration)
+        given = [inputs.get(port) for port in self.ports.values()]
+        if self.live is None or self.calibration is not None:
+            return self._file(given, double)
+        own = answers(self.live, given, self.keys)
+        if not double:
+            return own
+        # Doubles come from the file, so the file has to be the model: Keras may save less than there is.
+        saved = self._file(given, False)
+        if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(own, saved, strict=True)):
+            raise CannotRun("what Keras saves of it answers otherwise than the model itself")
+        return self._file(given, True)
+
+    def _file(self, given: Sequence[Any], double: bool) -> Sequence[NDArray[Any]]:
+        ask = opened if "keras" in sys.modules else _elsewhere
+        return ask(self.path, given, self.keys, double, self._samples())
+
+    def _samples(self) -> list[Any] | None:
+        return None if self.calibration is None else [self.calibration[name] for name in self.ports]
 
 
-def answers(model: Any, inputs: Mapping[str, Any], keys: Sequence[Sequence[Any]]) -> list[NDArray[Any]]:
-    """What a model says to samples by input name, output by output."""
+def answers(model: Any, given: Sequence[Any], keys: Sequence[Sequence[Any]]) -> list[NDArray[Any]]:
+    """What a model says to samples (None for an input that nothing reads), in Keras's order, output by output."""
     import keras
 
-    dtype = keras.config.floatx()
-    structure = model.input
-    tensors = {
-        t.name: inputs[t.name].astype(t.dtype if "int" in t.dtype or t.dtype == "bool" else dtype)
-        if t.name in inputs
-        else np.zeros((len(next(iter(inputs.values()), [0])), *t.shape[1:]), dtype)
-        for t in leaves(structure)
-    }
-    found = model(keras.tree.map_structure(lambda t: tensors[t.name], structure), training=False)
+    dtype, structure = keras.config.floatx(), _inputs(model)
+    rows = next((len(x) for x in given if x is not None), 1)
+    tensors = {}
+    for t, x in zip(leaves(structure), given, strict=True):
+        kind = t.dtype if "int" in t.dtype or t.dtype == "bool" else dtype
+        tensors[id(t)] = np.zeros((rows, *t.shape[1:]), kind) if x is None else x.astype(kind)
+    found = _asked(model, keras.tree.map_structure(lambda t: tensors[id(t)], structure), training=False)
     results = []
     for key in keys:
         result = found
@@ -91,24 +96,41 @@ def answers(model: Any, inputs: Mapping[str, Any], keys: Sequence[Sequence[Any]]
     return results
 
 
+def _inputs(model: Any) -> Any:
+    """The model's inputs as it nests them. With PyTorch behind it, a sequential model tells them as a list alone."""
+    try:
+        return model.input
+    except AttributeError:
+        return model.inputs[0] if len(model.inputs) == 1 else list(model.inputs)
+
+
+def _asked(what: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call something of Keras's. Raises CannotRun with what it says."""
+    try:
+        return what(*args, **kwargs)
+    except Exception as e:  # whatever Keras and its backends raise
+        raise CannotRun((str(e).strip() or type(e).__name__).splitlines()[0]) from None
+
+
 def opened(
     path: Path,
-    inputs: Mapping[str, Any],
+    given: Sequence[Any],
     keys: Sequence[Sequence[Any]],
     double: bool,
-    calibration: Mapping[str, Any] | None = None,
+    calibration: Sequence[Any] | None = None,
 ) -> list[NDArray[Any]]:
-    """The answers of a model in a file, in this process."""
+    """The answers of a model in a file, in this process. Raises CannotRun."""
     import keras
 
     with tempfile.TemporaryDirectory() as folder, _floats(keras, "float64" if double else "float32"):
         file = _doubled(path, Path(folder)) if double else path
-        model = keras.models.load_model(file, custom_objects=_classes(), compile=False, safe_mode=True)
+        options = {"custom_objects": _classes(), "compile": False, "safe_mode": True}
+        model = _asked(keras.models.load_model, file, **options)
         if calibration is not None:
             trace = importlib.import_module("hgq.utils").trace_minmax
-            data = [np.asarray(calibration[t.name], np.float32) for t in leaves(model.input)]
-            trace(model, data[0] if len(data) == 1 else data, verbose=0)
-        return answers(model, inputs, keys)
+            data = [np.asarray(c, np.float32) for c in calibration]
+            _asked(trace, model, data[0] if len(data) == 1 else data, verbose=0)
+        return answers(model, given, keys)
 
 
 @contextlib.contextmanager
@@ -173,25 +195,33 @@ def _backend() -> str | None:
 
 def _elsewhere(
     path: Path,
-    inputs: Mapping[str, Any],
+    given: Sequence[Any],
     keys: Sequence[Sequence[Any]],
     double: bool,
-    calibration: Mapping[str, Any] | None,
+    calibration: Sequence[Any] | None,
 ) -> list[NDArray[Any]]:
-    """The answers of a model in a file, in a process of its own."""
+    """The answers of a model in a file, in a process of its own. Raises CannotRun."""
     backend = _backend()
     environment = {**os.environ, "JAX_ENABLE_X64": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     if backend is not None:
         environment["KERAS_BACKEND"] = backend
     with tempfile.TemporaryDirectory() as folder:
-        given, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
-        arrays: dict[str, Any] = {f"x {k}": v for k, v in inputs.items()}
-        arrays |= {f"c {k}": v for k, v in (calibration or {}).items()}
-        np.savez(given, **arrays)
-        asked = json.dumps({"path": str(path.resolve()), "keys": [list(k) for k in keys], "double": double})
+        asked_with, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
+        arrays: dict[str, Any] = {f"x{i}": x for i, x in enumerate(given) if x is not None}
+        arrays |= {f"c{i}": c for i, c in enumerate(calibration or [])}
+        np.savez(asked_with, **arrays)
+        asked = json.dumps(
+            {
+                "path": str(path.resolve()),
+                "keys": [list(k) for k in keys],
+                "double": double,
+                "inputs": len(given),
+                "calibration": None if calibration is None else len(calibration),
+            }
+        )
         try:
             done = subprocess.run(
-                [sys.executable, "-m", __name__, asked, given, made],
+                [sys.executable, "-m", __name__, asked, asked_with, made],
                 capture_output=True,
                 text=True,
                 env=environment,
@@ -210,12 +240,11 @@ def _elsewhere(
 def _main(asked: str, given: str, made: str) -> None:
     question = json.loads(asked)
     with np.load(given) as arrays:
-        inputs = {k[2:]: arrays[k] for k in arrays if k.startswith("x ")}
-        calibration = {k[2:]: arrays[k] for k in arrays if k.startswith("c ")}
+        inputs = [arrays.get(f"x{i}") for i in range(question["inputs"])]
+        count = question["calibration"]
+        calibration = None if count is None else [arrays[f"c{i}"] for i in range(count)]
     with contextlib.redirect_stdout(io.StringIO()):
-        found = opened(
-            Path(question["path"]), inputs, question["keys"], question["double"], calibration or None
-        )
+        found = opened(Path(question["path"]), inputs, question["keys"], question["double"], calibration)
     named: dict[str, Any] = {str(i): a for i, a in enumerate(found)}
     np.savez(made, **named)
 

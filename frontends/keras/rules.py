@@ -163,6 +163,8 @@ def check_policy(layer: Layer) -> None:
             f"Keras has quantised it ({policy}): {QUANTISED[mode]}, so that no fixed circuit could be equal",
             "load the model from before model.quantize(...), and quantise it with HGQ2 or QKeras",
         )
+    if layer.kind == "Cast":
+        raise Refusal(f"it casts to {policy}", "leave its input in float32, and quantise it")
     raise Refusal(
         f"it computes under the dtype policy {policy}, which rounds on the way",
         "build it under float32: keras.config.set_dtype_policy('float32')",

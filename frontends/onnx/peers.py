@@ -248,8 +248,8 @@ def _reference(proto: ModelProto) -> Run:
     proto = with_versions(proto)
     operators = [_operator(*k) for k in sorted(kinds)]
     operators.append(_batch_norm())
-    if any(n.op_type == "QuantizeLinear" for n in _all_nodes(proto)):
-        operators.append(_quantize_linear(proto))
+    kinds_used = {n.op_type for n in _all_nodes(proto)}
+    operators += [make(proto) for kind, make in _LINEAR.items() if kind in kinds_used]
     evaluator = ReferenceEvaluator(proto, new_ops=operators)
 
     def run(arrays: dict[str, Any]) -> list[Any]:
@@ -277,11 +277,7 @@ def _batch_norm() -> Any:
 
 def _quantize_linear(proto: ModelProto) -> Any:
     """The evaluator's QuantizeLinear, given no numbers that overflow its 32-bit integers before it saturates."""
-    from onnx.reference.ops import load_op
-
-    version = max(o.version for o in proto.opset_import if o.domain in ("", "ai.onnx"))
-    base: Any = load_op("", "QuantizeLinear", version)
-    known = inspect.signature(base._run).parameters
+    base, known = _evaluators("QuantizeLinear", _version(proto))
 
     def _run(self: Any, x: Any, scale: Any, *rest: Any, **options: Any) -> Any:
         most = 2.0**30 * float(np.abs(scale).min())
@@ -289,6 +285,32 @@ def _quantize_linear(proto: ModelProto) -> Any:
         return base._run(self, np.clip(x, -most, most).astype(x.dtype), scale, *rest, **given)
 
     return type("QuantizeLinear", (base,), {"op_domain": "", "_run": _run})
+
+
+def _dequantize_linear(proto: ModelProto) -> Any:
+    """The evaluator's DequantizeLinear, which it lacks below operator set 19, where it means the same."""
+    base, known = _evaluators("DequantizeLinear", max(_version(proto), 19))
+
+    def _run(self: Any, *arrays: Any, **options: Any) -> Any:
+        given = {k: v for k, v in options.items() if k in known and v is not None}
+        return base._run(self, *arrays, **given)
+
+    return type("DequantizeLinear", (base,), {"op_domain": "", "_run": _run})
+
+
+_LINEAR = {"QuantizeLinear": _quantize_linear, "DequantizeLinear": _dequantize_linear}
+
+
+def _version(proto: ModelProto) -> int:
+    return max(int(o.version) for o in proto.opset_import if o.domain in ("", "ai.onnx"))
+
+
+def _evaluators(kind: str, version: int) -> tuple[Any, Any]:
+    """The evaluator's class for an operator, and the names of what it takes."""
+    from onnx.reference.ops import load_op
+
+    base: Any = load_op("", kind, version)
+    return base, inspect.signature(base._run).parameters
 
 
 def _operator(domain: str, kind: str) -> Any:

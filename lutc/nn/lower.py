@@ -43,6 +43,12 @@ def export(
         for where, layer in stages
         for part in unknown(layer)
     ]
+    problems += [
+        Diagnostic(f"its parameter {name!r} holds numbers that are not finite", where=str(where), help=_TRAIN)
+        for where, layer in stages
+        for name, value in layer.named_parameters()
+        if not torch.isfinite(value).all()
+    ]
     if problems:
         raise LirError(*problems)
     with evaluating(model), torch.no_grad():
@@ -62,6 +68,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             m.training = training
 
 
+_TRAIN = "its training has diverged: go back to an earlier checkpoint, or lower the learning rate"
 _HELP = "use the layers of lutc.nn, and nn.Sequential, Flatten, MaxPool, ReLU or Dropout around them"
 
 

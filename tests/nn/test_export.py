@@ -118,6 +118,15 @@ def test_all_that_cannot_be_compiled_is_named_at_once() -> None:
     assert "Softmax" in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_whose_training_diverged_is_refused(value: float) -> None:
+    model = nn.Sequential(lnn.LUTDense(3, 2, hidden=2), lnn.QLinear(2, 1))
+    with torch.no_grad():
+        next(model[1].parameters()).fill_(value)
+    with pytest.raises(LirError, match=r"^1: error: its parameter .* not finite"):
+        lnn.export(model)
+
+
 def test_a_port_cannot_prepare_half_to_even() -> None:
     with pytest.raises(LirError, match="half to even"):
         lnn.export(nn.Sequential(lnn.LUTDense(4, 4, rounding="nearest-half-even")))

@@ -53,7 +53,7 @@ def test_the_process_of_its_own_answers_the_same(saved: Path) -> None:
 
 
 def test_doubles_are_doubles(saved: Path) -> None:
-    inputs = {"x0": np.full((18, 5), 0.1)}
+    inputs = [np.full((18, 5), 0.1)]
     single, double = (peer.opened(saved, inputs, [()], wide)[0] for wide in (False, True))
     assert single.dtype == np.float32 and double.dtype == np.float64
     assert keras.config.floatx() == "float32" and keras.config.dtype_policy().name == "float32"
@@ -80,6 +80,26 @@ def test_dicts_of_inputs_and_a_softmax_left_to_the_host() -> None:
     y = keras.layers.Subtract()([inputs["b"], inputs["a"]])
     model = keras.Model(inputs, keras.layers.Dense(4, activation="softmax")(y))
     assert load_keras(coarse(model), input_types="s8f4").compared.endswith("18 samples: equal")
+
+
+def test_sequential_models_are_compared(tmp_path: Path) -> None:
+    model = coarse(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]))
+    model.save(tmp_path / "s.keras")
+    for source in (model, tmp_path / "s.keras"):
+        assert load_keras(source, input_types="s8f4").compared.endswith("18 samples: equal")
+
+
+def test_a_file_that_is_not_the_model_settles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In doubles the file is asked; what Keras did not save of a live model is missing there as it is here."""
+    model = network()
+    right = peer.answers
+
+    def otherwise(asked: Any, *rest: Any) -> Any:
+        return [a * 2 for a in right(asked, *rest)] if asked is model else right(asked, *rest)
+
+    monkeypatch.setattr(peer, "answers", otherwise)
+    with pytest.raises(LirError, match="what Keras saves of it answers otherwise than the model itself"):
+        load_keras(model)
 
 
 # -- a rule that is wrong is caught ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import zipfile
 from collections.abc import Callable
@@ -119,6 +120,38 @@ def test_a_live_model_that_was_changed(change: Callable[[Any], None]) -> None:
         load_keras(model, input_types="s8f4")
 
 
+def _twice() -> Any:
+    layer = k.Dense(4)
+    return keras.Sequential([keras.Input((4,)), layer, k.ReLU(), layer])
+
+
+def _twice_inside() -> Any:
+    x = keras.Input((4,))
+    return keras.Model(x, _twice()(x))
+
+
+def _wrapped() -> Any:
+    """A function that has taken over the name of Keras's own."""
+
+    @functools.wraps(keras.activations.relu)
+    def capped(v: Any) -> Any:
+        return keras.activations.relu(v, max_value=1.0)
+
+    return functional(lambda x: k.Dense(3, activation=capped)(x), (4,))
+
+
+def _partial() -> Any:
+    capped = functools.partial(keras.activations.relu, max_value=1.0)
+    return functional(lambda x: k.Dense(3, activation=capped)(x), (4,))
+
+
+@pytest.mark.parametrize("make", [_twice, _twice_inside, _wrapped, _partial])
+def test_a_live_model_that_its_file_would_not_be(make: Callable[[], Any]) -> None:
+    """Keras saves the first of two places of a layer, and of a function its name."""
+    with pytest.raises(LirError, match=r"twice, of which Keras saves|user's own|cannot save it"):
+        load_keras(coarse(make()), input_types="s8f4")
+
+
 def edited(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     """The file with the last layer's entry changed."""
     with zipfile.ZipFile(path) as file:
@@ -129,6 +162,28 @@ def edited(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
         for n, data in parts.items():
             file.writestr(n, json.dumps(config) if n == "config.json" else data)
     return path
+
+
+def test_a_kernel_of_another_size_than_stated(tmp_path: Path) -> None:
+    model = coarse(functional(lambda x: k.Dense(3)(x), (4,)))
+    model.save(tmp_path / "m.keras")
+
+    def units(entry: dict[str, Any]) -> None:
+        entry["config"]["units"] = 10**12
+
+    with pytest.raises(LirError, match=r"its units is 1000000000000, and its kernel has the shape \[4, 3\]"):
+        load_keras(edited(tmp_path / "m.keras", units), input_types="s8f4")
+
+
+def test_a_layer_that_reads_its_own_result(tmp_path: Path) -> None:
+    model = coarse(functional(lambda x: k.ReLU(name="r")(k.Dense(3)(x)), (4,)))
+    model.save(tmp_path / "m.keras")
+
+    def circle(entry: dict[str, Any]) -> None:
+        entry["inbound_nodes"][0]["args"][0]["config"]["keras_history"] = ["r", 0, 0]
+
+    with pytest.raises(LirError, match="layer r reads what is made of its own result"):
+        load_keras(edited(tmp_path / "m.keras", circle), input_types="s8f4")
 
 
 UNREAD: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {

@@ -76,6 +76,14 @@ def test_float32_that_rounds_otherwise_is_decided_in_doubles() -> None:
     assert "in float32 the model gives" in found.notes[0]
 
 
+@pytest.mark.parametrize("opset", [10, 13, 17, 19, 21])
+def test_doubles_decide_in_every_operator_set(opset: int) -> None:
+    """Tenths and fifths of float32 make ties that its own division misses."""
+    g = Graph(opset)
+    g.output(g.qdq(g.qdq(g.input(["n", 40]), 0.1), 0.2))
+    assert load_onnx(g.model()).compared.endswith("equal in double precision")
+
+
 def test_softmax_and_what_follows_is_left_out() -> None:
     g = chain(alpha=0.5)
     g.outputs.clear()
