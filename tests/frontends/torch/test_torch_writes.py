@@ -1,4 +1,4 @@
-"""Writing into some elements of a tensor: the right elements, with every option of the operator or a refusal by name."""
+"""Writing into some elements of a tensor: the right elements, with every option or a refusal by name."""
 
 from __future__ import annotations
 
