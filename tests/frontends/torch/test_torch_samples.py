@@ -66,7 +66,7 @@ def test_a_length_that_is_read_and_changes_nothing() -> None:
     """A program that keeps what it reads of the batch's length among what it computes."""
 
     def function(x: Any) -> Any:
-        return x * 2 + torch.zeros(x.shape[0], 6)
+        return x * 0.1 + torch.zeros(x.shape[0], 6)
 
     program = torch.export.export(
         Bare(function).eval(),
@@ -100,3 +100,16 @@ def test_batch_statistics() -> None:
     for norm in (nn.BatchNorm1d(6, track_running_stats=False), nn.BatchNorm2d(6, track_running_stats=False)):
         text = refused(Model(lambda m, x: m(x), norm))
         assert "keeps no statistics (track_running_stats=False)" in text and "train it with" in text
+
+
+def test_a_batch_that_is_moved_and_moved_back() -> None:
+    """The reason is not that samples meet, for they do not."""
+    attention = nn.MultiheadAttention(4, 2, batch_first=True)
+    models = [
+        Model(lambda m, x: m(x, x, x, need_weights=False)[0], attention),
+        Model(lambda x: (x.transpose(0, 1) * 2).transpose(0, 1)),
+    ]
+    for model in models:
+        text = refused(model, torch.zeros(1, 3, 4))
+        assert "moves the dimension that counts samples away from the front" in text
+        assert "transpose): error: works across" not in text
