@@ -35,18 +35,18 @@ class Single:
                 found.append(torch.cat(parts) if parts[0].ndim else parts[0])
         return found
 
-    def answers(self) -> list[Any]:
-        """Every output for all samples, [samples, ...]."""
+    def answers(self, rows: Sequence[int] = range(ROWS)) -> list[Any]:
+        """Every output for all samples, or those of some rows, [samples, ...]."""
         try:
             self._own.run(self.inputs([0]))
         except Exception:  # whatever the model raises
             self._pairs = True
-        return _stacked([self._alone(self._own.run(self._of(row))) for row in range(ROWS)])
+        return _stacked([self._alone(self._own.run(self._of(row))) for row in rows])
 
-    def precise(self) -> list[Any] | None:
+    def precise(self, rows: Sequence[int] = range(ROWS)) -> list[Any] | None:
         """The same in double precision; None if the model cannot be run so."""
         found = []
-        for row in range(ROWS):
+        for row in rows:
             done = self._own.precise(self._of(row))
             if done is None:
                 return None
@@ -59,8 +59,17 @@ class Single:
     def _alone(self, outputs: list[Any]) -> list[Any]:
         return [v[:1] for v in outputs] if self._pairs else outputs
 
-    def keeps_samples_apart(self, alone: list[Any]) -> None:
-        """Raise LirError if the answer to a sample depends on those it stands among."""
+    def answers_apart(self) -> None:
+        """Run no more than what shows whether samples keep apart; raise LirError if they do not."""
+        try:
+            alone = self.answers(TOGETHER)
+        except Exception:  # whatever the model raises: nothing is known of it then
+            return
+        self.keeps_samples_apart(alone, TOGETHER)
+
+    def keeps_samples_apart(self, alone: list[Any], of: Sequence[int] = range(ROWS)) -> None:
+        """Raise LirError if the answer to a sample, of those that ran alone, depends on those it stands among."""
+        places = [list(of).index(row) for row in TOGETHER]
         given = [i for i in self._traced.inputs if i.name in self._rows]
         if not given or any(not i.dims or i.dims[0] is not None for i in given):
             return  # its batch is of one length
@@ -70,7 +79,7 @@ class Single:
         except Exception:  # it takes one sample alone, so there is no other
             return
         for number, (found, single) in enumerate(zip(together, alone, strict=True)):
-            want = single[TOGETHER]
+            want = single[places]
             if found.shape == single.shape[1:] and (found == single).all():
                 continue  # no function of the inputs
             if single.shape[1:2] != (1,) or found.shape != (len(TOGETHER), *single.shape[2:]):
@@ -87,11 +96,11 @@ class Single:
 
     def _precisely_apart(self, three: list[torch.Tensor], number: int) -> bool:
         """Whether in double precision the samples are apart, so that only float rounding differs."""
-        together, alone = self._own.precise(three), self.precise()
+        together, alone = self._own.precise(three), self.precise(TOGETHER)
         if together is None or alone is None:
             return False
         found = together[number]
-        return not _apart(found, alone[number][TOGETHER].reshape(found.shape), CLOSE)
+        return not _apart(found, alone[number].reshape(found.shape), CLOSE)
 
     def _refuse(self, seen: str) -> None:
         raise error(f"mixes the samples of a batch: {seen}", where=self._traced.name, help=HELP)

@@ -80,14 +80,14 @@ def extreme(op: str) -> Handler:
 
 
 def clamp(*names: str, lo: float | None = None, hi: float | None = None) -> Handler:
-    """A clip to bounds that are arguments under these names, or fixed."""
+    """A clip to bounds that are arguments under these names, or fixed; by min and max if they are no single numbers."""
 
     def rule(c: Call) -> Any:
         ends: list[Any] = []
         for name, fixed in zip((*names, "", ""), (lo, hi), strict=False):
             value = c.maybe(name) if name else None
             ends.append(c.constant(fixed) if value is None and fixed is not None else value)
-        if any(isinstance(e, Known) and e.array.size != 1 for e in ends):
+        if any(e is not None and (not isinstance(e, Known) or e.array.size != 1) for e in ends):
             done = c.tensor("self")
             for op, end in zip(("Max", "Min"), ends, strict=True):
                 done = done if end is None else c.lower(op, [done, end])

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from lutc.diagnostics import error
 from lutc.nn.known import oddity
@@ -27,17 +26,9 @@ Put = Callable[[nn.Module, Callable[..., Any]], None]
 Call = Callable[..., Callable[..., Any]]
 ROUNDINGS = {"ROUND_TO_ZERO": "DOWN"}
 WAY_OUT = "use integer quantisers with one scale for each tensor or channel"
-PRODUCTS: dict[str, Callable[..., Any]] = {
-    "QuantLinear": lambda m, x, w, b: F.linear(x, w, b),
-    "QuantConv1d": lambda m, x, w, b: F.conv1d(x, w, b, m.stride, m.padding, m.dilation, m.groups),
-    "QuantConv2d": lambda m, x, w, b: F.conv2d(x, w, b, m.stride, m.padding, m.dilation, m.groups),
-    "QuantConv3d": lambda m, x, w, b: F.conv3d(x, w, b, m.stride, m.padding, m.dilation, m.groups),
-    "QuantConvTranspose1d": lambda m, x, w, b: F.conv_transpose1d(
-        x, w, b, m.stride, m.padding, m.output_padding, m.groups, m.dilation
-    ),
-    "QuantConvTranspose2d": lambda m, x, w, b: F.conv_transpose2d(
-        x, w, b, m.stride, m.padding, m.output_padding, m.groups, m.dilation
-    ),
+PRODUCTS = {
+    *("QuantLinear", "QuantConv1d", "QuantConv2d", "QuantConv3d"),
+    *("QuantConvTranspose1d", "QuantConvTranspose2d"),
 }
 ACTIVATIONS = {"QuantIdentity", "QuantReLU", "QuantHardTanh", "QuantTanh", "QuantSigmoid"}
 REGULAR = {"QuantEltwiseAdd"}
@@ -103,7 +94,7 @@ def prepare(
         if kind in ACTIVATIONS:
             put(module, _activation(module, quantiser))
         elif kind in PRODUCTS:
-            put(module, _product(module, kind, biases.get(module), quantiser))
+            put(module, _product(module, biases.get(module), quantiser))
         elif kind == "QuantEltwiseAdd":
             put(module, _sum(quantiser))
         else:
@@ -122,8 +113,8 @@ def _activation(module: Any, quantiser: Callable[[str], Any]) -> Callable[..., A
     # Without its quantiser the proxy is gone as well, and the module keeps no function.
     function = fused.activation_impl if fused is not None else PLAIN.get(type(module).__name__, nn.Identity())
 
-    def forward(x: torch.Tensor) -> Any:
-        return after(function(before(x)))
+    def forward(input: torch.Tensor) -> Any:
+        return after(function(before(input)))
 
     return forward
 
@@ -136,22 +127,28 @@ PLAIN = {
 }
 
 
-def _product(
-    module: Any, kind: str, bias: torch.Tensor | None, quantiser: Callable[[str], Any]
-) -> Callable[..., Any]:
+def _product(module: Any, bias: torch.Tensor | None, quantiser: Callable[[str], Any]) -> Callable[..., Any]:
+    """The module's own product, which reads every setting of it: how it pads, strides and groups."""
     before, weight, after = (quantiser(p) for p in ("input_quant", "weight_quant", "output_quant"))
 
-    def forward(x: torch.Tensor, *rest: Any) -> Any:
-        return after(PRODUCTS[kind](module, before(x), weight(module.weight), bias))
+    def product(x: torch.Tensor) -> Any:
+        return after(module.inner_forward_impl(before(x), weight(module.weight), bias))
 
-    return forward
+    def forward(input: torch.Tensor) -> Any:
+        return product(input)
+
+    def transposed(input: torch.Tensor, output_size: Any = None) -> Any:
+        module._output_size = output_size  # where its own forward leaves it for the product
+        return product(input)
+
+    return transposed if hasattr(module, "_output_size") else forward
 
 
 def _sum(quantiser: Callable[[str], Any]) -> Callable[..., Any]:
     before, after = quantiser("input_quant"), quantiser("output_quant")
 
-    def forward(x: torch.Tensor, y: torch.Tensor) -> Any:
-        return after(before(x) + before(y))
+    def forward(input: torch.Tensor, other: torch.Tensor) -> Any:
+        return after(before(input) + before(other))
 
     return forward
 

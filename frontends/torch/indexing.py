@@ -34,8 +34,10 @@ def copy(c: Call) -> Any:
 
 def written(c: Call) -> Any:
     """`select_scatter`, `scatter` and the like: every element comes from the one tensor or the other."""
+    _only_writes(c)
     x = c.tensor("self")
-    source = next((c.given.get(n) for n in ("src", "value") if isinstance(c.given.get(n), TENSORS)), None)
+    sources = (c.given.get(n) for n in ("src", "value", "values"))
+    source = next((t for t in sources if isinstance(t, TENSORS)), None)
     parts = [p for p in (x, source) if p is not None]
     if source is None:  # a number is written
         parts.append(c.constant(c.get("value", 0)))
@@ -57,6 +59,17 @@ def written(c: Call) -> Any:
         done.shape, done.value, done.scale, done.offset, done.lo, done.hi, data[0].integer,
         any(p.batched for p in data),
     )  # fmt: skip
+
+
+def _only_writes(c: Call) -> None:
+    """Raise Refusal if what is written is joined with what was there: that says nothing of where elements come from."""
+    for name in ("reduce", "accumulate"):
+        how = c.given.get(name)
+        if how is not None and how is not False:
+            raise Refusal(
+                f"joins what it writes with what was there ({name}={how!r})",
+                "write the new elements alone, or compute them first: y[:, :2] + z",
+            )
 
 
 def _held(c: Call, t: Any) -> Scaled:

@@ -12,8 +12,10 @@ from lutc.graph import Design
 from lutc.types import Fixed
 
 from ..onnx.load import finished
+from .apart import Single
 from .compare import compared
 from .lower import lowered
+from .samples import test_inputs
 from .trace import Traced, evaluated, read, traced
 
 
@@ -48,4 +50,8 @@ def load_torch(
 def _loaded(model: Traced, given: Mapping[str, str | Fixed], compare: bool) -> Design:
     state = lowered(model, given)
     design = finished(state.walk)
-    return compared(model, state, design, given) if compare else not_compared(design, "as it was asked")
+    if compare:
+        return compared(model, state, design, given)
+    # A circuit knows nothing of batches: what depends on theirs is refused, compared or not.
+    Single(model, test_inputs(model, state, given)).answers_apart()
+    return not_compared(design, "as it was asked")

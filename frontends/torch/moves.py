@@ -35,8 +35,12 @@ def permute(c: Call) -> Any:
     else:
         a, b = (axis_of(c.get(n, d), rank) for n, d in (("dim0", 0), ("dim1", min(1, rank - 1))))
         perm[a], perm[b] = b, a
-    if perm and perm[0] != 0:
-        keep_samples_apart(x, (0,))
+    if perm and perm[0] != 0 and x.batched:
+        raise Refusal(
+            "moves the dimension that counts samples away from the front, where a circuit needs it all the way, even "
+            "if a later layer moves it back (as torch's own attention does, with batch_first=True as well)",
+            "keep the batch first: of attention, write projections, products and softmax with x.transpose(1, 2)",
+        )
     return c.walk.transpose(x, tuple(perm))
 
 

@@ -56,9 +56,17 @@ def _called(model: nn.Module, arguments: Any) -> list[Any]:
     args, kwargs = arguments
     with torch.no_grad():
         done = model(*args, **kwargs)
-    return [
-        v.detach().double().cpu().numpy() for v in pytree.tree_leaves(done) if isinstance(v, torch.Tensor)
-    ]
+    leaves = (_value(v) for v in pytree.tree_leaves(done, is_leaf=_is_quantised))
+    return [v.detach().double().cpu().numpy() for v in leaves if isinstance(v, torch.Tensor)]
+
+
+def _is_quantised(result: Any) -> bool:
+    """Whether it is one of Brevitas' tensors, which are tuples of a value, its scale and what else belongs to it."""
+    return isinstance(result, tuple) and type(result).__module__.startswith("brevitas.quant_tensor")
+
+
+def _value(result: Any) -> Any:
+    return result.value if _is_quantised(result) else result
 
 
 # -- quantisers in double precision ---------------------------------------------------------------------------------

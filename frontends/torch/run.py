@@ -49,9 +49,12 @@ class Run:
         self.constants: dict[fx.Node, Any] = {}
         with torch.no_grad():
             for node in traced.nodes:
+                known = state.values.get(node.name)
                 if node.op == "placeholder" and node.name in traced.constants:
                     self.constants[node] = self._constant(node)
-                elif node.op == "call_function" and isinstance(state.values.get(node.name), Known):
+                elif node.op == "call_function" and isinstance(known, bool | int | float):
+                    self.constants[node] = known  # a length, which the walk knows for one sample
+                elif node.op == "call_function" and _all_known(known):
                     self.constants[node] = self._step(node, self.constants, 0)
 
     def all(self, rows: Mapping[str, Any]) -> Arrays:
@@ -218,6 +221,10 @@ def one_step(q: Quantiser, meaning: Quantiser | None, a: Any, b: Any) -> Any:
     """Where numbers behind a quantiser are at most one step apart."""
     step = np.float64(meaning.scale) if meaning else 1.0
     return np.abs(a - b) <= step * (2 if q.bipolar else 1) * (1 + 2.0**-8)
+
+
+def _all_known(found: Any) -> bool:
+    return all(isinstance(f, Known) for f in (found if isinstance(found, tuple) else (found,)))
 
 
 def _precise(known: Known) -> torch.Tensor:

@@ -225,11 +225,20 @@ def _names(program: ExportedProgram, count: int) -> list[str]:
 
 
 def _without_detours(graph: fx.Graph) -> fx.Graph:
-    """A copy in which `y + (r - y)` is `r`: how straight-through estimators pass gradients around a rounding."""
+    """A copy in which `y + (r - y)` is `r`: how straight-through estimators pass gradients around a rounding.
+
+    What `y[:, places] = v` writes is `v`, too: PyTorch takes dimensions of length 1 off its front, one sample's among
+    them, only to broadcast it again.
+    """
     whole, graph = graph, copy.deepcopy(graph)
     for node, old in zip(graph.nodes, whole.nodes, strict=True):
         node.name = old.name  # a copy avoids Python's own words, such as input
     for node in graph.nodes:
+        if _calls(node, "aten::index_put") and len(node.args) > 2 and _shortened(node.args[2]):
+            whole_value, places = node.args[2].args[0], [p for p in node.args[1] if p is not None]
+            spread = max((len(_shape(p) or ()) for p in places), default=0)
+            if len(_shape(whole_value)) <= len(_shape(node)) - len(places) + spread:
+                node.update_arg(2, whole_value)
         if _calls(node, "aten::add") and len(node.args) == 2 and not node.kwargs:
             for y, other in (node.args, node.args[::-1]):
                 while isinstance(other, fx.Node) and _calls(
@@ -242,6 +251,17 @@ def _without_detours(graph: fx.Graph) -> fx.Graph:
                 if other.args[1:] == (y,) and isinstance(found, fx.Node) and _shape(found) == _shape(node):
                     node.replace_all_uses_with(found)
     return graph
+
+
+def _shortened(node: Any) -> bool:
+    """Whether it is another tensor without dimensions of length 1 at its front."""
+    if not (isinstance(node, fx.Node) and _calls(node, "aten::view") and isinstance(node.args[0], fx.Node)):
+        return False
+    long, short = _shape(node.args[0]), _shape(node)
+    if long is None or short is None or len(long) <= len(short):
+        return False
+    extra = len(long) - len(short)
+    return tuple(long[extra:]) == tuple(short) and all(n == 1 for n in long[:extra])
 
 
 def _shape(node: fx.Node) -> Any:

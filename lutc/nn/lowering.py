@@ -67,7 +67,17 @@ def unknown(layer: nn.Module) -> list[nn.Module]:
         return [u for inner in inside(layer) for u in unknown(inner)]
     if type(layer) not in lower.registry or oddity(layer) is not None:
         return [layer]
-    return [u for part in inside(layer) for u in _unknown_inside(part)]
+    return [*_exchanged(layer), *(u for part in inside(layer) for u in _unknown_inside(part))]
+
+
+def _exchanged(layer: nn.Module) -> list[nn.Module]:
+    """What stands in the place of a layer's quantisers, whose formats its rule reads, and is none.
+
+    The layer itself if nothing stands there: only a bias may have no quantiser.
+    """
+    places = {name: m for name, m in layer._modules.items() if name.endswith("quantizer")}
+    bare = [layer] if any(m is None and name != "bias_quantizer" for name, m in places.items()) else []
+    return [*bare, *(m for m in places.values() if m is not None and type(m) is not Quantizer)]
 
 
 def _unknown_inside(part: nn.Module) -> list[nn.Module]:

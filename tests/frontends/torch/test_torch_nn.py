@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from torch_models import F, fake, gridded, nn, same, samples, theirs, torch
+import pytest
+from torch_models import F, Model, fake, gridded, nn, same, samples, theirs, torch
 
 import lutc
 from lutc import nn as lnn
+from lutc.diagnostics import LirError
 
 
 def seen(model: nn.Module, *shapes: tuple[int, ...]) -> nn.Module:
@@ -94,6 +97,28 @@ def test_a_model_in_training_is_read_as_it_evaluates() -> None:
     assert model.training
     same(model, (1, 6, 6))
     assert all(m.training for m in model.modules())
+
+
+LAYERS: dict[str, Callable[[], nn.Module]] = {
+    "QLinear": lambda: lnn.QLinear(4, 2),
+    "LUTDense": lambda: lnn.LUTDense(4, 2),
+    "QReLU": lambda: lnn.QReLU((4,)),
+}
+
+
+@pytest.mark.parametrize("instead", [nn.Identity(), lnn.QReLU((4,)), None], ids=["Identity", "QReLU", "None"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_quantiser_that_was_exchanged(name: str, instead: nn.Module | None) -> None:
+    """In every place of a layer, alone, in a chain and among other modules."""
+    for place, _ in LAYERS[name]().named_children():
+        if instead is None and place == "bias_quantizer":
+            continue
+        for around in (lambda m: m, nn.Sequential, lambda m: Model(lambda m, x: -m(x), m)):
+            layer = seen(LAYERS[name](), (4,))
+            setattr(layer, place, instead)
+            with pytest.raises(LirError, match="" if instead is None else type(instead).__name__) as caught:
+                lutc.load(around(layer).eval(), example_inputs=torch.zeros(1, 4))
+            assert all(d.help for d in caught.value.diagnostics)
 
 
 def test_a_chain_of_lutc_layers_needs_no_example() -> None:
