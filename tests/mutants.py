@@ -104,7 +104,7 @@ def _json(data: bytes, rng: Random) -> bytes:
 def check(path: Path, **options: Any) -> None:
     """Load a file that may be anything: it is taken, or refused with messages that can be printed."""
     try:
-        lutc.load(path, **options)
+        lutc.load(path, compare=False, **options)  # starting a framework for each would take minutes
     except LirError as e:
         assert str(e).encode()
         assert e.diagnostics
