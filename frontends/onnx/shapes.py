@@ -68,11 +68,15 @@ def _constants(onnx: Any, arrays: Mapping[str, Any]) -> tuple[list[Any], list[An
 def check_sizes(model: Model) -> None:
     """Raise LirError if a layer's result is known to be larger than any circuit, before anything is lowered."""
     shapes = shapes_of(model)
-    found = [(n, shapes[name]) for n in model.nodes for name in n.outputs if name in shapes]
-    for node, shape in found:
-        if math.prod(shape) > MAX_ELEMENTS:
-            reason, help = _too_large(shape)
-            raise LirError(Diagnostic(reason, where=node.label, help=help))
+    data = {i.name for i in model.inputs}  # what is made of constants alone is counted when it is folded
+    for node in model.nodes:
+        if data.isdisjoint(node.reads):
+            continue
+        data.update(filter(None, node.outputs))
+        for shape in (shapes[n] for n in node.outputs if n in shapes):
+            if math.prod(shape) > MAX_ELEMENTS:
+                reason, help = _too_large(shape)
+                raise LirError(Diagnostic(reason, where=node.label, help=help))
 
 
 def counted(node: Node, tensors: Sequence[Any]) -> None:
