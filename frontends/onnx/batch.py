@@ -81,6 +81,11 @@ def check_samples(node: Node, tensors: Sequence[Anything], results: Sequence[Any
                 "reads what depends on the length of the batch, and a circuit sees one sample at a time",
                 ACROSS_HELP,
             )
+        # No evaluator knows these. None makes dimensions of its own, so a new one comes of an operand of higher rank,
+        # and then samples lie along another dimension than the first.
+        ranks = [len(t.shape) for t in tensors if isinstance(t, Scaled | Curve) and t.batched]
+        if any(len(t.shape) > min(ranks) for t in results if isinstance(t, Scaled | Curve | Known)):
+            raise Refusal(*ACROSS)
         return
     if max(math.prod(t.shape) for t in (*tensors, *results) if isinstance(t, Scaled | Curve | Known)) > SIZE:
         return

@@ -13,10 +13,10 @@ from ..importer import Refusal
 from . import exact as ex
 from .logic import against
 from .model import Node
-from .numbers import NARROW_FLOATS, WHOLE, bounds, representable
+from .numbers import NARROW_FLOATS, WHOLE, bounds, dyadic, representable
 from .quantise import Grid, quantise
 from .rule import Inputs, Rule, computed, needed, rule
-from .tensors import Known, Scaled, Tensor, concrete
+from .tensors import Known, Pending, Scaled, Tensor, concrete
 from .walk import Walk
 
 
@@ -40,6 +40,11 @@ def cast_like(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 def converted(walk: Walk, t: Scaled, kind: str) -> Scaled:
     """The tensor as one of another type. Raises Refusal where numbers would be rounded or wrap around."""
+    if kind == "float" and t.integer is None and t.real == "double" and _rounds(t):
+        raise Refusal(
+            "casts double numbers to float, which rounds: it moves numbers onto ties of a quantiser behind",
+            "make the input a float32, or quantise before the cast",
+        )
     if kind in ("float", "double"):
         return replace(t, integer=None, real=kind)
     if kind == "bool":
@@ -58,6 +63,11 @@ def converted(walk: Walk, t: Scaled, kind: str) -> Scaled:
         f"casts data to {kind}, which rounds or wraps in a way no quantiser states",
         "quantise with Quant or QuantizeLinear instead",
     )
+
+
+def _rounds(t: Scaled) -> bool:
+    """Whether a cast to float changes numbers that a double holds exactly."""
+    return isinstance(t.value, Pending) or (dyadic(t) and not representable(t, "float"))
 
 
 def _kept(t: Scaled) -> tuple[int, int]:

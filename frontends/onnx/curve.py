@@ -21,6 +21,7 @@ from . import exact as ex
 from .linear import hull
 from .model import Node, fold
 from .numbers import NARROW_FLOATS
+from .reasons import NOTHING
 from .rule import Rule
 from .tensors import Known, Scaled, Shape, concrete, core
 from .walk import Walk
@@ -108,6 +109,8 @@ def extended(walk: Walk, node: Node, given: Sequence[Any], rule: Rule | None) ->
     if node.op == "BatchNormalization":
         return _normalised(node, first, tensors)
     shape = np.broadcast_shapes(first.shape, *(t.shape for t in tensors if isinstance(t, Known)))
+    if 0 in shape:
+        raise Refusal(*NOTHING)
     if tuple(shape) != first.shape:
         raise Refusal("repeats the result of a function along new dimensions", "quantise it first")
     arrays = [t.array if t is not None else None for t in tensors]

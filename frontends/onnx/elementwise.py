@@ -14,6 +14,7 @@ from ..importer import Refusal
 from . import exact as ex
 from .exact import Exact
 from .model import Node
+from .reasons import NOTHING
 from .rule import Inputs, Rule, computed, needed, optional, rule
 from .tensors import Known, Scaled, Shape, Tensor, concrete, core, plain, reach, small
 from .walk import Walk, known
@@ -22,12 +23,15 @@ from .walk import Walk, known
 def together(*tensors: Tensor) -> Shape:
     """The shape tensors are broadcast to. Raises Refusal if they do not fit."""
     try:
-        return tuple(np.broadcast_shapes(*(t.shape for t in tensors)))
+        shape = tuple(np.broadcast_shapes(*(t.shape for t in tensors)))
     except ValueError:
         shapes = " and ".join(str(list(t.shape)) for t in tensors)
         raise Refusal(
             f"joins shapes {shapes}, which do not fit", "the model is broken: export it again"
         ) from None
+    if 0 in shape:
+        raise Refusal(*NOTHING)
+    return shape
 
 
 def pair(walk: Walk, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -321,7 +325,7 @@ RULES: dict[str, Rule] = {
     "Clip": rule(clip),
     "BatchNormalization": rule(batch_norm),
     "Identity": rule(identity),
-    "Dropout": rule(dropout),
+    "Dropout": rule(dropout, folds=True),
     "Min": rule(minimum),
     "Max": rule(minimum),
     "Sum": rule(many),

@@ -12,6 +12,7 @@ from lutc.graph import Value
 from ..importer import Refusal
 from . import exact as ex
 from .model import Node
+from .reasons import NOTHING
 from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule
 from .tensors import SAMPLES, Known, Scaled, Tensor, concrete, core, small
 from .walk import Walk
@@ -144,7 +145,7 @@ def slice_(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 def picked(walk: Walk, t: Scaled, pick: Any) -> Scaled:
     positions = np.ascontiguousarray(pick(np.arange(int(np.prod(t.shape))).reshape(t.shape)))
     if not positions.size:
-        raise Refusal("leaves nothing of its input", "the model is broken: export it again")
+        raise Refusal(*NOTHING)
     if positions.size == np.prod(t.shape) and (positions.ravel() == np.arange(positions.size)).all():
         return walk.reshape(t, tuple(positions.shape))
     return walk.index(t, positions)

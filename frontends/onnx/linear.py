@@ -78,6 +78,7 @@ def contract(walk: Walk, t: Scaled, weights: Known, groups: int = 1) -> Scaled:
 
     With `groups` the matrix is block diagonal, and each block is a product of its own.
     """
+    keep_samples_apart(t, (len(t.shape) - 1,))
     t = settled(walk, t)
     rank = len(t.shape)
     if any(n > 1 for n in ex.ranked(t.scale, rank).shape[:-1]):

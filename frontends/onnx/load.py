@@ -28,10 +28,10 @@ from .model import Input, Node, fold
 from .numbers import FLOATS, SATURATE, WHOLE, kind_name, within
 from .peers import framework
 from .read import read
-from .reasons import REASONS
+from .reasons import NOTHING, RANDOM, REASONS
 from .rule import ACROSS, Operands, Rule
 from .schema import described, result_kinds, well_formed
-from .shapes import shapes_of
+from .shapes import check_sizes, counted, shapes_of
 from .table import DOMAINS, find
 from .tensors import Known, Missing, Pending, Port, Scaled, Tensor, core
 from .walk import Walk
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 MOST = 1 << 22  # elements of an input
 
 
+@np.errstate(all="ignore")  # what overflows in a float does so in the model as well
 def load_onnx(
     source: str | os.PathLike[str] | bytes | ModelProto,
     *,
@@ -59,6 +60,7 @@ def load_onnx(
     for a file that is no readable model, and for a model that its own framework answers otherwise.
     """
     model = read(source)
+    check_sizes(model)
     walk = Walk(model)
     given = {"": input_types} if isinstance(input_types, str) else dict(input_types or {})
     make_inputs(walk, given)
@@ -230,6 +232,8 @@ def _lower(walk: Walk, node: Node) -> None:
     if node.op in QUANTISERS and node.inputs and node.inputs[0] in walk.hosted:
         walk.tensors[node.outputs[0]] = walk.tensors[node.inputs[0]]
         return
+    if node.op in RANDOM and node.domain == "":
+        raise Refusal(*REASONS[node.op])
     rule = find(node)
     constant = all(t is None or isinstance(t, Known) for t in tensors)
     if rule is None and not known_curve(node) and not (constant and node.domain == ""):
@@ -265,6 +269,7 @@ def _results(walk: Walk, node: Node, tensors: list[Any], rule: Rule | None, cons
                 raise Refusal(*ACROSS)
             return _moved(node, first, tensors)
         return folded(node, tensors)
+    counted(node, tensors)
     inputs = Operands(tensors)
     try:
         made, evaluated = _lowered(walk, node, inputs, rule)
@@ -272,8 +277,13 @@ def _results(walk: Walk, node: Node, tensors: list[Any], rule: Rule | None, cons
         raise
     except Exception:  # a layer that mixes samples may be none that the rule can lower at all
         check_samples(node, tensors, ())
+        if node.op != "Resize" and any(isinstance(t, Known) and not t.array.size for t in tensors):
+            raise Refusal(*NOTHING) from None
         raise
-    check_samples(node, tensors, made if isinstance(made, tuple) else (made,))
+    results = made if isinstance(made, tuple) else (made,)
+    if any(0 in t.shape for t in results if isinstance(t, Scaled | Curve)):
+        raise Refusal(*NOTHING)
+    check_samples(node, tensors, results)
     if not evaluated:
         inputs.check()
         if isinstance(node.attributes, Options):

@@ -106,6 +106,18 @@ def import_onnx() -> Any:
 
 def array_of(onnx: Any, tensor: Any, name: str) -> Any:
     """A stored tensor as an array; types numpy does not have become the next larger one it has."""
+    if any(n < 0 for n in tensor.dims):
+        raise error(
+            f"its tensor {tensor.name!r} has the shape {list(tensor.dims)}, and no dimension has a length below 0",
+            where=name,
+            help="the model is broken: export it again",
+        )
+    if tensor.data_type in (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128):
+        raise error(
+            f"its tensor {tensor.name!r} holds complex numbers, which no circuit computes with",
+            where=name,
+            help="write their real and imaginary parts as tensors of their own",
+        )
     try:
         array = onnx.numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError, OSError, RuntimeError, onnx.checker.ValidationError) as e:

@@ -25,6 +25,7 @@ RANGES = {
 WHOLE = {**RANGES, "int64": (-(1 << 63), (1 << 63) - 1), "uint64": (0, (1 << 64) - 1)}
 # Significant bits of a float, and the exponents of the least step and of what is too large.
 NARROW_FLOATS = {"float16": (11, -24, 16), "bfloat16": (8, -133, 128)}
+FLOAT = (24, -149, 128)  # the same of float32
 FLOATS = ("float", "double", *NARROW_FLOATS)
 # Operators that keep their numbers in range by definition; formats may hold more than that range.
 SATURATE = ("Cast", "QuantizeLinear", "QLinear", "QGemm")
@@ -106,11 +107,16 @@ def _whole(t: Scaled) -> bool:
     return all(ex.every(lambda v: v.denominator == 1, p) for p in _parts(t))
 
 
+def dyadic(t: Scaled) -> bool:
+    """Whether all numbers the tensor can be are sums of powers of two."""
+    return all(ex.every(ex.dyadic, p) for p in _parts(t))
+
+
 def representable(t: Scaled, kind: str) -> bool:
-    """Whether a narrow float holds every number the tensor can be."""
-    digits, least, most = NARROW_FLOATS[kind]
+    """Whether a float of at most 32 bits holds every number the tensor can be."""
+    digits, least, most = NARROW_FLOATS.get(kind, FLOAT)
     parts = _parts(t)
-    if not all(ex.every(ex.dyadic, p) for p in parts):
+    if not dyadic(t):
         return False
     lo, hi = bounds(t)
     top = max(abs(lo), abs(hi))

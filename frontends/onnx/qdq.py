@@ -70,8 +70,8 @@ def _parameters(node: Node, inputs: Inputs, shape: Shape) -> tuple[Any, Any, str
     return scale, _along(node, _integers(small(zero)), shape), kind
 
 
-def quantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """QuantizeLinear, to any integer type the standard has."""
+def quantize(walk: Walk, node: Node, inputs: Inputs, inside: bool = False) -> Tensor:
+    """QuantizeLinear, to any integer type the standard has. With `inside` the zero point is rounded with the data."""
     x = needed(inputs, 0)
     scale, zero, kind = _parameters(node, inputs, x.shape)
     asked = TYPES.get(node.get("output_dtype", 0)) if node.get("output_dtype", 0) else None
@@ -94,7 +94,7 @@ def quantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         return Known(np.clip(steps.astype(np.float64) + zero, lo, hi).astype(numpy_type(kind)))
     t = computed(x)
     return replace(
-        affine(walk, t, ex.exact(scale), ex.exact(zero), ex.number(lo), ex.number(hi)), integer=kind
+        affine(walk, t, ex.exact(scale), ex.exact(zero), ex.number(lo), ex.number(hi), inside), integer=kind
     )
 
 
@@ -114,12 +114,15 @@ def _divides_exactly(node: Node, x: Tensor, scale: Any) -> None:
         )
 
 
-def affine(walk: Walk, t: Scaled, s: Exact, z: Exact, lo: Exact, hi: Exact) -> Scaled:
-    """The integers `clip(round_half_even(t / s) + z, lo, hi)`, where the zero points z are whole numbers."""
+def affine(walk: Walk, t: Scaled, s: Exact, z: Exact, lo: Exact, hi: Exact, inside: bool = False) -> Scaled:
+    """The integers `clip(round_half_even(t / s) + z, lo, hi)`, where the zero points z are whole numbers.
+
+    With `inside` they are `clip(round_half_even(t / s + z), lo, hi)`: other ones at ties, for odd zero points.
+    """
     frac = step_of(s)
     inverse = ex.compress(np.asarray(1 / s, dtype=object))
-    if ex.every(lambda v: v % 2 == 0, z) or not ties(t, inverse):
-        # Rounding before or after adding it comes to the same, and the type's own range saves comparisons.
+    if inside or ex.every(lambda v: v % 2 == 0, z) or not ties(t, inverse):
+        # Otherwise rounding before or after adding it comes to the same, and the type's own range saves comparisons.
         done = quantise(walk, t, Grid(inverse, z, lo, hi, frac=frac))
         return done.times(ex.number(Fraction(2) ** frac))
     low, high = (ex.compress(np.asarray(e - z, dtype=object)) for e in (lo, hi))

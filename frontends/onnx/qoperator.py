@@ -1,6 +1,8 @@
 """Operators on quantised integers: the standard's QLinear* and *Integer, and ONNX Runtime's own of that kind.
 
-Each is what its name says between DequantizeLinear and QuantizeLinear, and is lowered as that.
+Each is what its name says between DequantizeLinear and QuantizeLinear, and is lowered as that. Where ONNX Runtime has
+no table and no integer kernel (QLinearAdd, QLinearMul, QLinearAveragePool), it adds the zero point before it rounds:
+other numbers at ties, for odd zero points.
 """
 
 from __future__ import annotations
@@ -33,8 +35,10 @@ def _opened(walk: Walk, node: Node, inputs: Inputs, at: int, axis: int = 0) -> T
     return dequantize(walk, part, [needed(inputs, at), needed(inputs, at + 1), optional(inputs, at + 2)])
 
 
-def _closed(walk: Walk, node: Node, t: Tensor, scale: Tensor, zero: Tensor | None) -> Tensor:
-    return quantize(walk, replace(node, attributes={}), [t, scale, zero])
+def _closed(
+    walk: Walk, node: Node, t: Tensor, scale: Tensor, zero: Tensor | None, inside: bool = False
+) -> Tensor:
+    return quantize(walk, replace(node, attributes={}), [t, scale, zero], inside)
 
 
 def qlinear_matmul(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -103,12 +107,12 @@ def _two(op: str, lower: Callable[[Walk, Node, Inputs], Tensor]) -> Rule:
     def both(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         parts = [_opened(walk, node, inputs, 0), _opened(walk, node, inputs, 3)]
         done = lower(walk, replace(node, op=op), parts)
-        return _closed(walk, node, done, needed(inputs, 6), optional(inputs, 7))
+        return _closed(walk, node, done, needed(inputs, 6), optional(inputs, 7), inside=True)
 
     return rule(both)
 
 
-def _one(op: str, lower: Callable[[Walk, Node, Inputs], Tensor]) -> Rule:
+def _one(op: str, lower: Callable[[Walk, Node, Inputs], Tensor], inside: bool = False) -> Rule:
     """ONNX Runtime's operators on one quantised tensor."""
 
     def single(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -116,7 +120,7 @@ def _one(op: str, lower: Callable[[Walk, Node, Inputs], Tensor]) -> Rule:
         turned = bool(node.get("channels_last", 0))
         done = computed(lower(walk, replace(node, op=op, domain=""), [first(walk, x) if turned else x]))
         done = last(walk, done) if turned else done
-        return _closed(walk, node, done, needed(inputs, 3), optional(inputs, 4))
+        return _closed(walk, node, done, needed(inputs, 3), optional(inputs, 4), inside)
 
     return rule(single)
 
@@ -171,6 +175,6 @@ MICROSOFT: dict[str, Rule] = {
     "QLinearWhere": rule(qlinear_where),
     "MatMulIntegerToFloat": rule(matmul_integer_to_float),
     "QLinearConcat": rule(qlinear_concat),
-    "QLinearAveragePool": _one("AveragePool", average_pool),
+    "QLinearAveragePool": _one("AveragePool", average_pool, inside=True),
     "QLinearGlobalAveragePool": _one("GlobalAveragePool", global_pool),
 }

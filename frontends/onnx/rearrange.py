@@ -9,6 +9,7 @@ from . import exact as ex
 from .layout import picked
 from .linear import contract, settled
 from .model import Node, fold
+from .reasons import NOTHING
 from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule
 from .tensors import Known, Scaled, Tensor, small
 from .walk import Walk
@@ -26,7 +27,7 @@ def rearrange(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     if at.shape[:1] != t.shape[:1]:
         keep_samples_apart(t, (0,))
     if not at.size:
-        raise Refusal("leaves nothing of its input", "the model is broken: export it again")
+        raise Refusal(*NOTHING)
     if (at >= 0).all():
         return picked(walk, t, lambda a: a.ravel()[at])
     # A zero takes the scale of an element of the same row, so that scales of channels stay together.

@@ -18,6 +18,13 @@ _FUSED = (
 _ROOTS = "divides by a root of the data, which no table of one number gives"
 _NORMAL = _DIVIDES + "ReduceMean, Sub, Mul, ReduceMean, Quant, Sqrt and Reciprocal (one table), Quant, Mul"
 
+# They would give one draw for all time if they were computed at compile time.
+RANDOM = (
+    "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial",
+)  # fmt: skip
+
+NOTHING = ("leaves nothing of its input", "the model is broken: export it again")
+
 REASONS: dict[str, tuple[str, str]] = {
     "LayerNormalization": (_ROOTS, _NORMAL + "; or train with BatchNormalization"),
     "RMSNormalization": (_ROOTS, _NORMAL + "; or train with BatchNormalization"),
@@ -69,9 +76,5 @@ REASONS: dict[str, tuple[str, str]] = {
         "sorts its data, for which there is no circuit yet",
         "of one element (k = 1) there is: use that, or ArgMax and ReduceMax, or leave it to the host",
     ),
-    "RandomNormal": ("makes random numbers", "export the model for inference"),
-    "RandomUniform": ("makes random numbers", "export the model for inference"),
-    "RandomNormalLike": ("makes random numbers", "export the model for inference"),
-    "RandomUniformLike": ("makes random numbers", "export the model for inference"),
-    "Bernoulli": ("makes random numbers", "export the model for inference"),
+    **dict.fromkeys(RANDOM, ("makes random numbers", "export the model for inference")),
 }

@@ -14,6 +14,7 @@ from . import exact as ex
 from .layout import ints, picked
 from .linear import settled
 from .model import Node
+from .reasons import NOTHING
 from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule
 from .tensors import SAMPLES, Known, Tensor, small
 from .walk import Walk
@@ -128,7 +129,7 @@ def _sizes(node: Node, inputs: Inputs, shape: list[int]) -> tuple[list[Fraction]
         ]:
             raise Refusal("has a scale whose product with a length float32 rounds", "give it sizes instead")
     if min(lengths, default=0) < 1:
-        raise Refusal("leaves nothing of its input", "the model is broken: export it again")
+        raise Refusal(*NOTHING)
     return factors, lengths
 
 

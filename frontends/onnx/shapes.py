@@ -1,10 +1,25 @@
-"""Shapes of all tensors, by the standard's own inference: needed only where a refused layer has made none."""
+"""Shapes of tensors, by the standard's own inference: of refused layers' results, and to count before any work."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lutc.diagnostics import Diagnostic, LirError
+from lutc.limits import MAX_ELEMENTS
+
+from ..importer import Refusal
+from .bounds import SMALL
+from .curve import Curve
 from .model import QONNX, Model, Node
+from .tensors import Known, Scaled
+
+# Operators with results larger than what they are given, by numbers the model states.
+GROWS = frozenset((
+    "Concat", "ConvTranspose", "Einsum", "Expand", "Gather", "GatherElements", "GatherND", "MatMul", "Pad", "Reshape",
+    "Resize", "Tile", "Upsample",
+))  # fmt: skip
 
 
 def shapes_of(model: Model) -> dict[str, tuple[int, ...]]:
@@ -22,10 +37,10 @@ def shapes_of(model: Model) -> dict[str, tuple[int, ...]]:
     info = onnx.helper.make_tensor_value_info
     kind = onnx.TensorProto.FLOAT
     inputs = [info(i.name, kind, [n or 1 for n in i.dims]) for i in model.inputs if i.dims is not None]
-    constants = [onnx.numpy_helper.from_array(k.array, n) for n, k in model.constants.items()]
+    constants, large = _constants(onnx, {n: k.array for n, k in model.constants.items()})
     given = [info(n, kind, s) for n, s in model.stated.items()]
     outputs = [onnx.helper.make_empty_tensor_value_info(n) for n in model.outputs]
-    graph = onnx.helper.make_graph(nodes, "shapes", inputs, outputs, constants, value_info=given)
+    graph = onnx.helper.make_graph(nodes, "shapes", inputs + large, outputs, constants, value_info=given)
     whole = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", model.opset)])
     try:
         # A Range is written out by it, however long.
@@ -40,3 +55,60 @@ def shapes_of(model: Model) -> dict[str, tuple[int, ...]]:
             if any(not d.dim_value for d in value.type.tensor_type.shape.dim[1:]):
                 del found[value.name]  # nobody can say
     return found
+
+
+def _constants(onnx: Any, arrays: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Constants as initializers where they may be shapes; of large ones the types are enough."""
+    kind = onnx.helper.np_dtype_to_tensor_dtype
+    info = onnx.helper.make_tensor_value_info
+    small = [onnx.numpy_helper.from_array(a, n) for n, a in arrays.items() if a.size <= SMALL]
+    return small, [info(n, kind(a.dtype), a.shape) for n, a in arrays.items() if a.size > SMALL]
+
+
+def check_sizes(model: Model) -> None:
+    """Raise LirError if a layer's result is known to be larger than any circuit, before anything is lowered."""
+    shapes = shapes_of(model)
+    data = {i.name for i in model.inputs}  # what is made of constants alone is counted when it is folded
+    for node in model.nodes:
+        if data.isdisjoint(node.reads):
+            continue
+        data.update(filter(None, node.outputs))
+        for shape in (shapes[n] for n in node.outputs if n in shapes):
+            if math.prod(shape) > MAX_ELEMENTS:
+                reason, help = _too_large(shape)
+                raise LirError(Diagnostic(reason, where=node.label, help=help))
+
+
+def counted(node: Node, tensors: Sequence[Any]) -> None:
+    """Raise Refusal if a node would make more than any circuit can hold, before it is lowered."""
+    if node.op not in GROWS or node.domain != "" or node.proto is None:
+        return
+    import onnx
+
+    info = onnx.helper.make_tensor_value_info
+    given = {n: t for n, t in zip(node.inputs, tensors, strict=True) if n}
+    small, inputs = _constants(onnx, {n: t.array for n, t in given.items() if isinstance(t, Known)})
+    for name, t in given.items():
+        if isinstance(t, Scaled | Curve):
+            inputs.append(info(name, onnx.TensorProto.FLOAT, t.shape))
+    proto = onnx.NodeProto()
+    proto.CopyFrom(node.proto)
+    proto.domain = ""
+    outputs = [onnx.helper.make_empty_tensor_value_info(n) for n in node.outputs if n]
+    graph = onnx.helper.make_graph([proto], "sizes", inputs, outputs, small)
+    whole = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", node.version)])
+    try:
+        inferred = onnx.shape_inference.infer_shapes(whole).graph
+    except Exception:  # of several kinds: what is wrong with the node, its rule tells better
+        return
+    for result in inferred.output:
+        shape = tuple(d.dim_value for d in result.type.tensor_type.shape.dim)
+        if math.prod(shape) > MAX_ELEMENTS:
+            raise Refusal(*_too_large(shape))
+
+
+def _too_large(shape: Sequence[int]) -> tuple[str, str]:
+    return (
+        f"makes a tensor {list(shape)}, which has more elements than any circuit",
+        f"check the model's shapes: {MAX_ELEMENTS:,} are the most",
+    )

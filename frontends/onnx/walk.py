@@ -12,6 +12,7 @@ import numpy as np
 
 from lutc.build import Builder
 from lutc.graph import Const, Func, Output, Overflow, Param, Rounding, Value
+from lutc.limits import MAX_ELEMENTS
 from lutc.numbers import twos
 from lutc.ops.layout import Reshape, Transpose
 from lutc.types import Type, holding, tensor, uniform
@@ -24,7 +25,6 @@ from .tensors import Known, Missing, Pending, Scaled, Shape, Tensor, concrete, c
 
 # How many bits a factor or a term may have that joins two scales. Any two float32 scales of like size stay below it.
 JOIN_BITS = 64
-MOST = 1 << 26  # elements of a tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,7 @@ class Walk:
 
         `follow` says where a dimension of the value comes to lie (None: it is mixed with others).
         """
-        if math.prod(shape) > MOST:
+        if math.prod(shape) > MAX_ELEMENTS:
             raise Refusal(
                 f"makes a tensor {list(shape)}, which has more elements than any circuit",
                 "check the model's shapes",
