@@ -56,15 +56,20 @@ def _once(found: list[Diagnostic]) -> list[Diagnostic]:
     """One diagnostic for a reason (numbers in it aside) that more than a few layers share."""
     groups: dict[tuple[str, str | None], list[Diagnostic]] = {}
     for d in found:
-        groups.setdefault((re.sub(r"\d+", "0", d.message), d.help), []).append(d)
+        groups.setdefault(_kind(d), []).append(d)
     said = []
-    for group in groups.values():
+    for d in found:
+        group = groups[_kind(d)]
         if len(group) <= MANY:
-            said += group
-            continue
-        first = ", ".join(d.where or "?" for d in group[:NAMED])
-        said.append(replace(group[0], where=f"{first} and {len(group) - NAMED} more layers"))
+            said.append(d)
+        elif d is group[0]:
+            first = ", ".join(e.where or "?" for e in group[:NAMED])
+            said.append(replace(d, where=f"{first} and {len(group) - NAMED} more layers"))
     return said
+
+
+def _kind(d: Diagnostic) -> tuple[str, str | None]:
+    return re.sub(r"\d+", "0", d.message), d.help
 
 
 class Names:
