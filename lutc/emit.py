@@ -62,7 +62,7 @@ def netlist(
     for output in design.outputs:
         if output.value.type.bits:
             build.output(_asked(output.name, control.valid), nets[output.value])
-    if not any(o.value.type.bits for o in design.outputs) and not control.valid:
+    if not any(o.value.type.bits for o in design.outputs):
         raise LirError(
             Diagnostic(
                 "every output is the constant 0 without bits: there is nothing to build",
