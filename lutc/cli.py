@@ -1,7 +1,8 @@
 """The command line. No logic lives here: arguments in, calls, text out.
 
 Exit codes: 0 done; 1 a verification found a wrong bit, or `fmt --check` a file to format; 2 the user's input is wrong;
-3 a bug in lutc; 130 interrupted, 143 terminated. Heavy imports wait inside the commands, so that `--help` is quick.
+3 a bug in lutc; 130 interrupted, 141 nobody reads what is printed (a closed pipe), 143 terminated. Heavy imports wait
+inside the commands, so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +31,33 @@ def _terminated(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
 
+def _unheard() -> click.exceptions.Exit:
+    """Nobody reads what is printed any more, as behind `| head -1`: no more is; the code is that of SIGPIPE."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return click.exceptions.Exit(128 + signal.SIGPIPE)
+
+
 class Group(click.Group):
     """Turns what goes wrong into messages and exit codes."""
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)  # prints --help and --version
+        except BrokenPipeError:
+            raise _unheard() from None
+
     def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return self._invoke(ctx)
+        except BrokenPipeError:
+            raise _unheard() from None
+
+    def _invoke(self, ctx: click.Context) -> Any:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _terminated)  # so that what was begun is cleared away
         try:
@@ -76,7 +101,11 @@ def main() -> None:
 
 
 def console(stderr: bool = False) -> Console:
-    from rich.console import Console as Terminal
+    from rich.console import Console
+
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # rich would end with 1, our code for a wrong bit
 
     # Without a terminal, lines must not be folded at 80 columns: they end in logs and pipes.
     return Terminal(stderr=stderr, width=None if sys.stdout.isatty() else 120, highlight=False)
@@ -448,14 +477,32 @@ def doctor(ctx: click.Context) -> None:
 
 def command() -> None:
     """The command `lutc`: `main`, and an end at once. Taking large graphs apart would be a tenth of the time."""
+    _all_streams()
     try:
         main()
     except SystemExit as e:
         code = e.code if isinstance(e.code, int) else int(e.code is not None)
-        logging.shutdown()
+    except BrokenPipeError:  # not even a mistake in the options can be told
+        code = _unheard().exit_code
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
         try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        except OSError:  # whoever read along has gone
-            code = code or 1
-        os._exit(code)
+            stream.flush()
+        except BrokenPipeError:
+            code = code or 128 + signal.SIGPIPE
+        except OSError as e:  # a full disk
+            code = code or 2
+            with suppress(OSError):
+                os.write(2, f"error: {e.strerror}\n".encode())
+    os._exit(code)
+
+
+def _all_streams() -> None:
+    """Streams that the shell closed (`>&-`) lead nowhere, and no file that is opened gets their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115 - until the end
