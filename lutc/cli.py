@@ -13,12 +13,12 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lutc import streams
 from lutc._version import __version__
 
 if TYPE_CHECKING:
@@ -31,17 +31,6 @@ def _terminated(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _unheard() -> click.exceptions.Exit:
-    """Nobody reads what is printed any more, as behind `| head -1`: no more is; the code is that of SIGPIPE."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    return click.exceptions.Exit(128 + signal.SIGPIPE)
-
-
 class Group(click.Group):
     """Turns what goes wrong into messages and exit codes."""
 
@@ -49,13 +38,13 @@ class Group(click.Group):
         try:
             return super().make_context(*args, **options)  # prints --help and --version
         except BrokenPipeError:
-            raise _unheard() from None
+            raise streams.unheard() from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return self._invoke(ctx)
         except BrokenPipeError:
-            raise _unheard() from None
+            raise streams.unheard() from None
 
     def _invoke(self, ctx: click.Context) -> Any:
         if threading.current_thread() is threading.main_thread():
@@ -477,32 +466,12 @@ def doctor(ctx: click.Context) -> None:
 
 def command() -> None:
     """The command `lutc`: `main`, and an end at once. Taking large graphs apart would be a tenth of the time."""
-    _all_streams()
+    streams.opened()
     try:
         main()
     except SystemExit as e:
         code = e.code if isinstance(e.code, int) else int(e.code is not None)
     except BrokenPipeError:  # not even a mistake in the options can be told
-        code = _unheard().exit_code
+        code = streams.unheard().exit_code
     logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            code = code or 128 + signal.SIGPIPE
-        except OSError as e:  # a full disk
-            code = code or 2
-            with suppress(OSError):
-                os.write(2, f"error: {e.strerror}\n".encode())
-    os._exit(code)
-
-
-def _all_streams() -> None:
-    """Streams that the shell closed (`>&-`) lead nowhere, and no file that is opened gets their numbers."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115 - until the end
+    os._exit(streams.flushed(code))
