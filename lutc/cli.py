@@ -24,7 +24,17 @@ from lutc._version import __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
-FILE = click.Path(path_type=Path)
+
+class File(click.Path):
+    """A path. The empty one would be taken for the folder that one is in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("the path is empty; the folder that you are in is .", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = File(path_type=Path)
 
 
 def _terminated(number: int, frame: object) -> None:
@@ -213,7 +223,7 @@ def compile(
         if clock_ns is not None:
             raise error("give the clock once, as --clock-ns or --clock-mhz")
         clock_ns = settings.period(clock_mhz, "MHz")
-    settings.count(vectors, "a number of vectors", settings.VECTORS)
+    settings.vectors(vectors, test_data is not None)
     driver.checked(
         target, clock_ns=clock_ns, stages=stages, top=top, effort=effort, dsp=dsp, approx_lsb=approx_lsb
     )
