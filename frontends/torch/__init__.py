@@ -25,15 +25,14 @@ class _Torch:
 
     def load(self, source: Any, options: LoadOptions) -> Design:
         try:
-            import torch
+            import torch  # noqa: F401
         except ImportError:
             raise error(
                 "reading PyTorch models needs PyTorch", where=str(source), help="pip install 'lutc[torch]'"
             ) from None
         from .load import load_torch
 
-        traced = ["example_inputs"] if isinstance(source, torch.nn.Module) else []
-        options.only("input_types", *traced, kind="a PyTorch model")
+        options.only("input_types", "example_inputs", kind="a PyTorch model")
 
         return load_torch(
             source,
