@@ -38,6 +38,8 @@ from .names import Scope
 # Longest expression written in place of a wire, counted in names and operators of one operand.
 _LONGEST = 3
 _LONGEST_APPEND = 4
+CLOCKED = ("clk", "ce", "rst")  # control ports of every module with registers
+CONTROLS = (*CLOCKED, *VALID)
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,8 @@ class Layout:
     def controls(self) -> list[str]:
         """The ports clk, ce and rst, as far as this module has them."""
         module = self.module
-        present = (("clk", module.clock), ("ce", module.clock_enable), ("rst", module.reset))
-        return [name for name, there in present if there]
+        present = (module.clock, module.clock_enable, module.reset)
+        return [name for name, there in zip(CLOCKED, present, strict=True) if there]
 
 
 def arrange(modules: Sequence[Module]) -> list[Layout]:
@@ -117,6 +119,9 @@ def _arranged(modules: tuple[Module, ...]) -> tuple[Layout, ...]:
     if len(set(modules)) != len(modules):
         raise ValueError("a module is there twice")
     scope = Scope()
+    scope.reserve(
+        *CONTROLS
+    )  # in VHDL a port hides a module of its name, and simulators find a top by its name
     names = {module: scope.claim(module.name) for module in modules}
     done: dict[Module, Layout] = {}
 
@@ -138,7 +143,7 @@ def _arranged(modules: tuple[Module, ...]) -> tuple[Layout, ...]:
 
 def _lay_out(module: Module, name: str, callees: dict[Module, Layout]) -> Layout:
     scope = Scope()
-    scope.reserve("clk", "ce", "rst", name)
+    scope.reserve(*CLOCKED, name)
     ports = [*(p.port for p in module.inputs), *(p.port for p in module.outputs)]
     # Those that a bench must find under their names are the first to be given theirs.
     given = {port: scope.claim(port) for port in sorted(ports, key=lambda port: port not in VALID)}

@@ -43,8 +43,6 @@ def write(
     `source` is the design as it was before any pass: the answers are the interpreter's on it, so the bench proves the
     passes too. `modules` is its netlist, printed to `files` (paths from `folder`) in `hdl`.
     """
-    if count < 1 and not user:
-        raise error("a bench needs at least one vector", help="give --vectors a number above 0")
     numbers = sum(v.type.size for v in (*source.params, *(o.value for o in source.outputs)))
     if count * numbers > NUMBERS:
         help = f"with so many ports and elements, --vectors {NUMBERS // numbers} is the most"

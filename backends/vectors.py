@@ -57,6 +57,8 @@ def stimulus(
     """
     codes = vectors(design, count, seed, extra)
     answers = execute(design, codes)
+    if not design.params:  # one answer, the same in every cycle
+        answers = {port: np.repeat(codes, count, axis=0) for port, codes in answers.items()}
     params = {p.name or "": p.type for p in design.params}
     outputs = {o.name: o.value.type for o in design.outputs}
 
@@ -170,7 +172,8 @@ def _corners(kinds: list[Type], lo: Ints, hi: Ints, at_most: int, rng: np.random
             row = zero.copy()
             row[element] = limit[element]
             unique.setdefault(tuple(row.tolist()), row)
-    return np.array(list(unique.values())[:at_most], dtype=lo.dtype).reshape(-1, len(lo))
+    chosen = list(unique.values())[:at_most]
+    return np.array(chosen, dtype=lo.dtype).reshape(len(chosen), len(lo))
 
 
 def _alternating(span: int) -> int:

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from lutc.diagnostics import did_you_mean, error
+from lutc.diagnostics import did_you_mean, error, shortened
 from lutc.graph import Const, Design, Func, OpMistake, Output, Overflow, Param, Rounding, Stage, Table, Value
+from lutc.numbers import masked
 from lutc.ops import TABLE, Op
 from lutc.ops.base import Budget, decode, spec
 from lutc.types import Fixed, Type, scalar
@@ -39,15 +40,27 @@ def as_type(kind: Type | Fixed | str) -> Type:
 
 def exact_codes(values: Any, kind: Type, what: str) -> Any:
     """The codes of real numbers, in the type's shape. Raises LirError if a number is none of its format's."""
-    reals = np.asarray(values)
+    reals = _reals(values, what)
     if reals.shape != kind.shape:
         raise error(f"{what} has shape {list(reals.shape)}, but its type is {kind}")
     codes = [_exact_code(v, f, what) for v, f in zip(reals.ravel().tolist(), kind.formats, strict=True)]
     return np.array(codes, dtype=object).reshape(kind.shape)
 
 
+def _reals(values: Any, what: str) -> Any:
+    if masked(values):
+        raise error(f"{what} has masked elements", help="fill them first")
+    try:
+        return np.asarray(values)
+    except ValueError:  # lists of unequal lengths
+        raise error(f"{what} is no array: its rows differ in length") from None
+
+
 def _exact_code(value: Any, fmt: Fixed, what: str) -> int:
-    number = Fraction(value)
+    try:
+        number = Fraction(value)
+    except (ValueError, OverflowError, TypeError, ArithmeticError):  # nan, inf, None, a word
+        raise error(f"{what}: {shortened(repr(value))} is no finite real number") from None
     if not fmt.holds(number):
         raise error(f"{what}: {value} is no number of {fmt}", help="round it first, or choose a wider format")
     return (number / fmt.step).numerator
@@ -111,6 +124,12 @@ class Builder:
         """An output port carrying `value`; outside it means `scale * value + offset`."""
         if any(o.name == name for o in self._outputs):
             raise error(f"{self.name} has two outputs named {name!r}")
+        carried: object = value
+        if not isinstance(carried, Value):
+            help = "give it what input() or an operation returned"
+            raise error(
+                f"output {name!r} carries no value of the design: {shortened(repr(value))}", help=help
+            )
         self._outputs.append(Output(name, value, _fractions(scale), _fractions(offset)))
 
     def note(self, text: str) -> None:
@@ -126,7 +145,7 @@ class Builder:
         """A truth table of real numbers; entry k answers the key whose bits read k. Or a tensor of them, in a row."""
         k, v = as_type(key), as_type(value)
         formats = [f for f, n in zip(v.formats, k.formats, strict=True) for _ in range(1 << n.width)]
-        reals = np.asarray(entries).ravel().tolist()
+        reals = _reals(entries, f"table {name!r}").ravel().tolist()
         if len(reals) != len(formats):
             raise error(
                 f"table {name!r} has {len(reals)} entries, not the {len(formats)} its key {k} asks for"

@@ -1,7 +1,8 @@
 """The command line. No logic lives here: arguments in, calls, text out.
 
 Exit codes: 0 done; 1 a verification found a wrong bit, or `fmt --check` a file to format; 2 the user's input is wrong;
-3 a bug in lutc; 130 interrupted, 143 terminated. Heavy imports wait inside the commands, so that `--help` is quick.
+3 a bug in lutc; 130 interrupted, 141 nobody reads what is printed (a closed pipe), 143 terminated. Heavy imports wait
+inside the commands, so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -17,12 +18,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lutc import streams
 from lutc._version import __version__
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-FILE = click.Path(path_type=Path)
+
+class File(click.Path):
+    """A path. The empty one would be taken for the folder that one is in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("the path is empty; the folder that you are in is .", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = File(path_type=Path)
 
 
 def _terminated(number: int, frame: object) -> None:
@@ -32,7 +44,19 @@ def _terminated(number: int, frame: object) -> None:
 class Group(click.Group):
     """Turns what goes wrong into messages and exit codes."""
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)  # prints --help and --version
+        except BrokenPipeError:
+            raise streams.unheard() from None
+
     def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return self._invoke(ctx)
+        except BrokenPipeError:
+            raise streams.unheard() from None
+
+    def _invoke(self, ctx: click.Context) -> Any:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _terminated)  # so that what was begun is cleared away
         try:
@@ -76,7 +100,11 @@ def main() -> None:
 
 
 def console(stderr: bool = False) -> Console:
-    from rich.console import Console as Terminal
+    from rich.console import Console
+
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # rich would end with 1, our code for a wrong bit
 
     # Without a terminal, lines must not be folded at 80 columns: they end in logs and pipes.
     return Terminal(stderr=stderr, width=None if sys.stdout.isatty() else 120, highlight=False)
@@ -195,7 +223,7 @@ def compile(
         if clock_ns is not None:
             raise error("give the clock once, as --clock-ns or --clock-mhz")
         clock_ns = settings.period(clock_mhz, "MHz")
-    settings.count(vectors, "a number of vectors", settings.VECTORS)
+    settings.vectors(vectors, test_data is not None)
     driver.checked(
         target, clock_ns=clock_ns, stages=stages, top=top, effort=effort, dsp=dsp, approx_lsb=approx_lsb
     )
@@ -439,14 +467,12 @@ def doctor(ctx: click.Context) -> None:
 
 def command() -> None:
     """The command `lutc`: `main`, and an end at once. Taking large graphs apart would be a tenth of the time."""
+    streams.opened()
     try:
         main()
     except SystemExit as e:
         code = e.code if isinstance(e.code, int) else int(e.code is not None)
-        logging.shutdown()
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        except OSError:  # whoever read along has gone
-            code = code or 1
-        os._exit(code)
+    except BrokenPipeError:  # not even a mistake in the options can be told
+        code = streams.unheard().exit_code
+    logging.shutdown()
+    os._exit(streams.flushed(code))

@@ -48,8 +48,10 @@ def load(
     installed; `Design.compared` says what came of it. Raises LirError listing everything that cannot be compiled
     exactly, or where the framework answers otherwise.
     """
-    given = plugins.LoadOptions(settings.input_types(input_types), calibrate, example_inputs, compare)
+    kinds, samples = settings.input_types(input_types), settings.samples(calibrate)
+    given = plugins.LoadOptions(kinds, samples, example_inputs, compare)
     if isinstance(source, Design):
+        given.only(kind="a design", where=source.name)
         return source
     if isinstance(source, str | Path):
         return _load_file(Path(source), given)
@@ -70,6 +72,7 @@ def _load_file(path: Path, given: plugins.LoadOptions) -> Design:
     if not there:
         raise error("no such file", where=shortened(str(path), 200))
     if path.suffix == Design.extension:
+        given.only(kind="a .lir file", where=shortened(str(path), 200))
         return parse_file(path)
     frontend = plugins.reader(path)
     if frontend:
@@ -124,7 +127,7 @@ class Build:
         `.lutc-files.json`), and what was put beside them stays. Raises LirError if `folder` holds something that is
         no build, or one whose files were edited; OSError where it cannot be written.
         """
-        settings.count(vectors, "a number of vectors", settings.VECTORS)
+        settings.vectors(vectors, bool(user_vectors))
         exchange(_place(folder), str(folder), lambda new: self._fill(new, vectors, user_vectors))
         return Path(folder)
 
@@ -163,7 +166,9 @@ class Build:
 
 
 def _place(folder: str | Path) -> Path:
-    """Where a folder really is, behind links."""
+    """Where a folder really is, behind links. Raises LirError for the empty path, which is none."""
+    if not os.fspath(folder):
+        raise error("the path of the folder is empty", help="the folder that you are in is .")
     return Path(os.path.realpath(folder))
 
 

@@ -62,7 +62,8 @@ def netlist(
     for output in design.outputs:
         if output.value.type.bits:
             build.output(_asked(output.name, control.valid), nets[output.value])
-    if not any(o.value.type.bits for o in design.outputs) and not control.valid:
+    read = any(p.type.bits for p in design.params)
+    if not any(o.value.type.bits for o in design.outputs) and not (control.valid and read):
         raise LirError(
             Diagnostic(
                 "every output is the constant 0 without bits: there is nothing to build",

@@ -12,7 +12,7 @@ import numpy as np
 from lutc.diagnostics import did_you_mean, error
 from lutc.graph import Design, Output, Param, Value, body
 from lutc.literals import number_of
-from lutc.numbers import divide, dtype, overflow, quantised, real
+from lutc.numbers import divide, dtype, masked, overflow, quantised, real
 from lutc.ops.flow import evaluate
 from lutc.types import Ints
 
@@ -56,10 +56,16 @@ def run(design: Design, /, *inputs: Any, **named: Any) -> Any:
 
 def answer(design: Design, /, *inputs: Any, **named: Any) -> dict[str, Ints]:
     """The same as `run` with the answers as codes, by output port."""
-    given = dict(zip([p.name or "" for p in design.params], inputs, strict=False)) | named
+    names = [p.name or "" for p in design.params]
+    if any(isinstance(given, Mapping) for given in inputs):
+        help = f"give them by name: run({', '.join(f'{name}=...' for name in names[:3])}), or run(**arrays)"
+        raise error(f"{design.name} was given a mapping of inputs in place of an array", help=help)
     if len(inputs) > len(design.params):
         raise error(f"{design.name} has {len(design.params)} inputs, but was given {len(inputs)}")
-    names = [p.name or "" for p in design.params]
+    for name in names[: len(inputs)]:
+        if name in named:
+            raise error(f"{design.name} was given its input {name!r} twice: in order and by name")
+    given = dict(zip(names, inputs, strict=False)) | named
     for name in given:
         if name not in names:
             raise error(f"{design.name} has no input {name!r}", help=did_you_mean(name, names))
@@ -100,6 +106,8 @@ def port_codes(param: Param, values: Any) -> Ints:
 
 def _numbers(param: Param, values: Any) -> Any:
     """Values as float64 where that is exact for each of them, else as an object array of numbers."""
+    if masked(values):
+        raise error(f"input {param.name!r} has masked elements", help="fill them, or leave those samples out")
     try:
         x = np.asarray(values)
         if x.dtype.kind == "f" and isinstance(

@@ -225,3 +225,8 @@ def signed_digits(number: int) -> list[tuple[int, int]]:
         number >>= 1
         shift += 1
     return digits
+
+
+def masked(values: Any) -> bool:
+    """Whether it is an array of numpy's some of whose elements are hidden: what is behind the mask is no data."""
+    return isinstance(values, np.ma.MaskedArray) and bool(np.ma.getmaskarray(values).any())

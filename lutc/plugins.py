@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
-from lutc.diagnostics import did_you_mean, error
+from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error
 from lutc.graph import Design
 
 
@@ -29,6 +29,20 @@ class LoadOptions:
     calibrate: Any = None
     example_inputs: Any = None
     compare: bool = True
+
+    def only(self, *read: str, kind: str, where: str | None = None) -> None:
+        """Raise LirError if an option was given that is not among those `read` for this kind of model.
+
+        Each frontend says what it reads: an option that has no effect would be believed to have one.
+        """
+        given = {
+            "input_types": (bool(self.input_types), "has formats of its own: leave out --input-type"),
+            "calibrate": (self.calibrate is not None, "has no ranges to trace: leave out --calibrate"),
+            "example_inputs": (self.example_inputs is not None, "is not traced: leave out example_inputs"),
+        }
+        wrong = [why for name, (there, why) in given.items() if there and name not in read]
+        if wrong:
+            raise LirError(*(Diagnostic(f"{kind} {why}", where=where) for why in wrong))
 
 
 class Frontend(Protocol):

@@ -11,8 +11,11 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 from lutc.build import as_type
 from lutc.diagnostics import did_you_mean, error, shortened
+from lutc.numbers import masked
 from lutc.types import Fixed, Type
 
 PERIODS = (
@@ -38,6 +41,13 @@ def count(value: Any, what: str, most: int, least: int = 0) -> int:
     if not _is(value, Integral) or not least <= value <= most:
         raise error(f"{what} is a whole number from {least} to {most:,}, not {_shown(value)}")
     return int(value)
+
+
+def vectors(value: Any, own: bool) -> int:
+    """The random and corner vectors of a bench; none are needed where there are some of the user's `own`."""
+    if not own and _is(value, Integral) and value == 0:
+        raise error("a bench needs at least one vector", help="give --vectors a number above 0")
+    return count(value, "a number of vectors", VECTORS, 0 if own else 1)
 
 
 def stages(value: Any) -> int:
@@ -89,6 +99,31 @@ def input_types(value: Any) -> dict[str, Any]:
             raise error(f"the format of {key or 'the inputs'!r} is a text such as 's8f4', not {_shown(kind)}")
         as_type(kind)
     return dict(kinds)
+
+
+def samples(value: Any) -> Any:
+    """Data to calibrate with: an array of finite numbers, or several in a list or by name; none may be empty."""
+    if value is None:
+        return None
+    named = isinstance(value, Mapping)
+    parts = value.items() if named else enumerate(value if isinstance(value, list | tuple) else [value])
+    for name, part in parts:
+        what = f"the calibration data of {name!r}" if named else "the calibration data"
+        held = part.detach().cpu() if hasattr(part, "detach") else part  # a tensor of PyTorch's
+        if masked(held):
+            raise error(f"{what} have masked elements", help="fill them, or leave those samples out")
+        try:
+            if np.iscomplexobj(held):
+                raise TypeError
+            with np.errstate(over="ignore"):
+                numbers = np.asarray(held).astype(np.float32)  # as the frameworks take them
+        except (ValueError, TypeError, OverflowError):
+            raise error(f"{what} are no array of real numbers") from None
+        if not np.isfinite(numbers).all():
+            raise error(f"{what} have numbers that are not finite in float32")
+        if not numbers.size:
+            raise error(f"{what} hold no numbers")
+    return value
 
 
 def _is(value: Any, kind: type) -> bool:

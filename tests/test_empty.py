@@ -95,3 +95,25 @@ def test_a_build_with_empty_ports(tmp_path: object, hdl: str) -> None:
 def test_a_build_of_nothing_is_refused() -> None:
     with pytest.raises(LirError, match="nothing to build"):
         lutc.compile(parse("lir 1\ndesign d(%a: <>[0, 2]) -> (y = %a) {\n}\n"))
+
+
+@pytest.mark.parametrize("hdl", ["verilog", "vhdl"])
+@pytest.mark.parametrize("valid", [False, True])
+@pytest.mark.parametrize(
+    "design",
+    [
+        "() -> (y = %c) {\n  %c: u2 = number value=3\n}\n",
+        "() -> (y = %c, z = %d) {\n  %c: s70 = number value=-590295810358705651711\n  %d: u1 = number value=1\n}\n",
+        "(%x: s4[0]) -> (y = %c) {\n  %c: u2 = number value=3\n}\n",
+        "(%x: u0) -> (y = %c, z = %x) {\n  %c: u2 = number value=3\n}\n",
+    ],
+)
+def test_a_build_without_inputs(tmp_path: object, hdl: str, valid: bool, design: str) -> None:
+    made = lutc.compile(parse(f"lir 1\ndesign d{design}"), stages=1, hdl=hdl, valid=valid, clock_enable=True)
+    assert lutc.simulate(made.write(f"{tmp_path}/b", vectors=20)).passed
+
+
+@pytest.mark.parametrize("kind", ["s4[0]", "u0", "<>[0, 2]"])
+def test_valid_bits_alone_are_nothing_to_build(kind: str) -> None:
+    with pytest.raises(LirError, match="nothing to build"):
+        lutc.compile(parse(f"lir 1\ndesign d(%x: {kind}) -> (y = %x) {{\n}}\n"), valid=True)

@@ -66,3 +66,14 @@ def test_names_of_5000_letters(tmp_path: Path, hdl: str) -> None:
     checked(
         design(LONG + "a", LONG + "b", LONG, name=LONG, hidden=LONG + "c"), tmp_path / "b", hdl, valid=False
     )
+
+
+@pytest.mark.parametrize("hdl", ["verilog", "vhdl"])
+@pytest.mark.parametrize("name", ["clk", "CE", "rst", "valid_in", "Valid_Out", "LUT6", "x"])
+def test_a_top_named_like_a_port(tmp_path: Path, hdl: str, name: str) -> None:
+    """It gets another name, which the report says; so does a module inside."""
+    made = design("x", "y", name=name, hidden="clk")
+    checked(made, tmp_path / "b", hdl)
+    top = json.loads((tmp_path / "b" / "report.json").read_text())["top"]
+    assert (top == name) == (name == "x")
+    assert (tmp_path / "b" / "rtl" / f"{top}{'.v' if hdl == 'verilog' else '.vhd'}").exists()

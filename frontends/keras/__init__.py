@@ -40,6 +40,7 @@ class _Keras:
     def load(self, source: Any, options: LoadOptions) -> Design:
         from .load import load_keras
 
+        options.only("input_types", "calibrate", kind="a Keras model")
         return load_keras(source, options.calibrate, options.input_types or None, options.compare)
 
 

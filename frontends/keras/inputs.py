@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lutc.build import as_type
-from lutc.diagnostics import Diagnostic, LirError
+from lutc.diagnostics import Diagnostic, LirError, did_you_mean
 from lutc.graph import Overflow, Rounding
 from lutc.types import ZERO, Fixed, Type, tensor, uniform
 
@@ -112,6 +112,10 @@ def calibration_arrays(names: Sequence[str], shapes: Sequence[tuple[int, ...]], 
         missing = [n for n in names if n not in given]
         if missing:
             raise LirError(Diagnostic(f"the calibration data lack the input {missing[0]!r}"))
+        for name in given:
+            if name not in names:
+                help = did_you_mean(str(name), list(names)) or "inputs: " + ", ".join(names)
+                raise LirError(Diagnostic(f"there is no input {name!r} to calibrate", help=help))
         arrays = [given[n] for n in names]
     else:
         arrays = list(given) if isinstance(given, list | tuple) else [given]

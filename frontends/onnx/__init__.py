@@ -33,6 +33,7 @@ class _Onnx:
     def load(self, source: Any, options: LoadOptions) -> Design:
         from .load import load_onnx
 
+        options.only("input_types", kind="an ONNX model")
         return load_onnx(source, input_types=options.input_types or None, compare=options.compare)
 
 

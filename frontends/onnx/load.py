@@ -139,6 +139,8 @@ def _input(walk: Walk, item: Input, own: str | Fixed | None, common: str | Fixed
     if integer:
         fmt = _whole_format(walk, item, own, common)
     elif item.dtype == "bool":
+        if own is not None and as_type(own).scalar != BIT:
+            raise Refusal("holds truth values, which are u1", "leave its format out")
         integer, fmt = "bool", BIT
     elif item.dtype not in FLOATS:
         raise Refusal(

@@ -52,6 +52,7 @@ class _Tables:
         return isinstance(source, Network)
 
     def load(self, source: Any, options: LoadOptions) -> Design:
+        options.only("input_types", kind="a network of tables")
         network = source if isinstance(source, Network) else read_network(source)
         where = network.name if source is network else Path(source).name
         return lower_network(network, where, options.input_types)

@@ -32,6 +32,8 @@ class _Torch:
             ) from None
         from .load import load_torch
 
+        options.only("input_types", "example_inputs", kind="a PyTorch model")
+
         return load_torch(
             source,
             options.example_inputs,

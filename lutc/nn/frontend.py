@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lutc.diagnostics import error
+from lutc.foreign import first_line
 
 if TYPE_CHECKING:
     from lutc.graph import Design
@@ -48,6 +50,7 @@ class NNFrontend:
         from .lower import export
         from .training import traced
 
+        options.only("calibrate", "example_inputs", kind="a model of lutc.nn")
         made = read(source) if isinstance(source, Path) else Checkpoint(source, "model", None)
         example = options.example_inputs
         if isinstance(example, tuple | list):
@@ -62,7 +65,18 @@ class NNFrontend:
             (samples,) = samples.values()
         like = next(made.model.parameters(), torch.zeros(()))
         data = torch.as_tensor(samples, dtype=like.dtype)
-        with traced(made.model, [data]) as twin:
+        if data.ndim == 0 or (shape and tuple(data.shape[1:]) != shape):
+            raise error(
+                f"the calibration data have shape {list(data.shape)}, not {['batch', *(shape or [])]}",
+                help="the first dimension counts samples",
+            )
+        with ExitStack() as copies:
+            try:
+                twin = copies.enter_context(traced(made.model, [data]))
+            except (ValueError, RuntimeError, IndexError) as e:  # no layer said what shape it takes
+                help = "the first dimension counts samples"
+                text = f"the calibration data of shape {list(data.shape)} do not go through the model"
+                raise error(f"{text}: {first_line(e)}", help=help) from None
             size = shape or tuple(data.shape[1:])
             return export(twin, size, name=made.name, compare=options.compare)
 

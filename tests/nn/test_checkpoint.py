@@ -103,6 +103,14 @@ def test_calibration_sets_the_ranges(tmp_path: Path) -> None:
     assert narrow.params[0].type.formats[0].width < usual.params[0].type.formats[0].width
 
 
+@pytest.mark.parametrize("shape", [(5, 4), (5,), ()])
+@pytest.mark.parametrize("known", [False, True])
+def test_calibration_data_of_another_shape(tmp_path: Path, shape: tuple[int, ...], known: bool) -> None:
+    lnn.save(nn.Sequential(lnn.LUTDense(3, 2, hidden=2)), tmp_path / "m.pt", shape=(3,) if known else None)
+    with pytest.raises(lutc.LirError, match="calibration data"):
+        lutc.load(tmp_path / "m.pt", calibrate=np.ones(shape))
+
+
 def _foreign(path: Path) -> None:
     torch.save({"w": torch.zeros(2)}, path)
 

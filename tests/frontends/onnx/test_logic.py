@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnx_models import Graph, ours, same_as_onnxruntime, samples
 
+from lutc.diagnostics import LirError
 from lutc.frontends.onnx import load_onnx
 
 LIMITS = np.array([0.5, -0.3, 0.75, 1.2])
@@ -167,3 +168,11 @@ def test_an_integer_port_may_be_narrower_than_the_models_type() -> None:
     np.testing.assert_array_equal(ours(g.model(), data, input_types={"x": "u4"}), data / 2)
     assert str(load_onnx(g.model(), input_types={"x": "u4"}).params[0].type) == "u4[3]"
     assert str(load_onnx(g.model()).params[0].type) == "s64[3]"
+
+
+def test_truth_values_have_one_format() -> None:
+    g = Graph()
+    g.output(g.add("Cast", g.input(["n", 3], kind=TensorProto.BOOL), to=1))
+    assert str(load_onnx(g.model(), input_types={"x": "u1"}).params[0].type) == "u1[3]"
+    with pytest.raises(LirError, match="truth values"):
+        load_onnx(g.model(), input_types={"x": "s4"})
