@@ -66,7 +66,7 @@ UNREAD = {
 def test_every_frontend_says_what_it_reads(name: str) -> None:
     """Before the model is opened: there is none."""
     frontend = next(f for f in frontends() if f.name == name)
-    values = {"input_types": {"": "s4"}, "calibrate": GOOD, "example_inputs": GOOD}
+    values: dict[str, Any] = {"input_types": {"": "s4"}, "calibrate": GOOD, "example_inputs": GOOD}
     for option in UNREAD[name]:
         with pytest.raises(LirError, match="leave out"):
             frontend.load(Path("none"), LoadOptions(**{option: values[option]}))
