@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lutc import files
 from lutc.diagnostics import error
-from lutc.manifest import MANIFEST, files_in, listed, ours, write_list
+from lutc.manifest import MANIFEST, files_in, lack, listed, ours, write_list
 
 _TOLD = 10  # files that a message names
 
@@ -146,24 +146,22 @@ def _kept(place: Path, shown: str) -> list[Path]:
         return []
     digests = listed(place)
     if digests is None:
-        broken = (place / MANIFEST).exists()
-        lack = f"its list of files, {MANIFEST}, cannot be read" if broken else f"it has no {MANIFEST}"
         raise error(
-            f"the folder holds other things than a build of lutc's: {lack}",
+            f"the folder holds other things than a build of lutc's: {lack(place)}",
             where=shown,
             help="give another folder with -o, or empty this one",
         )
     found = [(path, ours(place, path, digests)) for path in files_in(place)]
     if edited := [path for path, mine in found if mine is None]:
         raise error(
-            f"the build was edited since lutc wrote it: {_names(edited)}",
+            f"the build was edited since lutc wrote it: {names(edited)}",
             where=shown,
             help="to have it written anew, move it away or delete it; or give another folder with -o",
         )
     kept = [path for path, mine in found if not mine]
     if mounted := [path for path in kept if _device(place / path) not in (None, _device(place))]:
         raise error(
-            f"the folder holds files of another file system: {_names(mounted)}",
+            f"the folder holds files of another file system: {names(mounted)}",
             where=shown,
             help="give another folder with -o",
         )
@@ -186,13 +184,14 @@ def _in_the_way(place: Path, new: Path, kept: Sequence[Path], shown: str) -> Non
             wrong.append(path)
     if wrong:
         raise error(
-            f"files of yours stand where the new build has its own: {_names(wrong)}",
+            f"files of yours stand where the new build has its own: {names(wrong)}",
             where=shown,
             help="move them out of the folder, or give another one with -o",
         )
 
 
-def _names(paths: Sequence[Path]) -> str:
+def names(paths: Sequence[Path]) -> str:
+    """Files as a message names them: the first few."""
     shown = [os.fsencode(p).decode("utf-8", "replace") for p in sorted(paths)[:_TOLD]]
     more = f" and {len(paths) - _TOLD} more" if len(paths) > _TOLD else ""
     return ", ".join(shown) + more
@@ -255,7 +254,7 @@ def _remove(old: Path, place: Path, shown: str) -> None:
             os.rmdir(root)
     if os.path.lexists(old):
         raise error(
-            f"something changed while lutc wrote{': ' * bool(left)}{_names(left)}; it is kept in {old}",
+            f"something changed while lutc wrote{': ' * bool(left)}{names(left)}; it is kept in {old}",
             where=shown,
             help=f"move it out of there, and remove {old}",
         )

@@ -39,6 +39,24 @@ def listed(folder: Path) -> dict[str, str] | None:
     return found if right else None
 
 
+def lack(folder: Path) -> str:
+    """Why a folder has no list."""
+    broken = os.path.lexists(folder / MANIFEST)
+    return f"its list of files, {MANIFEST}, cannot be read" if broken else f"it has no {MANIFEST}"
+
+
+def changed(folder: Path, digests: dict[str, str]) -> list[Path]:
+    """The files of a list that are not there as they were written. No link is followed, and none leads out."""
+    return [Path(name) for name in digests if not _as_written(folder, Path(name), digests[name])]
+
+
+def _as_written(folder: Path, path: Path, digest: str) -> bool:
+    if path.is_absolute() or ".." in path.parts:
+        return False
+    steps = [folder / step for step in (path, *path.parents[:-1])]
+    return steps[0].is_file() and not any(s.is_symlink() for s in steps) and _digest(steps[0]) == digest
+
+
 def files_in(folder: Path) -> Iterator[Path]:
     """What is in a folder, as paths from there: files, links, which are not followed, and folders that are empty."""
     for root, folders, names in os.walk(folder, onerror=_raised):
