@@ -12,6 +12,9 @@ from lutc import files
 from lutc._version import __version__
 
 MANIFEST = ".lutc-files.json"
+UNFINISHED = (
+    ".lutc-unfinished"  # the first file of a folder that is being filled, and gone when it is in its place
+)
 
 # What our own bench leaves in `sim/`, by name: made anew whenever it runs.
 _PRODUCTS = {Path("sim", name) for name in ("results.json", "results.json.part", "simulation.log")}
@@ -21,7 +24,9 @@ _COMPILED = Path("sim", "__pycache__")
 def write_list(folder: Path) -> None:
     """Write the list of a folder's files."""
     digests = {
-        path.as_posix(): _digest(folder / path) for path in files_in(folder) if (folder / path).is_file()
+        path.as_posix(): _digest(folder / path)
+        for path in files_in(folder)
+        if (folder / path).is_file() and path != Path(UNFINISHED)
     }
     text = json.dumps({"lutc": __version__, "sha256": dict(sorted(digests.items()))}, indent=1)
     with files.naming(folder / MANIFEST):
@@ -84,7 +89,7 @@ def ours(folder: Path, path: Path, digests: dict[str, str]) -> bool | None:
         return None if name in digests else False
     if full.is_dir():  # an empty one
         return any(file.startswith(f"{name}/") for file in digests)
-    if path == Path(MANIFEST) or path in _PRODUCTS:
+    if path in (Path(MANIFEST), Path(UNFINISHED)) or path in _PRODUCTS:
         return full.is_file()
     if path.parent == _COMPILED and path.suffix == ".pyc":
         return f"sim/{name.split('/')[-1].split('.')[0]}.py" in digests
