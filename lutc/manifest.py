@@ -26,7 +26,7 @@ def write_list(folder: Path) -> None:
     digests = {
         path.as_posix(): _digest(folder / path)
         for path in files_in(folder)
-        if (folder / path).is_file() and path != Path(UNFINISHED)
+        if (folder / path).is_file() and path not in (Path(MANIFEST), Path(UNFINISHED))
     }
     text = json.dumps({"lutc": __version__, "sha256": dict(sorted(digests.items()))}, indent=1)
     with files.naming(folder / MANIFEST):
