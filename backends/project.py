@@ -11,10 +11,10 @@ from lutc.graph import Design
 from lutc.netlist import Module
 
 from .layout import arrange
-from .simulate import bench_for, by_data_port, simulate, write_bench
+from .simulate import bench_for, by_data_port, reads, simulate, write_bench
 from .vectors import element_runs, stimulus
 
-__all__ = ["identifiers", "simulate", "write"]
+__all__ = ["identifiers", "reads", "simulate", "write"]
 
 _SEED = 2604  # any number will do, as long as a build folder is the same each time it is made
 NUMBERS = 100_000_000  # in all vectors of a bench: several gigabytes

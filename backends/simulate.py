@@ -161,10 +161,7 @@ def simulate(
     simulator, a circuit that does not compile, a simulator that crashes or hangs.
     """
     sim = folder / "sim"
-    if not (sim / "run.py").exists():
-        raise error(
-            f"{folder} holds no bench", help="compile a design into it: lutc compile DESIGN -o FOLDER"
-        )
+    _described(folder)
     start = time.monotonic()
     command = [sys.executable, str(sim / "run.py"), *(["--simulator", simulator] if simulator else [])]
     results, log = sim / "results.json", sim / "simulation.log"
@@ -198,17 +195,44 @@ def simulate(
             _end(process)
             results.with_suffix(".json.part").unlink(missing_ok=True)
     write_text(log, "\n".join([*lines, ""]))
-    return _verdict(results, sim, process.returncode, lines, time.monotonic() - start)
+    return _verdict(results, folder, process.returncode, lines, time.monotonic() - start)
 
 
-def _verdict(results: Path, sim: Path, status: int, lines: list[str], seconds: float) -> Result:
+def reads(folder: Path) -> list[str]:
+    """The files that a simulation rests on, as paths from the build folder. Raises LirError if there is no bench."""
+    own = [f"sim/{name}" for name in (*_FILES, "bench.json", "inputs.hex", "outputs.hex")]
+    return [*_described(folder)["sources"], *own]
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    """What bench.json says: the fields of a `Bench`, and `vectors`."""
+    if not (folder / "sim" / "run.py").exists():
+        raise error(
+            f"{folder} holds no bench", help="compile a design into it: lutc compile DESIGN -o FOLDER"
+        )
+    file = folder / "sim" / "bench.json"
+    try:
+        found = json.loads(file.read_text("utf-8"))
+        Bench(**{key: value for key, value in found.items() if key != "vectors"})
+        right = isinstance(found["top"], str) and isinstance(found["vectors"], int)
+        right = right and found["hdl"] in ("verilog", "vhdl")
+        for kind, names in ((str, found["sources"]), (list, [*found["inputs"], *found["outputs"]])):
+            right = right and isinstance(names, list) and all(isinstance(name, kind) for name in names)
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError):
+        right = False
+    if not right:
+        raise error("it does not describe a bench", where=str(file), help="compile the design again")
+    return dict(found)
+
+
+def _verdict(results: Path, folder: Path, status: int, lines: list[str], seconds: float) -> Result:
     try:
         found: dict[str, Any] = json.loads(results.read_text())
         if "error" in found:
             # Its last lines repeat the error itself.
             own = [line for line in lines if not line.startswith(("error:", "  = help:"))]
             raise error(f"simulation: {found['error']}", help=found["help"] or _tail(own))
-        count = json.loads((sim / "bench.json").read_text())["vectors"]
+        count = _described(folder)["vectors"]
         passed = found["passed"] is True and status == 0
         failure = Failure(**found["first_failure"]) if found["first_failure"] else None
         message = found["message"]

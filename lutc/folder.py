@@ -5,7 +5,8 @@ removed, and only while their digests are right; what a user put beside them is 
 
 A build in the folder `build` uses three names beside it: `.build-lutc-lock`, held by whoever writes, simulates or
 clears up; `.build-lutc-new`, the folder that is being filled; and `.build-lutc-old`, the one that was taken away. Who
-holds the lock is alone, so whatever of the other two is there was left by a process that was killed.
+holds the lock is alone, so what of the other two is there was left by a process that was killed, if it is lutc's: an
+empty file that is the lock, a new folder that says it is unfinished, an old one with its list. Anything else stays.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lutc import files
-from lutc.diagnostics import error
-from lutc.manifest import MANIFEST, files_in, listed, ours, write_list
+from lutc.diagnostics import LirError, error
+from lutc.manifest import MANIFEST, UNFINISHED, files_in, lack, listed, ours, write_list
 
 _TOLD = 10  # files that a message names
 
@@ -60,7 +62,13 @@ def held(place: Path, *, always: bool = True) -> Iterator[None]:
 
 def _locked(path: Path) -> tuple[int, bool]:
     while True:
-        handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            raise _strange(path)
+        flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        handle = os.open(path, flags, 0o666)
+        if os.fstat(handle).st_size:  # ours is empty
+            os.close(handle)
+            raise _strange(path)
         locked = files.lock(handle, wait=True)
         if files.here(handle, path) or not locked:
             return handle, locked
@@ -94,8 +102,11 @@ def exchange(place: Path, shown: str, fill: Callable[[Path], None]) -> None:
         new, old = _beside(place, "new"), _beside(place, "old")
         if os.path.lexists(new):
             raise error(f"another lutc writes to {new}", where=shown, help="if none does, remove that folder")
+        if os.path.lexists(old):
+            raise _strange(old)
+        new.mkdir()
         try:
-            new.mkdir()
+            (new / UNFINISHED).touch()
             fill(new)
             write_list(new)
             if place.exists():
@@ -106,6 +117,7 @@ def exchange(place: Path, shown: str, fill: Callable[[Path], None]) -> None:
                 _owned(new, place.stat())
                 place.rename(old)
             new.rename(place)
+            (place / UNFINISHED).unlink()
         except BaseException:
             if os.path.lexists(old) and not os.path.lexists(place):
                 old.rename(place)
@@ -146,24 +158,22 @@ def _kept(place: Path, shown: str) -> list[Path]:
         return []
     digests = listed(place)
     if digests is None:
-        broken = (place / MANIFEST).exists()
-        lack = f"its list of files, {MANIFEST}, cannot be read" if broken else f"it has no {MANIFEST}"
         raise error(
-            f"the folder holds other things than a build of lutc's: {lack}",
+            f"the folder holds other things than a build of lutc's: {lack(place)}",
             where=shown,
             help="give another folder with -o, or empty this one",
         )
     found = [(path, ours(place, path, digests)) for path in files_in(place)]
     if edited := [path for path, mine in found if mine is None]:
         raise error(
-            f"the build was edited since lutc wrote it: {_names(edited)}",
+            f"the build was edited since lutc wrote it: {names(edited)}",
             where=shown,
             help="to have it written anew, move it away or delete it; or give another folder with -o",
         )
     kept = [path for path, mine in found if not mine]
     if mounted := [path for path in kept if _device(place / path) not in (None, _device(place))]:
         raise error(
-            f"the folder holds files of another file system: {_names(mounted)}",
+            f"the folder holds files of another file system: {names(mounted)}",
             where=shown,
             help="give another folder with -o",
         )
@@ -186,13 +196,14 @@ def _in_the_way(place: Path, new: Path, kept: Sequence[Path], shown: str) -> Non
             wrong.append(path)
     if wrong:
         raise error(
-            f"files of yours stand where the new build has its own: {_names(wrong)}",
+            f"files of yours stand where the new build has its own: {names(wrong)}",
             where=shown,
             help="move them out of the folder, or give another one with -o",
         )
 
 
-def _names(paths: Sequence[Path]) -> str:
+def names(paths: Sequence[Path]) -> str:
+    """Files as a message names them: the first few."""
     shown = [os.fsencode(p).decode("utf-8", "replace") for p in sorted(paths)[:_TOLD]]
     more = f" and {len(paths) - _TOLD} more" if len(paths) > _TOLD else ""
     return ", ".join(shown) + more
@@ -248,14 +259,14 @@ def _remove(old: Path, place: Path, shown: str) -> None:
         with suppress(FileNotFoundError):  # another program's, and gone again
             if not _moved(old, place, path, digests):
                 left.append(path)
-    if not left:
-        (old / MANIFEST).unlink(missing_ok=True)
     for root, _, _ in os.walk(old, topdown=False):
+        if not left and root == str(old):  # last of all: without its list the folder is not known as ours
+            (old / MANIFEST).unlink(missing_ok=True)
         with suppress(OSError):  # something came into it just now
             os.rmdir(root)
     if os.path.lexists(old):
         raise error(
-            f"something changed while lutc wrote{': ' * bool(left)}{_names(left)}; it is kept in {old}",
+            f"something changed while lutc wrote{': ' * bool(left)}{names(left)}; it is kept in {old}",
             where=shown,
             help=f"move it out of there, and remove {old}",
         )
@@ -277,13 +288,35 @@ def _moved(old: Path, place: Path, path: Path, digests: dict[str, str]) -> bool:
     return True
 
 
+def _bears(folder: Path, mark: str) -> bool:
+    """Whether a folder is one of lutc's by a file in it; an empty one may be, and nothing is lost with it."""
+    if not _is_folder(folder):
+        return False
+    mine = folder / mark
+    return (mine.is_file() and not mine.is_symlink()) or not any(folder.iterdir())
+
+
+def _strange(path: Path) -> LirError:
+    return error(
+        "lutc needs this name for a moment, and something is there that is not its own",
+        where=str(path),
+        help="move it away, or give another folder to write to",
+    )
+
+
 def _recover(place: Path) -> None:
     """Put right what a process left that was killed at any moment of `exchange`."""
     new, old = _beside(place, "new"), _beside(place, "old")
+    if os.path.lexists(new) and not _bears(new, UNFINISHED):
+        raise _strange(new)
+    if os.path.lexists(old) and not _bears(old, MANIFEST):
+        raise _strange(old)
     if os.path.lexists(old) and not os.path.lexists(place):
         old.rename(place)  # killed between the two renames
     if os.path.lexists(new):
         shutil.rmtree(new)  # the user's files in it are second names
+    if listed(place) is not None and (place / UNFINISHED).is_file():
+        (place / UNFINISHED).unlink()  # killed just after them
     if os.path.lexists(old):
         if listed(place) is None:
             raise error(f"an earlier build is in {old}", where=str(place), help="move it away")

@@ -12,6 +12,9 @@ from lutc import files
 from lutc._version import __version__
 
 MANIFEST = ".lutc-files.json"
+UNFINISHED = (
+    ".lutc-unfinished"  # the first file of a folder that is being filled, and gone when it is in its place
+)
 
 # What our own bench leaves in `sim/`, by name: made anew whenever it runs.
 _PRODUCTS = {Path("sim", name) for name in ("results.json", "results.json.part", "simulation.log")}
@@ -21,7 +24,9 @@ _COMPILED = Path("sim", "__pycache__")
 def write_list(folder: Path) -> None:
     """Write the list of a folder's files."""
     digests = {
-        path.as_posix(): _digest(folder / path) for path in files_in(folder) if (folder / path).is_file()
+        path.as_posix(): _digest(folder / path)
+        for path in files_in(folder)
+        if (folder / path).is_file() and path not in (Path(MANIFEST), Path(UNFINISHED))
     }
     text = json.dumps({"lutc": __version__, "sha256": dict(sorted(digests.items()))}, indent=1)
     with files.naming(folder / MANIFEST):
@@ -37,6 +42,24 @@ def listed(folder: Path) -> dict[str, str] | None:
         return None
     right = isinstance(found, dict) and all(isinstance(v, str) for v in found.values())
     return found if right else None
+
+
+def lack(folder: Path) -> str:
+    """Why a folder has no list."""
+    broken = os.path.lexists(folder / MANIFEST)
+    return f"its list of files, {MANIFEST}, cannot be read" if broken else f"it has no {MANIFEST}"
+
+
+def changed(folder: Path, digests: dict[str, str]) -> list[Path]:
+    """The files of a list that are not there as they were written. No link is followed, and none leads out."""
+    return [Path(name) for name in digests if not _as_written(folder, Path(name), digests[name])]
+
+
+def _as_written(folder: Path, path: Path, digest: str) -> bool:
+    if path.is_absolute() or ".." in path.parts:
+        return False
+    steps = [folder / step for step in (path, *path.parents[:-1])]
+    return steps[0].is_file() and not any(s.is_symlink() for s in steps) and _digest(steps[0]) == digest
 
 
 def files_in(folder: Path) -> Iterator[Path]:
@@ -66,7 +89,7 @@ def ours(folder: Path, path: Path, digests: dict[str, str]) -> bool | None:
         return None if name in digests else False
     if full.is_dir():  # an empty one
         return any(file.startswith(f"{name}/") for file in digests)
-    if path == Path(MANIFEST) or path in _PRODUCTS:
+    if path in (Path(MANIFEST), Path(UNFINISHED)) or path in _PRODUCTS:
         return full.is_file()
     if path.parent == _COMPILED and path.suffix == ".pyc":
         return f"sim/{name.split('/')[-1].split('.')[0]}.py" in digests

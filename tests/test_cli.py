@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 import lutc
 from lutc import plugins
 from lutc.cli import main
+from lutc.manifest import write_list
 from lutc.ops import TABLE
 from lutc.passes.pipelines import ALL
 from lutc.target import names
@@ -203,7 +204,7 @@ def test_check_after_every_pass(run: Run) -> None:
 
 
 def test_a_wrong_bit_is_exit_code_1(run: Run) -> None:
-    """RTL that was tampered with after it was written."""
+    """RTL that is wrong, and listed as it is: what a bug of an emitter would make."""
     run("compile", "tagger.lir", "--stages", "1", "--vectors", "50")
     file = Path("build/rtl/tagger.v")
     lines = file.read_text().splitlines()
@@ -211,6 +212,8 @@ def test_a_wrong_bit_is_exit_code_1(run: Run) -> None:
     name, value = lines[at].split("=", 1)
     lines[at] = f"{name}= ({value.strip().rstrip(';')}) ^ 4;"
     file.write_text("\n".join(lines))
+    assert "rtl/tagger.v" in run("simulate", "build", code=2).stderr
+    write_list(Path("build"))
     result = run("simulate", "build", code=1)
     assert "FAILED: output score element 0 is 0x" in result.stderr
     assert "vector 0" in result.stderr and "cycle" in result.stderr
