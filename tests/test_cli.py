@@ -390,6 +390,7 @@ def test_opt(run: Run) -> None:
     result = run("opt", "tagger.lir", "-p", text, "--dump", "dump", "--check")
     assert result.stdout.startswith("lir 1 scalar\n") and "reg" in result.stdout
     assert sorted(p.name for p in Path("dump").iterdir()) == [
+        ".lutc-dump.json",
         "00-input.lir",
         "01-simplify.lir",
         "02-scalarize.lir",

@@ -157,7 +157,9 @@ def spoiled(design: Design, rng: random.Random) -> Design:
 
     def rule(rw: Rewriter, op: Op) -> Value:
         old = rw.original
-        bit = op.type.max_width == 1 and op.type.bits == 1  # a choice may hang on it, which takes no other format
+        bit = (
+            op.type.max_width == 1 and op.type.bits == 1
+        )  # a choice may hang on it, which takes no other format
         if isinstance(op, Lut) and not op.table.key.shape and not bit and rng.random() < 0.6:
             most = rng.choice([1, 1, 4])
             coarse = rng.choice([0, 0, 1, 2])

@@ -96,10 +96,14 @@ def constants() -> lutc.Design:
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_on_a_full_disk_the_old_file_stays(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    Path("dump").mkdir()
-    Path("dump/00-input.lir").write_text(TEXT)
-    old = TEXT.replace("neg", "neg ").encode() if name == "d.lir" else b"what was there"
-    Path(name).write_bytes(old)
+    if name.startswith("dump"):  # which replaces no more than what a dump has written
+        Path("d.lir").write_text(TEXT.replace("design d", "design other"))
+        WRITERS[name]()
+        Path("d.lir").write_text(TEXT)
+        old = Path(name).read_bytes()
+    else:
+        old = TEXT.replace("neg", "neg ").encode() if name == "d.lir" else b"what was there"
+        Path(name).write_bytes(old)
     before = sorted(p.name for p in Path().rglob("*"))
     with monkeypatch.context() as full:
         full_disk(full)

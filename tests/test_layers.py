@@ -31,7 +31,7 @@ FOLDERS = {
 OUTSIDE = ("frontends", "backends", "ir_spec")
 
 LAYERS = (
-    {"_version", "diagnostics", "lazy", "limits"},
+    {"_version", "diagnostics", "lazy", "limits", "streams"},
     {"files", "folder", "foreign", "manifest", "pickles"},
     {"types"},
     {"graph", "netlist", "netlist_build", "netlist_split", "target", "targets"},

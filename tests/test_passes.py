@@ -325,6 +325,7 @@ def test_dump_and_observer(tmp_path: Path) -> None:
         observer=lambda n, p, d: seen.append((n, p.name)),
     )
     assert sorted(p.name for p in (tmp_path / "d").iterdir()) == [
+        ".lutc-dump.json",
         "00-input.lir",
         "01-simplify.lir",
         "02-narrow.lir",

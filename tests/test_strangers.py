@@ -47,11 +47,16 @@ def copied_to(name: str) -> None:
     Path(name, "thesis").write_text("precious")
 
 
+def linked_folder(name: str) -> None:
+    folder_at("away")
+    Path(name).symlink_to("away")
+
+
 KINDS: dict[str, Callable[[str], object]] = {
     "file": lambda name: Path(name).write_text("precious"),
     "folder": folder_at,
     "link": lambda name: Path(name).symlink_to("d.lir"),
-    "link to a folder": lambda name: (folder_at("away"), Path(name).symlink_to("away")),
+    "link to a folder": linked_folder,
     "broken link": lambda name: Path(name).symlink_to("nowhere"),
     "pipe": os.mkfifo,
 }

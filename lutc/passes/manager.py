@@ -12,10 +12,9 @@ import numpy as np
 
 from lutc import target as targets
 from lutc.diagnostics import did_you_mean, error
-from lutc.files import write_text
 from lutc.graph import Design, Value, owners
 from lutc.interp import execute
-from lutc.print import print_design
+from lutc.passes.dump import Dump
 from lutc.verify import verify
 
 
@@ -57,14 +56,14 @@ def run(
 ) -> Design:
     """Run passes in order and verify the design after each, or only after the last one.
 
-    `dump` is a folder that gets `00-input.lir`, `01-simplify.lir` and so on. `check` is the number of random vectors
+    `dump` is a folder for the designs after each pass (see `lutc.passes.dump`). `check` is the number of random vectors
     on which the design must mean the same after each pass as before, or something within what the pass promises; the
     first difference raises LirError, because a pass that changes the meaning is a bug of lutc's. `observer` is told
     of every pass that has run.
     """
-    if dump:
-        dump.mkdir(parents=True, exist_ok=True)
-        write_text(dump / "00-input.lir", print_design(design))
+    dumped = Dump(dump) if dump else None
+    if dumped:
+        dumped.put(0, "input", design)
     vectors = random_codes(design, check) if check else None
     expected = execute(design, vectors) if vectors is not None else None
     right: set[Value] = set()  # values verified already
@@ -75,14 +74,16 @@ def run(
         if each or number == len(passes):
             verify(design, right)
             right.update(v for owner in owners(design) for v in owner.values)
-        if dump:
-            write_text(dump / f"{number:02}-{step.name}.lir", print_design(design))
+        if dumped:
+            dumped.put(number, step.name, design)
         if vectors is not None and expected is not None:
             got = execute(design, vectors)
             _same(step, got, expected, step.tolerance(before, design))
             expected = got
         if observer:
             observer(number, step, design)
+    if dumped:
+        dumped.end()
     return design
 
 
