@@ -48,7 +48,7 @@ def test_a_mask_that_hides_nothing() -> None:
         [None, 1],
         [1j, 1],
         [[1], [1, 2]],
-        [object(), 1],
+        [..., 1],
         ["1/0", "1"],
         MASKED,
     ],

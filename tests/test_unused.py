@@ -76,7 +76,7 @@ def test_every_frontend_says_what_it_reads(name: str) -> None:
     "data",
     [
         [[np.nan]], np.array([[np.inf]]), np.array([[1e300]]), np.array([["a"]]), np.array([[1j]]), {"x": [[np.nan]]},
-        [GOOD, GOOD * np.nan], np.zeros((0, 2)), None, np.ma.array([[1.0]], mask=[[True]]), "x.npy", object(),
+        [GOOD, GOOD * np.nan], np.zeros((0, 2)), None, np.ma.array([[1.0]], mask=[[True]]), "x.npy", ...,
     ],
     ids=lambda data: repr(data)[:30],
 )  # fmt: skip
