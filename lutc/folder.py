@@ -84,6 +84,7 @@ def _beside(place: Path, what: str) -> Path:
 
 def check(place: Path, shown: str) -> None:
     """Raise LirError unless a build may come to a place: nothing there, an empty folder, or an untouched build."""
+    _not_inside(place, shown)
     if place.exists():
         with _said_of(place, shown), held(place):
             _kept(place, shown)
@@ -94,6 +95,7 @@ def exchange(place: Path, shown: str, fill: Callable[[Path], None]) -> None:
 
     Raises LirError if something is in the way that is not ours, or ours but edited, and OSError.
     """
+    _not_inside(place, shown)
     with _said_of(place, shown):
         place.parent.mkdir(parents=True, exist_ok=True)
     with _said_of(place, shown), held(place):
@@ -127,6 +129,15 @@ def exchange(place: Path, shown: str, fill: Callable[[Path], None]) -> None:
             _remove(old, place, shown)
 
 
+def _not_inside(place: Path, shown: str) -> None:
+    """Raise LirError for a place inside a build: that would be exchanged while this one is written."""
+    for folder in place.parents:
+        if listed(folder) is not None:
+            raise error(
+                f"it lies inside the build {folder}", where=shown, help="give a folder outside with -o"
+            )
+
+
 @contextmanager
 def _said_of(place: Path, shown: str) -> Iterator[None]:
     """An OSError about a file of the new folder, or none, is about what it would be in its place."""
@@ -154,6 +165,14 @@ def _kept(place: Path, shown: str) -> list[Path]:
         raise error("the folder is a mount point", where=shown, help="give a folder inside it with -o")
     if not os.access(place, os.W_OK):
         raise error("the folder is read-only", where=shown, help="give another one with -o")
+    if locked := [
+        Path(root).relative_to(place) for root, *_ in os.walk(place) if not os.access(root, os.W_OK)
+    ]:
+        raise error(
+            f"it has folders that are read-only: {names(locked)}",
+            where=shown,
+            help="make them writable (chmod u+w), or give another folder with -o",
+        )
     if not any(place.iterdir()):
         return []
     digests = listed(place)

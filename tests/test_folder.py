@@ -460,3 +460,20 @@ def test_a_folder_of_a_very_long_name(compile: Compile) -> None:
         compile("-o", "b" * 255, "--hdl", hdl)
     assert [p.name for p in Path("b" * 255, "rtl").iterdir()] == ["d.vhd"]
     assert len(list(Path().iterdir())) == 2
+
+
+def test_a_place_inside_a_build_is_refused(compile: Compile) -> None:
+    compile("-o", "build")
+    told = compile("-o", "build/rtl/deep/in", code=2).stderr
+    assert "lies inside the build" in told and not Path("build/rtl/deep").exists()
+    compile("-o", "build")
+
+
+def test_a_folder_that_is_read_only_is_told_before_the_work(
+    compile: Compile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile("-o", "build")
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: "rtl" not in str(path) and may(path, mode))
+    assert "it has folders that are read-only: rtl" in compile("-o", "build", code=2).stderr
+    assert [p.name for p in Path().iterdir() if p.name.startswith(".build")] == []

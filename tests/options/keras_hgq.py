@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hgq.quantizer.config import HardSigmoidConfig, HardTanhConfig, all_quantizer_keys
+from keras_attention import items as attention_items
 from keras_options import SHARED, SIZE, Item, Refused, arguments, conv, pool, posed
 from keras_zoo import QuantizerConfig, config, functional, keras, q, samples, scramble
 from settings import Setting
@@ -132,7 +133,8 @@ for n in (1, 2, 3):
         )
 # Layers of other versions, and those with tests of their own.
 ELSEWHERE = {"QActivation", "QDepthwiseConv1D", "QDepthwiseConv2D", "Quantizer"}
-ELSEWHERE |= {"QMultiHeadAttention", "QLinformerAttention", "QMultiHeadAttentionT", "QLinformerAttentionT"}
+ATTENTION = attention_items(TABLE)
+ITEMS |= ATTENTION
 
 ROUNDINGS = (
     "TRN",
@@ -186,8 +188,11 @@ def layers() -> Iterator[Setting]:
                 why = value.why if isinstance(value, Refused) else ""
                 given: Mapping[str, Any] = {**item.base, argument: getattr(value, "value", value)}
 
-                def network(*x: Any, cls: Any = cls, given: Any = given, many: bool = item.inputs > 1) -> Any:
-                    return cls(**given)(list(x) if many else x[0])
+                def network(
+                    *x: Any, name: str = name, given: Any = given, many: bool = item.inputs > 1
+                ) -> Any:
+                    layer = getattr(q, name)(**given)
+                    return layer(x[0], x[0]) if name in ATTENTION else layer(list(x) if many else x[0])
 
                 text = f"{argument}={getattr(value, 'value', value)!r}"[:80]
                 yield setting(name, text, [item.shape] * item.inputs, network, why)
