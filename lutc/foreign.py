@@ -191,7 +191,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 # -- arrays -----------------------------------------------------------------------------------------------------------
 
-_MAGIC = b"\x93NUMPY"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _SAVE = "save it with numpy.save or numpy.savez; numbers that are no machine numbers, as text such as '1/3'"
 

@@ -22,11 +22,11 @@ from lutc.compare import CannotRun
 
 from .doubled import doubled, with_versions
 from .model import QONNX, Model
+from .table import MICROSOFT
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-MICROSOFT = "com.microsoft"
 AT_ONCE = 3  # samples of a batch, where the model leaves its length open
 
 Run = Callable[[dict[str, Any]], list[Any]]
