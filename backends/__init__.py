@@ -1,1 +1,1 @@
-"""Emitters: what turns ``lutc.netlist`` modules into files a person and a tool can read."""
+"""Emitters: what turns ``lutc.rtl.nets`` modules into files a person and a tool can read."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from lutc.netlist import (
+from lutc.rtl.nets import (
     VALID,
     Append,
     As,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lutc.diagnostics import error
-from lutc.graph import Design
-from lutc.netlist import Module
+from lutc.ir.graph import Design
+from lutc.rtl.nets import Module
 
 from .layout import arrange
 from .simulate import bench_for, by_data_port, reads, simulate, write_bench

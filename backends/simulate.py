@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from lutc.diagnostics import error
-from lutc.files import naming, write_text
-from lutc.netlist import DATA, VALID, Module
+from lutc.files.writing import naming, write_text
+from lutc.rtl.nets import DATA, VALID, Module
 
 from .bench.plan import Bench, Failure, save
 from .layout import arrange

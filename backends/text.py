@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from lutc.netlist import Mul
+from lutc.rtl.nets import Mul
 
 WIDTH = 110
 _BLANKS = re.compile("( +)")

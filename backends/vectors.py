@@ -1,6 +1,6 @@
 """Test vectors for a design, and the words its ports carry.
 
-Codes are what `lutc.interp.execute` takes and gives: one integer array `(batch, *shape)` per port. A word holds the
+Codes are what `lutc.ir.interp.execute` takes and gives: one integer array `(batch, *shape)` per port. A word holds the
 bits of all elements of a port side by side, row-major, element 0 in the lowest bits.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from lutc.diagnostics import did_you_mean, error
-from lutc.graph import Design
-from lutc.interp import execute, port_codes
+from lutc.ir.graph import Design
+from lutc.ir.interp import execute, port_codes
 from lutc.numbers import SAFE_BITS
 from lutc.types import Ints, Type
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from lutc.netlist import (
+from lutc.rtl.nets import (
     Add,
     And,
     Append,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lutc.netlist import (
+from lutc.rtl.nets import (
     Add,
     And,
     Append,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from lutc.build import Builder
     from lutc.diagnostics import Diagnostic, LirError
     from lutc.driver import Build, compile, load, simulate
-    from lutc.graph import Design
-    from lutc.parse import parse as loads
+    from lutc.ir.graph import Design
+    from lutc.text.parse import parse as loads
 
 # Where the public names live. They are imported when first used: `lutc --help` must not wait for numpy.
 _HOMES = {
@@ -27,8 +27,8 @@ _HOMES = {
     "compile": "driver",
     "load": "driver",
     "simulate": "driver",
-    "Design": "graph",
-    "loads": "parse",  # not lutc.parse: that is the module
+    "Design": "ir.graph",
+    "loads": "text.parse",
 }
 
 __all__ = [

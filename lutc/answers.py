@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from lutc.diagnostics import error
-from lutc.files import write_array, write_arrays
-from lutc.graph import Design, Output
-from lutc.interp import port_reals
-from lutc.ops.base import number
+from lutc.files.writing import write_array, write_arrays
+from lutc.ir.graph import Design, Output
+from lutc.ir.interp import port_reals
+from lutc.ir.ops.base import number
 from lutc.types import Ints
 
 _SHOWN = 40  # letters of a number that a message shows

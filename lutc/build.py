@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from lutc.diagnostics import did_you_mean, error, shortened
-from lutc.graph import Const, Design, Func, OpMistake, Output, Overflow, Param, Rounding, Stage, Table, Value
+from lutc.ir.graph import Const, Design, Func, OpMistake, Output, Param, Stage, Table, Value
+from lutc.ir.ops import TABLE, Op
+from lutc.ir.ops.base import Budget, decode, spec
 from lutc.numbers import masked
-from lutc.ops import TABLE, Op
-from lutc.ops.base import Budget, decode, spec
-from lutc.types import Fixed, Type, scalar
+from lutc.types import Fixed, Overflow, Rounding, Type, scalar
 
 
 def as_type(kind: Type | Fixed | str) -> Type:
@@ -33,7 +33,7 @@ def as_type(kind: Type | Fixed | str) -> Type:
         return kind
     if isinstance(kind, Fixed):
         return scalar(kind)
-    from lutc.parse import parse_type  # the grammar is loaded only by those who write types as text
+    from lutc.text.parse import parse_type  # the grammar is loaded only by those who write types as text
 
     return parse_type(kind)
 
@@ -98,7 +98,7 @@ class Builder:
         offset: Fraction | int = 0,
         origin: str | None = None,
     ) -> Param:
-        """An input port, or a function's parameter. See `lutc.graph.Param` for the port's rule."""
+        """An input port, or a function's parameter. See `lutc.ir.graph.Param` for the port's rule."""
         if any(p.name == name for p in self._params):
             raise error(f"{self.name} has two inputs named {name!r}")
         param = Param(
@@ -159,7 +159,7 @@ class Builder:
 
     def design(self) -> Design:
         """Finish this builder as a design. It is verified as if it had been read from a file."""
-        from lutc.verify import verify  # a peer: verify knows nothing of builders
+        from lutc.ir.verify import verify  # a peer: verify knows nothing of builders
 
         design = Design(self.name, tuple(self._params), tuple(self._outputs), self.stage, tuple(self._notes))
         verify(design)

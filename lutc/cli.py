@@ -132,7 +132,7 @@ def model_options(command: Any) -> Any:
 def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None, compare: bool) -> Any:
     from lutc import driver
     from lutc.diagnostics import error
-    from lutc.foreign import read_arrays
+    from lutc.files.foreign import read_arrays
 
     types: dict[str, str] = {}
     for item in input_types:
@@ -216,7 +216,7 @@ def compile(
     """Compile MODEL (.lir, .onnx, .keras ...) to a build folder with HDL, a test bench and a report."""
     from lutc import driver, settings
     from lutc.diagnostics import error
-    from lutc.foreign import read_arrays
+    from lutc.files.foreign import read_arrays
     from lutc.report.terminal import show
 
     if clock_mhz is not None:
@@ -287,7 +287,7 @@ def _simulate(ctx: click.Context, folder: Path) -> None:
 def check(files: tuple[Path, ...]) -> None:
     """Verify .lir FILES: every error at once, with its place and the next step."""
     from lutc.diagnostics import Diagnostic, LirError
-    from lutc.parse import parse_file
+    from lutc.text.parse import parse_file
 
     found: list[Diagnostic] = []
     for file in files:
@@ -307,9 +307,9 @@ def check(files: tuple[Path, ...]) -> None:
 @click.pass_context
 def fmt(ctx: click.Context, files: tuple[Path, ...], check: bool) -> None:
     """Bring .lir FILES into canonical form, comments kept."""
-    from lutc.files import write_text
-    from lutc.fmt import format_text
-    from lutc.foreign import read_text
+    from lutc.files.foreign import read_text
+    from lutc.files.writing import write_text
+    from lutc.text.fmt import format_text
 
     changed = False
     for file in files:
@@ -361,8 +361,8 @@ def run(
     import json
 
     from lutc import answers
-    from lutc.foreign import read_arrays
-    from lutc.interp import answer
+    from lutc.files.foreign import read_arrays
+    from lutc.ir.interp import answer
 
     design = load_model(model, input_types, calibrate, compare)
     answers.check_place(design, output)
@@ -396,11 +396,11 @@ def opt(
     compare: bool,
 ) -> None:
     """Run PASSES on MODEL and print the design that comes out."""
-    from lutc.files import write_text
+    from lutc.files.writing import write_text
     from lutc.passes.manager import parse_passes
     from lutc.passes.manager import run as run_passes
     from lutc.passes.pipelines import ALL
-    from lutc.print import print_design
+    from lutc.text.print import print_design
 
     steps = parse_passes(text, ALL)
     design = load_model(model, input_types, calibrate, compare)
@@ -429,8 +429,8 @@ def passes() -> None:
 def ops(name: str | None) -> None:
     """List the operations, or show one."""
     from lutc.diagnostics import did_you_mean, error
-    from lutc.ops import TABLE
-    from lutc.ops.base import describe
+    from lutc.ir.ops import TABLE
+    from lutc.ir.ops.base import describe
 
     if name is None:
         for op in TABLE.values():

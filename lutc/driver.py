@@ -12,24 +12,24 @@ from typing import Any
 
 from lutc import plugins, settings
 from lutc import target as targets
-from lutc.analysis.latency import latency
 from lutc.analysis.timing import longest_stage
 from lutc.cmvm.search import EFFORTS
 from lutc.diagnostics import error, shortened
 from lutc.emit import Control, netlist
-from lutc.files import naming
-from lutc.folder import check, exchange, held, names
-from lutc.graph import Design, body, owners
-from lutc.manifest import changed, lack, listed
-from lutc.netlist import Module
-from lutc.ops import Rescale
-from lutc.parse import parse_file
-from lutc.passes.dsp import MODES
+from lutc.files.folder import check, exchange, held, names
+from lutc.files.manifest import changed, lack, listed
+from lutc.files.writing import naming
+from lutc.ir.graph import Design, body, owners
+from lutc.ir.latency import latency
+from lutc.ir.ops import Rescale
+from lutc.passes.approximate.worth import Approximation, weighed
 from lutc.passes.manager import Pass, run
 from lutc.passes.pipelines import standard
-from lutc.print import Known, print_design
-from lutc.report.approximation import Approximation, weighed
+from lutc.passes.sums.dsp import MODES
 from lutc.report.facts import facts
+from lutc.rtl.nets import Module
+from lutc.text.parse import parse_file
+from lutc.text.print import Known, print_design
 
 Progress = Callable[[str], None]
 
@@ -115,7 +115,7 @@ class Build:
         return emit(self.modules, _header(self.report))
 
     def run(self, /, *inputs: Any, **named: Any) -> Any:
-        """What the circuit answers, by the interpreter on the final stage; see `lutc.interp.run`."""
+        """What the circuit answers, by the interpreter on the final stage; see `lutc.ir.interp.run`."""
         return self.design.run(*inputs, **named)
 
     def write(self, folder: str | Path, *, vectors: int = 1000, user_vectors: Any = None) -> Path:
@@ -251,7 +251,7 @@ def compile(
     sends there stays there. `check` random vectors are compared before and after every pass.
 
     With `approx_lsb` above 0, outputs may be off by so many units of their least significant bits; that they are not
-    off by more is proven, and the circuit, the folder and the report say so. See `lutc.passes.approximate`.
+    off by more is proven, and the circuit, the folder and the report say so. See `lutc.passes.approximate.approximate`.
     """
     device = checked(
         target,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lutc.analysis.latency import arrivals, latency
 from lutc.diagnostics import Diagnostic, LirError
-from lutc.graph import Design, Func, Param, Stage, Value, body, functions, owners, topo
-from lutc.netlist import DATA, VALID, Module, Net
-from lutc.netlist_build import ModuleBuilder
-from lutc.netlist_split import split
-from lutc.ops import Call, Op, Reg
-from lutc.ops.circuits import net_format, words, zero
-from lutc.ops.flow import evaluate
+from lutc.ir.graph import Design, Func, Param, Stage, Value, body, functions, owners, topo
+from lutc.ir.latency import arrivals, latency
+from lutc.ir.ops import Call, Op, Reg
+from lutc.ir.ops.flow import evaluate
+from lutc.rtl.builder import ModuleBuilder
+from lutc.rtl.circuits import net_format, words, zero
+from lutc.rtl.nets import DATA, VALID, Module, Net
+from lutc.rtl.split import split
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def netlist(
 ) -> list[Module]:
     """The modules of a design, callees first; the last is the design itself.
 
-    With `luts`, tables and what stands in front of them are LUTs that synthesis leaves alone (`lutc.netlist.Lut`);
+    With `luts`, tables and what stands in front of them are LUTs that synthesis leaves alone (`lutc.rtl.nets.Lut`);
     without `tables`, only the latter.
     A design without registers is combinational: it has no clock, and no clock enable however much one is asked for.
     Raises LirError for a design that is not in the scalar stage, or that still holds an operation without a circuit.
@@ -84,7 +84,7 @@ def _ready(design: Design) -> None:
                         f"'{value.keyword}' has no circuit of its own",
                         value.span,
                         f"%{value.name}" if value.name else owner.name,
-                        "run the passes that write it out: scalarize, lower",
+                        "run the passes that write it out: scalarize, rescale",
                     )
                 )
     if design.stage is not Stage.SCALAR and not wrong:

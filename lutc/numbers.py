@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lutc.graph import Overflow, Rounding
-from lutc.types import Fixed, Ints, Type, holding, tensor, uniform
+from lutc.types import Fixed, Ints, Overflow, Rounding, Type, holding, tensor, uniform
 
 _LEAST, _MOST = 53 - 1024, 1074  # bits after the point with which any code of 53 bits is a float64 number
 SAFE_BITS = 62  # an int64 holds any code of this width, its negative, and the sum of two
@@ -230,3 +229,12 @@ def signed_digits(number: int) -> list[tuple[int, int]]:
 def masked(values: Any) -> bool:
     """Whether it is an array of numpy's some of whose elements are hidden: what is behind the mask is no data."""
     return isinstance(values, np.ma.MaskedArray) and bool(np.ma.getmaskarray(values).any())
+
+
+def digits(weight: Fraction) -> list[tuple[Fraction, int]]:
+    """A weight as signed powers of two, the fewest there can be."""
+    if not weight:
+        return []
+    frac = max(twos(weight), 0)
+    number = (weight * Fraction(2) ** frac).numerator
+    return [(Fraction(2) ** (shift - frac), sign) for shift, sign in signed_digits(number)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error
-from lutc.graph import Design
+from lutc.ir.graph import Design
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class LoadOptions:
 
     `input_types` gives formats to inputs that have none, by name; the key `""` stands for every other input.
     `calibrate` is an array of samples, or one per input, for ranges that were never traced. `example_inputs` are what
-    a PyTorch module is traced with. `compare` asks for the independent look of `lutc.compare`.
+    a PyTorch module is traced with. `compare` asks for the independent look of `lutc.lowering.compare`.
     """
 
     input_types: Mapping[str, str] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from fractions import Fraction
 from functools import lru_cache
 from itertools import groupby
@@ -212,3 +213,25 @@ def uniform(shape: Sequence[int], fmt: Fixed) -> Type:
 def tensor(shape: Sequence[int], formats: Iterable[Fixed]) -> Type:
     """A tensor with a format per element, row-major."""
     return Type(tuple(shape), tuple(_runs(formats)))
+
+
+class Rounding(Enum):
+    """How `quant` picks one of the two neighbours of a number that lies between two steps."""
+
+    FLOOR = "floor"
+    CEIL = "ceil"
+    TOWARD_ZERO = "toward-zero"
+    AWAY = "away"
+    HALF_UP = "nearest-half-up"
+    HALF_DOWN = "nearest-half-down"
+    HALF_EVEN = "nearest-half-even"
+    HALF_AWAY = "nearest-half-away"
+    HALF_ZERO = "nearest-half-zero"
+
+
+class Overflow(Enum):
+    """What `quant` does with a number outside the format's range."""
+
+    WRAP = "wrap"
+    SATURATE = "saturate"
+    SATURATE_SYMMETRIC = "saturate-symmetric"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lutc.graph import Design
+from lutc.ir.graph import Design
 from lutc.plugins import LoadOptions
 
 if TYPE_CHECKING:

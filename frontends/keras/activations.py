@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.attention import softmax
-from lutc.graph import Overflow, Rounding, Value
+from lutc.ir.graph import Value
+from lutc.lowering.attention import softmax
+from lutc.lowering.options import FREE
+from lutc.lowering.refusals import Refusal
+from lutc.types import Overflow, Rounding
 
-from ..importer import Refusal
-from ..options import FREE
 from .base import Demand, HgqRule, Rule, activate, activation, axes_of
 from .graph import Layer
 from .kinds import Kind

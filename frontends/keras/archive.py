@@ -13,8 +13,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lutc import foreign
 from lutc.diagnostics import error
+from lutc.files import foreign
 
 from . import hdf5
 

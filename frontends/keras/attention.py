@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..importer import Refusal
-from ..options import FREE
+from lutc.lowering.options import FREE
+from lutc.lowering.refusals import Refusal
+
 from .activations import QSoftmax
 from .base import Demand, HgqRule, Rule
 from .dense import QDense

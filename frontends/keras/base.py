@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..importer import Refusal
-from ..options import FREE, Options
+from lutc.lowering.options import FREE, Options
+from lutc.lowering.refusals import Refusal
+
 from .graph import Layer, leaves
 from .kinds import Kind
 from .lowering import Lowering, Tensor, finite

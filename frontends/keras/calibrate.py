@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lutc.graph import Value
+from lutc.ir.graph import Value
 from lutc.types import Ints
 
 from .quantizers import Int, Quantizer, round_float

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.graph import Value
+from lutc.ir.graph import Value
+from lutc.lowering.options import FREE
+from lutc.lowering.refusals import Refusal
 
-from ..importer import Refusal
-from ..options import FREE
 from .base import HgqRule, Rule, activation
 from .dense import check_plain, contract, finish
 from .graph import Layer

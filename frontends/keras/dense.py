@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.attention import ordered
-from lutc.graph import Value
+from lutc.ir.graph import Value
+from lutc.lowering.attention import ordered
+from lutc.lowering.options import FREE
+from lutc.lowering.refusals import Refusal
 from lutc.types import holding
 
-from ..importer import Refusal
-from ..options import FREE
 from .base import HgqRule, Rule, activate, activation
 from .graph import Layer
 from .lowering import FLOAT32_BITS, Lowering, Tensor, common_codes, is_float32

@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutc.diagnostics import error
-from lutc.foreign import BYTES_AT_MOST, first_line, shown
-
-from ..importer import Refusal
+from lutc.files.foreign import BYTES_AT_MOST, first_line, shown
+from lutc.lowering.refusals import Refusal
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 SAVE = "save the model again, with Keras's own model.save"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..importer import Refusal
+from lutc.lowering.refusals import Refusal
 
 if TYPE_CHECKING:
     from .graph import Layer

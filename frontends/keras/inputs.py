@@ -16,10 +16,9 @@ import numpy as np
 
 from lutc.build import as_type
 from lutc.diagnostics import Diagnostic, LirError, did_you_mean
-from lutc.graph import Overflow, Rounding
-from lutc.types import ZERO, Fixed, Type, tensor, uniform
+from lutc.lowering.refusals import Refusal
+from lutc.types import ZERO, Fixed, Overflow, Rounding, Type, tensor, uniform
 
-from ..importer import Refusal
 from .base import Demand
 from .ports import Port
 from .quantizers import Quantizer, fixed

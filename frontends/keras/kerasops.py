@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.ops import Relation
+from lutc.ir.ops import Relation
+from lutc.lowering.refusals import Refusal
 
-from ..importer import Refusal
 from .base import LayoutRule, Rule, activate, axes_of
 from .dense import EinsumPlan, check_plain
 from .graph import Layer, Ref, _snake, leaves

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
+from lutc.lowering.refusals import Refusal
 from lutc.types import Type
-
-from ..importer import Refusal
 
 INTEGER_BITS = {"uint8": 8, "int8": 7, "uint16": 16, "int16": 15, "int32": 31, "uint32": 32, "int64": 63}
 WAY_OUT = "give the inputs dtype='float32', which is also what a layer makes of its inputs"

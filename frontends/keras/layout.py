@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..importer import Refusal
-from ..options import FREE
+from lutc.lowering.options import FREE
+from lutc.lowering.refusals import Refusal
+
 from .base import LayoutRule, Rule
 from .conv import channels_last
 from .graph import Layer

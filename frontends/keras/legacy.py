@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lutc.diagnostics import error
-from lutc.foreign import read_json
+from lutc.files.foreign import read_json
+from lutc.lowering.refusals import Refusal
 
-from ..importer import Refusal
 from . import hdf5
 from .archive import Archive, Array, Weights
 from .identity import FUNCTIONAL, MODELS

@@ -10,7 +10,7 @@ import sys
 from types import FunctionType
 from typing import Any
 
-from ..importer import Refusal, Refusals
+from lutc.lowering.refusals import Refusal, Refusals
 
 HOMES = ("keras", "hgq", "qkeras")
 METHODS = ("call", "__call__", "forward")

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lutc.compare import compared, not_compared
 from lutc.diagnostics import error
-from lutc.foreign import begins_with, first_line
-from lutc.graph import Design
+from lutc.files.foreign import begins_with, first_line
+from lutc.ir.graph import Design
+from lutc.lowering.compare import compared, not_compared
 
 from . import H5_SUFFIXES
 from .archive import Archive, read_archive

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutc.build import Builder
-from lutc.compare import Look
-from lutc.foreign import shown
-from lutc.graph import Design, Param
-from lutc.interp import port_codes
+from lutc.files.foreign import shown
+from lutc.ir.graph import Design, Param
+from lutc.ir.interp import port_codes
+from lutc.lowering.compare import Look
+from lutc.lowering.refusals import Names, Refusal, Refusals
 
-from ..importer import Names, Refusal, Refusals
 from .base import Demand, Rule
 from .calibrate import Trace
 from .graph import Call, Layer, Model, leaves, named, paths

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from lutc.attention import greatest, reshaped, spread
 from lutc.build import Builder
-from lutc.graph import Const, Overflow, Param, Value, topo
+from lutc.ir.graph import Const, Param, Value, topo
+from lutc.ir.ops import Op
+from lutc.lowering.attention import greatest, reshaped, spread
+from lutc.lowering.refusals import Names, Refusal
 from lutc.numbers import as_code, dtype, real, twos
-from lutc.ops import Op
-from lutc.types import ZERO, Fixed, Ints, Type, holding, tensor, uniform
+from lutc.types import ZERO, Fixed, Ints, Overflow, Type, holding, tensor, uniform
 
-from ..importer import Names, Refusal
 from .calibrate import Trace
 from .ports import Port
 from .quantizers import Quantizer, Real

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.attention import ordered
-from lutc.graph import Value
+from lutc.ir.graph import Value
+from lutc.lowering.attention import ordered
+from lutc.lowering.options import FREE
+from lutc.lowering.refusals import Refusal
 
-from ..importer import Refusal
-from ..options import FREE
 from .base import HgqRule
 from .conv import channels_last, patches, to_first, to_last, window
 from .dense import expanded

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc import attention
-from lutc.graph import Value
+from lutc.ir.graph import Value
+from lutc.lowering import attention
+from lutc.lowering.options import FREE
+from lutc.lowering.refusals import Refusal
 
-from ..importer import Refusal
-from ..options import FREE
 from .base import Demand, HgqRule, Rule, axes_of
 from .dense import expanded
 from .graph import Layer

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lutc.compare import CannotRun
+from lutc.lowering.compare import CannotRun
 
 from .graph import leaves
 
@@ -55,7 +55,7 @@ class KerasFramework:
         return f"Keras {version('keras')}"
 
     def run(self, inputs: Mapping[str, NDArray[Any]], double: bool) -> Sequence[NDArray[Any]]:
-        """See `lutc.compare.Framework`."""
+        """See `lutc.lowering.compare.Framework`."""
         given = [inputs.get(port) for port in self.ports.values()]
         if self.live is None or self.calibration is not None:
             return self._file(given, double)

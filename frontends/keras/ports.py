@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lutc.graph import Overflow, Rounding
-from lutc.types import Type
+from lutc.types import Overflow, Rounding, Type
 
 
 @dataclass(frozen=True)

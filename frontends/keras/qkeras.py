@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.graph import Rounding
+from lutc.lowering.options import FREE, AnyOf
+from lutc.lowering.refusals import Refusal
+from lutc.types import Rounding
 
-from ..importer import Refusal
-from ..options import FREE, AnyOf
 from .base import Demand, Rule, activate, activation
 from .conv import Convolution, of_rank
 from .dense import EinsumPlan, check_plain

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from lutc.graph import Overflow, Rounding
+from lutc.lowering.options import FREE, AnyOf, Options
+from lutc.lowering.refusals import Refusal
+from lutc.types import Overflow, Rounding
 
-from ..importer import Refusal
-from ..options import FREE, AnyOf, Options
 from .quantizers import Quantizer
 from .unary import Reals
 

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lutc.graph import Overflow, Rounding
-from lutc.types import ZERO, Fixed, Type, tensor
+from lutc.lowering.options import FREE, Options
+from lutc.lowering.refusals import Refusal
+from lutc.types import ZERO, Fixed, Overflow, Rounding, Type, tensor
 
-from ..importer import Refusal
-from ..options import FREE, Options
 from .archive import Weights
 from .identity import owner
 

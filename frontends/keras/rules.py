@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lutc.diagnostics import did_you_mean
+from lutc.lowering.refusals import Refusal
 
-from ..importer import Refusal
 from . import activations as act
 from . import attention, conv, dense, layout, luts, merge, pooling
 from .base import Rule

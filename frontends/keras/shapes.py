@@ -13,11 +13,10 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from lutc.attention import reshaped
 from lutc.build import Builder
-from lutc.graph import Value
-
-from ..importer import Refusal
+from lutc.ir.graph import Value
+from lutc.lowering.attention import reshaped
+from lutc.lowering.refusals import Refusal
 
 Index = NDArray[np.int64]
 SAMPLES = 3  # in the batch on which a movement must show that it keeps samples apart

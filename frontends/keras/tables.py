@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lutc.graph import Overflow, Table
-from lutc.types import ZERO, Fixed, Type, holding, scalar, tensor
+from lutc.ir.graph import Table
+from lutc.lowering.refusals import Refusal
+from lutc.types import ZERO, Fixed, Overflow, Type, holding, scalar, tensor
 
-from ..importer import Refusal
 from .quantizers import Int, Quantizer, round_float
 from .unary import Reals, Step, evaluate
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..importer import Refusal
+from lutc.lowering.refusals import Refusal
 
 Reals = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from lutc.diagnostics import LirError
+from lutc.lowering.refusals import Refusal
 
-from ..importer import Refusal
 from .curve import CURVES, Curve
 from .model import Node, evaluator
 from .numbers import numpy_type

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
+from lutc.lowering.refusals import Refusal
+
 from .functions import renamed_apart
 from .model import Node
 from .read import constants_of, in_order, nodes_of

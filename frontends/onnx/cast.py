@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from lutc.graph import Rounding
-from lutc.ops.logic import Relation
+from lutc.ir.ops.logic import Relation
+from lutc.lowering.refusals import Refusal
+from lutc.types import Rounding
 
-from ..importer import Refusal
 from . import exact as ex
 from .logic import against
 from .model import Node

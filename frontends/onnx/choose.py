@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from lutc.lowering.refusals import Refusal
 from lutc.types import Fixed, uniform
 
-from ..importer import Refusal
 from . import exact as ex
 from .curve import KEY_BITS, Curve, looked_up
 from .final import argmax

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from lutc.graph import Table, Value
+from lutc.ir.graph import Table, Value
+from lutc.lowering.refusals import Refusal
 from lutc.types import Fixed, Type, holding, uniform
 
-from ..importer import Refusal
 from . import exact as ex
 from .linear import hull
 from .model import Node, fold

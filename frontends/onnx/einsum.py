@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..importer import Refusal
+from lutc.lowering.refusals import Refusal
+
 from .elementwise import mul
 from .layout import picked
 from .linear import matmul, view

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lutc.graph import Value
+from lutc.ir.graph import Value
+from lutc.lowering.refusals import Refusal
 
-from ..importer import Refusal
 from . import exact as ex
 from .exact import Exact
 from .model import Node

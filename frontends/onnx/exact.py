@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from lutc.graph import Rounding
+from lutc.lowering.refusals import Refusal
 from lutc.numbers import rounded
-
-from ..importer import Refusal
+from lutc.types import Rounding
 
 Exact = Any  # an object array of Fractions
 INF = math.inf

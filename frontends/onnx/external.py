@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lutc.diagnostics import LirError, error
-from lutc.foreign import BYTES_AT_MOST, shown
+from lutc.files.foreign import BYTES_AT_MOST, shown
 
 HELP = "keep the data file in the same folder as the model"
 

@@ -8,10 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from lutc.graph import Output, Value
+from lutc.ir.graph import Output, Value
+from lutc.lowering.refusals import Refusal
 from lutc.numbers import twos
 
-from ..importer import Refusal
 from . import exact as ex
 from .model import Node, fold
 from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, rule

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lutc.graph import Value
+from lutc.ir.graph import Value
+from lutc.lowering.refusals import Refusal
 
-from ..importer import Refusal
 from . import exact as ex
 from .model import Node
 from .reasons import NOTHING

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from lutc.build import Builder
-from lutc.graph import Value
+from lutc.ir.graph import Value
+from lutc.lowering.refusals import Refusal
 from lutc.types import Fixed, holding, tensor, uniform
 
-from ..importer import Refusal
 from . import exact as ex
 from .exact import Exact
 from .model import Node

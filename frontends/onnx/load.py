@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lutc.build import as_type
-from lutc.compare import Look, compared, not_compared
 from lutc.diagnostics import LirError, did_you_mean, error
-from lutc.graph import Design, Output
+from lutc.ir.graph import Design, Output
+from lutc.ir.verify import verify
+from lutc.lowering.compare import Look, compared, not_compared
+from lutc.lowering.options import Options
+from lutc.lowering.refusals import Refusal
 from lutc.types import BIT, Fixed, holding, uniform
-from lutc.verify import verify
 
-from ..importer import Refusal
-from ..options import Options
 from . import exact as ex
 from .batch import check_samples, folded, varies
 from .branches import taken

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from lutc.graph import Value
-from lutc.ops.logic import Relation
+from lutc.ir.graph import Value
+from lutc.ir.ops.logic import Relation
+from lutc.lowering.refusals import Refusal
 from lutc.types import BIT, uniform
 
-from ..importer import Refusal
 from . import exact as ex
 from .elementwise import pair, together, total
 from .exact import Exact

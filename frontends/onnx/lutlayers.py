@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from lutc.build import Builder
-from lutc.edges import edge_sums, edge_tables
-from lutc.graph import Overflow, Rounding, Table, Value
+from lutc.ir.graph import Table, Value
 from lutc.limits import MAX_WIDTH
-from lutc.types import Fixed, tensor, uniform
+from lutc.lowering.edges import edge_sums, edge_tables
+from lutc.lowering.refusals import Refusal
+from lutc.types import Fixed, Overflow, Rounding, tensor, uniform
 
-from ..importer import Refusal
 from . import exact as ex
 from .linear import mapped
 from .model import Node

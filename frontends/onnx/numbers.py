@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from lutc.lowering.refusals import Refusal
 from lutc.numbers import twos
 
-from ..importer import Refusal
 from . import exact as ex
 from .tensors import Known, Pending, Scaled, concrete, reach
 

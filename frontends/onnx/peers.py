@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lutc.compare import CannotRun
+from lutc.lowering.compare import CannotRun
 
 from .doubled import doubled, with_versions
 from .model import QONNX, Model
@@ -51,7 +51,7 @@ class OnnxFramework:
     tables: Collection[str] = ()
 
     def run(self, inputs: Mapping[str, NDArray[Any]], double: bool) -> Sequence[NDArray[Any]]:
-        """See `lutc.compare.Framework`."""
+        """See `lutc.lowering.compare.Framework`."""
         if not double:
             return self._answers(self.proto, self.start, inputs)
         if self.flat is not self.proto:  # it is lutc that took the functions apart: does it mean the same?

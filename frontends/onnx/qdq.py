@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
+from lutc.lowering.refusals import Refusal
+
 from . import exact as ex
 from .exact import Exact
 from .model import Node

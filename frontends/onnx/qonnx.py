@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from lutc.graph import Rounding, Value
+from lutc.ir.graph import Value
+from lutc.lowering.refusals import Refusal
 from lutc.numbers import rounded
+from lutc.types import Rounding
 
-from ..importer import Refusal
 from . import exact as ex
 from .exact import Exact
 from .model import Node

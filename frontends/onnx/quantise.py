@@ -8,11 +8,11 @@ from fractions import Fraction
 import numpy as np
 
 from lutc.build import Builder
-from lutc.graph import Overflow, Rounding, Value
+from lutc.ir.graph import Value
+from lutc.lowering.refusals import Refusal
 from lutc.numbers import twos
-from lutc.types import Fixed, Type
+from lutc.types import Fixed, Overflow, Rounding, Type
 
-from ..importer import Refusal
 from . import exact as ex
 from .exact import Exact
 from .tensors import Pending, Scaled, concrete, core

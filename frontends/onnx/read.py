@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lutc.diagnostics import Diagnostic, LirError, error
+from lutc.lowering.options import Options
 
-from ..options import Options
 from .external import brought_in
 from .functions import Call, Functions, defined_in, domain_of, operator_sets, read_by
 from .model import CHANNELS_LAST, OLDEST, QONNX, Input, Model, Node, array_of, import_onnx

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..importer import Refusal
+from lutc.lowering.refusals import Refusal
+
 from . import exact as ex
 from .layout import picked
 from .linear import contract, settled

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lutc.graph import Value
+from lutc.ir.graph import Value
 
 from . import exact as ex
 from .elementwise import product

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
+from lutc.lowering.refusals import Refusal
+
 from . import exact as ex
 from .layout import ints, picked
 from .linear import settled

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..importer import Refusal
+from lutc.lowering.refusals import Refusal
+
 from .model import Node
 from .tensors import Scaled, Tensor
 from .walk import Walk

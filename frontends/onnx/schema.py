@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..importer import Refusal
-from ..options import FREE, AnyOf
+from lutc.lowering.options import FREE, AnyOf
+from lutc.lowering.refusals import Refusal
+
 from .model import Node, import_onnx
 from .numbers import DTYPES
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from lutc.diagnostics import Diagnostic, LirError
 from lutc.limits import MAX_ELEMENTS
+from lutc.lowering.refusals import Refusal
 
-from ..importer import Refusal
 from .bounds import SMALL
 from .curve import Curve
 from .model import QONNX, Model, Node

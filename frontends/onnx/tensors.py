@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from lutc.graph import Param, Value
+from lutc.ir.graph import Param, Value
+from lutc.lowering.refusals import Refusal
 from lutc.types import Type
 
-from ..importer import Refusal
 from . import exact as ex
 from .exact import INF, Exact
 

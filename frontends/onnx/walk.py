@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from lutc.build import Builder
-from lutc.graph import Const, Func, Output, Overflow, Param, Rounding, Value
+from lutc.ir.graph import Const, Func, Output, Param, Value
+from lutc.ir.ops.moves import Reshape, Transpose
 from lutc.limits import MAX_ELEMENTS
+from lutc.lowering.refusals import Names, Refusal, Refusals
 from lutc.numbers import twos
-from lutc.ops.layout import Reshape, Transpose
-from lutc.types import Type, holding, tensor, uniform
+from lutc.types import Overflow, Rounding, Type, holding, tensor, uniform
 
-from ..importer import Names, Refusal, Refusals
 from . import exact as ex
 from .exact import Exact
 from .model import Model, Node

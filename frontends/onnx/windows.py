@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
+from lutc.lowering.refusals import Refusal
+
 from .model import Node
 from .tensors import Scaled, Shape
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lutc.graph import Design
+from lutc.ir.graph import Design
 from lutc.plugins import LoadOptions
 
 from .dwn import is_dwn, read_dwn

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from lutc.foreign import shown
-from lutc.pickles import pickled, read_checkpoint
+from lutc.files.foreign import shown
+from lutc.files.pickles import pickled, read_checkpoint
+from lutc.lowering.refusals import Refusal, Refusals
 
-from ..importer import Refusal, Refusals
 from .form import ARGMAX, VALUES, Encoder, Input, Layer, Network
 
 SUFFIXES = (".pt", ".pth")

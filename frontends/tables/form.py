@@ -13,8 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lutc.graph import Overflow, Rounding
-from lutc.types import Fixed
+from lutc.types import Fixed, Overflow, Rounding
 
 Codes = NDArray[Any]  # integers, one-dimensional
 

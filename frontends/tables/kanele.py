@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from lutc.diagnostics import error
-from lutc.foreign import read_json, shown
+from lutc.files.foreign import read_json, shown
+from lutc.lowering.refusals import Refusal, Refusals
 from lutc.types import Fixed
 
-from ..importer import Refusal, Refusals
 from .form import Codes, Input, Layer, Network, Rounded
 
 TABLES, CONFIG = "truth_tables.json", "config.json"

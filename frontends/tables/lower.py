@@ -11,11 +11,11 @@ import numpy as np
 
 from lutc.build import Builder, as_type
 from lutc.diagnostics import did_you_mean, error
-from lutc.graph import Const, Design, Overflow, Rounding, Table, Value
+from lutc.ir.graph import Const, Design, Table, Value
+from lutc.lowering.refusals import Names, Refusal, Refusals
 from lutc.numbers import twos
-from lutc.types import ZERO, Fixed, Type, holding, tensor, uniform
+from lutc.types import ZERO, Fixed, Overflow, Rounding, Type, holding, tensor, uniform
 
-from ..importer import Names, Refusal, Refusals
 from .form import ARGMAX, Encoder, Layer, Network, Rounded
 
 KEY_BITS = 20

@@ -15,12 +15,11 @@ import numpy as np
 
 from lutc.build import as_type
 from lutc.diagnostics import LirError, did_you_mean, error
-from lutc.foreign import Members, opened, read_array, read_json, shown
-from lutc.graph import Overflow, Rounding
+from lutc.files.foreign import Members, opened, read_array, read_json, shown
 from lutc.limits import MAX_ELEMENTS, MAX_WIDTH
-from lutc.types import Fixed
+from lutc.lowering.refusals import Refusal, Refusals
+from lutc.types import Fixed, Overflow, Rounding
 
-from ..importer import Refusal, Refusals
 from .form import ARGMAX, VALUES, Encoder, Input, Layer, Network, Rounded
 
 MARK, VERSION = "lutc tables", 1

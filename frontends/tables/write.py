@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lutc.diagnostics import error
-from lutc.files import write_arrays, write_text
+from lutc.files.writing import write_arrays, write_text
 
 from .form import Layer, Network, Rounded
 from .read import MARK, VERSION

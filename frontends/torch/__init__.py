@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from lutc.diagnostics import error
-from lutc.graph import Design
+from lutc.ir.graph import Design
 from lutc.plugins import LoadOptions
 
 __all__ = ["FRONTEND"]

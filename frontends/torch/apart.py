@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lutc.compare import ROWS, SINGLE
 from lutc.diagnostics import error
+from lutc.lowering.compare import ROWS, SINGLE
 
 from .trace import Traced
 

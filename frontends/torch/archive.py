@@ -3,8 +3,8 @@
 `torch.export.load` trusts its files. It unpickles weights, constants, sample inputs and objects that are marked so; it
 evaluates shapes as Python; it imports the modules that trees of arguments name, pastes names into the code it
 generates, and calls any function of `torch` that a node asks for. Nothing of that reaches it from here: pickles are
-read by `lutc.pickles`, `program` checks the graph, and the archive that is handed on holds what passed and nothing
-else. Both layouts are read: the archive of PyTorch 2.8 and newer, and the zip of older ones.
+read by `lutc.files.pickles`, `program` checks the graph, and the archive that is handed on holds what passed and
+nothing else. Both layouts are read: the archive of PyTorch 2.8 and newer, and the zip of older ones.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from lutc.diagnostics import error
-from lutc.foreign import Members, opened, shown
-from lutc.pickles import read_checkpoint
+from lutc.files.foreign import Members, opened, shown
+from lutc.files.pickles import read_checkpoint
+from lutc.lowering.refusals import Refusal
 
-from ..importer import Refusal
 from .program import checked, length, plain
 
 SAVE = "save it with torch.export.save(torch.export.export(model.eval(), example_inputs), path)"

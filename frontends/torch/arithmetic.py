@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..importer import Refusal
+from lutc.lowering.refusals import Refusal
+
 from ..onnx import exact as ex
 from ..onnx.linear import view
 from ..onnx.rule import axis_of

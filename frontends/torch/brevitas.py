@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from lutc.diagnostics import error
+from lutc.lowering.refusals import Refusal
 from lutc.nn.known import oddity
 
-from ..importer import Refusal
 from ..onnx.qonnx import limits
 from .leaves import Leaf
 from .quantisers import Quantiser

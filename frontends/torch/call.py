@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import fx
 
-from ..importer import Refusal
+from lutc.lowering.options import Options
+from lutc.lowering.refusals import Refusal
+
 from ..onnx import exact as ex
 from ..onnx.bounds import check_elements
 from ..onnx.curve import Curve, extended, joins
@@ -23,7 +25,6 @@ from ..onnx.rule import Rule, keep_samples_apart
 from ..onnx.table import STANDARD_RULES
 from ..onnx.tensors import Known, Missing, Scaled, Tensor, concrete, core
 from ..onnx.walk import Walk
-from ..options import Options
 from .leaves import Leaf
 from .quantisers import Quantiser
 

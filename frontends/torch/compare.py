@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import fx
 
-from lutc.compare import DOUBLE, HELP, ROWS, SINGLE, floats, not_compared
 from lutc.diagnostics import error
-from lutc.graph import Design, Output, Value
+from lutc.ir.graph import Design, Output, Value
+from lutc.lowering.compare import DOUBLE, HELP, ROWS, SINGLE, floats, not_compared
 
 from ..onnx.tensors import Pending, Scaled, core
 from .apart import Single

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
+from lutc.lowering.refusals import Refusal
+
 from ..onnx.layout import given, joined
 from ..onnx.rule import keep_samples_apart
 from ..onnx.tensors import Known, Scaled

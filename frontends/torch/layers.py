@@ -6,11 +6,12 @@ from typing import Any
 
 from torch import nn
 
-from lutc.graph import Rounding, Value
+from lutc.ir.graph import Value
+from lutc.lowering.refusals import Refusal
 from lutc.nn.lower import port_of
 from lutc.nn.lowering import Exporter, Unsupported, lower, unknown
+from lutc.types import Rounding
 
-from ..importer import Refusal
 from ..onnx import exact as ex
 from ..onnx.tensors import Pending, Scaled, core
 from ..onnx.walk import Walk

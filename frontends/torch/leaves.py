@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from lutc.diagnostics import Diagnostic, LirError, error
+from lutc.lowering.refusals import Refusal
 from lutc.nn.known import HELP, hooked_globally, oddity
 from lutc.nn.lowering import lower, unknown
 from lutc.nn.quantizer import Layer
 
-from ..importer import Refusal
 from .quantisers import Quantiser, along
 
 NO_STATISTICS = (

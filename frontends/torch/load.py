@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from lutc.compare import not_compared
-from lutc.graph import Design
+from lutc.ir.graph import Design
+from lutc.lowering.compare import not_compared
 from lutc.types import Fixed
 
 from ..onnx.load import finished

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import fx
 
+from lutc.lowering.options import FREE, Options
+from lutc.lowering.refusals import Refusal
 from lutc.types import Fixed, uniform
 
-from ..importer import Refusal
 from ..onnx.curve import Curve
 from ..onnx.load import MOST, make_inputs, make_outputs
 from ..onnx.model import Model, Node
 from ..onnx.tensors import Known, Missing, Scaled, core
 from ..onnx.walk import Walk
-from ..options import FREE, Options
 from . import arithmetic, indexing, moves, numbers, rounding, windows
 from .call import Call, State, schema_name
 from .trace import Traced

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from ..importer import Refusal
+from lutc.lowering.refusals import Refusal
+
 from ..onnx.curve import Curve
 from ..onnx.rule import axis_of, keep_samples_apart
 from ..onnx.tensors import Known, Missing, Scaled

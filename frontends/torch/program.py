@@ -16,9 +16,8 @@ from typing import Any
 import torch
 
 from lutc.diagnostics import LirError
-from lutc.foreign import read_json, shown
-
-from ..importer import Refusal
+from lutc.files.foreign import read_json, shown
+from lutc.lowering.refusals import Refusal
 
 LONGEST = 1000  # letters of a name
 OPEN = "tensors and numbers are all that a circuit computes with: leave it out of the model"

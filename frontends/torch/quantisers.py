@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
+from lutc.lowering.refusals import Refusal
+
 from ..onnx import exact as ex
 from ..onnx.model import Node
 from ..onnx.qdq import affine

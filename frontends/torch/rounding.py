@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..importer import Refusal
+from lutc.lowering.refusals import Refusal
+
 from ..onnx import exact as ex
 from ..onnx.curve import Curve
 from ..onnx.qonnx import ROUNDINGS

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import fx
 
-from lutc.compare import DOUBLE, ROWS
+from lutc.lowering.compare import DOUBLE, ROWS
+from lutc.lowering.refusals import Refusal
 
-from ..importer import Refusal
 from ..onnx.curve import Curve
 from ..onnx.linear import integers
 from ..onnx.tensors import Known, Scaled

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lutc.compare import ROWS, samples
+from lutc.lowering.compare import ROWS, samples
 
 from .call import State
 from .trace import Traced

@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lutc.graph import Design, Func, Stage, Value, body, owners
-from lutc.ops import Call, Reg
-from lutc.ops.base import Op
+from lutc.ir.graph import Design, Func, Stage, Value, body, owners
+from lutc.ir.ops import Call, Reg
+from lutc.ir.ops.base import Op
 from lutc.target import Target
 
 

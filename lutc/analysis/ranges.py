@@ -5,9 +5,9 @@ It follows from the graph below a value, which never changes, and is kept with t
 
 from __future__ import annotations
 
-from lutc.graph import RANGE, Bounds, Value, topo
-from lutc.ops import Call
-from lutc.ops.base import Op
+from lutc.ir.graph import RANGE, Bounds, Value, topo
+from lutc.ir.ops import Call
+from lutc.ir.ops.base import Op
 
 
 def range_of(value: Value) -> Bounds:

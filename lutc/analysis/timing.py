@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lutc.graph import Design, Func, Value, body, functions, topo
-from lutc.ops import Call, Reg
-from lutc.ops.base import Op
+from lutc.ir.graph import Design, Func, Value, body, functions, topo
+from lutc.ir.ops import Call, Reg
+from lutc.ir.ops.base import Op
 from lutc.target import Target
 
 

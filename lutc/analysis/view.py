@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import networkx as nx
 
 from lutc import target as targets
-from lutc.graph import Design, Func, Value, body
-from lutc.ops.base import Op
+from lutc.ir.graph import Design, Func, Value, body
+from lutc.ir.ops.base import Op
 
 
 def graph(owner: Design | Func, target: str = "xcvu13p") -> nx.MultiDiGraph:

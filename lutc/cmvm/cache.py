@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lutc.cmvm.network import Network, Problem, Sum, digits, right
 from lutc.cmvm.search import Goal, solve
-from lutc.files import write_text
+from lutc.files.writing import write_text
 
 _WORTH_A_FILE = 4096  # pairs of digits; below, solving is as fast as reading
 

@@ -1,7 +1,7 @@
 """A trained model in one file, ready for ``lutc compile model.pt``: how its layers were made, and their state.
 
-The file is `torch.save` of plain containers and tensors, read by `lutc.pickles`, so that opening one runs no code of
-its maker:
+The file is `torch.save` of plain containers and tensors, read by `lutc.files.pickles`, so that opening one runs no
+code of its maker:
 
     {"format": "lutc.nn", "version": 1, "name": str, "shape": [...] or None, "dtype": "float32" or "float64",
      "model": {"layer": class name, "args": [...], "options": {...}},   # layers within layers nest
@@ -21,8 +21,8 @@ import torch
 from torch import nn
 
 from lutc.diagnostics import LirError, error
-from lutc.foreign import first_line, shown
-from lutc.pickles import read_checkpoint
+from lutc.files.foreign import first_line, shown
+from lutc.files.pickles import read_checkpoint
 
 from . import attention, einsum, function, layers, lut, lutconv, pareto, pooling, quantizer
 from .known import oddity

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lutc.diagnostics import error
-from lutc.foreign import first_line
+from lutc.files.foreign import first_line
 
 if TYPE_CHECKING:
-    from lutc.graph import Design
+    from lutc.ir.graph import Design
     from lutc.plugins import LoadOptions
 
 

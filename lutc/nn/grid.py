@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lutc.graph import Overflow, Rounding
+from lutc.types import Overflow, Rounding
 
 from . import kernels, kernels_backward
 from .points import Grid, Layout, make_grid, spread

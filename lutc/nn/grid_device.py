@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lutc.graph import Overflow, Rounding
+from lutc.types import Overflow, Rounding
 
 from .quantizer import LN2, Quantizer, code_limits, round_code
 

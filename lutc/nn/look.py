@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from lutc import compare
 from lutc.diagnostics import error
-from lutc.graph import Design
+from lutc.ir.graph import Design
+from lutc.lowering import compare
 
 
 class _Own:
@@ -26,7 +26,7 @@ class _Own:
             self._model = model
 
     def run(self, inputs: compare.Arrays, double: bool) -> Sequence[Any]:
-        """Its answers; see `lutc.compare.Framework`."""
+        """Its answers; see `lutc.lowering.compare.Framework`."""
         (x,) = inputs.values()
         return [self.answer(x)]
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from lutc.compare import not_compared
 from lutc.diagnostics import Diagnostic, LirError, error
-from lutc.graph import Design, Overflow, Rounding, Value
-from lutc.types import Fixed, Type, uniform
+from lutc.ir.graph import Design, Value
+from lutc.lowering.compare import not_compared
+from lutc.types import Fixed, Overflow, Rounding, Type, uniform
 
 from . import lower_attention, lower_conv, lower_einsum  # noqa: F401 - they add their rules
 from .attention import QAttention, QSoftmax

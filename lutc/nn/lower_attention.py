@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import torch
 
-from lutc.attention import einsum, softmax
-from lutc.edges import edge_tables
-from lutc.graph import Table, Value
+from lutc.ir.graph import Table, Value
+from lutc.lowering.attention import einsum, softmax
+from lutc.lowering.edges import edge_tables
 
 from .attention import QAttention, QProduct, QSoftmax
 from .function import QFunction

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 from torch import Tensor, nn
 
-from lutc.graph import Value
+from lutc.ir.graph import Value
 from lutc.types import tensor
 
 from .layers import QConv1d, QConv2d, _Conv, tuple_of

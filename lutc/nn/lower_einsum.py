@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from lutc.graph import Const, Value
+from lutc.ir.graph import Const, Value
 from lutc.types import tensor
 
 from .einsum import QEinsum

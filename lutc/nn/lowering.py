@@ -13,8 +13,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from lutc.build import Builder
-from lutc.edges import edge_sums, edge_tables
-from lutc.graph import Table, Value
+from lutc.ir.graph import Table, Value
+from lutc.lowering.edges import edge_sums, edge_tables
 from lutc.types import Fixed, holding, tensor
 
 from .known import inside, oddity

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lutc.graph import Overflow, Rounding
+from lutc.types import Overflow, Rounding
 
 from . import grid_device, kernels
 from .grid import ROUND, GridLUT, Norm, Settings, Surrogate

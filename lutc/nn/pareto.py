@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lutc.files import write_text, written
+from lutc.files.writing import write_text, written
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lutc.graph import Overflow, Rounding
+from lutc.types import Overflow, Rounding
 
 Array = NDArray[Any]
 LN2 = 0.6931471805599453

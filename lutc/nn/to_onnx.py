@@ -17,8 +17,8 @@ from torch import nn
 
 from lutc._version import __version__
 from lutc.diagnostics import error
-from lutc.files import written
-from lutc.graph import Overflow, Rounding
+from lutc.files.writing import written
+from lutc.types import Overflow, Rounding
 
 from .attention import QAttention, QProduct, QSoftmax
 from .einsum import QEinsum

@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 
 from lutc.diagnostics import error
-from lutc.files import write_text
-from lutc.graph import Design
-from lutc.print import print_design
+from lutc.files.writing import write_text
+from lutc.ir.graph import Design
+from lutc.text.print import print_design
 
 LIST = ".lutc-dump.json"
 OURS = re.compile(r"\d\d+-[\w.-]+\.lir")

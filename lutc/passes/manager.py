@@ -12,10 +12,10 @@ import numpy as np
 
 from lutc import target as targets
 from lutc.diagnostics import did_you_mean, error
-from lutc.graph import Design, Value, owners
-from lutc.interp import execute
+from lutc.ir.graph import Design, Value, owners
+from lutc.ir.interp import execute
+from lutc.ir.verify import verify
 from lutc.passes.dump import Dump
-from lutc.verify import verify
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import ClassVar
 
 from lutc import settings
 from lutc import target as targets
-from lutc.analysis.latency import latency
 from lutc.diagnostics import error
-from lutc.graph import Design, Func, Output, Param, Stage, Value, body, functions
-from lutc.ops import Call, Element, Pack, Reg
-from lutc.ops.base import Op
+from lutc.ir.graph import Design, Func, Output, Param, Stage, Value, body, functions
+from lutc.ir.latency import latency
+from lutc.ir.ops import Call, Element, Pack, Reg
+from lutc.ir.ops.base import Op
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, with_operands
 from lutc.target import Target

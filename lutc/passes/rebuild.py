@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lutc.graph import (
+from lutc.ir.graph import (
     NARROW,
     RANGE,
     SIMPLE,
@@ -28,10 +28,10 @@ from lutc.graph import (
     owners,
     topo,
 )
-from lutc.ops import Pack, Quant
-from lutc.ops.base import Op, Spec, spec
+from lutc.ir.ops import Pack, Quant
+from lutc.ir.ops.base import Op, Spec, spec
+from lutc.ir.verify import symbols_of
 from lutc.types import Type, scalar
-from lutc.verify import symbols_of
 
 # Made from an operation whose operands are the new ones already; gives the value that takes its place.
 Rule = Callable[["Rewriter", Op], Value]

@@ -16,8 +16,8 @@ import numpy as np
 
 from lutc import limits
 from lutc.diagnostics import error
-from lutc.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions, owners
-from lutc.ops import (
+from lutc.ir.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions, owners
+from lutc.ir.ops import (
     Argmax,
     Call,
     Compare,
@@ -37,8 +37,8 @@ from lutc.ops import (
     Select,
     Sum,
 )
-from lutc.ops.base import Op
-from lutc.ops.layout import Layout
+from lutc.ir.ops.base import Op
+from lutc.ir.ops.moves import Layout
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, Symbols, with_operands
 from lutc.types import Fixed, Type, scalar

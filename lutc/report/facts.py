@@ -7,11 +7,11 @@ from typing import Any
 
 from lutc._version import __version__
 from lutc.analysis.cost import Cost, by_pass, costs
-from lutc.analysis.latency import latency
 from lutc.analysis.timing import longest_stage
-from lutc.graph import Design, Output, Param
-from lutc.ops.base import number
-from lutc.ops.circuits import offset
+from lutc.ir.graph import Design, Output, Param
+from lutc.ir.latency import latency
+from lutc.ir.ops.base import number
+from lutc.rtl.circuits import offset
 from lutc.target import Target
 from lutc.types import Type
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from lutc import netlist as nl
-from lutc.netlist_build import ModuleBuilder
+from lutc.rtl import nets as nl
+from lutc.rtl.builder import ModuleBuilder
 
 
 def luts() -> nl.Module:

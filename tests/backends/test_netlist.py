@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lutc import netlist as nl
-from lutc.netlist_build import ModuleBuilder
+from lutc.rtl import nets as nl
+from lutc.rtl.builder import ModuleBuilder
 
 
 def test_a_netlist_mistake_is_an_error() -> None:

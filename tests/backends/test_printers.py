@@ -17,10 +17,10 @@ from lut_circuits import luts
 from netlist_model import Model, number
 
 from conftest import need_module, need_tool
-from lutc import netlist as nl
 from lutc.backends import verilog, vhdl
 from lutc.backends.layout import arrange
-from lutc.netlist_build import ModuleBuilder
+from lutc.rtl import nets as nl
+from lutc.rtl.builder import ModuleBuilder
 
 WIDTHS = (1, 2, 31, 32, 33, 64, 70, 130)
 CYCLES = 64

@@ -13,9 +13,9 @@ from fuzzing import Case, Setting, failures
 import lutc
 from conftest import need_module, need_tool
 from lutc.driver import Build
-from lutc.graph import body
-from lutc.ops import Mul, Scale
-from lutc.parse import parse
+from lutc.ir.graph import body
+from lutc.ir.ops import Mul, Scale
+from lutc.text.parse import parse
 
 # Widths on both sides of what a block takes, factors with and without sign, constants of both signs.
 PRODUCTS = """lir 1 scalar

@@ -21,8 +21,8 @@ from lutc.backends import verilog, vhdl
 from lutc.backends.bench.plan import Bench, Step, steps
 from lutc.backends.simulate import Result, bench_for, simulate, write_bench
 from lutc.diagnostics import LirError
-from lutc.netlist import Module, Net
-from lutc.netlist_build import ModuleBuilder
+from lutc.rtl.builder import ModuleBuilder
+from lutc.rtl.nets import Module, Net
 
 HDLS = ("verilog", "vhdl")
 EMIT = {"verilog": verilog.emit, "vhdl": vhdl.emit}

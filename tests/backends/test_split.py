@@ -9,9 +9,9 @@ from fuzzing import random_case
 from netlist_model import Model
 
 import lutc
-from lutc.netlist import Input, Module, Slice
-from lutc.netlist_build import ModuleBuilder
-from lutc.netlist_split import split
+from lutc.rtl.builder import ModuleBuilder
+from lutc.rtl.nets import Input, Module, Slice
+from lutc.rtl.split import split
 
 
 def modules(seed: int) -> tuple[Module, ...]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lutc.backends.vectors import element_runs, pack_bits, stimulus, unpack_bits, vectors
 from lutc.build import Builder
 from lutc.diagnostics import LirError
-from lutc.graph import Design
+from lutc.ir.graph import Design
 from lutc.types import Fixed, Type, scalar, tensor, uniform
 
 S4F2, U3, NOTHING = Fixed(True, 4, 2), Fixed(False, 3), Fixed(False, 0)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lutc.diagnostics import LirError
-from lutc.graph import Design
+from lutc.ir.graph import Design
 
 FRAMEWORKS = ("onnx", "keras", "torch", "nn")
 ROWS = 40

@@ -149,7 +149,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "a stride": lambda m: setattr(m[1], "stride", (2,)),
     "an epsilon": lambda m: setattr(m[2], "eps", 0.5),
     "another layer": lambda m: m[3].branches.__setitem__(0, nn.Identity()),
-    "another rounding": lambda m: setattr(m[0], "rounding", lutc.graph.Rounding.FLOOR),
+    "another rounding": lambda m: setattr(m[0], "rounding", lutc.ir.graph.Rounding.FLOOR),
 }
 
 

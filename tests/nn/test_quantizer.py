@@ -7,10 +7,9 @@ from fractions import Fraction
 import pytest
 import torch
 
-from lutc.graph import Overflow, Rounding
 from lutc.nn.quantizer import LN2, Bits, Quantizer, fake_quantize
 from lutc.numbers import quantised
-from lutc.types import Fixed
+from lutc.types import Fixed, Overflow, Rounding
 
 ROUNDINGS = ["floor", "nearest-half-up", "nearest-half-even"]
 OVERFLOWS = ["wrap", "saturate", "saturate-symmetric"]

@@ -116,9 +116,9 @@ def breakdown(final: Path, args: argparse.Namespace) -> dict[str, int]:
     The parts share and merge less than the whole does, so their sum lies above it.
     """
     from lutc.emit import netlist
-    from lutc.ops import Add, Lincomb, Lut, Neg, Quant, Scale, Sub
-    from lutc.parse import parse_file
+    from lutc.ir.ops import Add, Lincomb, Lut, Neg, Quant, Scale, Sub
     from lutc.plugins import backend
+    from lutc.text.parse import parse_file
 
     design = parse_file(final)
     rows = {}
@@ -143,8 +143,8 @@ def breakdown(final: Path, args: argparse.Namespace) -> dict[str, int]:
 def _part(design: Any, wanted: Any) -> Any:
     """The design of those operations with a cost that are `wanted`, fed by inputs; None if there is none."""
     from lutc import target
-    from lutc.graph import Design, Output, Param, Stage, body
-    from lutc.ops.base import Op
+    from lutc.ir.graph import Design, Output, Param, Stage, body
+    from lutc.ir.ops.base import Op
     from lutc.passes.rebuild import with_operands
 
     device = target.load("xcvu13p")
@@ -357,7 +357,7 @@ def main() -> None:
     for name, means in geometric_means(fresh).items():
         print(f"geometric mean, {name}: sites {means['sites']:.3f}, time {means['time']:.2f}")
     if stored:
-        from lutc.files import write_text
+        from lutc.files.writing import write_text
 
         stored.parent.mkdir(parents=True, exist_ok=True)
         write_text(stored, json.dumps(result, indent=1) + "\n")

@@ -26,7 +26,7 @@ import numpy as np
 
 from lutc.cmvm.network import Problem, Span, right
 from lutc.cmvm.search import EFFORTS, Goal, solve
-from lutc.files import write_text
+from lutc.files.writing import write_text
 
 SIZES = (16, 64)
 RANGES = ((-128, 128), (129, 256))

@@ -161,7 +161,7 @@ def main() -> None:
         print(f"{name:<10} {row['sites']:>6} sites {row['depth_ps']:>6} ps ({row['flow']})")
     print(f"ratio {ratio}")
     if args.out:
-        from lutc.files import write_text
+        from lutc.files.writing import write_text
 
         args.out.parent.mkdir(parents=True, exist_ok=True)
         write_text(args.out.with_suffix(".json"), json.dumps(result, indent=1) + "\n")

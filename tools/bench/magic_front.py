@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 import lutc
-from lutc.files import write_text
-from lutc.graph import body
-from lutc.ops.table import Lut
+from lutc.files.writing import write_text
+from lutc.ir.graph import body
+from lutc.ir.ops.table import Lut
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tools.bench.magic_plot import picture

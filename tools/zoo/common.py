@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import lutc
 from lutc import nn as lnn
-from lutc.files import write_text
+from lutc.files.writing import write_text
 from lutc.report.terminal import show
 
 Pair = tuple[Tensor, Tensor]

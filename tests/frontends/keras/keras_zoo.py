@@ -21,7 +21,7 @@ from hgq.config import QuantizerConfig
 from hgq.quantizer.internal import FixedPointQuantizerKBI, FixedPointQuantizerKIF
 
 from lutc.frontends.keras import load_keras
-from lutc.graph import Design
+from lutc.ir.graph import Design
 
 torch.set_num_threads(1)
 

@@ -19,8 +19,8 @@ from lutc.driver import compile as build
 from lutc.driver import simulate
 from lutc.frontends.keras import load_keras
 from lutc.frontends.onnx import load_onnx
-from lutc.graph import Design, functions
-from lutc.print import print_design
+from lutc.ir.graph import Design, functions
+from lutc.text.print import print_design
 
 sys.path.append(str(Path(__file__).parents[1] / "onnx"))
 from onnx_models import Graph, onnxruntime

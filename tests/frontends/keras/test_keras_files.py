@@ -15,8 +15,8 @@ from keras_zoo import coarse, compare, config, functional, gridded, keras, predi
 
 from lutc.diagnostics import LirError
 from lutc.frontends.keras import load_keras
-from lutc.graph import Overflow, Rounding
-from lutc.ops.flow import Map
+from lutc.ir.ops.flow import Map
+from lutc.types import Overflow, Rounding
 
 k = keras.layers
 ops = keras.ops
@@ -137,7 +137,7 @@ def test_a_convolution_is_one_function(tmp_path: Path) -> None:
         lambda x: q.QConv2D(4, 3, activation="relu", iq_conf=conf, name="conv")(x), (16, 16, 3)
     )
     design = compare(scramble(model), tmp_path, [samples(model, 4)[0]])
-    from lutc.graph import body
+    from lutc.ir.graph import body
 
     (mapped,) = [v for v in body(design) if isinstance(v, Map)]
     assert mapped.func.name == "conv"

@@ -140,7 +140,7 @@ def _rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     def floors(*args: Any, **kwargs: Any) -> Any:
         from dataclasses import replace
 
-        from lutc.graph import Rounding
+        from lutc.types import Rounding
 
         return replace(right(*args, **kwargs), rounding=Rounding.FLOOR)
 

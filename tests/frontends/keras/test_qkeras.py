@@ -17,8 +17,9 @@ from conftest import need_tool
 from lutc.diagnostics import LirError
 from lutc.driver import compile as build
 from lutc.driver import simulate
-from lutc.graph import Design, Overflow, Rounding
-from lutc.ops.flow import Map
+from lutc.ir.graph import Design
+from lutc.ir.ops.flow import Map
+from lutc.types import Overflow, Rounding
 
 INPUT = bits(7, 2)
 
@@ -148,7 +149,7 @@ def test_model(name: str, sequential: bool, tmp_path: Path) -> None:
 
 def test_one_function_for_all_positions(tmp_path: Path) -> None:
     design = compare(tmp_path, *MODELS["image"]())
-    assert any(isinstance(v, Map) for v in lutc.graph.body(design))
+    assert any(isinstance(v, Map) for v in lutc.ir.graph.body(design))
 
 
 @pytest.mark.parametrize("hdl", ["verilog", "vhdl"])

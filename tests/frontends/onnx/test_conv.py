@@ -10,7 +10,7 @@ from onnx_models import QONNX, Graph, ours, quantised, same_as_onnxruntime, samp
 
 from lutc.diagnostics import LirError
 from lutc.frontends.onnx import load_onnx
-from lutc.graph import body, functions
+from lutc.ir.graph import body, functions
 
 RNG = np.random.default_rng(21)
 
@@ -273,6 +273,6 @@ def test_a_convolution_that_is_too_large_is_counted_first(monkeypatch: pytest.Mo
     x = g.qdq(g.input([1, 3, 200, 200]), 0.25, 0, "int8")
     y = g.add("Conv", x, g.dq(np.ones((100, 3, 3, 3), dtype=int), 0.5, None), name="first")
     g.output(g.qdq(y, 0.5, 0, "uint8"))
-    monkeypatch.setattr("lutc.ops.flow.Map.infer", lambda self: pytest.fail("a function was mapped"))
+    monkeypatch.setattr("lutc.ir.ops.flow.Map.infer", lambda self: pytest.fail("a function was mapped"))
     with pytest.raises(LirError, match=r"first \(Conv\): error: .* 105,850,812 operations"):
         load_onnx(g.model())

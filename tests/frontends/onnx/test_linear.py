@@ -10,8 +10,8 @@ from onnx import TensorProto
 from onnx_models import Graph, ours, same_as_onnxruntime, samples
 
 from lutc.frontends.onnx import load_onnx
-from lutc.graph import functions
-from lutc.parse import parse
+from lutc.ir.graph import functions
+from lutc.text.parse import parse
 
 RNG = np.random.default_rng(11)
 W = RNG.integers(-7, 8, (4, 3))

@@ -9,7 +9,7 @@ import pytest
 from onnx_models import QONNX, ROUNDINGS, Graph, ours, quantised, samples
 
 from lutc.frontends.onnx import load_onnx
-from lutc.graph import Overflow, Rounding
+from lutc.types import Overflow, Rounding
 
 
 def one_quant(shape: tuple[int, ...] = (5,), **a: Any) -> Graph:

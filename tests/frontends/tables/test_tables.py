@@ -15,7 +15,7 @@ from conftest import need_tool
 from lutc.driver import compile as build
 from lutc.driver import simulate
 from lutc.frontends.tables import Network, read_network, save
-from lutc.graph import Design
+from lutc.ir.graph import Design
 from lutc.types import ZERO
 
 

@@ -17,7 +17,7 @@ from lutc.diagnostics import LirError
 from lutc.frontends.onnx import exact as ex
 from lutc.frontends.onnx.quantise import Grid, quantise
 from lutc.frontends.torch import brevitas, leaves, lower, quantisers, trace
-from lutc.graph import Rounding
+from lutc.types import Rounding
 
 
 def loaded(model: nn.Module, *shape: int) -> Any:

@@ -15,8 +15,8 @@ from payload import Payload, pickled, refused, rewritten
 from torch_models import nn, torch
 
 import lutc
-from lutc.frontends.importer import Refusal
 from lutc.frontends.torch.program import _expression
+from lutc.lowering.refusals import Refusal
 
 Q = torch.ops.quantized_decomposed
 MODEL, WEIGHTS = "models/model.json", "data/weights/model_weights_config.json"

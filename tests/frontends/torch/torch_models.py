@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lutc
-from lutc.graph import Design
+from lutc.ir.graph import Design
 
 torch.set_num_threads(1)
 

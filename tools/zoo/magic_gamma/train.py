@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from lutc import nn as lnn
-from lutc.files import write_text
+from lutc.files.writing import write_text
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 from tools.zoo.magic_gamma.data import load

@@ -1,0 +1,281 @@
+"""Layout: operations that only move elements. Each is one index map; meaning, type, bounds and lowering follow.
+
+`source()` gives, for every element of the result, the position of the element it is in the operands, laid flat one
+after the other; -1 stands for the number 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from lutc.ir.graph import Bounds, OpMistake, Value
+from lutc.ir.ops.base import SCALAR, TENSOR, Op, need, sized
+from lutc.lazy import lazy
+from lutc.numbers import dtype
+from lutc.rtl import circuits
+from lutc.types import ZERO, Ints, Type, scalar, uniform
+
+if TYPE_CHECKING:
+    from lutc.rtl.builder import ModuleBuilder
+    from lutc.rtl.nets import Net
+
+
+Index = Any  # an int64 array
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Layout(Op):
+    """What all of them share."""
+
+    def source(self) -> Index:
+        """For each element of the result, its flat position in the operands, or -1 for 0."""
+        raise NotImplementedError(self.keyword)
+
+    @lazy
+    def index(self) -> Index:
+        return self.source()
+
+    def operations(self) -> int:
+        return 1
+
+    def infer(self) -> Type:
+        kinds = [v.type for v in self.operands]
+        known = list(dict.fromkeys(f for t in kinds for _, f in t.runs))
+        if len(known) == 1 and (not self.index.size or self.index.min() >= 0):
+            return uniform(self.index.shape, known[0])
+        # Formats by number: an image's patches have millions of elements.
+        known.append(ZERO)
+        formats = {f: i for i, f in enumerate(known)}
+        runs = [(n, formats[f]) for t in kinds for n, f in t.runs] + [(1, formats[ZERO])]
+        every = np.repeat([i for _, i in runs], [n for n, _ in runs])[self.index.ravel()]
+        starts = np.flatnonzero(np.diff(every, prepend=-1))
+        counts = np.diff(starts, append=len(every)).tolist()
+        found = zip(counts, every[starts].tolist(), strict=True)
+        return Type(self.index.shape, tuple((n, known[i]) for n, i in found))
+
+    def gathered(self, elements: list[Any], zero: Any) -> Any:
+        """The result's elements, given all of the operands' in a row: an object array of the result's shape."""
+        flat = np.empty(len(elements) + 1, dtype=object)
+        flat[:-1] = elements
+        flat[-1] = zero
+        return flat[self.index]
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        ends = []
+        for side in (0, 1):
+            flat: list[Any] = []
+            for v, b in zip(self.operands, operands, strict=True):
+                flat += np.broadcast_to(np.asarray(b[side], dtype=object), v.type.shape).ravel().tolist()
+            found = self.gathered(flat, 0)
+            ends.append(found if self.index.shape else int(found))
+        return ends[0], ends[1]
+
+    def eval(self, *operands: Ints) -> Ints:
+        batch = max((len(x) for x in operands), default=1)
+        kind = dtype(self.work_bits())
+        parts = [
+            np.broadcast_to(x, (batch, *v.type.shape)).reshape(batch, v.type.size)
+            for x, v in zip(operands, self.operands, strict=True)
+        ]
+        flat = np.concatenate([*parts, np.zeros((batch, 1), dtype=kind)], axis=1)
+        return flat.take(self.index, axis=1)
+
+
+def _positions(x: Value) -> Index:
+    return np.arange(x.type.size).reshape(x.type.shape)
+
+
+def _try(what: str, move: Any) -> Index:
+    """Run a numpy index movement; numpy's complaint becomes the user's message."""
+    try:
+        return move()
+    except (ValueError, IndexError) as e:
+        raise OpMistake(f"{what}: {e}") from None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Broadcast(Layout):
+    """The operand repeated along new or length-1 dimensions, aligned at the last one, as in numpy."""
+
+    keyword: ClassVar[str] = "broadcast"
+    stages: ClassVar = TENSOR
+    x: Value
+    shape: tuple[int, ...]
+
+    def source(self) -> Index:
+        what = f"cannot spread {self.x.type} to shape {list(self.shape)}"
+        sized(math.prod(self.shape))
+        return _try(what, lambda: np.broadcast_to(_positions(self.x), self.shape))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Reshape(Layout):
+    """The same elements in row-major order under another shape."""
+
+    keyword: ClassVar[str] = "reshape"
+    stages: ClassVar = TENSOR
+    x: Value
+    shape: tuple[int, ...]
+
+    def source(self) -> Index:
+        need(all(n >= 0 for n in self.shape), f"has a negative length in shape {list(self.shape)}")
+        what = f"cannot give {self.x.type} the shape {list(self.shape)}"
+        return _try(what, lambda: _positions(self.x).reshape(self.shape))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Transpose(Layout):
+    """The dimensions in another order: dimension i of the result is dimension `perm[i]` of the operand."""
+
+    keyword: ClassVar[str] = "transpose"
+    stages: ClassVar = TENSOR
+    x: Value
+    perm: tuple[int, ...]
+
+    def source(self) -> Index:
+        rank = len(self.x.type.shape)
+        need(
+            sorted(self.perm) == list(range(rank)), f"perm={list(self.perm)} does not order {rank} dimensions"
+        )
+        return _positions(self.x).transpose(self.perm)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Concat(Layout):
+    """Tensors one after the other along a dimension."""
+
+    keyword: ClassVar[str] = "concat"
+    stages: ClassVar = TENSOR
+    parts: tuple[Value, ...]
+    axis: int = 0
+
+    def source(self) -> Index:
+        need(bool(self.parts), "joins at least one tensor")
+        sized(sum(v.type.size for v in self.parts))
+        starts = np.cumsum([0, *(v.type.size for v in self.parts)])
+        pieces = [_positions(v) + s for v, s in zip(self.parts, starts, strict=False)]
+        what = f"cannot join {', '.join(str(v.type) for v in self.parts)} along axis {self.axis}"
+        return _try(what, lambda: np.concatenate(pieces, axis=self.axis))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SliceOp(Layout):
+    """A part of a tensor: from `start` up to but excluding `stop`, every `step`-th, for each dimension."""
+
+    keyword: ClassVar[str] = "slice"
+    stages: ClassVar = TENSOR
+    x: Value
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+    step: tuple[int, ...] = ()
+
+    def source(self) -> Index:
+        shape = self.x.type.shape
+        steps = self.step or (1,) * len(shape)
+        need(
+            len(self.start) == len(self.stop) == len(steps) == len(shape),
+            f"needs a start and a stop for each of {len(shape)} dimensions of {self.x.type}",
+        )
+        for n, a, b, s in zip(shape, self.start, self.stop, steps, strict=True):
+            need(0 <= a <= b <= n and s > 0, f"takes {a}:{b}:{s} of a dimension of length {n}")
+        return _positions(self.x)[tuple(map(slice, self.start, self.stop, steps))]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Gather(Layout):
+    """The slices at constant indices along a dimension, in the order of the indices."""
+
+    keyword: ClassVar[str] = "gather"
+    stages: ClassVar = TENSOR
+    x: Value
+    indices: tuple[int, ...]
+    axis: int = 0
+
+    def source(self) -> Index:
+        shape = self.x.type.shape
+        need(
+            bool(shape) and -len(shape) <= self.axis < len(shape), f"has no axis {self.axis} in {self.x.type}"
+        )
+        length = shape[self.axis]
+        bad = [i for i in self.indices if not 0 <= i < length]
+        need(not bad, f"takes index {bad[:1]} of a dimension of length {length}")
+        sized(self.x.type.size // max(length, 1) * len(self.indices))
+        return np.take(_positions(self.x), self.indices, axis=self.axis)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Pad(Layout):
+    """The tensor with zeros before and after it in each dimension. The zeros take no bits."""
+
+    keyword: ClassVar[str] = "pad"
+    stages: ClassVar = TENSOR
+    x: Value
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    def source(self) -> Index:
+        rank = len(self.x.type.shape)
+        need(
+            len(self.before) == len(self.after) == rank and min((*self.before, *self.after), default=0) >= 0,
+            f"needs counts from 0 up, before and after each of {rank} dimensions",
+        )
+        sides = zip(self.before, self.x.type.shape, self.after, strict=True)
+        sized(math.prod(a + n + z for a, n, z in sides))
+        widths = np.array([self.before, self.after], dtype=np.int64).T
+        return np.pad(_positions(self.x), widths, constant_values=-1) if rank else _positions(self.x)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Element(Layout):
+    """One element of a bundle of wires (an input, or what a call returned), by its row-major position."""
+
+    keyword: ClassVar[str] = "element"
+    stages: ClassVar = SCALAR
+    x: Value
+    at: int
+
+    def source(self) -> Index:
+        return np.array(self.at)
+
+    def infer(self) -> Type:
+        if not 0 <= self.at < self.x.type.size:
+            raise OpMistake(f"takes element {self.at} of {self.x.type}")
+        return scalar(self.x.type.formats[self.at])
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        """As those of any layout, without laying out the whole bundle for one element."""
+        ends = []
+        for end in operands[0]:
+            ends.append(
+                end if isinstance(end, int) else int(np.broadcast_to(end, self.x.type.shape).flat[self.at])
+            )
+        return ends[0], ends[1]
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return circuits.unbundle(build, operands[0], self.x.type, self.at)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Pack(Layout):
+    """Scalars bundled into a tensor: what an output port carries, or a call takes."""
+
+    keyword: ClassVar[str] = "pack"
+    stages: ClassVar = SCALAR
+    strict: ClassVar[bool] = True  # a port or an argument has its formats given
+    parts: tuple[Value, ...]
+    shape: tuple[int, ...]
+
+    def source(self) -> Index:
+        for v in self.parts:
+            if v.type.shape:
+                raise OpMistake(f"bundles scalars, not {v.type}")
+        what = f"cannot give {len(self.parts)} scalars the shape {list(self.shape)}"
+        need(all(n >= 0 for n in self.shape), what)
+        return _try(what, lambda: np.arange(len(self.parts)).reshape(self.shape))
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return circuits.bundle(build, operands, self.type) if self.shape else operands[0]

@@ -1,0 +1,232 @@
+"""Contractions and reductions: tensor stage only. `scalarize` writes them out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from lutc.ir.graph import Bounds, Const, Value
+from lutc.ir.ops.base import TENSOR, Op, need, sized
+from lutc.numbers import align, aligned_bits, greatest, least, narrowest
+from lutc.types import Ints, Type, holding, uniform
+
+
+def _spread(x: Ints, shape: tuple[int, ...]) -> Ints:
+    """Bounds as an array of Python integers of the tensor's full shape."""
+    return np.broadcast_to(np.asarray(x, dtype=object), shape)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dense(Op):
+    """A matrix of constants times a vector: `y[..., j] = sum_i x[..., i] * w[i, j]`.
+
+    Each result has a format of its own: its weights are known, so its range is.
+    """
+
+    keyword: ClassVar[str] = "dense"
+    stages: ClassVar = TENSOR
+    x: Value
+    w: Const
+
+    def _check(self) -> None:
+        x, w = self.x.type.shape, self.w.type.shape
+        need(
+            len(w) == 2 and bool(x) and x[-1] == w[0],
+            f"multiplies {self.x.type} by @{self.w.name} of shape {list(w)}",
+            f"the matrix needs the shape [{x[-1] if x else '?'}, outputs]",
+        )
+
+    def lsb(self) -> Ints:
+        kind, codes = self.x.type, self.w.codes
+        zeros = np.array(
+            [(c & -c).bit_length() - 1 if c else 0 for c in codes.ravel().tolist()], dtype=np.int64
+        )
+        weights = np.broadcast_to(self.w.type.fracs, codes.shape) - zeros.reshape(codes.shape)
+        inputs = np.broadcast_to(kind.fracs, kind.shape)[..., np.newaxis]
+        live = (codes != 0) & (np.broadcast_to(kind.widths, kind.shape)[..., np.newaxis] > 0)
+        nothing = -(1 << 40)  # below any real frac
+        lsb = np.where(live, inputs + weights, nothing).max(axis=-2, initial=nothing)
+        return np.where(lsb == nothing, 0, lsb)
+
+    def _weights(self) -> tuple[Ints, int]:
+        """The matrix's codes with its finest steps, and how fine they are."""
+        fine = finest_frac(self.w.type)
+        return align(self.w.codes, self.w.type.fracs, fine), fine
+
+    def operations(self) -> int:
+        rows = self.x.type.size // self.w.type.shape[0] if self.w.type.shape[0] else 0
+        return rows * (int(np.count_nonzero(self.w.codes)) + self.w.type.shape[1])
+
+    def infer(self) -> Type:
+        self._check()
+        sized(math.prod(self.x.type.shape[:-1]) * self.w.type.shape[1], self.operations())
+        shape = (*self.x.type.shape[:-1], self.w.type.shape[1])
+        lo, hi = self.bounds(self.x.type.ranges)
+        return narrowest(shape, lo, hi, self.lsb())
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        shape = self.x.type.shape
+        fine_x = finest_frac(self.x.type)
+        lo, hi = (_spread(align(b, self.x.type.fracs, fine_x), shape) for b in operands[0])
+        w, fine_w = self._weights()
+        positive, negative = greatest(w, w * 0), least(w, w * 0)
+        down = fine_x + fine_w - self.lsb()
+        return _shift(lo @ positive + hi @ negative, down), _shift(hi @ positive + lo @ negative, down)
+
+    def eval(self, *operands: Ints) -> Ints:
+        fine_x = finest_frac(self.x.type)
+        x = align(operands[0], self.x.type.fracs, fine_x)
+        w, fine_w = self._weights()
+        down = fine_x + fine_w - self.lsb()
+        return _shift(x @ w.astype(x.dtype), down)
+
+    def work_bits(self) -> int:
+        w, _ = self._weights()
+        widest = max((abs(c).bit_length() for c in w.ravel().tolist()), default=0)
+        return aligned_bits([self.x.type]) + widest + len(w).bit_length()
+
+
+def _shift(codes: Ints, down: Ints) -> Ints:
+    """An exact shift: to the right where `down` is positive (the bits that leave are 0), else to the left."""
+    return (codes >> greatest(down, 0)) << greatest(-down, 0)
+
+
+def finest_frac(kind: Type) -> int:
+    """The most bits after the point of any element that has bits."""
+    return max((f.frac for _, f in kind.runs if f.width), default=0)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Matmul(Op):
+    """The product of two values: `[..., m, k]` times `[..., k, n]`, leading dimensions equal."""
+
+    keyword: ClassVar[str] = "matmul"
+    stages: ClassVar = TENSOR
+    a: Value
+    b: Value
+
+    def infer(self) -> Type:
+        a, b = self.a.type, self.b.type
+        need(
+            len(a.shape) == len(b.shape) >= 2 and a.shape[-1] == b.shape[-2] and a.shape[:-2] == b.shape[:-2],
+            f"multiplies {a} by {b}",
+            "the shapes must be [..., m, k] and [..., k, n] with equal leading dimensions",
+        )
+        shape = (*a.shape[:-1], b.shape[-1])
+        sized(math.prod(shape), self.operations())
+        lo, hi = self.bounds(a.ranges, b.ranges)
+        return narrowest(shape, lo, hi, self.lsb())
+
+    def operations(self) -> int:
+        return 2 * self.a.type.size * self.b.type.shape[-1]
+
+    def lsb(self) -> Ints:
+        return finest_frac(self.a.type) + finest_frac(self.b.type)
+
+    def _aligned(self, a: Ints, b: Ints) -> tuple[Ints, Ints]:
+        kinds = (self.a.type, self.b.type)
+        x, y = (align(v, k.fracs, finest_frac(k)) for v, k in zip((a, b), kinds, strict=True))
+        return x, y
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        (a_lo, a_hi), (b_lo, b_hi) = operands
+        ends = []
+        for x, y in ((a_lo, b_lo), (a_lo, b_hi), (a_hi, b_lo), (a_hi, b_hi)):
+            x, y = self._aligned(x, y)
+            ends.append(
+                _spread(x, self.a.type.shape)[..., :, :, None]
+                * _spread(y, self.b.type.shape)[..., None, :, :]
+            )
+        lo, hi = ends[0], ends[0]
+        for e in ends[1:]:
+            lo, hi = least(lo, e), greatest(hi, e)
+        return lo.sum(axis=-2), hi.sum(axis=-2)
+
+    def eval(self, *operands: Ints) -> Ints:
+        a, b = self._aligned(*operands)
+        return a @ b
+
+    def work_bits(self) -> int:
+        return max(self.type.max_width, aligned_bits([self.a.type]), aligned_bits([self.b.type])) + 1
+
+
+def _axes(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    need(all(-rank <= a < rank for a in axes), f"has no axis {list(axes)} in {rank} dimensions")
+    return tuple(sorted({a % rank for a in axes})) if axes else tuple(range(rank))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sum(Op):
+    """The sum over the dimensions `axes`; over all of them if none is given."""
+
+    keyword: ClassVar[str] = "sum"
+    stages: ClassVar = TENSOR
+    x: Value
+    axes: tuple[int, ...] = ()
+
+    def reduced(self) -> tuple[int, ...]:
+        """The dimensions summed over, counted from the front."""
+        return _axes(self.axes, len(self.x.type.shape))
+
+    def _lsb_full(self) -> Ints:
+        kind = self.x.type
+        if isinstance(kind.fracs, int):
+            return kind.fracs
+        fracs = np.where(kind.widths > 0, kind.fracs, -(1 << 40))
+        lsb = fracs.max(axis=self.reduced(), keepdims=True)
+        return np.where(lsb == -(1 << 40), 0, lsb)
+
+    def lsb(self) -> Ints:
+        lsb = self._lsb_full()
+        return lsb if isinstance(lsb, int) else lsb.squeeze(axis=self.reduced())
+
+    def infer(self) -> Type:
+        gone = self.reduced()
+        kind = self.x.type
+        shape = tuple(n for i, n in enumerate(kind.shape) if i not in gone)
+        if kind.format:
+            count = math.prod(kind.shape[i] for i in gone)
+            return uniform(shape, holding(kind.format.lo * count, kind.format.hi * count, kind.format.frac))
+        lo, hi = self.bounds(kind.ranges)
+        return narrowest(shape, lo, hi, self.lsb())
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        lo, hi = (
+            _spread(align(b, self.x.type.fracs, self._lsb_full()), self.x.type.shape).sum(axis=self.reduced())
+            for b in operands[0]
+        )
+        return lo, hi
+
+    def eval(self, *operands: Ints) -> Ints:
+        x = align(operands[0], self.x.type.fracs, self._lsb_full())
+        return x.sum(axis=tuple(a + 1 for a in self.reduced()))
+
+    def work_bits(self) -> int:
+        return aligned_bits([self.x.type]) + self.x.type.size.bit_length()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Argmax(Op):
+    """The index of the largest element along the last dimension; of equals, the first."""
+
+    keyword: ClassVar[str] = "argmax"
+    stages: ClassVar = TENSOR
+    x: Value
+
+    def infer(self) -> Type:
+        shape = self.x.type.shape
+        need(bool(shape) and shape[-1] > 0, f"needs a last dimension with elements, not {self.x.type}")
+        return uniform(shape[:-1], holding(0, shape[-1] - 1, 0))
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        return 0, self.x.type.shape[-1] - 1
+
+    def eval(self, *operands: Ints) -> Ints:
+        x = align(operands[0], self.x.type.fracs, finest_frac(self.x.type))
+        return x.argmax(axis=-1)
+
+    def work_bits(self) -> int:
+        return aligned_bits([self.x.type])

@@ -1,0 +1,1 @@
+"""What every importer needs to bring a layer into the graph, and to refuse what it cannot."""

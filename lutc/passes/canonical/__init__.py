@@ -1,0 +1,1 @@
+"""Passes that make a design say the same in fewer and narrower values."""

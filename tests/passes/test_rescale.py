@@ -1,0 +1,249 @@
+"""`rescale` as hardware: each way it may be written gives the exact answer for every code, all modes of rounding."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lutc import target as targets
+from lutc.ir.graph import Design, Output, Param, Stage, Value, body
+from lutc.ir.interp import execute
+from lutc.ir.ops import Compare, Number, Quant, Rescale
+from lutc.ir.verify import verify
+from lutc.numbers import quantised, rounded
+from lutc.passes import rescale
+from lutc.passes.manager import run
+from lutc.passes.pipelines import standard
+from lutc.passes.rebuild import Rewriter
+from lutc.passes.rescale import Affine, Line, LowerRescale, multiplier
+from lutc.types import Fixed, Overflow, Rounding, scalar, uniform
+
+FORMATS = [
+    (Fixed(True, 7, 3), Fixed(True, 4, 1)),
+    (Fixed(True, 6, -2), Fixed(False, 5, 2)),
+    (Fixed(False, 7, 4), Fixed(True, 5, -1)),
+    (Fixed(True, 5, 0), Fixed(True, 12, 5)),
+    (Fixed(True, 1, 2), Fixed(True, 3, 2)),
+    (Fixed(False, 6, 0), Fixed(False, 1, 0)),
+    (Fixed(True, 6, 9), Fixed(True, 1, 3)),
+]
+MODES = [(r, o) for r in Rounding for o in Overflow]
+IDS = [f"{r.value}-{o.value}" for r, o in MODES]
+
+
+def factors(rng: random.Random, source: Fixed, to: Fixed) -> tuple[Fraction, Fraction]:
+    """A factor and an offset for which the format is about filled, ties and all."""
+    fill = Fraction(1 << to.width, 1 << source.width) * to.step / source.step
+    by = fill * Fraction(rng.randint(1, 40), rng.choice([3, 5, 6, 7, 9, 11, 12, 24, 49]))
+    add = to.step * Fraction(rng.randint(-30, 30), rng.choice([1, 2, 3, 4, 7, 12]))
+    return rng.choice([by, -by]), rng.choice([Fraction(0), add])
+
+
+def design_of(op: Value, x: Param) -> Design:
+    design = Design("d", (x,), (Output("y", op),), Stage.SCALAR)
+    verify(design)
+    return design
+
+
+def same(before: Rescale, after: Value, codes: Any) -> None:
+    """Two values of one parameter agree on codes, and in their format."""
+    assert isinstance(before.x, Param)
+    want = execute(design_of(before, before.x), {"x": codes})["y"]
+    got = execute(design_of(after, before.x), {"x": codes})["y"]
+    assert after.type == before.type
+    wrong = np.flatnonzero(np.asarray(want != got))
+    assert not len(wrong), (before.by, before.add, before.type, before.x.type, codes[wrong[0]])
+
+
+def every(fmt: Fixed) -> Any:
+    return np.arange(fmt.lo, fmt.hi + 1)
+
+
+def rescales(
+    count: int, rounding: Rounding, overflow: Overflow, formats: Sequence[tuple[Fixed, Fixed]]
+) -> list[Rescale]:
+    rng = random.Random(f"{rounding} {overflow}")
+    made = []
+    for source, to in formats:
+        for _ in range(count):
+            by, add = factors(rng, source, to)
+            x = Param(scalar(source), name="x")
+            made.append(Rescale(x, scalar(to), (by,), (add,), -1, rounding, overflow))
+    return made
+
+
+def the_line(op: Rescale) -> Line:
+    source, to = op.x.type.scalar, op.to.scalar
+    return Line(op.by[0] * source.step / to.step, op.add[0] / to.step, op.round)
+
+
+def affine(op: Rescale, find: Callable[[Line, int, int], Affine]) -> Value:
+    source, line, rw = op.x.type.scalar, the_line(op), Rewriter()
+    found = rescale._affine(rw, op, find(line, source.lo, source.hi), line, (source.lo, source.hi))
+    return rw.fit(found, op.to)
+
+
+def table(op: Rescale) -> Value:
+    source = op.x.type.scalar
+    reals = [source.value(c) * op.by[0] + op.add[0] for c in every(source).tolist()]
+    answers = [quantised(v, op.to.scalar, op.round, op.overflow) for v in reals]
+    return rescale._table(Rewriter(), op, source.lo, answers)
+
+
+@pytest.mark.parametrize(("rounding", "overflow"), MODES, ids=IDS)
+def test_every_way_on_every_code(rounding: Rounding, overflow: Overflow) -> None:
+    """A multiplier found by trying, one by proof, a table: on formats small enough to try all codes."""
+    for op in rescales(6, rounding, overflow, FORMATS):
+        codes = every(op.x.type.scalar)
+        for way in (affine(op, multiplier), affine(op, rescale._proved), table(op)):
+            same(op, way, codes)
+
+
+@pytest.mark.parametrize(("rounding", "overflow"), MODES, ids=IDS)
+def test_the_pass_on_every_code(rounding: Rounding, overflow: Overflow) -> None:
+    """What the pass chooses, and what is left of it after the whole pipeline."""
+    target = targets.load("xcvu13p")
+    for op in rescales(3, rounding, overflow, FORMATS):
+        chosen = rescale.lowered(Rewriter(), op, target)
+        codes = every(op.x.type.scalar)
+        same(op, Rewriter().fit(chosen, op.to), codes)
+        source = design_of(op, op.x)  # type: ignore[arg-type]
+        final = run(source, standard("xcvu13p", stages=0))
+        assert not any(isinstance(v, Rescale) for v in body(final))
+        assert (execute(final, {"x": codes})["y"] == execute(source, {"x": codes})["y"]).all()
+
+
+WIDE = [(Fixed(True, 13, 4), Fixed(True, 8, 2)), (Fixed(False, 13, 0), Fixed(True, 14, 3))]
+
+
+@pytest.mark.parametrize(("rounding", "overflow"), MODES, ids=IDS)
+def test_wide_operands_on_every_code(rounding: Rounding, overflow: Overflow) -> None:
+    """More than 4,096 codes: the multiplier is proved, not tried."""
+    for op in rescales(1, rounding, overflow, WIDE):
+        assert multiplier(the_line(op), *_ends(op)) == rescale._proved(the_line(op), *_ends(op))
+        design = run(design_of(op, op.x), [LowerRescale()])  # type: ignore[arg-type]
+        codes = every(op.x.type.scalar)
+        want = execute(design_of(op, op.x), {"x": codes})["y"]  # type: ignore[arg-type]
+        assert (execute(design, {"x": codes})["y"] == want).all(), (op.by, op.add)
+
+
+def _ends(op: Rescale) -> tuple[int, int]:
+    return op.x.type.scalar.lo, op.x.type.scalar.hi
+
+
+@pytest.mark.parametrize("rounding", Rounding)
+def test_very_wide_operands_around_ties(rounding: Rounding) -> None:
+    """Codes whose answers lie just beside a tie or an integer, where a slope that is off would show."""
+    rng = random.Random(rounding.value)
+    for source, to in ((Fixed(True, 40, 7), Fixed(True, 37, 3)), (Fixed(False, 70, 0), Fixed(True, 80, 4))):
+        for _ in range(4):
+            by, add = factors(rng, source, to)
+            x = Param(scalar(source), name="x")
+            op = Rescale(x, scalar(to), (by,), (add,), -1, rounding, Overflow.SATURATE)
+            line = the_line(op)
+            codes = {source.lo, source.hi, 0}
+            for _ in range(60):
+                aim = Fraction(rng.randint(2 * to.lo, 2 * to.hi), 2)
+                at = round((aim - line.start) / line.slope)
+                codes |= {min(max(at + d, source.lo), source.hi) for d in (-1, 0, 1)}
+            same(op, affine(op, rescale._proved), np.array(sorted(codes), dtype=object))
+
+
+def test_the_floor_forms() -> None:
+    """For roundings without correction, the floor of the shifted line is the rounding."""
+    rng = random.Random(5)
+    for rounding in (Rounding.FLOOR, Rounding.HALF_UP, Rounding.CEIL, Rounding.HALF_DOWN):
+        for _ in range(60):
+            slope = Fraction(rng.randint(-50, 50) or 1, rng.randint(1, 24))
+            line = Line(slope, Fraction(rng.randint(-50, 50), rng.randint(1, 24)), rounding)
+            start, corrected = line.floor_form()
+            assert not corrected
+            for x in range(-40, 40):
+                assert (x * slope + start).__floor__() == rounded(line.at(x), rounding)
+
+
+def test_few_steps_become_thresholds() -> None:
+    x = Param(scalar(Fixed(True, 8)), name="x")
+    op = Rescale(x, scalar(Fixed(False, 1)), (Fraction(1, 300),), (Fraction(1, 3),), -1, Rounding.FLOOR)
+    design = run(design_of(op, x), [LowerRescale()], check=200)
+    assert sum(isinstance(v, Number) for v in body(design)) == 1, "it saturates at 0 throughout"
+    wide = Rescale(x, scalar(Fixed(True, 3)), (Fraction(1, 100),), (Fraction(0),))
+    design = run(design_of(wide, x), [LowerRescale()], check=200)
+    assert sum(isinstance(v, Compare) for v in body(design)) == 2
+    same(wide, design.outputs[0].value, every(Fixed(True, 8)))
+
+
+@pytest.mark.parametrize(("rounding", "overflow"), MODES, ids=IDS)
+def test_a_search_among_many_codes(rounding: Rounding, overflow: Overflow) -> None:
+    """Wide operands and short answers: tried beside every code from which on the answer is another."""
+    found = 0
+    for op in rescales(
+        2, rounding, overflow, [(Fixed(True, 24, 5), Fixed(s, w, 1)) for s in (False, True) for w in (2, 4)]
+    ):
+        source = op.x.type.scalar
+        steps = the_line(op).steps(source.lo, source.hi, op.to.scalar, overflow)
+        if steps is None:
+            assert overflow is Overflow.WRAP
+            continue
+        found += 1
+        first = the_line(op).answer(source.lo, op.to.scalar, overflow)
+        near = {code + d for code, _ in steps for d in (-1, 0)} | {source.lo, source.hi, 0}
+        some = random.Random(len(steps)).choices(range(source.lo, source.hi + 1), k=200)
+        same(op, rescale._search(Rewriter(), op, first, steps), np.array(sorted(near | set(some))))
+    assert found or overflow is Overflow.WRAP
+
+
+def test_dyadic_factors_need_no_multiplier() -> None:
+    x = Param(scalar(Fixed(True, 8, 2)), name="x")
+    op = Rescale(x, scalar(Fixed(True, 5, 1)), (Fraction(3, 8),), (Fraction(-1, 4),))
+    design = run(design_of(op, x), [LowerRescale()])
+    assert {v.keyword for v in body(design) if not isinstance(v, Param)} == {"lincomb", "quant"}  # type: ignore[attr-defined]
+    same(op, design.outputs[0].value, every(Fixed(True, 8, 2)))
+
+
+@pytest.mark.parametrize("rounding", Rounding)
+def test_what_is_constant_becomes_a_number(rounding: Rounding) -> None:
+    x = Param(scalar(Fixed(True, 4)), name="x")
+    none = Rescale(x, scalar(Fixed(True, 4, 1)), (Fraction(0),), (Fraction(5, 3),), -1, rounding)
+    empty = Rescale(x, scalar(Fixed(False, 0)), (Fraction(1, 3),), (Fraction(5, 3),), -1, rounding)
+    for op in (none, empty):
+        design = run(design_of(op, x), [LowerRescale()])
+        assert sum(isinstance(v, Number) for v in body(design)) == 1
+        same(op, design.outputs[0].value, every(Fixed(True, 4)))
+
+
+def test_bounds_make_it_cheaper() -> None:
+    """An operand that fills a part of its format only: codes out of bounds need no right answer."""
+    x = Param(scalar(Fixed(False, 3)), name="x")
+    wide = Quant(x, scalar(Fixed(True, 16)))
+    op = Rescale(wide, scalar(Fixed(True, 6, 1)), (Fraction(7, 3),), (Fraction(1, 7),))
+    design = run(design_of(op, x), standard("xcvu13p", stages=0), check=8)
+    assert all(v.type.max_width <= 8 for v in body(design))
+
+
+def test_one_factor_per_index() -> None:
+    """The tensor's factors reach the right elements."""
+    x = Param(uniform((2, 3), Fixed(True, 5, 1)), name="x")
+    by = (Fraction(1, 3), Fraction(-2, 7), Fraction(5, 11))
+    for axis, numbers in ((-1, by), (1, by), (0, by[:2])):
+        op = Rescale(x, uniform((2, 3), Fixed(True, 6, 2)), numbers, (Fraction(1, 9),), axis)
+        run(Design("d", (x,), (Output("y", op),)), standard("xcvu13p", stages=2), check=200)
+
+
+@pytest.mark.parametrize("mode", Rounding, ids=lambda m: m.value)
+def test_many_roundings_at_once(mode: Rounding) -> None:
+    """As one by one, ties and signs included, within 64 bits and beyond."""
+    rng = random.Random(mode.value)
+    for denominator in (1, 2, 6, 64, 2**50 + 1):
+        for bits in (4, 30, 70):
+            slope = Fraction(rng.randint(1, 99) * rng.choice([1, -1]), denominator)
+            line = Line(slope, Fraction(rng.randint(-99, 99), rng.choice([1, 2, 3, 4])), mode)
+            lo = rng.choice([-8, rng.getrandbits(bits), -rng.getrandbits(bits)])
+            assert line.wanted(lo, lo + 16).tolist() == [
+                rounded(line.at(x), mode) for x in range(lo, lo + 17)
+            ]

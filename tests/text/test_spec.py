@@ -1,0 +1,174 @@
+"""Every example in the specification and in the README runs.
+
+    ```lir NAME       a whole file; its `# run:` lines are right. A ```text block right after it holds the errors that
+                      it ends in, or its canonical text. NAME may be left out.
+    ```python         runs; the blocks of a page share their variables.
+    ```console        each line `$ lutc ...` runs in a folder with the page's files; lines below it are what it prints,
+                      `...` standing for any lines. Exit code 0, or 2 where `error:` is printed.
+
+`$` lines with other commands are not run here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from magic_rows import rows
+from test_lir import with_runs
+
+from conftest import need_tool
+from lutc.cli import main
+from lutc.diagnostics import LirError
+from lutc.ir.ops import ALL
+from lutc.ir.ops.base import Op, spec
+from lutc.ir.ops.moves import Layout
+from lutc.ir.same import same
+from lutc.text.fmt import format_text
+from lutc.text.parse import parse
+from lutc.text.print import print_design
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEC = ROOT / "ir_spec"
+PAGES = [ROOT / "README.md", *sorted(SPEC.glob("*.md"))]
+EXAMPLES = sorted((SPEC / "examples").glob("*.lir"))
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, the name after it, what it says, and the line it begins in."""
+
+    language: str
+    name: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
+    found = re.finditer(r"^```(\w+)? *(\S*)\n(.*?)^```$", text, re.M | re.S)
+    return [Block(m[1] or "", m[2], m[3], text.count("\n", 0, m.start()) + 1) for m in found]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
+    (tmp_path / "tools").symlink_to(ROOT / "tools")
+    if "lutc.simulate(" in page.read_text():
+        need_tool("iverilog")
+    if "magic_gamma" in page.read_text():  # the loader then downloads nothing
+        monkeypatch.setenv("LUTC_DATA", str(tmp_path))
+        (tmp_path / "magic04.data").write_text("\n".join(rows()))
+    names: dict[str, object] = {}
+    found = blocks(page)
+    for block, following in zip(found, [*found[1:], None], strict=True):
+        where = f"{page.name}:{block.line}"
+        match block.language:
+            case "lir":
+                expected = following.text if following and following.language == "text" else None
+                program(block, expected, where)
+            case "python":
+                exec(compile("\n" * block.line + block.text, str(page), "exec"), names)
+            case "console" | "sh":
+                for command, output in commands(block.text):
+                    run(command, output, where)
+
+
+def program(block: Block, expected: str | None, where: str) -> None:
+    name = block.name or "example.lir"
+    Path(name).write_text(block.text)
+    try:
+        design = parse(block.text, name)
+    except LirError as e:
+        assert expected is not None, f"{where}: {e}"
+        assert str(e) == expected.rstrip("\n"), where
+        return
+    assert with_runs(block.text, design) == block.text, where
+    assert same(design, parse(print_design(design))) is None, where
+    if expected is not None:
+        assert print_design(design) == expected, where
+
+
+def commands(text: str) -> Iterator[tuple[list[str], str]]:
+    for part in re.split(r"^\$ ", text, flags=re.M)[1:]:
+        command, _, output = part.partition("\n")
+        words = shlex.split(command, comments=True)
+        if words[:1] == ["lutc"]:
+            yield words[1:], output
+
+
+def run(arguments: list[str], output: str, where: str) -> None:
+    result = CliRunner().invoke(main, arguments)
+    said = f"{where}: lutc {' '.join(arguments)}\n{result.output}"
+    assert result.exit_code == (2 if "error:" in output else 0), said
+    pattern = re.escape(output.rstrip()).replace(re.escape("..."), r"(?s:.*)")
+    assert not output.strip() or re.fullmatch(pattern, result.output.rstrip()), said
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_example(path: Path) -> None:
+    text = path.read_text()
+    assert "# run:" in text
+    assert with_runs(text, parse(text, path.name)) == text
+    assert format_text(text) == text
+
+
+def test_the_pages_are_there() -> None:
+    assert len(EXAMPLES) >= 3
+    pages = {p.name for p in PAGES}
+    assert pages >= {"types.md", "structure.md", "typing.md", "meaning.md", "text.md", "ops.md"}
+    index = (SPEC / "README.md").read_text()
+    assert all(name in index for name in pages - {"README.md"})
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        for target, _, anchor in (m.partition("#") for m in re.findall(r"\]\(([^)\s]+)\)", text)):
+            if "://" in target:
+                continue
+            path = page.parent / target if target else page
+            assert path.exists(), f"{page.name}: {target}"
+            if anchor:
+                heads = re.findall(r"^#+ (.*)$", path.read_text(), re.M)
+                slugs = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in heads}
+                assert anchor in slugs, f"{page.name}: {target}#{anchor}"
+
+
+def test_ops_page_is_what_the_table_says() -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, ROOT / "tools" / "opdoc", "--check"], env=environment, check=False)
+    assert done.returncode == 0, "run tools/opdoc"
+
+
+def test_typing_page_knows_every_operation() -> None:
+    """The rule's table names the operations typed by it; the list of exceptions those that are not."""
+    page = (SPEC / "typing.md").read_text()
+    rule, _, exceptions = page.partition("## The exceptions")
+    table = {word for row in re.findall(r"^\| (`.*?) \|", rule, re.M) for word in re.findall(r"`(\w+)`", row)}
+    assert table == {op.keyword for op in ALL if op.infer is Op.infer}
+    named = set(re.findall(r"`(\w+)`", exceptions))
+    own = {op.keyword for op in ALL if op.infer is not Op.infer and not issubclass(op, Layout)}
+    assert own - {op.keyword for op in ALL if spec(op).typed} <= named
+
+
+def test_the_modes_of_the_meaning_page_are_all_there_are() -> None:
+    from lutc.types import Overflow, Rounding
+
+    page = (SPEC / "meaning.md").read_text()
+    rows = set(re.findall(r"^\| `([\w-]+)`", page, re.M))
+    assert rows == {m.value for m in Rounding} | {m.value for m in Overflow}
+
+
+def test_every_operation_has_a_program() -> None:
+    folder = ROOT / "tests" / "lir" / "ops"
+    assert {op.keyword for op in ALL} <= {p.stem for p in folder.glob("*.lir")}
