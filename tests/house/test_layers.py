@@ -56,6 +56,7 @@ ORDER = (
     "settings",
     "lowering",
     "passes.dump",
+    "passes.context",
     "passes.manager",
     "passes.rebuild",
     "passes.canonical",

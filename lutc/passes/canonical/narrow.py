@@ -14,6 +14,7 @@ from lutc.ir.ops import Call, ConstOp, Number, Pack, Quant, Reg
 from lutc.ir.ops.base import Op
 from lutc.numbers import divide, narrowest
 from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild, with_operands
 from lutc.types import Overflow, Type
@@ -25,7 +26,7 @@ class Narrow(Pass):
 
     name: ClassVar[str] = "narrow"
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
 
         def rule(rw: Rewriter, op: Op) -> Value:
             result = simplified(rw, op)

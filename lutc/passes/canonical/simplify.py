@@ -35,6 +35,7 @@ from lutc.ir.ops.base import Op
 from lutc.ir.ops.flow import evaluate
 from lutc.ir.ops.moves import Layout
 from lutc.numbers import dtype, twos
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild, with_operands
 from lutc.types import Fixed, Ints, Overflow, Rounding
@@ -48,7 +49,7 @@ class Simplify(Pass):
 
     name: ClassVar[str] = "simplify"
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         return rebuild(design, simplified)
 
 

@@ -17,6 +17,7 @@ from lutc.ir.graph import Design, Table, Value, body, owners, users
 from lutc.ir.ops import Lincomb, Lut, Quant
 from lutc.ir.ops.base import Op
 from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
 from lutc.types import Overflow, Rounding
@@ -28,7 +29,7 @@ class RoundingConstant(Pass):
 
     name: ClassVar[str] = "rounding-constant"
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         chosen = _Chosen()
         for owner in owners(design):
             read = users(body(owner))
