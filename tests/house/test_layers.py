@@ -44,6 +44,7 @@ ORDER = (
     "truth",
     "files",
     "rtl",
+    "ir.facts",
     "ir.graph",
     "ir.ops",
     "ir",

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lutc.analysis.ranges import range_of, set_range
-from lutc.ir.graph import NARROW, Design, Value
+from lutc.ir.facts import Fact
+from lutc.ir.graph import Design, Value
 from lutc.ir.ops import Call, ConstOp, Number, Pack, Quant, Reg
 from lutc.ir.ops.base import Op
 from lutc.numbers import divide, narrowest
@@ -18,6 +19,8 @@ from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild, with_operands
 from lutc.types import Overflow, Type
+
+_NARROW: Fact[bool] = Fact("narrow", from_below=True)  # that its format is as narrow as its range
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,11 @@ class Narrow(Pass):
             result = simplified(rw, op)
             if not isinstance(result, Op) or isinstance(result, ConstOp | Number | Reg | Call | Pack):
                 return result
-            if NARROW in result.__dict__:
+            if result in _NARROW:
                 return result
             narrowed = _narrowed(rw, result)
             if narrowed is result:
-                result.__dict__[NARROW] = True
+                _NARROW.keep(result, True)
             return narrowed
 
         return rebuild(design, rule)

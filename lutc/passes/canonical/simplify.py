@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from lutc.ir.graph import SIMPLE, Const, Design, Value, topo
+from lutc.ir.facts import Fact
+from lutc.ir.graph import Const, Design, Value, topo
 from lutc.ir.ops import (
     Abs,
     Add,
@@ -53,14 +54,17 @@ class Simplify(Pass):
         return rebuild(design, simplified)
 
 
+_SIMPLE: Fact[bool] = Fact("simple", from_below=True)  # that no identity has anything to do
+
+
 def simplified(rw: Rewriter, op: Op) -> Value:
     """The rule."""
-    if SIMPLE in op.__dict__:
+    if op in _SIMPLE:
         return op
     result = _simplified(rw, op)
     # Look-ups and calls depend on the design's other tables and functions.
     if result is op and not isinstance(op, Lut | Call | Map):
-        op.__dict__[SIMPLE] = True
+        _SIMPLE.keep(op, True)
     return result
 
 

@@ -33,8 +33,7 @@ class Collect(Pass):
         readers: dict[Value, int] = {}
         for owner in owners(design):
             readers |= {v: len(r) for v, r in users(body(owner)).items()}
-            roots = [o.value for o in owner.outputs] if isinstance(owner, Design) else [owner.result]
-            for root in roots:
+            for root in owner.roots:
                 readers[root] += 2  # a port needs it as it is
 
         def rule(rw: Rewriter, op: Op) -> Value:

@@ -41,7 +41,7 @@ class Multiply(Pass):
             for value, readers in users(body(owner)).items():
                 if _wanted(value) and len(readers) == 1 and isinstance(readers[0], Lincomb):
                     once.add(value)
-            once -= {o.value for o in owner.outputs} if isinstance(owner, Design) else {owner.result}
+            once -= {*owner.roots}
         return rebuild(design, _Rows(once).rule)
 
 

@@ -224,7 +224,7 @@ def _replaced(design: Design, plan: dict[Value, Value]) -> Design:
     for func in functions(design):
         (result,) = _rewritten([func.result], plan, made)
         made[func] = Func(func.name, func.params, result, func.span)
-    values = _rewritten([o.value for o in design.outputs], plan, made)
+    values = _rewritten(list(design.roots), plan, made)
     outputs = [Output(o.name, v, o.scale, o.offset) for o, v in zip(design.outputs, values, strict=True)]
     return replace(design, outputs=tuple(outputs))
 

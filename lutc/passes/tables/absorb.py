@@ -39,9 +39,8 @@ class Absorb(Pass):
         target = context.target
         candidates: dict[Quant, list[Lut]] = {}
         for owner in owners(design):
-            roots = [o.value for o in owner.outputs] if isinstance(owner, Design) else [owner.result]
             for v, read in users(body(owner)).items():
-                if isinstance(v, Quant) and v not in roots and _may(v, read):
+                if isinstance(v, Quant) and v not in owner.roots and _may(v, read):
                     candidates[v] = [r for r in read if isinstance(r, Lut)]
         growths = _growths(candidates, target, encoders=context.thorough)
         chosen: set[Value] = {q for q, growth in growths.items() if growth < q.luts(target)}

@@ -41,7 +41,7 @@ class Offsets(Pass):
         single: set[Value] = set()
         movable: list[Lut] = []
         for owner in owners(design):
-            roots = [o.value for o in owner.outputs] if isinstance(owner, Design) else [owner.result]
+            roots = owner.roots
             single |= {v for v, read in users(body(owner)).items() if len(read) == 1 and v not in roots}
             for total in body(owner):
                 if isinstance(total, Lincomb) and not total.type.shape:

@@ -33,7 +33,7 @@ class RoundingConstant(Pass):
         chosen = _Chosen()
         for owner in owners(design):
             read = users(body(owner))
-            roots = {o.value for o in owner.outputs} if isinstance(owner, Design) else {owner.result}
+            roots = {*owner.roots}
             for value in read:
                 if isinstance(value, Lincomb) and not value.type.shape and value not in roots:
                     chosen.consider(value, read, roots)
