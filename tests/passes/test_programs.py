@@ -17,6 +17,7 @@ passes, and never whether there is anything to do: read the difference before yo
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
@@ -212,3 +213,13 @@ def test_whether_there_is_anything_to_do_is_never_blessed(tmp_path: Path) -> Non
         with pytest.raises(AssertionError, match=message):
             test_program(path, bless=True)
         assert path.read_text() == text
+
+
+def test_the_seeded_faults_have_their_places() -> None:
+    """So that `tools/seeded-faults` can be run: each fault's piece of source is there once, and each pass has one."""
+    root = Path(__file__).parents[2]
+    faults = tomllib.loads((root / "tools" / "seeded-faults.toml").read_text())["fault"]
+    assert {f["pass"] for f in faults} == {p.name for p in pipelines.ALL} | {"standard"}
+    for fault in faults:
+        assert (root / fault["file"]).read_text().count(fault["text"]) == 1, fault
+        assert fault["instead"] != fault["text"], fault
