@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from magic_rows import rows
-from test_lir import with_runs
+from programs import with_runs
 
 from conftest import need_tool
 from lutc.cli import main
