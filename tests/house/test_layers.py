@@ -35,7 +35,6 @@ ORDER = (
     "_version",
     "lazy",
     "limits",
-    "streams",
     "diagnostics",
     "types",
     "numbers",
@@ -65,7 +64,6 @@ ORDER = (
     "passes",
     "nn",
     "report",
-    "answers",
     "driver",
     "cli",
 )
