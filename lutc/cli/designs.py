@@ -34,6 +34,7 @@ def run(
     input_types: tuple[str, ...],
     calibrate: Path | None,
     compare: bool,
+    frontend: str | None,
 ) -> None:
     """Run MODEL in the reference interpreter, exactly.
 
@@ -47,7 +48,7 @@ def run(
     from lutc.files.foreign import read_arrays
     from lutc.ir.interp import answer
 
-    design = load_model(model, input_types, calibrate, compare)
+    design = load_model(model, input_types, calibrate, compare, frontend)
     answers.check_place(design, output)
     given = read_arrays(inputs)
     found = answer(design, **given) if isinstance(given, dict) else answer(design, given)
@@ -77,6 +78,7 @@ def opt(
     input_types: tuple[str, ...],
     calibrate: Path | None,
     compare: bool,
+    frontend: str | None,
 ) -> None:
     """Run PASSES on MODEL and print the design that comes out."""
     from lutc.files.writing import write_text
@@ -86,7 +88,7 @@ def opt(
     from lutc.text.print import print_design
 
     steps = parse_passes(text, ALL)
-    design = load_model(model, input_types, calibrate, compare)
+    design = load_model(model, input_types, calibrate, compare, frontend)
     result = print_design(run_passes(design, steps, dump=dump, check=1000 if check else 0))
     if output:
         write_text(output, result)

@@ -24,12 +24,22 @@ def model_options(command: Any) -> Any:
         default=True,
         help="Compare with the model as its own framework runs it, where that is installed (the default).",
     )(command)
+    command = click.option(
+        "--frontend", metavar="NAME", help="The importer to read the model with, if several could."
+    )(command)
     return click.option("--calibrate", type=FILE, help="Samples (.npy or .npz) to trace value ranges on.")(
         command
     )
 
 
-def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None, compare: bool) -> Any:
+def load_model(
+    model: Path,
+    input_types: tuple[str, ...],
+    calibrate: Path | None,
+    compare: bool,
+    frontend: str | None,
+) -> Any:
+    """The design of a model, by the options of `model_options`."""
     from lutc import driver
     from lutc.diagnostics import error
     from lutc.files.foreign import read_arrays
@@ -41,4 +51,4 @@ def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None
             raise error(f"the format of {name or 'all inputs'!r} is given twice", where="--input-type")
         types[name] = kind
     samples = read_arrays(calibrate) if calibrate else None
-    return driver.load(model, input_types=types, calibrate=samples, compare=compare)
+    return driver.load(model, input_types=types, calibrate=samples, compare=compare, frontend=frontend)

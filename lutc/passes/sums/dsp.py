@@ -15,6 +15,7 @@ from typing import ClassVar
 from lutc import settings
 from lutc import target as targets
 from lutc.analysis.cost import instances
+from lutc.choices import DSP_MODES
 from lutc.ir.graph import Design, Value, body
 from lutc.ir.ops import Lincomb, Mul, Scale
 from lutc.ir.ops.base import Op
@@ -25,8 +26,6 @@ from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
 from lutc.target import Target
 from lutc.types import Fixed, holding, scalar
-
-MODES = ("none", "auto", "all")
 
 # A product of two values by itself; one with a constant by the value and the constant's odd part, whatever its sign:
 # the sums that want it share it.
@@ -48,7 +47,7 @@ class Dsp(Pass):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        settings.choice(self.mode, "choice of DSP blocks", MODES)
+        settings.choice(self.mode, "choice of DSP blocks", DSP_MODES)
 
     def __call__(self, design: Design) -> Design:
         target = targets.load(self.target)

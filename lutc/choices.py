@@ -1,0 +1,6 @@
+"""Words that a user chooses among, apart from what acts on them: the command line offers them, and starts quickly."""
+
+from __future__ import annotations
+
+EFFORTS = ("fast", "normal", "high")  # how long to look for a smaller circuit
+DSP_MODES = ("none", "auto", "all")  # which products go to DSP blocks
