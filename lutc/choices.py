@@ -2,5 +2,6 @@
 
 from __future__ import annotations
 
+USUAL_TARGET = "xcvu13p"  # what is compiled for where nobody names a target
 EFFORTS = ("fast", "normal", "high")  # how long to look for a smaller circuit
 DSP_MODES = ("none", "auto", "all")  # which products go to DSP blocks

@@ -21,6 +21,7 @@ from lutc.ir.ops import Rescale
 from lutc.loading import LoadOptions
 from lutc.passes.approximate.approximate import Approximate
 from lutc.passes.approximate.worth import Approximation
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass, run
 from lutc.passes.pipelines import standard
 from lutc.report.facts import facts
@@ -159,7 +160,6 @@ def usual(settings: Settings, model: Design | None = None) -> list[Pass]:
     """The passes of the standard pipeline; for a model that has no `rescale`, some may be left out."""
     rescales = model is None or any(isinstance(v, Rescale) for owner in owners(model) for v in body(owner))
     return standard(
-        settings.target,
         settings.clock_ns or 0.0,
         -1 if settings.stages is None else settings.stages,
         settings.effort,
@@ -178,6 +178,7 @@ def _run(
     the two: an error that saves nothing is not made.
     """
     stages: Stages = []
+    context = Context(settings.device, settings.effort)
 
     def begin(number: int) -> None:
         if number <= len(steps):
@@ -188,7 +189,7 @@ def _run(
         begin(number + 1)
 
     begin(1)
-    run(model, steps, check=settings.check, observer=observe, each=settings.effort != "fast")
+    run(model, steps, context, check=settings.check, observer=observe, each=settings.effort != "fast")
     at = _approximating(steps)
     if at is None:
         return stages, None
@@ -197,7 +198,12 @@ def _run(
     if near is exact:
         others += stages[at + 1 :]
     else:
-        run(exact, steps[at + 1 :], observer=lambda number, step, design: others.append((step.name, design)))
+        run(
+            exact,
+            steps[at + 1 :],
+            context,
+            observer=lambda number, step, design: others.append((step.name, design)),
+        )
     finished = others[-1][1] if others else model
     luts_exact, luts = (
         sum(c.luts for c in costs(d, settings.device).values()) for d in (finished, stages[-1][1])

@@ -13,7 +13,7 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from lutc.choices import DSP_MODES, EFFORTS
+from lutc.choices import DSP_MODES, EFFORTS, USUAL_TARGET
 from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error, shortened
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Settings:
     off by more is proven, and the circuit, the folder and the report say so. See `lutc.passes.approximate.approximate`.
     """
 
-    target: str = _setting("xcvu13p", "A name from `lutc targets`, or a .toml file.", _target)
+    target: str = _setting(USUAL_TARGET, "A name from `lutc targets`, or a .toml file.", _target)
     hdl: str = _setting(
         "verilog",
         "Language of the circuit: verilog, vhdl, or one that another package adds.",

@@ -11,10 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lutc.ir.facts import carry
 from lutc.ir.graph import (
-    NARROW,
-    RANGE,
-    SIMPLE,
     Const,
     Design,
     Func,
@@ -167,15 +165,11 @@ def _by_field(op: Op, row: Spec, operands: Sequence[Value]) -> dict[str, Any]:
 def _moved(op: Op, row: Spec, operands: tuple[Value, ...], changes: dict[str, Any]) -> Op:
     """The operation on other operands of the same types: all that follows from types is as it was."""
     new: Op = object.__new__(type(op))
-    kept = new.__dict__
-    kept.update(op.__dict__)
+    kept = carry(op, new)
     kept.update(_by_field(op, row, operands))
     kept["operands"] = operands
     if changes:
         kept.update(changes)
-    for fact in (RANGE, SIMPLE, NARROW):
-        if fact in kept:
-            del kept[fact]
     return new
 
 

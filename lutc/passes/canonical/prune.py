@@ -11,6 +11,7 @@ from lutc.ir.graph import Const, Design, Table, Value, body
 from lutc.ir.ops import ConstOp, Dense, Gather, Lut
 from lutc.ir.ops.base import Op
 from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
 from lutc.types import tensor
@@ -22,7 +23,7 @@ class Prune(Pass):
 
     name: ClassVar[str] = "prune"
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         design = rebuild(design, _pruned)
         read = {v for value in body(design) for v in value.operands} | {o.value for o in design.outputs}
         unread = [p.name for p in design.params if p not in read]

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from lutc.ir.graph import SIMPLE, Const, Design, Value, topo
+from lutc.ir.facts import Fact
+from lutc.ir.graph import Const, Design, Value, topo
 from lutc.ir.ops import (
     Abs,
     Add,
@@ -35,6 +36,7 @@ from lutc.ir.ops.base import Op
 from lutc.ir.ops.flow import evaluate
 from lutc.ir.ops.moves import Layout
 from lutc.numbers import dtype, twos
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild, with_operands
 from lutc.types import Fixed, Ints, Overflow, Rounding
@@ -48,18 +50,21 @@ class Simplify(Pass):
 
     name: ClassVar[str] = "simplify"
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         return rebuild(design, simplified)
+
+
+_SIMPLE: Fact[bool] = Fact("simple", from_below=True)  # that no identity has anything to do
 
 
 def simplified(rw: Rewriter, op: Op) -> Value:
     """The rule."""
-    if SIMPLE in op.__dict__:
+    if op in _SIMPLE:
         return op
     result = _simplified(rw, op)
     # Look-ups and calls depend on the design's other tables and functions.
     if result is op and not isinstance(op, Lut | Call | Map):
-        op.__dict__[SIMPLE] = True
+        _SIMPLE.keep(op, True)
     return result
 
 

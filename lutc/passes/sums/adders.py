@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from lutc import target as targets
 from lutc.analysis.ranges import range_of, set_range
-from lutc.analysis.timing import Arrivals
 from lutc.cmvm import order
 from lutc.cmvm.compressor import ROWS, Heap, heap
 from lutc.ir.graph import Design, Value
@@ -16,23 +14,24 @@ from lutc.ir.ops import Add, Lincomb, Neg, Number, Quant, Scale, Sub
 from lutc.ir.ops.base import Op
 from lutc.numbers import digits
 from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
 from lutc.passes.sums.compressors import heaped
-from lutc.target import Target
 from lutc.types import holding, scalar
 
 
 @dataclass(frozen=True)
 class Adders(Pass):
-    """Write every n-ary sum and every constant factor as adders and shifts, no deeper than arrival times ask for."""
+    """Write every n-ary sum and every constant factor as adders and shifts, no deeper than arrival times ask for.
+
+    Unless it is to go fast, several orders are tried for each sum, and chains over its heap of bits.
+    """
 
     name: ClassVar[str] = "adders"
-    target: str = "xcvu13p"
-    thorough: bool = True  # try several orders for each sum, and chains over its heap of bits
 
-    def __call__(self, design: Design) -> Design:
-        trees = _Trees(targets.load(self.target), self.thorough)
+    def __call__(self, design: Design, context: Context) -> Design:
+        trees = _Trees(context)
 
         def rule(rw: Rewriter, op: Op) -> Value:
             op_new = simplified(rw, op)
@@ -66,9 +65,10 @@ class _Trees:
     The range of `8*x - x` is that of `7*x`: less than what two operands of any value would reach.
     """
 
-    def __init__(self, target: Target, thorough: bool) -> None:
-        self.thorough = thorough
-        self.arrivals = Arrivals(target)
+    def __init__(self, context: Context) -> None:
+        target = context.target
+        self.thorough = context.thorough
+        self.arrivals = context.arrivals()
         self.made_of: dict[Value, Parts] = {}
         self.most = 3 if target.ternary else 2
         self.step = target.ternary_ns(12) if target.ternary else target.adder_ns(12)

@@ -11,6 +11,7 @@ from lutc.ir.ops import Add, Lincomb, Neg, Quant, Relu, Scale, Sub
 from lutc.ir.ops.base import Op
 from lutc.numbers import digits
 from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
 from lutc.types import Rounding
@@ -28,12 +29,11 @@ class Collect(Pass):
 
     name: ClassVar[str] = "collect"
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         readers: dict[Value, int] = {}
         for owner in owners(design):
             readers |= {v: len(r) for v, r in users(body(owner)).items()}
-            roots = [o.value for o in owner.outputs] if isinstance(owner, Design) else [owner.result]
-            for root in roots:
+            for root in owner.roots:
                 readers[root] += 2  # a port needs it as it is
 
         def rule(rw: Rewriter, op: Op) -> Value:

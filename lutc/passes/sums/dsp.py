@@ -13,7 +13,6 @@ from fractions import Fraction
 from typing import ClassVar
 
 from lutc import settings
-from lutc import target as targets
 from lutc.analysis.cost import instances
 from lutc.choices import DSP_MODES
 from lutc.ir.graph import Design, Value, body
@@ -22,6 +21,7 @@ from lutc.ir.ops.base import Op
 from lutc.ir.ops.products import split
 from lutc.numbers import signed_digits
 from lutc.passes.canonical.simplify import simplified, sum_for
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
 from lutc.target import Target
@@ -42,15 +42,13 @@ class Dsp(Pass):
     """
 
     name: ClassVar[str] = "dsp"
-    target: str = "xcvu13p"
     mode: str = "auto"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         settings.choice(self.mode, "choice of DSP blocks", DSP_MODES)
 
-    def __call__(self, design: Design) -> Design:
-        target = targets.load(self.target)
+    def __call__(self, design: Design, context: Context) -> Design:
+        target = context.target
         if self.mode == "none" or not target.dsps:
             return design
         prices = _Prices(target, target.dsp_luts() if self.mode == "auto" else 0.0)

@@ -16,6 +16,7 @@ from lutc.ir.ops import BitSlice, Lincomb, Mul, Number, Select
 from lutc.ir.ops.base import Op
 from lutc.ir.ops.products import split
 from lutc.passes.canonical.simplify import simplified, sum_for
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
 
@@ -32,7 +33,7 @@ class Multiply(Pass):
 
     name: ClassVar[str] = "multiply"
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         if not any(_wanted(v) for owner in owners(design) for v in owner.values):
             return design
         once: set[Value] = set()  # products that one sum reads, and nothing else
@@ -40,7 +41,7 @@ class Multiply(Pass):
             for value, readers in users(body(owner)).items():
                 if _wanted(value) and len(readers) == 1 and isinstance(readers[0], Lincomb):
                     once.add(value)
-            once -= {o.value for o in owner.outputs} if isinstance(owner, Design) else {owner.result}
+            once -= {*owner.roots}
         return rebuild(design, _Rows(once).rule)
 
 

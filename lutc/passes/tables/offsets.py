@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
 
-from lutc import target as targets
 from lutc.ir.graph import Design, Table, Value, body, owners, users
 from lutc.ir.ops import Lincomb, Lut, Quant
 from lutc.ir.ops.base import Op
 from lutc.numbers import twos
 from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
 from lutc.passes.tables.splits import Price, Splits
@@ -35,15 +35,13 @@ class Offsets(Pass):
     """Shift tables that only a sum reads to start at 0, split smooth ones in two, fold the constants left over."""
 
     name: ClassVar[str] = "offsets"
-    target: str = "xcvu13p"
-    encoders: bool = True  # count on wide tables being encoded
 
-    def __call__(self, design: Design) -> Design:
-        splits = Splits(Price(targets.load(self.target), self.encoders))
+    def __call__(self, design: Design, context: Context) -> Design:
+        splits = Splits(Price(context.target, encoders=context.thorough))
         single: set[Value] = set()
         movable: list[Lut] = []
         for owner in owners(design):
-            roots = [o.value for o in owner.outputs] if isinstance(owner, Design) else [owner.result]
+            roots = owner.roots
             single |= {v for v, read in users(body(owner)).items() if len(read) == 1 and v not in roots}
             for total in body(owner):
                 if isinstance(total, Lincomb) and not total.type.shape:

@@ -17,6 +17,7 @@ from lutc.ir.graph import Design, Table, Value, body, owners, users
 from lutc.ir.ops import Lincomb, Lut, Quant
 from lutc.ir.ops.base import Op
 from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import Rewriter, rebuild
 from lutc.types import Overflow, Rounding
@@ -28,11 +29,11 @@ class RoundingConstant(Pass):
 
     name: ClassVar[str] = "rounding-constant"
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         chosen = _Chosen()
         for owner in owners(design):
             read = users(body(owner))
-            roots = {o.value for o in owner.outputs} if isinstance(owner, Design) else {owner.result}
+            roots = {*owner.roots}
             for value in read:
                 if isinstance(value, Lincomb) and not value.type.shape and value not in roots:
                     chosen.consider(value, read, roots)
