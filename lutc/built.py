@@ -50,13 +50,9 @@ class Build:
     def files(self) -> dict[str, str]:
         """The HDL, by file name. Raises LirError if an emitter gives anything else."""
         found: Any = self.settings.backend.emit(self.modules, _header(self.report))
-        if not isinstance(found, dict) or not all(
-            isinstance(text, str) and name == Path(str(name)).name for name, text in found.items()
-        ):
-            raise error(
-                f"the emitter {self.settings.hdl!r} gives no texts by file name",
-                help="see lutc.plugins.Backend",
-            )
+        if not isinstance(found, dict) or not all(_is_file(name, text) for name, text in found.items()):
+            said = f"the emitter {self.settings.hdl!r} gives no texts by file name"
+            raise error(said, help="see lutc.plugins.Backend")
         return found
 
     def run(self, /, *inputs: Any, **named: Any) -> Any:
@@ -138,6 +134,12 @@ def alone(folder: str | Path) -> Iterator[None]:
 def _put(path: Path, text: str) -> None:
     with naming(path):
         path.write_text(text)
+
+
+def _is_file(name: Any, text: Any) -> bool:
+    """Whether it is a name in one folder, and a text."""
+    plain = isinstance(name, str) and name not in ("", ".", "..") and name == Path(name).name
+    return plain and isinstance(text, str)
 
 
 def _header(report: dict[str, Any]) -> str:

@@ -19,11 +19,12 @@ from lutc.ir.graph import Design, body, owners
 from lutc.ir.latency import latency
 from lutc.ir.ops import Rescale
 from lutc.loading import LoadOptions
+from lutc.passes import pipelines
 from lutc.passes.approximate.approximate import Approximate
 from lutc.passes.approximate.worth import Approximation
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass, run
-from lutc.passes.pipelines import standard
+from lutc.passes.pipelines import Step
 from lutc.report.facts import facts
 from lutc.settings import Settings
 from lutc.target import Target
@@ -111,8 +112,7 @@ def compile(
     model = load(source, **loading)
     if settings.top:
         model = replace(model, name=settings.top)
-    if settings.stages is None and settings.clock_ns is None and latency(model):
-        settings = replace(settings, stages=0)  # it brings its own registers
+    settings = fitted(settings, model)
     steps = list(settings.passes) if settings.passes is not None else usual(settings, model)
     stages, approximation = _run(model, steps, settings, tell)
     tell("building the netlist")
@@ -156,17 +156,24 @@ def _sorted_out(target: str | Settings, options: dict[str, Any]) -> tuple[Settin
     return settings, {name: value for name, value in options.items() if name in loading}
 
 
-def usual(settings: Settings, model: Design | None = None) -> list[Pass]:
-    """The passes of the standard pipeline; for a model that has no `rescale`, some may be left out."""
+def fitted(settings: Settings, model: Design) -> Settings:
+    """The settings for a model: one that brings its own registers gets no more unless they are asked for."""
+    if settings.stages is None and settings.clock_ns is None and latency(model):
+        return replace(settings, stages=0)
+    return settings
+
+
+def explained(settings: Settings, model: Design | None = None) -> list[Step]:
+    """The standard pipeline with its reasons; for a model that has no `rescale`, some passes may be left out."""
     rescales = model is None or any(isinstance(v, Rescale) for owner in owners(model) for v in body(owner))
-    return standard(
-        settings.clock_ns or 0.0,
-        -1 if settings.stages is None else settings.stages,
-        settings.effort,
-        settings.dsp,
-        settings.approx_lsb,
-        rescales,
-    )
+    cut = -1 if settings.stages is None else settings.stages
+    period = settings.clock_ns or 0.0
+    return pipelines.steps(period, cut, settings.effort, settings.dsp, settings.approx_lsb, rescales)
+
+
+def usual(settings: Settings, model: Design | None = None) -> list[Pass]:
+    """The passes of the standard pipeline."""
+    return [s.step for s in explained(settings, model)]
 
 
 def _run(

@@ -153,6 +153,17 @@ def bench() -> Bench:
     return found
 
 
+def faults() -> list[Diagnostic]:
+    """What is wrong with the importers and emitters that are installed."""
+    wrong = broken_frontends()
+    for name in languages():
+        try:
+            backend(name)
+        except LirError as e:
+            wrong += e.diagnostics
+    return wrong
+
+
 def lack(kind: type, found: Any) -> str | None:
     """What an object lacks to be of a kind, a protocol; None if it has all the parts."""
     if isinstance(found, type):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lutc.cli.group import FILE
 from lutc.cli.loading import load_model, model_options
+from lutc.cli.options import setting_options
 
 
 @click.command()
@@ -63,33 +65,44 @@ def run(
 @click.command()
 @click.argument("model", type=FILE)
 @click.option(
-    "-p", "--passes", "text", required=True, metavar="PASSES", help='Such as "scalarize, pipeline{stages=2}".'
+    "-p",
+    "--passes",
+    "text",
+    required=True,
+    metavar="PASSES",
+    help='Such as "scalarize, pipeline{stages=2}", or "standard, narrow".',
 )
+@setting_options("target", "effort", "clock_ns", "stages", "check")
 @click.option("--dump", type=FILE, help="Write the design after every pass into this folder.")
-@click.option("--check", is_flag=True, help="Compare random vectors before and after every pass.")
 @click.option("-o", "--output", type=FILE, help="Write the result here instead of to the terminal.")
 @model_options
 def opt(
     model: Path,
     text: str,
     dump: Path | None,
-    check: bool,
     output: Path | None,
     input_types: tuple[str, ...],
     calibrate: Path | None,
     compare: bool,
     frontend: str | None,
+    **asked: Any,
 ) -> None:
     """Run PASSES on MODEL and print the design that comes out."""
+    from lutc import driver
     from lutc.files.writing import write_text
-    from lutc.passes.manager import parse_passes
+    from lutc.passes.context import Context
     from lutc.passes.manager import run as run_passes
-    from lutc.passes.pipelines import ALL
+    from lutc.passes.registry import expanded, parse
+    from lutc.settings import Settings
     from lutc.text.print import print_design
 
-    steps = parse_passes(text, ALL)
+    settings = Settings(**asked)
+    steps = parse(text)
     design = load_model(model, input_types, calibrate, compare, frontend)
-    result = print_design(run_passes(design, steps, dump=dump, check=1000 if check else 0))
+    settings = driver.fitted(settings, design)
+    steps = expanded(steps, driver.usual(settings, design))
+    context = Context(settings.device, settings.effort)
+    result = print_design(run_passes(design, steps, context, dump=dump, check=settings.check))
     if output:
         write_text(output, result)
     else:

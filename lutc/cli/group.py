@@ -60,6 +60,7 @@ class Group(click.Group):
             ctx.exit(130)
         except Exception as e:
             from lutc.diagnostics import LirError, shortened
+            from lutc.extensions import culprit
 
             if isinstance(e, LirError):
                 for d in e.diagnostics:
@@ -77,8 +78,14 @@ class Group(click.Group):
                 ctx.exit(2)
             if os.environ.get("LUTC_TRACEBACK"):
                 raise
-            click.echo(f"internal error: {type(e).__name__}: {shortened(str(e), 1000)}", err=True)
-            click.echo(" = help: this is a bug in lutc; LUTC_TRACEBACK=1 shows where", err=True)
+            whose = culprit(e.__traceback__)
+            said = f"{type(e).__name__}: {shortened(str(e), 1000)}"
+            if whose:
+                click.echo(f"error in the package {whose.origin}: {said}", err=True)
+                click.echo(" = help: tell its makers; LUTC_TRACEBACK=1 shows where", err=True)
+            else:
+                click.echo(f"internal error: {said}", err=True)
+                click.echo(" = help: this is a bug in lutc; LUTC_TRACEBACK=1 shows where", err=True)
             ctx.exit(3)
 
 

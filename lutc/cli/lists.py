@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import click
+
+from lutc.cli.options import setting_options
+
+if TYPE_CHECKING:
+    from lutc.diagnostics import Diagnostic
 
 
 @click.command()
-def passes() -> None:
-    """List the passes and their options."""
+@click.option(
+    "--pipeline", is_flag=True, help="List the standard pipeline instead, with the reason for each place."
+)
+@setting_options("effort", "clock_ns", "stages", "dsp", "approx_lsb")
+def passes(pipeline: bool, **asked: Any) -> None:
+    """List the passes and their options; with --pipeline the standard pipeline, as the other options make it."""
     from dataclasses import fields
 
-    from lutc.passes.pipelines import ALL
+    from lutc import driver
+    from lutc.diagnostics import error
+    from lutc.passes.registry import listed
+    from lutc.settings import Settings
 
-    for kind in ALL:
+    settings = Settings(**asked)
+    if not pipeline and settings != Settings():
+        raise error("effort, clock, stages, dsp and approx-lsb are of the pipeline", help="add --pipeline")
+    if pipeline:
+        for step in driver.explained(settings):
+            click.echo(f"{step.step!s:26} {step.why}")
+        return
+    found, wrong = listed()
+    for kind, origin in found:
         options = ", ".join(f"{f.name}={f.default}" for f in fields(kind))
-        click.echo(f"{kind.name}{{{options}}}" if options else kind.name)
+        said = f"{kind.name}{{{options}}}" if options else kind.name
+        click.echo(f"{said}  (of the package {origin})" if origin else said)
         click.echo(f"    {(kind.__doc__ or '').splitlines()[0]}")
+    told(wrong)
 
 
 @click.command()
@@ -38,12 +63,14 @@ def ops(name: str | None) -> None:
 @click.command()
 def targets() -> None:
     """List the devices lutc knows."""
-    from lutc.target import load, names
+    from lutc.target import listed
 
-    for name in names():
-        target = load(name)
+    found, wrong = listed()
+    for target, origin in found:
         blocks = f"{target.dsps:>6,} DSP {target.dsp_wide}x{target.dsp_narrow}"
-        click.echo(f"{name:14} {target.luts:>9,} LUT{target.lut_inputs}  {blocks}  {target.description}")
+        about = f"{target.description}  (of the package {origin})" if origin else target.description
+        click.echo(f"{target.name:14} {target.luts:>9,} LUT{target.lut_inputs}  {blocks}  {about}")
+    told(wrong)
 
 
 @click.command()
@@ -57,3 +84,9 @@ def doctor(ctx: click.Context) -> None:
         healthy &= fine
         click.echo(line)
     ctx.exit(0 if healthy else 1)
+
+
+def told(wrong: Sequence[Diagnostic]) -> None:
+    """Say what is wrong with things of other packages; those that can be used are listed all the same."""
+    for diagnostic in wrong:
+        click.echo(str(diagnostic), err=True)

@@ -9,14 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
+from command import TAGGER, Run, _run
 
 import lutc
 from lutc import plugins
@@ -26,49 +26,7 @@ from lutc.ir.ops import TABLE
 from lutc.passes.pipelines import ALL
 from lutc.target import names
 
-Run = Callable[..., Result]
-
-TAGGER = """\
-lir 1
-
-const @w: s4f2[4, 2] = [
-   1.25  -0.5
-   0      0.75
-  -2      1
-   0.25   0.25
-]
-
-design tagger(%x: s6f3[4]) -> (score = %s, best = %b) {
-  %h          = dense %x, @w  !"dense_1"
-  %s: s6f2[2] = quant %h, round=nearest, overflow=saturate
-  %b          = argmax %s     !"answer"
-}
-"""
-
-WRONG = """\
-lir 1
-
-design wrong(%x: s4) -> (y = %y) {
-  %a = add %x, %nothing
-  %y: s4 = quants %a
-}
-"""
-
-
-@pytest.fixture(name="run")
-def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in a folder that holds `tagger.lir` and `wrong.lir`; the exit code must be the one given."""
-    monkeypatch.chdir(tmp_path)
-    Path("tagger.lir").write_text(TAGGER)
-    Path("wrong.lir").write_text(WRONG)
-
-    def run(*arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, list(arguments))
-        assert result.exit_code == code, result.output
-        assert "Traceback" not in result.output
-        return result
-
-    return run
+__all__ = ["_run"]  # the fixture `run`
 
 
 def report() -> Any:
@@ -383,26 +341,6 @@ def test_run(run: Run) -> None:
     Path("single.lir").write_text(single)
     run("run", "single.lir", "--input", "x.npy", "--output", "y.npy")
     assert np.load("y.npy").shape == (3, 2)
-
-
-def test_opt(run: Run) -> None:
-    text = "simplify, scalarize, narrow, adders{target=ice40up5k}, pipeline{stages=2}"
-    result = run("opt", "tagger.lir", "-p", text, "--dump", "dump", "--check")
-    assert result.stdout.startswith("lir 1 scalar\n") and "reg" in result.stdout
-    assert sorted(p.name for p in Path("dump").iterdir()) == [
-        ".lutc-dump.json",
-        "00-input.lir",
-        "01-simplify.lir",
-        "02-scalarize.lir",
-        "03-narrow.lir",
-        "04-adders.lir",
-        "05-pipeline.lir",
-    ]
-    run("opt", "tagger.lir", "-p", "scalarize", "-o", "out.lir")
-    assert run("check", "out.lir").output == "out.lir: ok\n"
-    x = np.random.default_rng(1).uniform(-5, 5, (20, 4))
-    want, got = lutc.load("tagger.lir").run(x), lutc.loads(result.stdout).run(x)
-    assert all((want[k] == got[k]).all() for k in want)
 
 
 def test_lists(run: Run) -> None:
