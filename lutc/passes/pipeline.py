@@ -15,7 +15,7 @@ from lutc.ir.ops import Call, Element, Pack, Reg
 from lutc.ir.ops.base import Op
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, with_operands
+from lutc.passes.rewriter import Rewriter, with_operands
 from lutc.target import Target
 
 _TRIED = 4  # periods between the shortest and the one asked for

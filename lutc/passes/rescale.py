@@ -29,10 +29,11 @@ from lutc.ir.graph import Design, Table, Value
 from lutc.ir.ops import Cat, Compare, Lincomb, Lut, Number, Quant, Relation, Rescale, Scale, Select
 from lutc.ir.ops.base import Op
 from lutc.numbers import bounded, digits, dtype, quantised, rounded
-from lutc.passes.canonical.simplify import simplified
 from lutc.passes.context import Context
+from lutc.passes.identities import simplified
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.target import Target
 from lutc.types import BIT, Fixed, Ints, Overflow, Rounding, holding, scalar
 
@@ -49,12 +50,11 @@ class LowerRescale(Pass):
     def __call__(self, design: Design, context: Context) -> Design:
 
         def rule(rw: Rewriter, op: Op) -> Value:
-            op_new = simplified(rw, op)
-            if isinstance(op_new, Rescale) and not op_new.type.shape:
-                return lowered(rw, op_new, context.target)
-            return op_new
+            if isinstance(op, Rescale) and not op.type.shape:
+                return lowered(rw, op, context.target)
+            return op
 
-        return rebuild(design, rule)
+        return rebuild(design, rule, canonical="before")
 
 
 def lowered(rw: Rewriter, op: Rescale, target: Target) -> Value:

@@ -41,7 +41,7 @@ from lutc.ir.ops.base import Op
 from lutc.ir.ops.moves import Layout
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, Symbols, with_operands
+from lutc.passes.rewriter import Rewriter, Symbols, with_operands
 from lutc.types import Fixed, Type, scalar
 
 Elements = Any  # an object array of scalar values, in the tensor's shape

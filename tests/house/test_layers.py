@@ -61,6 +61,8 @@ ORDER = (
     "passes.dump",
     "passes.context",
     "passes.manager",
+    "passes.rewriter",
+    "passes.identities",
     "passes.rebuild",
     "passes.canonical",
     "passes.sums",

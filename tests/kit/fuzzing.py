@@ -34,7 +34,7 @@ from lutc.ir.ops import TABLE
 from lutc.ir.verify import violations
 from lutc.passes.manager import parse_passes, run
 from lutc.passes.pipelines import ALL
-from lutc.passes.rebuild import with_operands
+from lutc.passes.rewriter import with_operands
 from lutc.text.parse import parse_file
 from lutc.text.print import print_design
 from lutc.types import Ints

@@ -26,7 +26,8 @@ from lutc.passes.canonical.prune import Prune
 from lutc.passes.canonical.simplify import Simplify
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass, parse_passes, run
-from lutc.passes.rebuild import keep_all, rebuild, with_operands
+from lutc.passes.rebuild import keep_all, rebuild
+from lutc.passes.rewriter import with_operands
 from lutc.passes.scalarize import Scalarize
 from lutc.passes.sums.collect import Collect
 from lutc.passes.sums.dsp import Dsp

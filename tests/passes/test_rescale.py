@@ -19,8 +19,8 @@ from lutc.numbers import quantised, rounded
 from lutc.passes import rescale
 from lutc.passes.manager import run
 from lutc.passes.pipelines import standard
-from lutc.passes.rebuild import Rewriter
 from lutc.passes.rescale import Affine, Line, LowerRescale, multiplier
+from lutc.passes.rewriter import Rewriter
 from lutc.types import Fixed, Overflow, Rounding, scalar, uniform
 
 FORMATS = [

@@ -23,7 +23,8 @@ from lutc.passes.approximate.deviation import deviations
 from lutc.passes.approximate.errors import Interval, Unbounded
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.passes.tables.splits import Price
 from lutc.types import Fixed, holding, scalar
 
@@ -93,7 +94,7 @@ def _applied(design: Design, chosen: dict[Value, Sum]) -> Design:
             return _coarser_sum(rw, op, original, chosen[original])
         return op
 
-    return rebuild(design, rule)
+    return rebuild(design, rule, canonical="never")
 
 
 def _coarser_table(rw: Rewriter, op: Lut, way: Way) -> Value:

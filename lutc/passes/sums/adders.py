@@ -13,10 +13,10 @@ from lutc.ir.graph import Design, Value
 from lutc.ir.ops import Add, Lincomb, Neg, Number, Quant, Scale, Sub
 from lutc.ir.ops.base import Op
 from lutc.numbers import digits
-from lutc.passes.canonical.simplify import simplified
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.passes.sums.compressors import heaped
 from lutc.types import holding, scalar
 
@@ -34,15 +34,14 @@ class Adders(Pass):
         trees = _Trees(context)
 
         def rule(rw: Rewriter, op: Op) -> Value:
-            op_new = simplified(rw, op)
-            match op_new:
-                case Lincomb(terms=terms, weights=weights, bias=bias) if not op_new.type.shape:
+            match op:
+                case Lincomb(terms=terms, weights=weights, bias=bias) if not op.type.shape:
                     return trees.tree(rw, terms, weights, bias)
-                case Scale(x=x, by=by, dsp=False) if abs(op_new.odd) != 1 and not op_new.type.shape:
+                case Scale(x=x, by=by, dsp=False) if abs(op.odd) != 1 and not op.type.shape:
                     return trees.tree(rw, (x,), (by,), Fraction(0))
-            return op_new
+            return op
 
-        return rebuild(design, rule)
+        return rebuild(design, rule, canonical="before")
 
 
 # A heap of bits that takes no more than this share of two quick orders' LUTs is better than any order.

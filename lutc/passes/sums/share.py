@@ -18,7 +18,8 @@ from lutc.ir.ops.base import Op
 from lutc.numbers import digits, twos
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import keep_all, rebuild, with_operands
+from lutc.passes.rebuild import keep_all, rebuild
+from lutc.passes.rewriter import with_operands
 from lutc.target import Target
 from lutc.types import Fixed, holding, scalar
 
@@ -53,7 +54,7 @@ class Share(Pass):
                     ready.together(sums, product.problem, goal)
                     if sharing(product.problem):
                         plan |= product.written(solved(product.problem, goal, context.effort))
-        return rebuild(_replaced(design, plan), keep_all) if plan else design
+        return rebuild(_replaced(design, plan), keep_all, canonical="never") if plan else design
 
 
 def _groups(values: list[Value]) -> Iterator[list[Lincomb]]:

@@ -17,10 +17,10 @@ from lutc.ir.graph import Design, Table, Value, body, owners, users
 from lutc.ir.ops import Lut, Quant
 from lutc.ir.ops.base import Op
 from lutc.numbers import SAFE_BITS, divide, overflow
-from lutc.passes.canonical.simplify import simplified
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.passes.tables.encoders import all_luts
 from lutc.target import Target
 from lutc.truth import Codes
@@ -51,7 +51,7 @@ class Absorb(Pass):
                 quant = op.key
                 if isinstance(quant, Quant):
                     return _absorbed(rw, op, quant)
-            return simplified(rw, op)
+            return op
 
         return rebuild(design, rule)
 

@@ -17,10 +17,10 @@ from lutc.ir.graph import Design, Table, Value, body, owners
 from lutc.ir.ops import Lut
 from lutc.ir.ops.base import Op
 from lutc.numbers import SAFE_BITS
-from lutc.passes.canonical.simplify import simplified
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.passes.tables.encoders import all_luts
 from lutc.truth import Codes
 from lutc.types import Fixed
@@ -58,7 +58,7 @@ class DontCare(Pass):
             if isinstance(op, Lut) and rw.original in best:
                 codes = best[rw.original][1]
                 op = rw.make(Lut, op.key, Table(op.table.name, op.table.key, op.table.value, codes))
-            return simplified(rw, op)
+            return op
 
         return rebuild(design, rule) if best else design
 

@@ -13,10 +13,10 @@ import numpy as np
 from lutc.ir.graph import Design, Table, Value
 from lutc.ir.ops import BitSlice, Cat, Lut, Scale
 from lutc.ir.ops.base import Op
-from lutc.passes.canonical.simplify import simplified
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.passes.tables.encoders import encoder, groups
 from lutc.target import Target
 from lutc.truth import Codes
@@ -37,9 +37,9 @@ class Encode(Pass):
         def rule(rw: Rewriter, op: Op) -> Value:
             if isinstance(op, Lut) and not op.table.key.shape and not op.key.type.shape:
                 return _encoded(rw, op, target)
-            return simplified(rw, op)
+            return op
 
-        return rebuild(design, rule)
+        return rebuild(design, rule, canonical="before")
 
 
 def _encoded(rw: Rewriter, op: Lut, target: Target) -> Value:

@@ -18,10 +18,10 @@ from lutc.ir.graph import Design, Table, Value, body, owners, users
 from lutc.ir.ops import Lincomb, Lut, Quant
 from lutc.ir.ops.base import Op
 from lutc.numbers import twos
-from lutc.passes.canonical.simplify import simplified
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.passes.tables.splits import Price, Splits
 from lutc.truth import Codes
 from lutc.types import Fixed, holding, scalar
@@ -53,7 +53,7 @@ class Offsets(Pass):
                 assert rw.original is not None
                 own = [v in single for v in rw.original.operands]
                 return _sum(rw, op, own, splits)
-            return simplified(rw, op)
+            return op
 
         return rebuild(design, rule)
 
@@ -96,14 +96,14 @@ def _sum(rw: Rewriter, op: Lincomb, own: list[bool], splits: Splits) -> Value:
         splits.learn([codes])  # a look-up that became another by what was rewritten before
         parts += _split(_Part(value.key, codes, frac, weight, value.table.name), splits, rw)
     if not parts:
-        return simplified(rw, op)
+        return op
     for part in parts:
         start = splits.start(part.codes)
         part.codes = part.codes + start
         bias -= part.weight * start * Fraction(2) ** -part.frac
     bias = _fold(parts, bias, splits.price)
     terms = others + [(_lookup(rw, p), p.weight) for p in parts if p.codes.any()]
-    return simplified(rw, rw.make(Lincomb, tuple(v for v, _ in terms), tuple(w for _, w in terms), bias))
+    return rw.make(Lincomb, tuple(v for v, _ in terms), tuple(w for _, w in terms), bias)
 
 
 def _split(part: _Part, splits: Splits, rw: Rewriter) -> list[_Part]:
