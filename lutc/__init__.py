@@ -13,9 +13,11 @@ from lutc._version import __version__
 
 if TYPE_CHECKING:
     from lutc.build import Builder
+    from lutc.built import Build, simulate
     from lutc.diagnostics import Diagnostic, LirError
-    from lutc.driver import Build, compile, load, simulate
+    from lutc.driver import compile, load
     from lutc.ir.graph import Design
+    from lutc.settings import Settings
     from lutc.text.parse import parse as loads
 
 # Where the public names live. They are imported when first used: `lutc --help` must not wait for numpy.
@@ -23,11 +25,12 @@ _HOMES = {
     "Builder": "build",
     "Diagnostic": "diagnostics",
     "LirError": "diagnostics",
-    "Build": "driver",
+    "Build": "built",
     "compile": "driver",
     "load": "driver",
-    "simulate": "driver",
+    "simulate": "built",
     "Design": "ir.graph",
+    "Settings": "settings",
     "loads": "text.parse",
 }
 
@@ -37,6 +40,7 @@ __all__ = [
     "Design",
     "Diagnostic",
     "LirError",
+    "Settings",
     "__version__",
     "compile",
     "load",
