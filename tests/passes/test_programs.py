@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,13 +28,13 @@ import numpy as np
 import pytest
 from programs import with_end, with_runs
 
-from lutc import target as targets
 from lutc.analysis.cost import costs
 from lutc.analysis.timing import longest_stage
 from lutc.ir.graph import Design, Stage
 from lutc.ir.interp import execute
 from lutc.ir.latency import latency
 from lutc.passes import pipelines
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass, parse_passes, random_codes, run
 from lutc.target import Target
 from lutc.text.parse import parse
@@ -58,17 +58,14 @@ class Standard(Pass):
     approx_lsb: float = 0.0
 
 
-def steps_of(passes: str, target: str, effort: str) -> list[Pass]:
-    """The passes, told for which target and with how much effort: all that knows how a pass is told these."""
-    thorough = effort != "fast"
-    told: dict[str, Any] = {"target": target, "effort": effort, "thorough": thorough, "encoders": thorough}
+def steps_of(passes: str, effort: str) -> list[Pass]:
+    """The passes that a header names."""
     steps: list[Pass] = []
     for step in parse_passes(passes, [*pipelines.ALL, Standard]):
         if isinstance(step, Standard):
-            options = (step.period, step.stages, effort, step.dsp, step.approx_lsb)
-            steps += pipelines.standard(target, *options)
+            steps += pipelines.standard(step.period, step.stages, effort, step.dsp, step.approx_lsb)
         else:
-            steps.append(replace(step, **{f.name: told[f.name] for f in fields(step) if f.name in told}))
+            steps.append(step)
     return steps
 
 
@@ -78,8 +75,9 @@ def test_program(path: Path, bless: bool) -> None:
     design = parse(text, path.name, path.parent)
     target = header(text, "target", "xcvu13p")
     target = str(FOLDER / target) if target.endswith(".toml") else target
-    steps = steps_of(header(text, "passes"), target, header(text, "effort", "normal"))
-    after = compared(design, steps)
+    context = Context.of(target, header(text, "effort", "normal"))
+    steps = steps_of(header(text, "passes"), context.effort)
+    after = compared(design, steps, context)
     shown = print_design(after)
     untouched = shown == print_design(design)
     if text.endswith(SAME):
@@ -87,7 +85,7 @@ def test_program(path: Path, bless: bool) -> None:
     else:
         assert "\n# after:\n" in text, "the file does not say what comes after"
         assert not untouched, "the passes found nothing to do"
-    new = with_figures(text, after, targets.load(target))
+    new = with_figures(text, after, context.target)
     new = with_end(with_runs(new, after), "after", shown)
     exact = not any(step.tolerance(design, design) for step in steps)
     if exact:
@@ -105,12 +103,12 @@ def header(text: str, name: str, otherwise: str = "") -> str:
     return found[0].strip() if found else otherwise
 
 
-def compared(design: Design, steps: Sequence[Pass]) -> Design:
+def compared(design: Design, steps: Sequence[Pass], context: Context) -> Design:
     """The design behind the passes, which answers as it did after each of them."""
     codes = inputs(design)
     want = execute(design, codes)
     for step in steps:
-        before, design = design, run(design, [step])
+        before, design = design, run(design, [step], context)
         got = execute(design, codes)
         tolerance = step.tolerance(before, design)
         for port, expected in want.items():
