@@ -150,7 +150,13 @@ def load_model(model: Path, input_types: tuple[str, ...], calibrate: Path | None
     "--target", default="xcvu13p", show_default=True, help="A name from `lutc targets`, or a .toml file."
 )
 @click.option("-o", "--output", type=FILE, default=Path("build"), show_default=True, help="The build folder.")
-@click.option("--hdl", type=click.Choice(["verilog", "vhdl"]), default="verilog", show_default=True)
+@click.option(
+    "--hdl",
+    type=click.Choice(["verilog", "vhdl"]),
+    default="verilog",
+    show_default=True,
+    help="The language of the circuit.",
+)
 @click.option("--clock-ns", type=float, help="Clock period to meet, in nanoseconds.")
 @click.option("--clock-mhz", type=float, help="The same as a frequency.")
 @click.option("--stages", type=int, help="Ranks of registers instead of a clock; 0 makes it combinational.")
