@@ -1,9 +1,9 @@
 """lutc: trained, quantised neural networks as fixed-latency FPGA circuits.
 
-design = lutc.load("model.onnx")  # or lutc.loads(TEXT), for IR
-y = design.run(x)
-build = lutc.compile(design, target="xcvu13p", clock_ns=2.0)
-build.write("build")
+    design = lutc.load("model.onnx")  # or lutc.loads(TEXT), for IR
+    y = design.run(x)
+    build = lutc.compile(design, target="xcvu13p", clock_ns=2.0)
+    build.write("build")
 """
 
 from importlib import import_module

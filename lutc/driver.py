@@ -48,6 +48,15 @@ def load(
     Unless `compare` is false, the design is compared with the model as its own framework runs it, where that is
     installed; `Design.compared` says what came of it. Raises LirError listing everything that cannot be compiled
     exactly, or where the framework answers otherwise.
+
+    Examples
+    --------
+    >>> import lutc, pathlib
+    >>> text = "lir 1\\ndesign double(%x: u4) -> (y = %y) {\\n %y = scale %x, by=2\\n}\\n"
+    >>> _ = pathlib.Path("double.lir").write_text(text)
+    >>> design = lutc.load("double.lir")
+    >>> design.run([0, 1, 15]).tolist()
+    [0.0, 2.0, 30.0]
     """
     kinds, samples = settings.input_types(input_types), settings.samples(calibrate)
     given = plugins.LoadOptions(kinds, samples, example_inputs, compare)
@@ -92,6 +101,18 @@ class Build:
     """A compiled design: the source it means the same as, the final scalar stage, the netlist and the report.
 
     With an `approximation`, the circuit means the same as `approximation.near`, and about the same as the source.
+
+    Examples
+    --------
+    >>> import lutc
+    >>> design = lutc.loads("lir 1\\ndesign sum(%x: u4, %y: u4) -> (z = %z) {\\n %z = add %x, %y\\n}\\n")
+    >>> build = lutc.compile(design, clock_ns=2.0)
+    >>> sorted(build.files)
+    ['sum.v']
+    >>> build.run([3], [4]).tolist()
+    [7.0]
+    >>> sorted(path.name for path in build.write("build").iterdir() if not path.name.startswith("."))
+    ['model.lir', 'report.json', 'rtl', 'sim', 'stages']
     """
 
     source: Design
@@ -252,6 +273,14 @@ def compile(
 
     With `approx_lsb` above 0, outputs may be off by so many units of their least significant bits; that they are not
     off by more is proven, and the circuit, the folder and the report say so. See `lutc.passes.approximate.approximate`.
+
+    Examples
+    --------
+    >>> import lutc
+    >>> design = lutc.loads("lir 1\\ndesign sum(%x: u4, %y: u4) -> (z = %z) {\\n %z = add %x, %y\\n}\\n")
+    >>> build = lutc.compile(design, "xcvu13p", stages=2, hdl="vhdl")
+    >>> build.report["latency_cycles"], build.report["ii"]
+    (2, 1)
     """
     device = checked(
         target,
@@ -359,6 +388,14 @@ def simulate(folder: str | Path) -> Any:
 
     Raises LirError, naming the files, unless the build is there whole and as lutc wrote it: a verdict on anything
     else would be taken for one on the model.
+
+    Examples
+    --------
+    >>> import lutc
+    >>> design = lutc.loads("lir 1\\ndesign sum(%x: u4, %y: u4) -> (z = %z) {\\n %z = add %x, %y\\n}\\n")
+    >>> result = lutc.simulate(lutc.compile(design).write("build", vectors=20))
+    >>> result.passed, result.vectors
+    (True, 20)
     """
     path = Path(folder)
     with held(_place(path), always=False):
