@@ -6,6 +6,8 @@
     h = b.relu(b.dense(x, w, origin="dense_1"))
     b.output("score", b.quant(h, to="s6f2[3]", round="nearest-half-up", overflow="saturate"))
     design = b.design()
+
+Constants and tables are given in real numbers, and must be exact in their formats.
 """
 
 from __future__ import annotations
