@@ -23,6 +23,7 @@ from lutc.ir.graph import Design, body, owners
 from lutc.ir.latency import latency
 from lutc.ir.ops import Rescale
 from lutc.passes.approximate.worth import Approximation, weighed
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass, run
 from lutc.passes.pipelines import standard
 from lutc.passes.sums.dsp import MODES
@@ -247,7 +248,7 @@ def checked(
 
 def compile(
     source: Any,
-    target: str = "xcvu13p",
+    target: str = targets.USUAL,
     *,
     clock_ns: float | None = None,
     stages: int | None = None,
@@ -308,7 +309,7 @@ def compile(
         stages = 0  # it brings its own registers
     rescales = any(isinstance(v, Rescale) for owner in owners(model) for v in body(owner))
     cut = -1 if stages is None else stages
-    usual = standard(target, clock_ns or 0.0, cut, effort, dsp, approx_lsb, rescales)
+    usual = standard(clock_ns or 0.0, cut, effort, dsp, approx_lsb, rescales)
     steps = usual if passes is None else passes
     dumps: list[tuple[str, Design]] = []
 
@@ -321,8 +322,9 @@ def compile(
         begin(number + 1)
 
     begin(1)
-    design = run(model, steps, check=check, observer=observe, each=effort != "fast")
-    approximation = weighed(model, steps, dumps, device)
+    context = Context(device, effort)
+    design = run(model, steps, context, check=check, observer=observe, each=effort != "fast")
+    approximation = weighed(model, steps, dumps, context)
     if approximation and not approximation.pays:
         dumps = approximation.exact_stages
         design = dumps[-1][1] if dumps else model

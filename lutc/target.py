@@ -19,6 +19,7 @@ from typing import Any
 from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean, error, shortened
 from lutc.types import Fixed
 
+USUAL = "xcvu13p"  # what is compiled for where nobody names a target
 MAX_TARGET_FILE = 1 << 16  # bytes; lutc's own have one 64th of it
 COPY = "copy one of lutc's own targets, which stand in its folder targets"
 

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from lutc.diagnostics import LirError
+from lutc.lowering.operands import ACROSS, ACROSS_HELP
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import SAMPLES, Curve, Known, Missing, Scaled
 
-from .curve import CURVES, Curve
-from .model import Node, evaluator
-from .numbers import numpy_type
-from .rule import ACROSS, ACROSS_HELP
-from .tensors import SAMPLES, Known, Missing, Scaled
+from .curve import CURVES
+from .model import Node, evaluator, numpy_type
 
 # The first dimension of these counts samples by definition, and running them takes long or has no answer.
 ROWWISE = CURVES | {

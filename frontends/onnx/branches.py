@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Missing, Tensor
+from lutc.lowering.walk import Walk
 
 from .functions import renamed_apart
-from .model import Node
+from .model import Node, OnnxModel
 from .read import constants_of, in_order, nodes_of
-from .tensors import Known, Missing, Tensor
-from .walk import Walk
 
 HELP = "export the model so that the condition is constant, or choose with Where"
 
 
-def taken(walk: Walk, node: Node, condition: Tensor | Missing | None) -> list[Node]:
+def taken(walk: Walk, model: OnnxModel, node: Node, condition: Tensor | Missing | None) -> list[Node]:
     """The nodes of the branch that is taken, which make the outputs of the If under its own names.
 
     Raises Refusal for a condition that is computed from the inputs.
@@ -27,7 +27,7 @@ def taken(walk: Walk, node: Node, condition: Tensor | Missing | None) -> list[No
     if condition.counts:
         raise Refusal("chooses between branches by the length of the batch", HELP)
     graph = node.get("then_branch" if np.asarray(condition.array).any() else "else_branch", None)
-    functions = walk.model.functions
+    functions = model.functions
     if graph is None or functions is None or len(graph.output) != len(node.outputs):
         raise Refusal(
             "lacks a branch, or one has another number of outputs", "the model is broken: export it again"
@@ -39,8 +39,7 @@ def taken(walk: Walk, node: Node, condition: Tensor | Missing | None) -> list[No
     inside += nodes_of(handed, node.versions, functions)
     nodes = in_order(inside, set(walk.tensors), node.label)
     for inner in nodes:
-        for name in inner.reads:
-            walk.consumers.setdefault(name, []).append(inner)
+        walk.read_by(inner)
     return list(nodes)
 
 

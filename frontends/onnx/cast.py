@@ -7,17 +7,18 @@ from dataclasses import replace
 import numpy as np
 
 from lutc.ir.ops.logic import Relation
+from lutc.lowering import exact as ex
+from lutc.lowering.dtypes import NARROW_FLOATS, WHOLE, bounds, dyadic, representable
+from lutc.lowering.operands import computed
+from lutc.lowering.quantise import Grid, quantise
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Pending, Scaled, Tensor, concrete
+from lutc.lowering.walk import Walk
 from lutc.types import Rounding
 
-from . import exact as ex
 from .logic import against
 from .model import Node
-from .numbers import NARROW_FLOATS, WHOLE, bounds, dyadic, representable
-from .quantise import Grid, quantise
-from .rule import Inputs, Rule, computed, needed, rule
-from .tensors import Known, Pending, Scaled, Tensor, concrete
-from .walk import Walk
+from .rule import Inputs, Rule, needed, rule
 
 
 def cast(walk: Walk, node: Node, inputs: Inputs) -> Tensor:

@@ -7,14 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from lutc.lowering.operands import computed
+from lutc.lowering.tensors import Scaled, Tensor
+from lutc.lowering.walk import Walk
+
 from .conv import conv
 from .elementwise import batch_norm
 from .linear import view
 from .model import Node
 from .reduce import average_pool, max_pool
-from .rule import Inputs, Rule, computed, needed, rule
-from .tensors import Scaled, Tensor
-from .walk import Walk
+from .rule import Inputs, Rule, needed, rule
 
 
 def first(walk: Walk, t: Tensor) -> Tensor:

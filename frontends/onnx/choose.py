@@ -7,20 +7,21 @@ from dataclasses import replace
 
 import numpy as np
 
+from lutc.lowering import exact as ex
+from lutc.lowering.operands import axis_of, computed, keep_samples_apart, small
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.scores import argmax
+from lutc.lowering.tensors import Curve, Known, Scaled, Tensor, concrete, core
+from lutc.lowering.walk import Walk
 from lutc.types import Fixed, uniform
 
-from . import exact as ex
-from .curve import KEY_BITS, Curve, looked_up
-from .final import argmax
+from .curve import KEY_BITS, looked_up
 from .layout import given, joined, picked
 from .linear import hull, integers
 from .model import Node, fold
 from .reasons import REASONS
 from .reduce import extreme
-from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, rule
-from .tensors import Known, Scaled, Tensor, concrete, core, small
-from .walk import Walk
+from .rule import Inputs, Rule, needed, rule
 
 
 def top_k(walk: Walk, node: Node, inputs: Inputs) -> tuple[Tensor, ...]:
@@ -37,9 +38,7 @@ def top_k(walk: Walk, node: Node, inputs: Inputs) -> tuple[Tensor, ...]:
     value = extreme(walk, t, [axis], largest) if node.outputs[0] in used else t
     if not node.outputs[1:] or node.outputs[1] not in used:
         return (value,)
-    attributes = {"axis": axis, "keepdims": 1}
-    index = argmax(walk, replace(node, op="ArgMax" if largest else "ArgMin", attributes=attributes), [t])
-    return value, index
+    return value, argmax(walk, t, axis, largest=largest)
 
 
 def gather(walk: Walk, node: Node, inputs: Inputs) -> Tensor | Curve:

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from lutc.ir.graph import Value
+from lutc.lowering import exact as ex
+from lutc.lowering.exact import Exact
+from lutc.lowering.operands import computed, known
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Pending, Scaled, Tensor, core
+from lutc.lowering.walk import Walk
+from lutc.lowering.windows import Window, one_sample, positions
 
-from . import exact as ex
-from .exact import Exact
 from .linear import contract, integers, settled, view
 from .model import Node
-from .rule import Inputs, Rule, computed, needed, optional, rule
-from .tensors import Known, Pending, Scaled, Tensor, core
-from .walk import Walk, known
-from .windows import Window, one_sample, positions, window_of
+from .rule import Inputs, Rule, needed, optional, rule
+from .windows import window_of
 
 
 def _block_diagonal(weights: Known, groups: int) -> Known:

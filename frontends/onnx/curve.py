@@ -8,23 +8,23 @@ the value's code. The quantiser behind turns that into a table; nothing else can
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lutc.ir.graph import Table, Value
+from lutc.lowering import exact as ex
+from lutc.lowering.dtypes import NARROW_FLOATS
+from lutc.lowering.operands import NOTHING
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Curve, Known, Scaled, concrete, core
+from lutc.lowering.walk import Walk
 from lutc.types import Fixed, Type, holding, uniform
 
-from . import exact as ex
 from .linear import hull
 from .model import Node, fold
-from .numbers import NARROW_FLOATS
-from .reasons import NOTHING
 from .rule import Rule
-from .tensors import Known, Scaled, Shape, concrete, core
-from .walk import Walk
 
 KEY_BITS = 12  # larger tables make no sense in LUTs
 # Operators that work element by element: those with an exact rule, which join a table where one is begun, and others.
@@ -41,21 +41,6 @@ CURVES = frozenset((
 # fmt: on
 QUANTISERS = frozenset({"Quant", "IntQuant", "BipolarQuant", "QuantizeLinear"})
 TRUTHS = frozenset(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"))  # need no quantiser
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """A tensor that is a function of each element of `key`.
-
-    `array` has the function's values: first a dimension for the code (as an unsigned number), in the place of the
-    samples; then the tensor's other dimensions, each of its length or 1.
-    """
-
-    shape: Shape
-    key: Value
-    array: Any
-    op: str
-    batched: bool = False
 
 
 def joins(tensors: list[Any], node: Node) -> bool:
@@ -185,7 +170,7 @@ def looked_up(walk: Walk, curve: Curve, found: Known) -> Scaled:
     lone = ex.lone(scale)
     frac = -ex.exponent(lone) if lone is not None and lone > 0 and ex.power_of_two(lone) else 0
     to = holding(int(codes.min()), int(codes.max()), frac)
-    name = walk.names.take(f"{walk.node.name if walk.node else 'layer'}_{curve.op.lower()}", "t")
+    name = walk.names.take(f"{walk.owner}_{curve.op.lower()}", "t")
     per_element = any(n > 1 for n in codes.shape[1:])
     inner = core(curve.shape)
     if per_element:

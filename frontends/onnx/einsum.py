@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lutc.lowering.operands import computed, keep_samples_apart
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Scaled, Tensor
+from lutc.lowering.walk import Walk
 
 from .elementwise import mul
 from .layout import picked
 from .linear import matmul, view
 from .model import Node
 from .reduce import summed
-from .rule import Inputs, Rule, computed, keep_samples_apart, rule
-from .tensors import Known, Scaled, Tensor
-from .walk import Walk
+from .rule import Inputs, Rule, rule
 
 BROKEN = "the model is broken: export it again"
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from lutc.ir.graph import Value
+from lutc.lowering import exact as ex
+from lutc.lowering.exact import Exact
+from lutc.lowering.operands import NOTHING, computed, known, small
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Scaled, Shape, Tensor, concrete, core, plain, reach
+from lutc.lowering.walk import Walk
 
-from . import exact as ex
-from .exact import Exact
 from .model import Node
-from .reasons import NOTHING
-from .rule import Inputs, Rule, computed, needed, optional, rule
-from .tensors import Known, Scaled, Shape, Tensor, concrete, core, plain, reach, small
-from .walk import Walk, known
+from .rule import Inputs, Rule, needed, optional, rule
 
 
 def together(*tensors: Tensor) -> Shape:
@@ -73,7 +73,7 @@ def absorbed(walk: Walk, t: Scaled, term: Exact) -> Scaled:
     if not (gone & (size > 0)).any():
         return t
     walk.note(
-        f"{walk.node.label if walk.node else 'a layer'} adds numbers that are lost in the rounding of its other "
+        f"{walk.layer.label if walk.layer else 'a layer'} adds numbers that are lost in the rounding of its other "
         "operand: they count as 0, as in the model"
     )
     none = ex.number(0)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from lutc.ir.graph import Value
+from lutc.lowering import exact as ex
+from lutc.lowering.operands import NOTHING, axis_of, computed, keep_samples_apart, small
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import SAMPLES, Known, Scaled, Tensor, concrete, core
+from lutc.lowering.walk import Walk
 
-from . import exact as ex
 from .model import Node
-from .reasons import NOTHING
-from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule
-from .tensors import SAMPLES, Known, Scaled, Tensor, concrete, core, small
-from .walk import Walk
+from .rule import Inputs, Rule, needed, optional, rule
 
 
 def ints(t: Tensor | None) -> list[int]:

@@ -12,16 +12,17 @@ import numpy as np
 
 from lutc.build import Builder
 from lutc.ir.graph import Value
+from lutc.lowering import exact as ex
+from lutc.lowering.dtypes import WHOLE
+from lutc.lowering.exact import Exact
+from lutc.lowering.operands import computed, keep_samples_apart, known
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Scaled, Tensor, concrete, core, plain
+from lutc.lowering.walk import Mapped, Walk
 from lutc.types import Fixed, holding, tensor, uniform
 
-from . import exact as ex
-from .exact import Exact
 from .model import Node
-from .numbers import WHOLE
-from .rule import Inputs, Rule, computed, keep_samples_apart, needed, optional, rule
-from .tensors import Known, Scaled, Tensor, concrete, core, plain
-from .walk import Mapped, Walk, known
+from .rule import Inputs, Rule, needed, optional, rule
 
 FLOAT_BITS = 16  # a matrix of floats that needs more bits than this was never quantised
 
@@ -158,9 +159,9 @@ def _product(walk: Walk, t: Scaled, matrix: Exact, shape: tuple[int, ...], group
 def mapped(walk: Walk, rows: Value, inner: Any, place: Any, axis: int) -> Value:
     """One function mapped over the rows of a value, and its result brought into place."""
     rows = alike(walk, rows)
-    name = walk.names.take(walk.node.name if walk.node else "layer", "f")
+    name = walk.names.take(walk.owner, "f")
     builder = Builder(name)
-    with builder.origin(walk.node.name if walk.node else None):
+    with builder.origin(walk.layer.name if walk.layer else None):
         shape = rows.type.shape[1:]
         size = rows.type.size // rows.type.shape[0]
         x = builder.input("x", tensor(shape, rows.type.formats[:size]))

@@ -10,36 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lutc.build import as_type
 from lutc.diagnostics import LirError, did_you_mean, error
-from lutc.ir.graph import Design, Output
-from lutc.ir.verify import verify
+from lutc.ir.graph import Design
+from lutc.lowering import exact as ex
 from lutc.lowering.compare import Look, compared, not_compared
+from lutc.lowering.dtypes import FLOATS, SATURATE, WHOLE, kind_name, within
+from lutc.lowering.model import Role
+from lutc.lowering.operands import ACROSS, NOTHING
 from lutc.lowering.options import Options
+from lutc.lowering.ports import MOST, finished, make_inputs, make_outputs
 from lutc.lowering.refusals import Refusal
-from lutc.types import BIT, Fixed, holding, uniform
+from lutc.lowering.tensors import Curve, Known, Missing, Scaled, core
+from lutc.lowering.walk import Walk
+from lutc.types import Fixed, uniform
 
-from . import exact as ex
 from .batch import check_samples, folded, varies
 from .branches import taken
-from .curve import Curve, extended, joins, known_curve
-from .final import QUANTISERS, output
-from .model import Input, Node, fold
-from .numbers import FLOATS, SATURATE, WHOLE, kind_name, within
+from .curve import QUANTISERS, extended, joins, known_curve
+from .model import Node, OnnxModel, fold
 from .peers import framework
 from .read import read
-from .reasons import NOTHING, RANDOM, REASONS
-from .rule import ACROSS, Operands, Rule
+from .reasons import RANDOM, REASONS
+from .rule import Operands, Rule
 from .schema import described, result_kinds, well_formed
 from .shapes import check_sizes, counted, shapes_of
 from .table import DOMAINS, find
-from .tensors import Known, Missing, Pending, Port, Scaled, Tensor, core
-from .walk import Walk
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-MOST = 1 << 22  # elements of an input
 
 
 @np.errstate(all="ignore")  # what overflows in a float does so in the model as well
@@ -65,7 +63,7 @@ def load_onnx(
     given = {"": input_types} if isinstance(input_types, str) else dict(input_types or {})
     make_inputs(walk, given)
     try:
-        _visit(walk, model.nodes)
+        _visit(walk, model, model.layers)
     except LirError:
         raise
     except (
@@ -76,147 +74,42 @@ def load_onnx(
             raise
         raise error(
             f"is no valid model: {reason}",
-            where=walk.node.label if walk.node else model.name,
+            where=walk.layer.label if walk.layer else model.name,
             help="export it again, or see what onnx.checker.check_model(model, full_check=True) says",
         ) from None
-    walk.node = None
+    walk.layer = None
     make_outputs(walk, {name: walk.tensors.get(name) for name in model.outputs})
     walk.refusals.check()
     design = finished(walk)
-    return _looked_at(walk, design, given) if compare else not_compared(design, "it was not asked for")
+    return _looked_at(walk, model, design, given) if compare else not_compared(design, "it was not asked for")
 
 
-def _looked_at(walk: Walk, design: Design, given: Mapping[str, str | Fixed]) -> Design:
+def _looked_at(walk: Walk, model: OnnxModel, design: Design, given: Mapping[str, str | Fixed]) -> Design:
     """The design, compared with the model as somebody else runs it."""
     ports = {name: param.name or "" for name, param in walk.params.items()}
     tables = {name for name, t in walk.tensors.items() if isinstance(t, Curve)}
-    peer = framework(walk.model, ports, walk.hosted, walk.undefined, tables)
+    peer = framework(model, ports, walk.hosted, walk.undefined, tables)
     if isinstance(peer, str):
         return not_compared(design, peer)
-    integers = {i.name for i in walk.model.inputs if i.dtype not in FLOATS}
+    integers = {i.name for i in model.inputs if i.dtype not in FLOATS}
     fixed = [port for name, port in ports.items() if "" in given or name in given or name in integers]
-    return compared(design, peer, walk.model.name, Look(fixed, bool(walk.undefined)))
-
-
-# -- ports ----------------------------------------------------------------------------------------------------------
-
-
-def make_inputs(walk: Walk, given: Mapping[str, str | Fixed]) -> None:
-    """The ports of inputs that have a format already; the others wait for their first quantiser."""
-    names = [i.name for i in walk.model.inputs]
-    for name in given:
-        if name and name not in names:
-            raise error(f"the model has no input {name!r}", help=did_you_mean(name, names))
-    for item in walk.model.inputs:
-        with walk.refusals.at(f"{item.name} (input)"):
-            walk.tensors[item.name] = _input(walk, item, given.get(item.name), given.get(""))
-        walk.tensors.setdefault(item.name, Missing())
-
-
-def _input(walk: Walk, item: Input, own: str | Fixed | None, common: str | Fixed | None) -> Scaled:
-    kind = common if own is None else own
-    if item.dims is None:
-        raise Refusal("has no shape", "export the model with fixed input shapes, except for the batch")
-    open_dims = [i for i, n in enumerate(item.dims) if n is None]
-    if any(open_dims[:1]) or len(open_dims) > 1:
-        raise Refusal(
-            f"has no fixed length in dimension {next(i for i in open_dims if i)}",
-            "export the model with fixed input shapes, except for the batch",
-        )
-    shape = tuple(n or 1 for n in item.dims)
-    if math.prod(shape) > MOST:
-        raise Refusal(
-            f"has {math.prod(shape)} elements", f"a circuit takes up to {MOST}: check the model's shapes"
-        )
-    batched = bool(open_dims)
-    if len(shape) > 1 and shape[0] > 1:
-        walk.note(
-            f"input {item.name} has a first dimension of length {shape[0]}, which is taken as data: "
-            "export with a batch of 1 for a circuit that takes one sample"
-        )
-    integer = item.dtype if item.dtype in WHOLE else None
-    fmt: Fixed | None = None
-    if integer:
-        fmt = _whole_format(walk, item, own, common)
-    elif item.dtype == "bool":
-        if own is not None and as_type(own).scalar != BIT:
-            raise Refusal("holds truth values, which are u1", "leave its format out")
-        integer, fmt = "bool", BIT
-    elif item.dtype not in FLOATS:
-        raise Refusal(
-            f"holds elements of type {item.dtype}, which are no numbers", "use a float or an integer type"
-        )
-    elif kind is not None:
-        fmt = kind if isinstance(kind, Fixed) else as_type(kind).scalar
-    if fmt is None:
-        return Scaled(shape, Pending(Port(item.name, shape)), batched=batched, real=item.dtype)
-    real = "float" if integer else item.dtype
-    value = walk.port(item.name, uniform(core(shape), fmt))
-    t = Scaled(shape, value, integer=integer, batched=batched, real=real)
-    within(t)
-    return t
-
-
-def _whole_format(walk: Walk, item: Input, own: str | Fixed | None, common: str | Fixed | None) -> Fixed:
-    """The format of an input of integers: its type's, or a narrower one if the user says so."""
-    lo, hi = WHOLE[item.dtype]
-    kind = common if own is None else own
-    if kind is None:
-        return holding(lo, hi, 0)
-    fmt = kind if isinstance(kind, Fixed) else as_type(kind).scalar
-    if fmt.frac == 0 and lo <= fmt.lo and fmt.hi <= hi:
-        return fmt
-    if own is not None:
-        raise Refusal(f"holds {item.dtype} numbers, and {fmt} has others", "give it a format like s8 or u4")
-    # What all inputs get is meant for those it fits.
-    walk.note(f"input {item.name} holds {item.dtype} numbers: the common input type {fmt} does not fit it")
-    return holding(lo, hi, 0)
-
-
-def make_outputs(walk: Walk, results: Mapping[str, Tensor | Curve | Missing | None]) -> None:
-    """The output ports by name; refusals are noted."""
-    makers = {name: node.name for node in walk.model.nodes for name in node.outputs}
-    for name, found in results.items():
-        with walk.refusals.at(f"{name} (output)"), walk.b.origin(makers.get(name)):
-            if found is None:
-                raise Refusal("is made by no layer", "the model is broken: export it again")
-            if isinstance(found, Curve):
-                raise Refusal(
-                    f"is what {found.op} computes, which is no number of a fixed format",
-                    f"quantise behind {found.op}, or leave it to the host and end the model before it",
-                )
-            if not isinstance(found, Missing):
-                output(walk, name, found)
-
-
-def finished(walk: Walk) -> Design:
-    """The design of all that was built, verified."""
-    if walk.model.defaults:
-        some = ", ".join(walk.model.defaults[:3]) + (", ..." if len(walk.model.defaults) > 3 else "")
-        walk.note(f"inputs that have a default are constants, and no ports: {some}")
-    unused = [i.name for i in walk.model.inputs if i.name not in walk.params]
-    for name in unused:
-        walk.note(f"input {name} is read by nothing and has no port")
-    params = tuple(walk.params[i.name] for i in walk.model.inputs if i.name in walk.params)
-    outputs: tuple[Output, ...] = tuple(walk.outputs)
-    design = Design(walk.names.take(walk.model.name, "model"), params, outputs, notes=tuple(walk.notes))
-    verify(design)
-    return design
+    return compared(design, peer, model.name, Look(fixed, bool(walk.undefined)))
 
 
 # -- nodes ----------------------------------------------------------------------------------------------------------
 
 
-def _visit(walk: Walk, nodes: Iterable[Node]) -> None:
+def _visit(walk: Walk, model: OnnxModel, nodes: Iterable[Node]) -> None:
     for node in nodes:
         before = len(walk.refusals.found)
-        walk.node = node
+        walk.layer = node
         inside: list[Node] = []
         with walk.refusals.at(node.label), walk.b.origin(node.name):
             try:
                 if node.op == "If" and node.domain == "":
                     well_formed(node)
-                    inside = taken(walk, node, walk.tensors.get(node.inputs[0]) if node.inputs else None)
+                    condition = walk.tensors.get(node.inputs[0]) if node.inputs else None
+                    inside = taken(walk, model, node, condition)
                 else:
                     _lower(walk, node)
             except MemoryError:
@@ -224,15 +117,17 @@ def _visit(walk: Walk, nodes: Iterable[Node]) -> None:
                     "has tensors that do not fit into memory",
                     "check the model's shapes: no circuit is that large",
                 ) from None
-        _visit(walk, inside)
+        _visit(walk, model, inside)
         if len(walk.refusals.found) > before and not inside:
-            _stand_in(walk, node)
+            _stand_in(walk, model, node)
 
 
 def _lower(walk: Walk, node: Node) -> None:
     tensors = [walk.tensors.get(n, Missing()) if n else None for n in node.inputs]
-    if node.op in QUANTISERS and node.inputs and node.inputs[0] in walk.hosted:
-        walk.tensors[node.outputs[0]] = walk.tensors[node.inputs[0]]
+    hosted = node.inputs[0] if node.inputs and node.inputs[0] in walk.hosted else None
+    if hosted and node.role is Role.QUANTISES:
+        walk.tensors[node.outputs[0]] = walk.tensors[hosted]
+        walk.hosted[node.outputs[0]] = walk.hosted[hosted]
         return
     if node.op in RANDOM and node.domain == "":
         raise Refusal(*REASONS[node.op])
@@ -255,6 +150,9 @@ def _lower(walk: Walk, node: Node) -> None:
             if isinstance(typed, Scaled) and not node.op.startswith(SATURATE):
                 within(typed, tensors)
             walk.keep(name, typed)
+    if hosted and node.role is Role.MOVES:
+        numbers = [walk.hosted[hosted], *(t.array if isinstance(t, Known) else None for t in tensors[1:])]
+        walk.hosted[node.outputs[0]] = np.asarray(fold(node, numbers)[0])
     for name in node.outputs[len(results) :]:
         if name and (name in walk.consumers or name in walk.model.outputs):
             raise Refusal(
@@ -348,9 +246,9 @@ def _moved(node: Node, x: Known, inputs: Sequence[Any]) -> Known:
     return Known(x.array.ravel()[at], x.codes.ravel()[at], ex.compress(scale))
 
 
-def _stand_in(walk: Walk, node: Node) -> None:
+def _stand_in(walk: Walk, model: OnnxModel, node: Node) -> None:
     """After a refusal: outputs of the right shape, so that the layers behind are looked at as well."""
-    shapes = shapes_of(walk.model)
+    shapes = shapes_of(model)
     for name in node.outputs:
         shape = shapes.get(name)
         if shape is None or math.prod(shape) > MOST:

@@ -15,17 +15,18 @@ import numpy as np
 
 from lutc.ir.graph import Value
 from lutc.ir.ops.logic import Relation
+from lutc.lowering import exact as ex
+from lutc.lowering.exact import Exact
+from lutc.lowering.operands import computed
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Scaled, Shape, Tensor, concrete, core
+from lutc.lowering.walk import Walk
 from lutc.types import BIT, uniform
 
-from . import exact as ex
 from .elementwise import pair, together, total
-from .exact import Exact
 from .layout import given, joined
 from .model import Node
-from .rule import Inputs, Rule, computed, needed, rule
-from .tensors import Known, Scaled, Shape, Tensor, concrete, core
-from .walk import Walk
+from .rule import Inputs, Rule, needed, rule
 
 RELATIONS = {
     "Equal": Relation.EQ,

@@ -14,17 +14,19 @@ import numpy as np
 from lutc.build import Builder
 from lutc.ir.graph import Table, Value
 from lutc.limits import MAX_WIDTH
+from lutc.lowering import exact as ex
 from lutc.lowering.edges import edge_sums, edge_tables
+from lutc.lowering.operands import computed, small
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Pending, Scaled, Tensor, concrete, core, plain
+from lutc.lowering.walk import Walk
+from lutc.lowering.windows import one_sample, positions
 from lutc.types import Fixed, Overflow, Rounding, tensor, uniform
 
-from . import exact as ex
 from .linear import mapped
 from .model import Node
-from .rule import Inputs, Rule, computed, needed, rule
-from .tensors import Pending, Scaled, Tensor, concrete, core, plain, small
-from .walk import Walk
-from .windows import one_sample, positions, window_of
+from .rule import Inputs, Rule, needed, rule
+from .windows import window_of
 
 DOMAIN = "lutc"
 BROKEN = "the model is broken: export it again with lutc.nn.export_onnx"
@@ -145,7 +147,7 @@ def _tables(walk: Walk, inputs: Inputs, rank: int) -> list[Table]:
     if codes.shape != (entries,):
         raise Refusal(f"has {list(codes.shape)} codes, and its keys ask for [{entries}]", BROKEN)
     shape = keys.shape[-2:]
-    name = walk.node.name if walk.node else "layer"
+    name = walk.owner
     made, first = [], 0
     for key, frac in zip(
         keys.reshape(-1, math.prod(shape)), fraction.reshape(-1, math.prod(shape)), strict=True

@@ -1,4 +1,4 @@
-"""A model as the lowering reads it: inputs, constants and nodes; and what its nodes make of constants."""
+"""An ONNX model as it is read: its nodes, and what they make of constants."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lutc.diagnostics import LirError, error
+from lutc.lowering.model import Layer, Model, Role
 
 from .bounds import bounded
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto
 
     from .functions import Functions
-    from .tensors import Known
 
 # Where the operators of the QONNX dialect have lived over the years.
 QONNX = frozenset({"qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general", "finn"})
@@ -24,64 +24,51 @@ CHANNELS_LAST = "qonnx.custom_op.channels_last"
 OLDEST = 7  # from here on operands broadcast as in numpy
 
 
-@dataclass(frozen=True, eq=False)
-class Node:
-    """One layer: `version` is the operator set it follows, `attributes` are plain Python values and arrays.
+# What stands behind a softmax: a quantiser, or what only moves scores about.
+ROLES = {
+    **dict.fromkeys(
+        ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Dropout"), Role.MOVES
+    ),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant"), Role.QUANTISES),
+    "ArgMax": Role.CHOOSES,
+}
 
-    A frontend that has no protobufs but lowers with these rules says how to `compute` the node from arrays, and which
-    `kind` of layer messages name; `elementwise` marks operators that only `compute` knows.
+
+@dataclass(frozen=True, eq=False)
+class Node(Layer):
+    """A layer as the file has it: `version` is the operator set it follows, `attributes` are plain Python values.
+
+    `reads` are its inputs and what its subgraphs read of the graphs around them. A frontend that has no protobufs but
+    lowers with these rules says how to `compute` the node from arrays; `elementwise` marks operators that only
+    `compute` knows.
     """
 
-    name: str
-    op: str
-    domain: str
-    version: int
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: Mapping[str, Any]
-    proto: Any = field(default=None, repr=False)  # a NodeProto; None where there is `compute`
-    kind: str = ""
+    op: str = ""
+    domain: str = ""
+    version: int = 0
+    inputs: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    proto: NodeProto | None = field(default=None, repr=False)
     compute: Callable[[list[Any]], list[Any]] | None = field(default=None, repr=False)
     elementwise: bool = False
     versions: Mapping[str, int] = field(
         default_factory=dict, repr=False
     )  # of all operator sets it may follow
-    reads: tuple[str, ...] = ()  # its inputs, and what its subgraphs read of the graphs around them
-
-    @property
-    def label(self) -> str:
-        """How messages call it: its name and its kind."""
-        return f"{self.name} ({self.kind or self.op})"
 
     def get(self, name: str, default: Any) -> Any:
         return self.attributes.get(name, default)
 
 
 @dataclass(frozen=True, eq=False)
-class Input:
-    """An input of the model: the name of its element type, and its dimensions (None where they are not fixed)."""
+class OnnxModel(Model):
+    """A model as the file has it."""
 
-    name: str
-    dtype: str
-    dims: tuple[int | None, ...] | None
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """A whole model, as the lowering reads it."""
-
-    name: str
-    opset: int
-    inputs: tuple[Input, ...]
-    outputs: tuple[str, ...]
-    constants: Mapping[str, Known]
-    nodes: tuple[Node, ...]
+    layers: tuple[Node, ...]
+    opset: int = 0
     stated: Mapping[str, tuple[int, ...]] = field(
         default_factory=dict
     )  # shapes the file states, open lengths as 1
-    dtype: Any = np.float32  # what functions that become tables are computed in
     proto: ModelProto | None = field(default=None, repr=False)
-    defaults: tuple[str, ...] = ()  # inputs that are constants unless a caller says otherwise
     functions: Functions | None = field(default=None, repr=False)
 
     def broken(self) -> str | None:
@@ -102,6 +89,12 @@ def import_onnx() -> Any:
     except ImportError:
         raise error("reading ONNX models needs the onnx package", help='pip install "lutc[onnx]"') from None
     return onnx
+
+
+def numpy_type(kind: str) -> Any:
+    """The numpy type of one of the standard's; those numpy does not have are ml_dtypes'."""
+    onnx = import_onnx()
+    return onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.DataType.Value(kind.upper()))
 
 
 def array_of(onnx: Any, tensor: Any, name: str) -> Any:
@@ -144,6 +137,7 @@ def evaluator(node: Node) -> Callable[[list[Any]], list[Any]]:
     onnx = import_onnx()
     from onnx.reference import ReferenceEvaluator
 
+    assert node.proto is not None
     proto = type(node.proto)()
     proto.CopyFrom(node.proto)
     proto.domain = node.domain  # the evaluator does not know that the standard's domain has two names

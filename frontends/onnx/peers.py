@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lutc.lowering.compare import CannotRun
 
 from .doubled import doubled, with_versions
-from .model import QONNX, Model
+from .model import QONNX, OnnxModel
 from .table import MICROSOFT
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _joined(parts: Sequence[Any], rows: int) -> NDArray[Any]:
 
 
 def framework(
-    model: Model,
+    model: OnnxModel,
     ports: Mapping[str, str],
     hosted: Collection[str],
     undefined: Sequence[str],
@@ -177,7 +177,7 @@ def framework(
     return OnnxFramework(f"qonnx {version_of('qonnx')}", simple, simple, ports, _reference, undefined, tables)
 
 
-def _written_out(model: Model) -> ModelProto:
+def _written_out(model: OnnxModel) -> ModelProto:
     """The model without functions, as lutc reads it."""
     from onnx.helper import make_opsetid
 
@@ -186,13 +186,13 @@ def _written_out(model: Model) -> ModelProto:
         return model.proto
     twin = copy.deepcopy(model.proto)
     del twin.functions[:], twin.graph.node[:], twin.opset_import[:]
-    for node in model.nodes:
+    for node in model.layers:
         made = twin.graph.node.add()
         made.CopyFrom(node.proto)
         made.name, made.domain = node.name, node.domain
         made.input[:], made.output[:] = node.inputs, node.outputs
     # A node of another operator set has no place in a model: what then comes out differs, and is not used.
-    versions = {node.domain: node.version for node in model.nodes} | {"": model.opset}
+    versions = {node.domain: node.version for node in model.layers} | {"": model.opset}
     twin.opset_import.extend(make_opsetid(d, v) for d, v in sorted(versions.items()))
     return twin
 

@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from lutc.lowering import exact as ex
+from lutc.lowering.dtypes import FLOATS, NARROW_FLOATS, RANGES, kind_name, within
+from lutc.lowering.exact import Exact
+from lutc.lowering.operands import axis_of, computed, small
+from lutc.lowering.quantise import Grid, quantise, ties
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Scaled, Shape, Tensor
+from lutc.lowering.walk import Walk
 
-from . import exact as ex
-from .exact import Exact
-from .model import Node
-from .numbers import FLOATS, NARROW_FLOATS, RANGES, kind_name, numpy_type, within
+from .model import Node, numpy_type
 from .qonnx import scale_of, step_of
-from .quantise import Grid, quantise, ties
-from .rule import Inputs, Rule, axis_of, computed, needed, optional, rule
-from .tensors import Known, Scaled, Shape, Tensor, small
-from .walk import Walk
+from .rule import Inputs, Rule, needed, optional, rule
 
 # TensorProto.DataType of the integers a tensor may be quantised to.
 TYPES = {

@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 
 from lutc.ir.graph import Value
+from lutc.lowering import exact as ex
+from lutc.lowering.exact import Exact
+from lutc.lowering.operands import computed, small
+from lutc.lowering.quantise import Grid, bipolar, quantise
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Scaled, Tensor, reach
+from lutc.lowering.walk import Walk
 from lutc.numbers import rounded
 from lutc.types import Rounding
 
-from . import exact as ex
-from .exact import Exact
 from .model import Node
-from .quantise import Grid, bipolar, quantise
-from .rule import Inputs, Rule, computed, needed, rule
-from .tensors import Known, Scaled, Tensor, reach, small
-from .walk import Walk
+from .rule import Inputs, Rule, needed, rule
 
 ROUNDINGS = {
     "ROUND": Rounding.HALF_EVEN,

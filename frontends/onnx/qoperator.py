@@ -13,7 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from . import exact as ex
+from lutc.lowering import exact as ex
+from lutc.lowering.operands import computed, known, small
+from lutc.lowering.tensors import Known, Scaled, Tensor
+from lutc.lowering.walk import Walk
+
 from .channels_last import first, last
 from .conv import conv
 from .curve import extended
@@ -24,9 +28,7 @@ from .logic import where
 from .model import Node
 from .qdq import dequantize, quantize
 from .reduce import average_pool, global_pool
-from .rule import Inputs, Rule, computed, needed, optional, rule
-from .tensors import Known, Scaled, Tensor, small
-from .walk import Walk, known
+from .rule import Inputs, Rule, needed, optional, rule
 
 
 def _opened(walk: Walk, node: Node, inputs: Inputs, at: int, axis: int = 0) -> Tensor:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lutc.diagnostics import Diagnostic, LirError, error
+from lutc.lowering.model import Input, Role
 from lutc.lowering.options import Options
+from lutc.lowering.tensors import Known
 
 from .external import brought_in
 from .functions import Call, Functions, defined_in, domain_of, operator_sets, read_by
-from .model import CHANNELS_LAST, OLDEST, QONNX, Input, Model, Node, array_of, import_onnx
+from .model import CHANNELS_LAST, OLDEST, QONNX, ROLES, Node, OnnxModel, array_of, import_onnx
 from .schema import NEWEST, NEWEST_QONNX, OTHERS, neutral
-from .tensors import Known
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 LARGEST = (1 << 31) - 1  # bytes of a protobuf
 
 
-def read(source: str | os.PathLike[str] | bytes | ModelProto) -> Model:
+def read(source: str | os.PathLike[str] | bytes | ModelProto) -> OnnxModel:
     """The model in a file, in bytes, or in memory. Raises LirError for anything that is not a readable model."""
     onnx = import_onnx()
     proto, name = _proto(onnx, source)
@@ -46,9 +47,9 @@ def read(source: str | os.PathLike[str] | bytes | ModelProto) -> Model:
     }
     # Before version 4 of the format every constant had to be an input as well.
     defaults = tuple(i.name for i in graph.input if i.name in constants) if proto.ir_version >= 4 else ()
-    return Model(
-        name, versions[""], inputs, outputs, constants, nodes, stated,
-        proto=proto, defaults=defaults, functions=functions,
+    return OnnxModel(
+        name, inputs, outputs, nodes, constants, defaults=defaults,
+        opset=versions[""], stated=stated, proto=proto, functions=functions,
     )  # fmt: skip
 
 
@@ -232,12 +233,14 @@ def _node(onnx: Any, call: Call, index: int, where: str) -> Node:
     return Node(
         f"{call.path}{name}",
         op,
+        tuple(read_by(proto)),
+        tuple(proto.output),
+        ROLES.get(op, Role.COMPUTES),
+        op,
         domain,
         version,
         tuple(proto.input),
-        tuple(proto.output),
         Options(attributes, neutral(op, plain, domain), "attribute"),
         proto,
         versions=call.versions,
-        reads=tuple(read_by(proto)),
     )

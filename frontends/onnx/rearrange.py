@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from lutc.lowering import exact as ex
+from lutc.lowering.operands import NOTHING, axis_of, computed, keep_samples_apart, small
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Scaled, Tensor
+from lutc.lowering.walk import Walk
 
-from . import exact as ex
 from .layout import picked
 from .linear import contract, settled
 from .model import Node, fold
-from .reasons import NOTHING
-from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule
-from .tensors import Known, Scaled, Tensor, small
-from .walk import Walk
+from .rule import Inputs, Rule, needed, optional, rule
 
 
 def rearrange(walk: Walk, node: Node, inputs: Inputs) -> Tensor:

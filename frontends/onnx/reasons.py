@@ -23,8 +23,6 @@ RANDOM = (
     "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial",
 )  # fmt: skip
 
-NOTHING = ("leaves nothing of its input", "the model is broken: export it again")
-
 REASONS: dict[str, tuple[str, str]] = {
     "LayerNormalization": (_ROOTS, _NORMAL + "; or train with BatchNormalization"),
     "RMSNormalization": (_ROOTS, _NORMAL + "; or train with BatchNormalization"),

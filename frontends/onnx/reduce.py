@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 
 from lutc.ir.graph import Value
+from lutc.lowering import exact as ex
+from lutc.lowering.exact import Exact
+from lutc.lowering.operands import axis_of, computed, keep_samples_apart, small
+from lutc.lowering.tensors import Scaled, Tensor, concrete, core, plain
+from lutc.lowering.walk import Walk
+from lutc.lowering.windows import Window, one_sample, positions
 
-from . import exact as ex
 from .elementwise import product
-from .exact import Exact
 from .linear import settled
 from .model import Node
-from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule
-from .tensors import Scaled, Tensor, concrete, core, plain, small
-from .walk import Walk
-from .windows import Window, one_sample, positions, window_of
+from .rule import Inputs, Rule, needed, optional, rule
+from .windows import window_of
 
 
 def _axes(node: Node, inputs: Inputs, rank: int) -> list[int]:

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from lutc.lowering import exact as ex
+from lutc.lowering.operands import NOTHING, axis_of, computed, keep_samples_apart, small
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import SAMPLES, Known, Tensor
+from lutc.lowering.walk import Walk
 
-from . import exact as ex
 from .layout import ints, picked
 from .linear import settled
 from .model import Node
-from .reasons import NOTHING
-from .rule import Inputs, Rule, axis_of, computed, keep_samples_apart, needed, optional, rule
-from .tensors import SAMPLES, Known, Tensor, small
-from .walk import Walk
+from .rule import Inputs, Rule, needed, optional, rule
 
 
 def pad(walk: Walk, node: Node, inputs: Inputs) -> Tensor:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Tensor
+from lutc.lowering.walk import Walk
 
 from .model import Node
-from .tensors import Scaled, Tensor
-from .walk import Walk
 
 Inputs = Sequence["Tensor | None"]
 Result = Any  # a tensor, several, or a function of one that becomes a table
@@ -46,13 +46,6 @@ class Operands(Sequence["Tensor | None"]):
                 )
 
 
-ACROSS_HELP = "export the model with a batch of 1 if this is meant"
-ACROSS = (
-    "works across the batch: dimension 0 counts samples, and a circuit sees one at a time",
-    ACROSS_HELP,
-)
-
-
 @dataclass(frozen=True)
 class Rule:
     """How an operator is lowered.
@@ -82,26 +75,3 @@ def needed(inputs: Inputs, at: int) -> Tensor:
 
 def optional(inputs: Inputs, at: int) -> Tensor | None:
     return inputs[at] if at < len(inputs) else None
-
-
-def computed(t: Tensor | None) -> Scaled:
-    """An input the design computes. Raises Refusal for a constant."""
-    if isinstance(t, Scaled):
-        return t
-    raise Refusal("has a constant where it should have data", "fold it into the model's constants first")
-
-
-def axis_of(axis: Any, rank: int) -> int:
-    """A dimension counted from the front. Raises Refusal if there is none such."""
-    at = int(axis)
-    if not -rank <= at < rank:
-        raise Refusal(
-            f"names axis {at} of a tensor with {rank} dimensions", "the model is broken: export it again"
-        )
-    return at % rank
-
-
-def keep_samples_apart(t: Scaled, axes: Sequence[int]) -> None:
-    """Raise Refusal if one of the dimensions counts samples, whose number the model leaves open."""
-    if t.batched and 0 in axes:
-        raise Refusal(*ACROSS)

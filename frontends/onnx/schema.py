@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lutc.lowering.dtypes import DTYPES
 from lutc.lowering.options import FREE, AnyOf
 from lutc.lowering.refusals import Refusal
 
 from .model import Node, import_onnx
-from .numbers import DTYPES
 
 # What an operator is given for training alone, for a result nobody reads here, or for types that are refused anyway.
 FREE_OF: dict[str, tuple[str, ...]] = {

@@ -9,11 +9,10 @@ from typing import Any
 from lutc.diagnostics import Diagnostic, LirError
 from lutc.limits import MAX_ELEMENTS
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Curve, Known, Scaled
 
 from .bounds import SMALL
-from .curve import Curve
-from .model import QONNX, Model, Node
-from .tensors import Known, Scaled
+from .model import QONNX, Node, OnnxModel
 
 # Operators with results larger than what they are given, by numbers the model states.
 GROWS = frozenset((
@@ -22,18 +21,18 @@ GROWS = frozenset((
 ))  # fmt: skip
 
 
-def shapes_of(model: Model) -> dict[str, tuple[int, ...]]:
+def shapes_of(model: OnnxModel) -> dict[str, tuple[int, ...]]:
     """The shapes that can be inferred, with a length of 1 for dimensions the model leaves open."""
     import onnx
 
     def stand_in(node: Node) -> Any:
-        proto = node.proto
+        proto: Any = node.proto
         if node.domain not in QONNX and proto.op_type not in ("Quant", "IntQuant", "BipolarQuant", "Trunc"):
             return proto
         # Every quantiser keeps its first input's shape.
         return onnx.helper.make_node("Identity", proto.input[:1], proto.output[:1])
 
-    nodes = [stand_in(n) for n in model.nodes if n.domain in ("", *QONNX)]
+    nodes = [stand_in(n) for n in model.layers if n.domain in ("", *QONNX)]
     info = onnx.helper.make_tensor_value_info
     kind = onnx.TensorProto.FLOAT
     inputs = [info(i.name, kind, [n or 1 for n in i.dims]) for i in model.inputs if i.dims is not None]
@@ -65,11 +64,11 @@ def _constants(onnx: Any, arrays: Mapping[str, Any]) -> tuple[list[Any], list[An
     return small, [info(n, kind(a.dtype), a.shape) for n, a in arrays.items() if a.size > SMALL]
 
 
-def check_sizes(model: Model) -> None:
+def check_sizes(model: OnnxModel) -> None:
     """Raise LirError if a layer's result is known to be larger than any circuit, before anything is lowered."""
     shapes = shapes_of(model)
     data = {i.name for i in model.inputs}  # what is made of constants alone is counted when it is folded
-    for node in model.nodes:
+    for node in model.layers:
         if data.isdisjoint(node.reads):
             continue
         data.update(filter(None, node.outputs))

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from lutc.lowering import exact as ex
+from lutc.lowering.operands import axis_of
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Missing, Scaled
 
-from ..onnx import exact as ex
 from ..onnx.linear import view
-from ..onnx.rule import axis_of
-from ..onnx.tensors import Known, Missing, Scaled
 from .call import Call, schema_name
 from .leaves import NO_STATISTICS
 

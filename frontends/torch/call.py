@@ -12,19 +12,20 @@ import numpy as np
 import torch
 from torch import fx
 
+from lutc.lowering import exact as ex
+from lutc.lowering.dtypes import SATURATE, within
+from lutc.lowering.operands import keep_samples_apart
 from lutc.lowering.options import Options
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Curve, Known, Missing, Scaled, Tensor, concrete, core
+from lutc.lowering.walk import Walk
 
-from ..onnx import exact as ex
 from ..onnx.bounds import check_elements
-from ..onnx.curve import Curve, extended, joins
+from ..onnx.curve import extended, joins
 from ..onnx.layout import picked
 from ..onnx.model import Node
-from ..onnx.numbers import SATURATE, within
-from ..onnx.rule import Rule, keep_samples_apart
+from ..onnx.rule import Rule
 from ..onnx.table import STANDARD_RULES
-from ..onnx.tensors import Known, Missing, Scaled, Tensor, concrete, core
-from ..onnx.walk import Walk
 from .leaves import Leaf
 from .quantisers import Quantiser
 

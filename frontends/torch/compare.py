@@ -21,8 +21,8 @@ from torch import fx
 from lutc.diagnostics import error
 from lutc.ir.graph import Design, Output, Value
 from lutc.lowering.compare import DOUBLE, HELP, ROWS, SINGLE, floats, not_compared
+from lutc.lowering.tensors import Pending, Scaled, core
 
-from ..onnx.tensors import Pending, Scaled, core
 from .apart import Single
 from .call import State
 from .run import Run, left_to_host, near_tie, one_step, read
@@ -160,7 +160,7 @@ def _near(mine: Any, theirs: Any) -> Any:
 
 def _readings_hold(traced: Traced, state: State, run: Mapping[fx.Node, Any]) -> None:
     """Raise LirError if a quantiser does not do to the model's floats what is read of it, but for float rounding."""
-    layers = {n.outputs[0]: n for n in state.walk.model.nodes}
+    layers = {n.outputs[0]: n for n in state.walk.model.layers}
     for node in [*state.quantisers, *state.meanings]:
         before = node.args[0]
         if node not in run or not isinstance(before, fx.Node) or before not in run:
@@ -234,7 +234,7 @@ class _Probe:
 
     def name_the_first(self, found: Mapping[fx.Node, Any]) -> None:
         """Raise LirError for the first layer whose tensor in the design is not the framework's."""
-        layers = {n.outputs[0]: n for n in self.state.walk.model.nodes}
+        layers = {n.outputs[0]: n for n in self.state.walk.model.layers}
         for node in self.tensors:
             mine = self.behind(node)
             if node not in found or mine is None:

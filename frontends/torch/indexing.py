@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from lutc.lowering.operands import keep_samples_apart
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Scaled
 
 from ..onnx.layout import given, joined
-from ..onnx.rule import keep_samples_apart
-from ..onnx.tensors import Known, Scaled
 from .call import TENSORS, Call
 
 Handler = Callable[[Call], Any]

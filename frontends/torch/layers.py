@@ -7,14 +7,14 @@ from typing import Any
 from torch import nn
 
 from lutc.ir.graph import Value
+from lutc.lowering import exact as ex
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Pending, Scaled, core
+from lutc.lowering.walk import Walk
 from lutc.nn.lower import port_of
 from lutc.nn.lowering import Exporter, Unsupported, lower, unknown
 from lutc.types import Rounding
 
-from ..onnx import exact as ex
-from ..onnx.tensors import Pending, Scaled, core
-from ..onnx.walk import Walk
 from .call import Call
 
 

@@ -9,9 +9,9 @@ from torch import nn
 
 from lutc.ir.graph import Design
 from lutc.lowering.compare import not_compared
+from lutc.lowering.ports import finished
 from lutc.types import Fixed
 
-from ..onnx.load import finished
 from .apart import Single
 from .compare import compared
 from .lower import lowered

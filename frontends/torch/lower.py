@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import fx
 
+from lutc.lowering.model import Model, Role
 from lutc.lowering.options import FREE, Options
+from lutc.lowering.ports import MOST, make_inputs, make_outputs
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Curve, Known, Missing, Scaled, core
+from lutc.lowering.walk import Walk
 from lutc.types import Fixed, uniform
 
-from ..onnx.curve import Curve
-from ..onnx.load import MOST, make_inputs, make_outputs
-from ..onnx.model import Model, Node
-from ..onnx.tensors import Known, Missing, Scaled, core
-from ..onnx.walk import Walk
+from ..onnx.model import Node
 from . import arithmetic, indexing, moves, numbers, rounding, windows
 from .call import Call, State, schema_name
 from .trace import Traced
@@ -33,12 +33,12 @@ RULES: dict[str, Callable[[Call], Any]] = {
 }
 # What a node is to those that ask what follows a layer: these leave the order of scores alone.
 ROLES = {
-    **dict.fromkeys((f"aten::{n}" for n in moves.SAME.split()), "Identity"),
-    **dict.fromkeys(("aten::view", "aten::reshape", "aten::flatten", "aten::_unsafe_view"), "Reshape"),
-    **dict.fromkeys(("aten::squeeze", "aten::unsqueeze"), "Squeeze"),
-    **dict.fromkeys(("aten::permute", "aten::transpose", "aten::t"), "Transpose"),
-    **dict.fromkeys(("aten::dropout", "aten::native_dropout"), "Dropout"),
-    "aten::argmax": "ArgMax",
+    **dict.fromkeys((f"aten::{n}" for n in moves.SAME.split()), Role.MOVES),
+    **dict.fromkeys(("aten::view", "aten::reshape", "aten::flatten", "aten::_unsafe_view"), Role.MOVES),
+    **dict.fromkeys(("aten::squeeze", "aten::unsqueeze"), Role.MOVES),
+    **dict.fromkeys(("aten::permute", "aten::transpose", "aten::t"), Role.MOVES),
+    **dict.fromkeys(("aten::dropout", "aten::native_dropout"), Role.MOVES),
+    "aten::argmax": Role.CHOOSES,
 }
 HALF = (torch.float16, torch.bfloat16)
 CHECKS = ("aten::_assert", "aten::sym_constrain", "aten::_check")
@@ -50,12 +50,9 @@ def lowered(traced: Traced, given: Mapping[str, Any]) -> State:
     layers = {n: _layer(n, traced) for n in calls}
     model = Model(
         traced.name,
-        21,
         traced.inputs,
         tuple(v.name for v in traced.outputs.values() if isinstance(v, fx.Node)),
-        {},
         tuple(layers.values()),
-        {},
         dtype=np.float64 if traced.dtype == torch.float64 else np.float32,
     )
     state = State(Walk(model), traced.leaves, traced.dtype)
@@ -72,12 +69,12 @@ def lowered(traced: Traced, given: Mapping[str, Any]) -> State:
         walk.tensors[name] = Known(_array(tensor))
     for node in calls:
         before = len(walk.refusals.found)
-        walk.node = layers[node]
-        with walk.refusals.at(walk.node.label), walk.b.origin(walk.node.name):
+        walk.layer = layers[node]
+        with walk.refusals.at(walk.layer.label), walk.b.origin(walk.layer.name):
             walk.keep(node.name, _call(state, node))
         if len(walk.refusals.found) > before:
             state.values[node.name] = _stand_in(walk, node)
-    walk.node = None
+    walk.layer = None
     make_outputs(walk, {port: _result(state, port, value) for port, value in traced.outputs.items()})
     walk.refusals.check()
     return state
@@ -131,8 +128,8 @@ def _layer(node: fx.Node, traced: Traced) -> Node:
         else:
             where, kind = f"{path}.{node.name}" if path else node.name, name.split("::")[-1]
     inputs = tuple(a.name for a in node.all_input_nodes)
-    role = "Identity" if node.target is operator.getitem else ROLES.get(name, name)
-    return Node(where, role, "", 21, inputs, (node.name,), {}, kind=kind)
+    role = Role.MOVES if node.target is operator.getitem else ROLES.get(name, Role.COMPUTES)
+    return Node(where, kind, inputs, (node.name,), role, inputs=inputs, version=21)
 
 
 def _call(state: State, node: fx.Node) -> Any:
@@ -142,7 +139,12 @@ def _call(state: State, node: fx.Node) -> Any:
     given = _arguments(state, node)
     if any(isinstance(v, Missing) for v in _flat(given.values())):
         return Missing()
+    layer = state.walk.layer
+    assert isinstance(layer, Node)
+    hosted = state.walk.hosted.get(layer.reads[0]) if layer.role is Role.MOVES else None
     if node.target is operator.getitem:
+        if hosted is not None:
+            state.walk.hosted[node.name] = hosted
         values, index = given["0"], given["1"]
         return values[index]
     if not hasattr(node.target, "_schema") or name == "aten::sym_size":
@@ -156,7 +158,7 @@ def _call(state: State, node: fx.Node) -> Any:
             "leave it away, or keep what it drew as a buffer",
         )
     options = Options(given, _neutral(node), noun="argument")
-    call = Call(state, node, state.walk.node or Node(node.name, name, "", 21, (), (), {}), options)
+    call = Call(state, node, layer, options)
     tensors = call.tensors()
     if all(isinstance(t, Known) for t in tensors) and not _keeps_codes(name, tensors):
         return _folded(call, name)
@@ -169,6 +171,9 @@ def _call(state: State, node: fx.Node) -> Any:
         )
     found = numbers.kept(node, rule(numbers.entered(call)))
     options.check()
+    if hosted is not None:
+        done = call.run({id(tensors[0]): hosted.astype(np.float64)})
+        state.walk.hosted[node.name] = (done[0] if isinstance(done, tuple) else done).numpy()
     return found
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
+from lutc.lowering.operands import axis_of, keep_samples_apart
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Curve, Known, Missing, Scaled
 
-from ..onnx.curve import Curve
-from ..onnx.rule import axis_of, keep_samples_apart
-from ..onnx.tensors import Known, Missing, Scaled
 from .call import Call, schema_name
 
 Handler = Callable[[Call], Any]

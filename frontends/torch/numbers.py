@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import fx
 
+from lutc.lowering.dtypes import WHOLE
 from lutc.lowering.options import Options
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Pending, Scaled, reach
 
-from ..onnx.numbers import WHOLE
-from ..onnx.tensors import Pending, Scaled, reach
 from .call import Call
 
 # Results of these are sums that PyTorch takes in int64, whatever integers it is given.

@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from lutc.lowering import exact as ex
+from lutc.lowering.quantise import Grid, bipolar, quantise
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Scaled, Tensor
+from lutc.lowering.walk import Walk
 
-from ..onnx import exact as ex
 from ..onnx.model import Node
 from ..onnx.qdq import affine
 from ..onnx.qonnx import NUMPY, ROUNDINGS, step_of
-from ..onnx.quantise import Grid, bipolar, quantise
 from ..onnx.rule import Inputs, Rule, needed
-from ..onnx.tensors import Known, Scaled, Tensor
-from ..onnx.walk import Walk
 
 # How near a number computed in float64 must lie to a tie to be taken for one.
 NEAR = 2.0**-36

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from lutc.lowering import exact as ex
+from lutc.lowering.operands import axis_of
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Curve, Known, Missing, Pending, Scaled, reach
 
-from ..onnx import exact as ex
-from ..onnx.curve import Curve
 from ..onnx.qonnx import ROUNDINGS
-from ..onnx.rule import axis_of
-from ..onnx.tensors import Known, Missing, Pending, Scaled, reach
 from .call import Call
 from .quantisers import Quantiser, along, fake_rule, integer_rule, meant, quantised
 

@@ -15,10 +15,9 @@ from torch import fx
 
 from lutc.lowering.compare import DOUBLE, ROWS
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Curve, Known, Scaled
 
-from ..onnx.curve import Curve
 from ..onnx.linear import integers
-from ..onnx.tensors import Known, Scaled
 from .call import State, schema_name, written
 from .quantisers import NEAR, Quantiser
 from .trace import Traced

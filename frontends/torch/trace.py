@@ -17,8 +17,8 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 
 from lutc.diagnostics import LirError, error
+from lutc.lowering.model import Input
 
-from ..onnx.model import Input
 from .archive import SAVE, harmless
 from .leaves import Leaf, opened, refuse_odd
 from .own import Own

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from lutc.lowering.operands import keep_samples_apart
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Missing, Scaled
 
-from ..onnx.rule import keep_samples_apart
-from ..onnx.tensors import Known, Missing, Scaled
 from .call import Call, listed, schema_name
 
 

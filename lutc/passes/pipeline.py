@@ -8,14 +8,14 @@ from math import inf
 from typing import ClassVar
 
 from lutc import settings
-from lutc import target as targets
 from lutc.diagnostics import error
 from lutc.ir.graph import Design, Func, Output, Param, Stage, Value, body, functions
 from lutc.ir.latency import latency
 from lutc.ir.ops import Call, Element, Pack, Reg
 from lutc.ir.ops.base import Op
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, with_operands
+from lutc.passes.rewriter import Rewriter, with_operands
 from lutc.target import Target
 
 _TRIED = 4  # periods between the shortest and the one asked for
@@ -35,16 +35,14 @@ class Pipeline(Pass):
     name: ClassVar[str] = "pipeline"
     period: float = 0.0
     stages: int = -1
-    target: str = "xcvu13p"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.period:  # 0 and -1 say that it is not given
             settings.period(self.period)
         if self.stages != -1:
             settings.stages(self.stages)
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         if design.stage is not Stage.SCALAR:
             raise error(
                 "only a scalar-stage design can be pipelined", where=design.name, help="run scalarize first"
@@ -57,7 +55,7 @@ class Pipeline(Pass):
                 where=design.name,
                 help="take them out, or name neither a clock nor a number of stages",
             )
-        target = targets.load(self.target)
+        target = context.target
         period = self.period or target.clock_ns
         times = _Times(design, target)
         if self.stages > 0:

@@ -43,7 +43,6 @@ ALL: tuple[type[Pass], ...] = (
 
 
 def standard(
-    target: str,
     period: float = 0.0,
     stages: int = -1,
     effort: str = "normal",
@@ -63,21 +62,21 @@ def standard(
         Scalarize(),  # from here on each number has its own width
         Collect(),  # before narrowing puts wire operations between the additions
         Narrow(),  # ranges decide how `rescale` is done
-        LowerRescale(target),  # needs the ranges
+        LowerRescale(),  # needs the ranges
         # the multipliers of `rescale` are sums too, and have ranges of their own
         *([Collect(), Narrow()] if thorough or rescales else []),
         *([RoundingConstant()] if thorough else []),  # a rounding that is free needs no table to take it in
-        Absorb(target, thorough),  # tables take in roundings while those are still one operation
+        Absorb(),  # tables take in roundings while those are still one operation
         # tables are as long as they get; a fortieth of the time, for a few LUTs in a thousand
-        *([DontCare(target)] if effort == "high" else []),
+        *([DontCare()] if effort == "high" else []),
         # on request; sums are whole yet, and what they read is as it will be
-        *([Approximate(approx_lsb, target, thorough)] if approx_lsb else []),
-        Offsets(target, thorough),  # the n-ary sums take up what tables give away
-        *([Encode(target)] if thorough else []),  # what sums could not take in two
-        *([Dsp(target, dsp)] if dsp != "none" else []),  # what blocks take, sums need not share
+        *([Approximate(approx_lsb)] if approx_lsb else []),
+        Offsets(),  # the n-ary sums take up what tables give away
+        *([Encode()] if thorough else []),  # what sums could not take in two
+        *([Dsp(dsp)] if dsp != "none" else []),  # what blocks take, sums need not share
         *([Multiply()] if thorough else []),  # what products are left are sums of rows
-        Share(target, effort),  # sums share partial sums, after all that changes their weights
-        Adders(target, thorough),  # last of all choices: until here every sum was whole
+        Share(),  # sums share partial sums, after all that changes their weights
+        Adders(),  # last of all choices: until here every sum was whole
         Narrow(),  # partial sums are narrower than their formats say
-        Pipeline(period, stages, target),
+        Pipeline(period, stages),
     ]

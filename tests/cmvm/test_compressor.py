@@ -18,6 +18,7 @@ from lutc.cmvm.order import Operand
 from lutc.ir.graph import Design, body
 from lutc.ir.ops import BitSlice
 from lutc.passes.canonical.narrow import Narrow
+from lutc.passes.context import Context
 from lutc.passes.manager import run
 from lutc.passes.sums.adders import Adders
 from lutc.rtl.builder import ModuleBuilder
@@ -122,7 +123,7 @@ design d({", ".join(f"{n}: {k}" for n, k in zip(names, kinds, strict=True))}) ->
   %y = lincomb {", ".join(names)}, weights=[{", ".join("1" for _ in names)}], bias={bias}
 }}
 """
-    return run(parse(text), [Adders(target), Narrow()], check=300)
+    return run(parse(text), [Adders(), Narrow()], Context.of(target), check=300)
 
 
 def sliced(design: Design) -> bool:

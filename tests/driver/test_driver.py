@@ -16,6 +16,7 @@ from lutc.ir.graph import Design, Param, Stage
 from lutc.ir.interp import port_codes
 from lutc.ir.latency import latency
 from lutc.numbers import quantised
+from lutc.passes.context import Context
 from lutc.passes.scalarize import Scalarize
 from lutc.types import Fixed, Overflow, Rounding, scalar
 
@@ -99,9 +100,9 @@ def test_progress_names_the_pass_that_runs() -> None:
     running: list[str] = []
 
     class Watched(Scalarize):
-        def __call__(self, design: Design) -> Design:
+        def __call__(self, design: Design, context: Context) -> Design:
             running.append(told[-1])
-            return super().__call__(design)
+            return super().__call__(design, context)
 
     lutc.compile(tagger(), passes=[Watched(), Watched()], progress=told.append)
     assert running == ["scalarize (1 of 2)", "scalarize (2 of 2)"]

@@ -145,7 +145,7 @@ def _part(design: Any, wanted: Any) -> Any:
     from lutc import target
     from lutc.ir.graph import Design, Output, Param, Stage, body
     from lutc.ir.ops.base import Op
-    from lutc.passes.rebuild import with_operands
+    from lutc.passes.rewriter import with_operands
 
     device = target.load("xcvu13p")
     params: list[Param] = []

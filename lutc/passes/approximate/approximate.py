@@ -13,7 +13,6 @@ from math import floor
 from typing import ClassVar
 
 from lutc import settings
-from lutc import target as targets
 from lutc.diagnostics import error
 from lutc.ir.graph import Design, Stage, Table, Value
 from lutc.ir.ops import Lincomb, Lut, Quant
@@ -22,8 +21,10 @@ from lutc.passes.approximate.budget import Search, Sum
 from lutc.passes.approximate.coarser import Way
 from lutc.passes.approximate.deviation import deviations
 from lutc.passes.approximate.errors import Interval, Unbounded
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.passes.tables.splits import Price
 from lutc.types import Fixed, holding, scalar
 
@@ -37,19 +38,16 @@ class Approximate(Pass):
 
     name: ClassVar[str] = "approximate"
     lsb: float = 0.0
-    target: str = "xcvu13p"
-    encoders: bool = True  # count on wide tables being encoded
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         settings.lsb(self.lsb)
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         if not self.lsb:
             return design
         if design.stage is not Stage.SCALAR:
             raise error("approximate meets a design of tensors", where=design.name, help=_SCALARIZE_FIRST)
-        search = Search(design, floor(self.lsb), Price(targets.load(self.target), self.encoders))
+        search = Search(design, floor(self.lsb), Price(context.target, encoders=context.thorough))
         chosen = search.chosen()
         if not chosen:
             return design
@@ -96,7 +94,7 @@ def _applied(design: Design, chosen: dict[Value, Sum]) -> Design:
             return _coarser_sum(rw, op, original, chosen[original])
         return op
 
-    return rebuild(design, rule)
+    return rebuild(design, rule, canonical="never")
 
 
 def _coarser_table(rw: Rewriter, op: Lut, way: Way) -> Value:

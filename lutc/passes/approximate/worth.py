@@ -16,6 +16,7 @@ from lutc.ir.interp import execute, port_codes
 from lutc.passes.approximate.approximate import Approximate
 from lutc.passes.approximate.deviation import deviations
 from lutc.passes.approximate.errors import Interval
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass, random_codes, run
 from lutc.target import Target
 
@@ -103,7 +104,7 @@ def _measured(got: Any, want: Any) -> dict[str, Any]:
     }
 
 
-def weighed(model: Design, steps: Sequence[Pass], stages: Stages, device: Target) -> Approximation | None:
+def weighed(model: Design, steps: Sequence[Pass], stages: Stages, context: Context) -> Approximation | None:
     """What the pass `approximate` did among `steps`, which gave `stages`; None if it was not among them.
 
     The exact design goes the rest of the way too, to be compared with.
@@ -116,13 +117,19 @@ def weighed(model: Design, steps: Sequence[Pass], stages: Stages, device: Target
             "a design is approximated once: the bounds of two passes are not added up", help="keep one"
         )
     ((at, step),) = found
+    device = context.target
     exact, near = stages[at - 1][1] if at else model, stages[at][1]
     before = stages[:at]
     if near is exact:
         luts = _luts(stages[-1][1], device)
         return Approximation(step.lsb, exact, near, [*before, *stages[at + 1 :]], luts, luts)
     rest: Stages = []
-    run(exact, steps[at + 1 :], observer=lambda number, done, design: rest.append((done.name, design)))
+    run(
+        exact,
+        steps[at + 1 :],
+        context,
+        observer=lambda number, done, design: rest.append((done.name, design)),
+    )
     final = rest[-1][1] if rest else exact
     luts_exact, luts = (_luts(d, device) for d in (final, stages[-1][1]))
     return Approximation(step.lsb, exact, near, [*before, *rest], luts_exact, luts)

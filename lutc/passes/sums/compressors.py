@@ -8,7 +8,7 @@ from fractions import Fraction
 from lutc.cmvm.compressor import Heap, Piece, Row
 from lutc.ir.graph import Value
 from lutc.ir.ops import Add, BitSlice, Cat, Lincomb, Number, Quant, Scale
-from lutc.passes.rebuild import Rewriter
+from lutc.passes.rewriter import Rewriter
 from lutc.types import Fixed, scalar
 
 

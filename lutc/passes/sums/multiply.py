@@ -15,9 +15,11 @@ from lutc.ir.graph import Design, Value, body, owners, users
 from lutc.ir.ops import BitSlice, Lincomb, Mul, Number, Select
 from lutc.ir.ops.base import Op
 from lutc.ir.ops.products import split
-from lutc.passes.canonical.simplify import simplified, sum_for
+from lutc.passes.context import Context
+from lutc.passes.identities import simplified, sum_for
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 
 Terms = list[tuple[Value, Fraction]]
 
@@ -32,7 +34,7 @@ class Multiply(Pass):
 
     name: ClassVar[str] = "multiply"
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         if not any(_wanted(v) for owner in owners(design) for v in owner.values):
             return design
         once: set[Value] = set()  # products that one sum reads, and nothing else
@@ -40,7 +42,7 @@ class Multiply(Pass):
             for value, readers in users(body(owner)).items():
                 if _wanted(value) and len(readers) == 1 and isinstance(readers[0], Lincomb):
                     once.add(value)
-            once -= {o.value for o in owner.outputs} if isinstance(owner, Design) else {owner.result}
+            once -= {*owner.roots}
         return rebuild(design, _Rows(once).rule)
 
 
@@ -58,7 +60,7 @@ class _Rows:
         if isinstance(op, Mul) and _wanted(op) and rw.original not in self.once:
             return sum_for(rw, self.of(rw, op), Fraction(0), op)
         if rw.original is None or not isinstance(op, Lincomb) or self.once.isdisjoint(rw.original.operands):
-            return simplified(rw, op)
+            return op
         terms: Terms = []
         for value, weight, before in zip(op.terms, op.weights, rw.original.operands, strict=True):
             if before in self.once and isinstance(value, Mul) and _wanted(value):

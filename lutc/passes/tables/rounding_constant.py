@@ -16,9 +16,10 @@ import numpy as np
 from lutc.ir.graph import Design, Table, Value, body, owners, users
 from lutc.ir.ops import Lincomb, Lut, Quant
 from lutc.ir.ops.base import Op
-from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.types import Overflow, Rounding
 
 
@@ -28,11 +29,11 @@ class RoundingConstant(Pass):
 
     name: ClassVar[str] = "rounding-constant"
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         chosen = _Chosen()
         for owner in owners(design):
             read = users(body(owner))
-            roots = {o.value for o in owner.outputs} if isinstance(owner, Design) else {owner.result}
+            roots = {*owner.roots}
             for value in read:
                 if isinstance(value, Lincomb) and not value.type.shape and value not in roots:
                     chosen.consider(value, read, roots)
@@ -47,7 +48,7 @@ class RoundingConstant(Pass):
                 codes = np.roll(op.table.codes, chosen.turns[original])
                 table = Table(op.table.name, op.table.key, op.table.value, codes)
                 op = rw.make(Lut, op.key, rw.symbol(table))
-            return simplified(rw, op)
+            return op
 
         return rebuild(design, rule)
 

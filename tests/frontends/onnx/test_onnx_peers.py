@@ -13,8 +13,8 @@ from onnx_models import QONNX, Graph
 
 from lutc.diagnostics import LirError
 from lutc.frontends.onnx import elementwise, load_onnx, peers, qonnx, table
-from lutc.frontends.onnx import exact as ex
 from lutc.frontends.onnx.rule import rule
+from lutc.lowering import exact as ex
 
 
 def chain(*, opset: int = 21, function: str = "LeakyRelu", **options: Any) -> Graph:

@@ -14,9 +14,9 @@ from torch_models import F, Model, fake, nn, samples, torch
 
 import lutc
 from lutc.diagnostics import LirError
-from lutc.frontends.onnx import exact as ex
-from lutc.frontends.onnx.quantise import Grid, quantise
 from lutc.frontends.torch import brevitas, leaves, lower, quantisers, trace
+from lutc.lowering import exact as ex
+from lutc.lowering.quantise import Grid, quantise
 from lutc.types import Rounding
 
 

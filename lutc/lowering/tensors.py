@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from lutc.ir.graph import Param, Value
+from lutc.lowering import exact as ex
+from lutc.lowering.exact import INF, Exact
 from lutc.lowering.refusals import Refusal
 from lutc.types import Type
-
-from . import exact as ex
-from .exact import INF, Exact
 
 Shape = tuple[int, ...]
 SAMPLES = (2, 5)  # lengths of a batch that are tried where the model leaves it open
@@ -139,7 +138,23 @@ class Scaled:
         return bool(np.any(lo < self.lo) or np.any(hi > self.hi))
 
 
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A tensor that is a function of each element of `key`.
+
+    `array` has the function's values: first a dimension for the code (as an unsigned number), in the place of the
+    samples; then the tensor's other dimensions, each of its length or 1.
+    """
+
+    shape: Shape
+    key: Value
+    array: Any
+    op: str
+    batched: bool = False
+
+
 Tensor = Known | Scaled
+Anything = Known | Scaled | Curve
 
 
 @dataclass(frozen=True)
@@ -179,13 +194,3 @@ def plain(shape: Shape, value: Value, like: Scaled | None = None, scale: Fractio
     """A tensor that is a value of the design times a scale, batched as the tensors it was made of."""
     factor = scale if isinstance(scale, np.ndarray) else ex.number(scale)
     return Scaled(shape, value, scale=factor, batched=like.batched if like else False)
-
-
-def small(t: Tensor | Missing | None) -> Any:
-    """A constant's array. Raises Refusal if it is not known at compile time."""
-    if isinstance(t, Known):
-        return t.array
-    raise Refusal(
-        "needs constant parameters, but one is computed from the inputs",
-        "export the model with fixed parameters",
-    )

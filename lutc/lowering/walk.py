@@ -14,14 +14,13 @@ from lutc.build import Builder
 from lutc.ir.graph import Const, Func, Output, Param, Value
 from lutc.ir.ops.moves import Reshape, Transpose
 from lutc.limits import MAX_ELEMENTS
+from lutc.lowering import exact as ex
+from lutc.lowering.exact import Exact
+from lutc.lowering.model import Layer, Model
 from lutc.lowering.refusals import Names, Refusal, Refusals
+from lutc.lowering.tensors import Missing, Pending, Scaled, Shape, Tensor, concrete, core, ends
 from lutc.numbers import twos
 from lutc.types import Overflow, Rounding, Type, holding, tensor, uniform
-
-from . import exact as ex
-from .exact import Exact
-from .model import Model, Node
-from .tensors import Known, Missing, Pending, Scaled, Shape, Tensor, concrete, core, ends
 
 # How many bits a factor or a term may have that joins two scales. Any two float32 scales of like size stay below it.
 JOIN_BITS = 64
@@ -53,14 +52,23 @@ class Walk:
         self.outputs: list[Output] = []
         self.notes: list[str] = []
         self.maps: dict[Value, Mapped] = {}
-        self.consumers: dict[str, list[Node]] = {}
-        self.hosted: set[str] = set()  # tensors behind a last layer that is left to the host
+        self.consumers: dict[str, list[Layer]] = {}
+        self.hosted: dict[str, Any] = {}  # behind a last layer that is left to the host: see `scores`
         self.undefined: list[str] = []  # tensors that are no number for some inputs
-        self.node: Node | None = None
+        self.layer: Layer | None = None
         self._consts: dict[tuple[Any, ...], Const] = {}
-        for node in model.nodes:
-            for name in node.reads or node.inputs:
-                self.consumers.setdefault(name, []).append(node)
+        for layer in model.layers:
+            self.read_by(layer)
+
+    def read_by(self, layer: Layer) -> None:
+        """Note what a layer reads."""
+        for name in layer.reads:
+            self.consumers.setdefault(name, []).append(layer)
+
+    @property
+    def owner(self) -> str:
+        """The name of the layer that is being lowered, after which parts of it are called."""
+        return self.layer.name if self.layer else "layer"
 
     def keep(self, name: str, t: Any) -> None:
         """Note what a layer made.
@@ -105,7 +113,7 @@ class Walk:
         kind = uniform(values.shape, holding(min(codes, default=0), max(codes, default=0), frac))
         key = (kind, tuple(codes))
         if key not in self._consts:
-            owner = self.node.name if self.node else "model"
+            owner = self.layer.name if self.layer else "model"
             name = self.names.take(f"{owner}_{what}" if what else owner, "c")
             self._consts[key] = Const(name, kind, np.array(codes, dtype=object).reshape(values.shape))
         return self._consts[key]
@@ -386,10 +394,3 @@ def formats(shape: Shape, lo: Exact, hi: Exact, frac: int) -> Type:
         return uniform(shape, holding(int(low), int(high), frac))
     columns = (ex.spread(x, shape).ravel().tolist() for x in (lo, hi))
     return tensor(shape, [holding(int(a), int(b), frac) for a, b in zip(*columns, strict=True)])
-
-
-def known(t: Tensor | None, what: str) -> Known:
-    """A constant operand. Raises Refusal if it is computed from the inputs."""
-    if isinstance(t, Known):
-        return t
-    raise Refusal(f"needs a constant {what}", f"export the model with a fixed {what}")

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from lutc.lowering import exact as ex
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Known, Pending, Scaled, concrete, reach
 from lutc.numbers import twos
-
-from . import exact as ex
-from .tensors import Known, Pending, Scaled, concrete, reach
 
 RANGES = {
     f"{'' if signed else 'u'}int{bits}": (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
@@ -37,13 +36,6 @@ def kind_name(dtype: Any) -> str:
     """A numpy type as the standard calls it."""
     name = str(np.dtype(dtype).name)
     return _NUMPY.get(name, name)
-
-
-def numpy_type(kind: str) -> Any:
-    """The numpy type of one of the standard's; those numpy does not have are ml_dtypes'."""
-    from onnx import TensorProto, helper
-
-    return helper.tensor_dtype_to_np_dtype(TensorProto.DataType.Value(kind.upper()))
 
 
 def within(t: Scaled, operands: Sequence[Any] = ()) -> None:

@@ -9,14 +9,13 @@ import numpy as np
 
 from lutc.build import Builder
 from lutc.ir.graph import Value
+from lutc.lowering import exact as ex
+from lutc.lowering.exact import Exact
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.tensors import Pending, Scaled, concrete, core
+from lutc.lowering.walk import Walk, formats
 from lutc.numbers import twos
 from lutc.types import Fixed, Overflow, Rounding, Type
-
-from . import exact as ex
-from .exact import Exact
-from .tensors import Pending, Scaled, concrete, core
-from .walk import Walk, formats
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +158,7 @@ def _placed(walk: Walk, value: Value, grid: Grid) -> Value:
     by, add, lo, hi = (x.ravel() for x in parts)
     inside = Grid(by, add, lo, hi, grid.round, grid.frac)
     builder = Builder(old.name)
-    with builder.origin(walk.node.name if walk.node else None):
+    with builder.origin(walk.layer.name if walk.layer else None):
         result = _emit(walk, builder, old.result, inside)
     func = replace(old, result=result)
     after = walk.b.map(func, mapped.args)
