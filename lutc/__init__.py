@@ -1,9 +1,11 @@
 """lutc: trained, quantised neural networks as fixed-latency FPGA circuits.
 
-design = lutc.load("model.onnx")  # or lutc.loads(TEXT), for IR
-y = design.run(x)
-build = lutc.compile(design, target="xcvu13p", clock_ns=2.0)
-build.write("build")
+    design = lutc.load("model.onnx")  # or lutc.loads(TEXT), for IR
+    y = design.run(x)
+    build = lutc.compile(design, target="xcvu13p", clock_ns=2.0)
+    build.write("build")
+
+The names are imported when they are first used.
 """
 
 from importlib import import_module
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from lutc.settings import Settings
     from lutc.text.parse import parse as loads
 
-# Where the public names live. They are imported when first used: `lutc --help` must not wait for numpy.
+# Where the public names live: `lutc --help` must not wait for numpy.
 _HOMES = {
     "Builder": "build",
     "Diagnostic": "diagnostics",

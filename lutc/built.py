@@ -30,6 +30,18 @@ class Build:
     """A compiled design: the source it means the same as, the final scalar stage, the netlist and the report.
 
     With an `approximation`, the circuit means the same as `approximation.near`, and about the same as the source.
+
+    Examples
+    --------
+    >>> import lutc
+    >>> design = lutc.loads("lir 1\\ndesign sum(%x: u4, %y: u4) -> (z = %z) {\\n %z = add %x, %y\\n}\\n")
+    >>> build = lutc.compile(design, clock_ns=2.0)
+    >>> sorted(build.files)
+    ['sum.v']
+    >>> build.run([3], [4]).tolist()
+    [7.0]
+    >>> sorted(path.name for path in build.write("build").iterdir() if not path.name.startswith("."))
+    ['model.lir', 'report.json', 'rtl', 'sim', 'stages']
     """
 
     source: Design
@@ -156,6 +168,14 @@ def simulate(folder: str | Path) -> Any:
 
     Raises LirError, naming the files, unless the build is there whole and as lutc wrote it: a verdict on anything
     else would be taken for one on the model.
+
+    Examples
+    --------
+    >>> import lutc
+    >>> design = lutc.loads("lir 1\\ndesign sum(%x: u4, %y: u4) -> (z = %z) {\\n %z = add %x, %y\\n}\\n")
+    >>> result = lutc.simulate(lutc.compile(design).write("build", vectors=20))
+    >>> result.passed, result.vectors
+    (True, 20)
     """
     path = Path(folder)
     with held(_place(path), always=False):

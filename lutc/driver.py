@@ -50,6 +50,15 @@ def load(
     installed; `Design.compared` says what came of it. `frontend` names the importer that is to read it, where the
     kind of the model does not say. Raises LirError listing everything that cannot be compiled
     exactly, or where the framework answers otherwise.
+
+    Examples
+    --------
+    >>> import lutc, pathlib
+    >>> text = "lir 1\\ndesign double(%x: u4) -> (y = %y) {\\n %y = scale %x, by=2\\n}\\n"
+    >>> _ = pathlib.Path("double.lir").write_text(text)
+    >>> design = lutc.load("double.lir")
+    >>> design.run([0, 1, 15]).tolist()
+    [0.0, 2.0, 30.0]
     """
     given = LoadOptions(input_types, calibrate, example_inputs, compare)
     chosen = plugins.frontend(frontend) if frontend is not None else None
@@ -103,6 +112,14 @@ def compile(
     `options` are the fields of `Settings`, which says what each means, and what `load` takes besides the model. In
     the place of the target there may be `Settings` that were made before. `progress` is told what is being done.
     Raises LirError for settings that make no sense before any work is done, and for what `load` and the passes refuse.
+
+    Examples
+    --------
+    >>> import lutc
+    >>> design = lutc.loads("lir 1\\ndesign sum(%x: u4, %y: u4) -> (z = %z) {\\n %z = add %x, %y\\n}\\n")
+    >>> build = lutc.compile(design, "xcvu13p", stages=2, hdl="vhdl")
+    >>> build.report["latency_cycles"], build.report["ii"]
+    (2, 1)
     """
     settings, loading = _sorted_out(target, options)
     if settings.passes is not None:

@@ -228,6 +228,20 @@ class Design:
 
     `compared` says what a model's design was compared with when it was loaded (see `lutc.lowering.compare`). It is no
     part of the text, which means the same whoever has looked at it.
+
+    Examples
+    --------
+    >>> import lutc
+    >>> design = lutc.loads("lir 1\\ndesign half(%x: u4) -> (y = %y) {\\n %y = scale %x, by=1/2\\n}\\n")
+    >>> design.run([1, 2]).tolist()
+    [0.5, 1.0]
+    >>> print(design)
+    lir 1
+    <BLANKLINE>
+    design half(%x: u4) -> (y = %y) {
+      %y = scale %x, by=0.5
+    }
+    <BLANKLINE>
     """
 
     name: str
