@@ -146,6 +146,14 @@ class Settings:
 
     With `approx_lsb` above 0, outputs may be off by so many units of their least significant bits; that they are not
     off by more is proven, and the circuit, the folder and the report say so. See `lutc.passes.approximate.approximate`.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import lutc
+    >>> fast = lutc.Settings("xc7a100t", clock_ns=5.0)
+    >>> replace(fast, hdl="vhdl").clock_ns
+    5.0
     """
 
     target: str = _setting(USUAL_TARGET, "A name from `lutc targets`, or a .toml file.", _target)
