@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+from lutc.plugins import Backend
 from lutc.rtl.nets import (
     Add,
     And,
@@ -74,12 +75,12 @@ class Verilog:
     name = "verilog"
     suffix = ".v"
     named_luts = True
-    simulators = ("icarus", "verilator")
+    simulators: tuple[str, ...] = ("icarus", "verilator")
     identifiers = staticmethod(identifiers)
     emit = staticmethod(emit)
 
 
-BACKEND = Verilog()
+BACKEND: Backend = Verilog()
 
 
 def _lut_model(inputs: int, head: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from lutc.plugins import Backend
 from lutc.rtl.nets import (
     Add,
     And,
@@ -69,12 +70,12 @@ class Vhdl:
     name = "vhdl"
     suffix = ".vhd"
     named_luts = False
-    simulators = ("ghdl",)
+    simulators: tuple[str, ...] = ("ghdl",)
     identifiers = staticmethod(identifiers)
     emit = staticmethod(emit)
 
 
-BACKEND = Vhdl()
+BACKEND: Backend = Vhdl()
 
 
 def _kind(net: Net) -> str:

@@ -59,6 +59,11 @@ class Build:
         return self.approximation.near if self.approximation else self.source
 
     @property
+    def hdl(self) -> str:
+        """The emitter's name."""
+        return self.settings.hdl
+
+    @property
     def files(self) -> dict[str, str]:
         """The HDL, by file name. Raises LirError if an emitter gives anything else."""
         found: Any = self.settings.backend.emit(self.modules, _header(self.report))

@@ -28,6 +28,7 @@ KINDS = {
     TARGETS: "folder of targets",
 }
 OWN = "lutc"
+_AGAIN = "install lutc again: pip install -e . in a checkout"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Extension:
         """What is wrong with it, and what to do."""
         said = f"the {KINDS[self.group]} {self.name!r} of the package {self.origin} {reason}"
         if self.own:
-            return Diagnostic(said, help="install lutc again: pip install -e . in a checkout")
+            return Diagnostic(said, help=_AGAIN)
         return Diagnostic(
             said, help=f"ask its makers for a version that works, or: pip uninstall {self.package}"
         )
@@ -79,9 +80,9 @@ def extensions(group: str) -> list[Extension]:
 @lru_cache(maxsize=4)
 def _installed(path: tuple[str, ...]) -> tuple[Extension, ...]:
     """Of all groups, for one list of import folders: reading them takes some milliseconds."""
-    found = []
+    found, all_groups = [], entry_points()
     for group in KINDS:
-        for point in entry_points(group=group):
+        for point in all_groups.select(group=group):
             package, version = (point.dist.name, point.dist.version) if point.dist else ("(unknown)", "")
             found.append(Extension(group, point.name, package, version, point))
     return tuple(sorted(found, key=lambda e: (e.group, e.name, not e.own, e.package)))
@@ -99,7 +100,8 @@ def chosen(group: str, name: str, built_in: Iterable[str] = ()) -> Extension | N
         raise LirError(claimed(found, name in own))
     if not found and name not in own:
         names = sorted({*own, *(e.name for e in known)})
-        help = did_you_mean(str(name)[:100], names) or f"there are {', '.join(names) or 'none'}"
+        help = did_you_mean(str(name)[:100], names) or f"there are {', '.join(names)}"
+        help = help if names else _AGAIN
         raise LirError(Diagnostic(f"no {KINDS[group]} {shortened(repr(name))}", help=help))
     return found[0] if found else None
 
