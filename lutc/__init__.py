@@ -15,9 +15,11 @@ from lutc._version import __version__
 
 if TYPE_CHECKING:
     from lutc.build import Builder
+    from lutc.built import Build, simulate
     from lutc.diagnostics import Diagnostic, LirError
-    from lutc.driver import Build, compile, load, simulate
+    from lutc.driver import compile, load
     from lutc.ir.graph import Design
+    from lutc.settings import Settings
     from lutc.text.parse import parse as loads
 
 # Where the public names live: `lutc --help` must not wait for numpy.
@@ -25,11 +27,12 @@ _HOMES = {
     "Builder": "build",
     "Diagnostic": "diagnostics",
     "LirError": "diagnostics",
-    "Build": "driver",
+    "Build": "built",
     "compile": "driver",
     "load": "driver",
-    "simulate": "driver",
+    "simulate": "built",
     "Design": "ir.graph",
+    "Settings": "settings",
     "loads": "text.parse",
 }
 
@@ -39,6 +42,7 @@ __all__ = [
     "Design",
     "Diagnostic",
     "LirError",
+    "Settings",
     "__version__",
     "compile",
     "load",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from lutc import settings
 from lutc import target as targets
 from lutc.analysis.timing import Arrivals
-from lutc.cmvm.search import EFFORTS
+from lutc.choices import EFFORTS, USUAL_TARGET
 from lutc.target import Target
 
 
@@ -18,7 +18,7 @@ class Context:
     `effort` is fast, normal or high: how long to look for a smaller circuit. Raises LirError for any other.
     """
 
-    target: Target = field(default_factory=lambda: targets.load(targets.USUAL))
+    target: Target = field(default_factory=lambda: targets.load(USUAL_TARGET))
     effort: str = "normal"
 
     def __post_init__(self) -> None:

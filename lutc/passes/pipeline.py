@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import ClassVar
 
+import networkx as nx
+
 from lutc import settings
+from lutc.analysis.dataflow import dataflow
 from lutc.diagnostics import error
 from lutc.ir.graph import Design, Func, Output, Param, Stage, Value, body, functions
 from lutc.ir.latency import latency
@@ -96,28 +99,27 @@ Row = tuple[Value, tuple[Value, ...], Func | None, float]
 
 
 class _Times:
-    """What every attempt at a period needs of a design: its values in order, and their delays."""
+    """What every attempt at a period needs of a design: its values along the data flow, and their delays."""
 
     def __init__(self, design: Design, target: Target) -> None:
         self.design = design
         self.target = target
         # What depends on no input: the same in every cycle, so without registers.
         self.fixed: set[Value] = set()
-        self.funcs = [(f, self.rows(body(f))) for f in functions(design)]
-        self.values = self.rows(body(design))
+        self.funcs = [(f, self.rows(f)) for f in functions(design)]
+        self.values = self.rows(design)
 
-    def rows(self, values: Sequence[Value]) -> list[Row]:
+    def rows(self, owner: Design | Func) -> list[Row]:
+        flow = dataflow(owner)
+        fixed = {*flow.values} - flow.above(owner.params)
+        self.fixed |= fixed
         rows: list[Row] = []
-        for value in values:
-            if isinstance(value, Param):
-                rows.append((value, (), None, 0.0))
-                continue
-            assert isinstance(value, Op)
-            moving = tuple([v for v in value.operands if v not in self.fixed])
-            if not moving:
-                self.fixed.add(value)
+        for node in nx.topological_sort(flow.digraph):
+            value = flow.values[node]
+            moving = tuple([v for p in flow.digraph.pred[node] if (v := flow.values[p]) not in fixed])
             func = value.func if isinstance(value, Call) else None
-            rows.append((value, moving, func, 0.0 if func else value.delay(self.target)))
+            delay = value.delay(self.target) if isinstance(value, Op) and not func else 0.0
+            rows.append((value, moving, func, delay))
         return rows
 
 
@@ -139,6 +141,7 @@ class _Cut:
         self.ranks = max(last + 1, ranks)
 
     def place(self, rows: Sequence[Row]) -> None:
+        """The longest path to every value, in stages and nanoseconds, as a stage holds so many of them."""
         places = self.places
         for value, moving, func, delay in rows:
             if not moving:

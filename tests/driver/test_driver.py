@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import lutc
-from lutc import plugins
 from lutc.diagnostics import LirError
 from lutc.ir.graph import Design, Param, Stage
 from lutc.ir.interp import port_codes
@@ -119,29 +118,6 @@ def test_load_takes_designs_paths_and_says_what_else(tmp_path: Path) -> None:
     with pytest.raises(LirError, match=r"no frontend reads .tflite"):
         (tmp_path / "m.tflite").touch()
         lutc.load(tmp_path / "m.tflite")
-
-
-def test_other_frontends_take_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """By entry point: a model object that somebody else's package knows."""
-
-    class Theirs:
-        name = "theirs"
-        suffixes = (".theirs",)
-
-        def matches(self, source: object) -> bool:
-            return source == 42
-
-        def load(self, source: Any, options: plugins.LoadOptions) -> Design:
-            assert options.input_types == {"": "s6f3", "z": "u2"} or not options.input_types
-            return tagger()
-
-    monkeypatch.setattr(plugins, "frontends", lambda: [Theirs()])
-    assert lutc.load(42, input_types={"": "s6f3", "z": "u2"}).name == "tagger"
-    (tmp_path / "m.theirs").touch()
-    assert lutc.load(tmp_path / "m.theirs").name == "tagger"
-    assert plugins.backend("verilog") is not None
-    with pytest.raises(LirError, match=r"no backend 'verilogg'(.|\n)*did you mean verilog"):
-        plugins.backend("verilogg")
 
 
 # -- real numbers in and out ------------------------------------------------------------------------------------------

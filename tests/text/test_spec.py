@@ -26,7 +26,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from magic_rows import rows
-from test_lir import with_runs
+from programs import with_runs
 
 import lutc
 from conftest import need_tool

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.analysis.ranges import range_of, set_range
+from lutc.analysis.ranges import propagate, range_of, set_range
 from lutc.ir.facts import Fact
-from lutc.ir.graph import Design, Value
+from lutc.ir.graph import Design, Value, owners
 from lutc.ir.ops import Call, ConstOp, Number, Pack, Quant, Reg
 from lutc.ir.ops.base import Op
 from lutc.numbers import divide, narrowest
@@ -31,6 +31,8 @@ class Narrow(Pass):
     name: ClassVar[str] = "narrow"
 
     def __call__(self, design: Design, context: Context) -> Design:
+        for owner in owners(design):
+            propagate(owner)  # what no narrowing reaches keeps these ranges; what is made anew has its own
 
         def rule(rw: Rewriter, op: Op) -> Value:
             if isinstance(op, ConstOp | Number | Reg | Call | Pack) or op in _NARROW:

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from lutc.ir.graph import Const, Design, Table, Value, body
+from lutc.analysis.dataflow import dataflow
+from lutc.ir.graph import Const, Design, Table, Value
 from lutc.ir.ops import ConstOp, Dense, Gather, Lut
 from lutc.ir.ops.base import Op
 from lutc.passes.context import Context
@@ -25,9 +26,8 @@ class Prune(Pass):
 
     def __call__(self, design: Design, context: Context) -> Design:
         design = rebuild(design, _pruned, canonical="before")
-        read = {v for value in body(design) for v in value.operands} | {o.value for o in design.outputs}
-        unread = [p.name for p in design.params if p not in read]
-        notes = tuple(f"input {name!r} is read by nothing" for name in unread)
+        read = dataflow(design).below(design.roots)
+        notes = tuple(f"input {p.name!r} is read by nothing" for p in design.params if p not in read)
         return replace(design, notes=(*design.notes, *(n for n in notes if n not in design.notes)))
 
 

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from lutc import settings
 from lutc.analysis.cost import instances
+from lutc.choices import DSP_MODES
 from lutc.ir.graph import Design, Value, body
 from lutc.ir.ops import Lincomb, Mul, Scale
 from lutc.ir.ops.base import Op
@@ -26,8 +27,6 @@ from lutc.passes.rebuild import rebuild
 from lutc.passes.rewriter import Rewriter
 from lutc.target import Target
 from lutc.types import Fixed, holding, scalar
-
-MODES = ("none", "auto", "all")
 
 # A product of two values by itself; one with a constant by the value and the constant's odd part, whatever its sign:
 # the sums that want it share it.
@@ -47,7 +46,7 @@ class Dsp(Pass):
     mode: str = "auto"
 
     def __post_init__(self) -> None:
-        settings.choice(self.mode, "choice of DSP blocks", MODES)
+        settings.choice(self.mode, "choice of DSP blocks", DSP_MODES)
 
     def __call__(self, design: Design, context: Context) -> Design:
         target = context.target

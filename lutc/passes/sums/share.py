@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
 
+from networkx.utils import UnionFind
+
 from lutc import settings
 from lutc.analysis.ranges import range_of
 from lutc.cmvm.cache import solved
@@ -79,21 +81,13 @@ def _shares(sums: list[Lincomb]) -> bool:
 
 def _connected(sums: list[Lincomb]) -> Iterator[list[Lincomb]]:
     """Sums that have terms in common, directly or by way of others."""
-    parent: dict[Value, Value] = {}
-
-    def root(v: Value) -> Value:
-        while (up := parent.setdefault(v, v)) is not v:
-            parent[v] = parent.setdefault(up, up)
-            v = up
-        return v
-
+    joined = UnionFind()
     for s in sums:
-        for term in s.terms:
-            parent[root(term)] = root(s)
+        joined.union(s, *s.terms)
     groups: dict[Value, list[Lincomb]] = {}
     for s in sums:
         if s.terms:  # one without has nothing to share
-            groups.setdefault(root(s), []).append(s)
+            groups.setdefault(joined[s], []).append(s)
     yield from groups.values()
 
 
