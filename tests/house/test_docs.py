@@ -21,6 +21,7 @@ from conftest import need_tool
 from lutc import nn
 
 ROOT = Path(__file__).resolve().parents[2]
+API = sorted((ROOT / "tools" / "site" / "api").glob("*.md"))
 PAGES = [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 MODULES = {"lutc": lutc, "lutc.nn": nn}
 PUBLIC = [(home, name) for home, module in MODULES.items() for name in module.__all__ if name[0] != "_"]
@@ -55,12 +56,12 @@ def test_what_must_be_shown_is_public() -> None:
     assert set(nn.__all__) >= SHOWN
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [*PAGES, *API], ids=lambda p: p.name)
 def test_links_lead_to_files(page: Path) -> None:
     """Headings and outside addresses are the site's business, which checks them all."""
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text())]
     inside = [link for link in links if link and "://" not in link]
-    assert inside
+    assert inside or page in API
     assert not [link for link in inside if not (page.parent / link).exists()]
 
 
