@@ -151,7 +151,7 @@ class Settings:
     --------
     >>> from dataclasses import replace
     >>> import lutc
-    >>> fast = lutc.Settings("xc7a100t", clock_ns=5.0)
+    >>> fast = lutc.Settings(target="xc7a100t", clock_ns=5.0)
     >>> replace(fast, hdl="vhdl").clock_ns
     5.0
     """
