@@ -128,7 +128,7 @@ class _Cut:
 
     def __init__(self, times: _Times, period: float, ranks: int = 0) -> None:
         self.fixed = times.fixed
-        self.budget = period - times.target.register
+        self.room = period - times.target.register
         self.places: dict[Value, Place] = {}
         # Of a function, its delay if it fits into one stage, else how many ranks it takes by itself.
         self.funcs: dict[Func, tuple[int, float]] = {}
@@ -154,7 +154,7 @@ class _Cut:
                     # A pipelined function wants its arguments at the start of a stage, and ends in registers.
                     places[value] = (stage + (time > 0) + ranks, 0.0)
                     continue
-            if delay > 0 and time > 0 and time + delay > self.budget:
+            if delay > 0 and time > 0 and time + delay > self.room:
                 stage, time = stage + 1, 0.0
             places[value] = (stage, time + delay)
 

@@ -92,7 +92,7 @@ def steps(
         (True, Offsets(), "the n-ary sums take up what tables give away"),
         (thorough, Encode(), "what sums could not take in two"),
         (dsp != "none", Dsp(dsp), "what blocks take, sums need not share"),
-        (thorough, Multiply(), "what products are left are sums of rows"),
+        (thorough, Multiply(), "what products are left are sums of partial products"),
         (True, Share(), "sums share partial sums, after all that changes their weights"),
         (True, Adders(), "last of all choices: until here every sum was whole"),
         (True, Narrow(), "partial sums are narrower than their formats say"),

@@ -1,8 +1,8 @@
 """On request only: a smaller circuit whose every output stays within so many units of its least significant bit.
 
 Before tables and sums are reshaped, each sum is one operation of whole tables and terms, and what a coarser term saves
-and costs is plain to see (`coarser`). What is chosen is `budget`'s business, and how errors reach the outputs that of
-`analysis.errors`. In the end `analysis.deviation` compares the two designs anew, and what it proves is what counts.
+and costs is plain to see (`coarser`). What is chosen is `error_budget`'s business, and how errors reach the outputs
+that of `errors`. In the end `deviation` compares the two designs anew, and what it proves is what counts.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from lutc.diagnostics import error
 from lutc.ir.graph import Design, Stage, Table, Value
 from lutc.ir.ops import Lincomb, Lut, Quant
 from lutc.ir.ops.base import Op
-from lutc.passes.approximate.budget import Search, Sum
 from lutc.passes.approximate.coarser import Way
 from lutc.passes.approximate.deviation import deviations
+from lutc.passes.approximate.error_budget import Search, Sum
 from lutc.passes.approximate.errors import Interval, Unbounded
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass

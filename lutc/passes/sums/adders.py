@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from lutc.analysis.ranges import range_of, set_range
 from lutc.cmvm import order
-from lutc.cmvm.compressor import ROWS, Heap, heap
+from lutc.cmvm.compressor import ROWS, CompressorTree, compressor_tree
 from lutc.ir.graph import Design, Value
 from lutc.ir.ops import Add, Lincomb, Neg, Number, Quant, Scale, Sub
 from lutc.ir.ops.base import Op
@@ -17,7 +17,7 @@ from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import rebuild
 from lutc.passes.rewriter import Rewriter
-from lutc.passes.sums.compressors import heaped
+from lutc.passes.sums.compressors import compressed
 from lutc.types import holding, scalar
 
 
@@ -25,7 +25,7 @@ from lutc.types import holding, scalar
 class Adders(Pass):
     """Write every n-ary sum and every constant factor as adders and shifts, no deeper than arrival times ask for.
 
-    Unless it is to go fast, several orders are tried for each sum, and chains over its heap of bits.
+    Unless it is to go fast, several orders are tried for each sum, and a compressor tree.
     """
 
     name: ClassVar[str] = "adders"
@@ -44,7 +44,7 @@ class Adders(Pass):
         return rebuild(design, rule, canonical="before")
 
 
-# A heap of bits that takes no more than this share of two quick orders' LUTs is better than any order.
+# A compressor tree that takes no more than this share of two quick orders' LUTs is better than any order.
 _CLEARLY = 0.95
 
 # What a value's code is the sum of: the codes of other values by their weights, and a constant under None.
@@ -80,12 +80,12 @@ class _Trees:
         if not known:
             return rw.make(Number, Fraction(0))
         measured = self.measured(known)
-        found = heap(measured) if self.thorough and self.most == ROWS < len(known) else None
+        found = compressor_tree(measured) if self.thorough and self.most == ROWS < len(known) else None
         luts, chains = order.chains(measured, self.most, thorough=self.thorough and not found)
         if found and found.luts > _CLEARLY * luts:
             luts, chains = order.chains(measured, self.most)
         if found and found.luts < luts:
-            return self.heaped(rw, known, measured, found)
+            return self.compressed(rw, known, measured, found)
         for numbers, sign in chains:
             known.append(self.added(rw, [known[n] for n in numbers], sign))
         last = known[-1]
@@ -121,13 +121,13 @@ class _Trees:
             found.append(order.Operand(lo, hi, low, o.sign, level))
         return tuple(found)
 
-    def heaped(
-        self, rw: Rewriter, known: list[_Operand], measured: tuple[order.Operand, ...], found: Heap
+    def compressed(
+        self, rw: Rewriter, known: list[_Operand], measured: tuple[order.Operand, ...], found: CompressorTree
     ) -> Value:
-        """The sum by chains over its heap of bits."""
+        """The sum by a compressor tree."""
         columns = [(o.value, m.low) for o, m in zip(known, measured, strict=True)]
         lo, hi = sum(m.lo for m in measured), sum(m.hi for m in measured)
-        result = heaped(rw, found, columns, signed=lo < 0)
+        result = compressed(rw, found, columns, signed=lo < 0)
         low = -result.type.scalar.frac
         finest = max(o.value.type.scalar.frac for o in known)
         if finest:

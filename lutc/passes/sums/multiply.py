@@ -1,8 +1,8 @@
-"""Products of two values in LUTs, written as sums: a row for each bit of the narrower factor.
+"""Products of two values in LUTs, written as sums of partial products, one for each bit of the narrower factor.
 
-Written so, rows are added three at a time like any other terms, registers may stand between them, and no synthesiser
-has a product to choose a DSP block for. Measured by `tools/bench/sites.py` against `*` in the text: 67 sites to 83 for
-8 by 8 signed bits, 144 to 219 for 12 by 12, 2,605 to 3,453 for a matrix product of 4 x 4 x 4 with 6 by 6 bits.
+Written so, partial products are added three at a time like any other terms, registers may stand between them, and no
+synthesiser has a product to choose a DSP block for. Measured by `tools/bench/sites.py` against `*` in the text: 67 sites
+to 83 for 8 by 8 signed bits, 144 to 219 for 12 by 12, 2,605 to 3,453 for a matrix product of 4 x 4 x 4 with 6 by 6 bits.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Terms = list[tuple[Value, Fraction]]
 
 @dataclass(frozen=True)
 class Multiply(Pass):
-    """Write products of two values that are not for DSP blocks as sums of rows, one for each bit of a factor.
+    """Write products of two values that are not for DSP blocks as sums of partial products.
 
-    A row is the other factor where the bit is 1, else 0. Rows of a product that only one sum reads are terms of that.
-    A product with a factor of two bits stays: synthesis makes it of fewer LUTs.
+    There is one for each bit of a factor: the other factor where the bit is 1, else 0. Those of a product that only
+    one sum reads are terms of that. A product with a factor of two bits stays: synthesis makes it of fewer LUTs.
     """
 
     name: ClassVar[str] = "multiply"
@@ -43,7 +43,7 @@ class Multiply(Pass):
                 if _wanted(value) and len(readers) == 1 and isinstance(readers[0], Lincomb):
                     once.add(value)
             once -= {*owner.roots}
-        return rebuild(design, _Rows(once).rule)
+        return rebuild(design, _PartialProducts(once).rule)
 
 
 def _wanted(value: Value) -> bool:
@@ -53,7 +53,7 @@ def _wanted(value: Value) -> bool:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _PartialProducts:
     once: set[Value]
 
     def rule(self, rw: Rewriter, op: Op) -> Value:
@@ -64,23 +64,23 @@ class _Rows:
         terms: Terms = []
         for value, weight, before in zip(op.terms, op.weights, rw.original.operands, strict=True):
             if before in self.once and isinstance(value, Mul) and _wanted(value):
-                rows = self.of(rw, value)
+                parts = self.of(rw, value)
                 if abs(split(weight)[0]) == 1:
-                    terms += [(v, w * weight) for v, w in rows]
+                    terms += [(v, w * weight) for v, w in parts]
                 else:
-                    terms.append((sum_for(rw, rows, Fraction(0), value), weight))
+                    terms.append((sum_for(rw, parts, Fraction(0), value), weight))
             else:
                 terms.append((value, weight))
         return sum_for(rw, terms, op.bias, op)
 
     def of(self, rw: Rewriter, product: Mul) -> Terms:
-        """The rows of a product, and their weights."""
+        """The partial products of a product, and their weights."""
         a, b = sorted(product.operands, key=lambda v: -v.type.scalar.width)
         fmt = b.type.scalar
         zero = rw.make(Number, Fraction(0))
-        rows: Terms = []
+        parts: Terms = []
         for place in range(fmt.width):
             bit = simplified(rw, rw.make(BitSlice, b, place, place))
             sign = -1 if fmt.signed and place == fmt.width - 1 else 1
-            rows.append((rw.make(Select, bit, a, zero), sign * fmt.step * (1 << place)))
-        return rows
+            parts.append((rw.make(Select, bit, a, zero), sign * fmt.step * (1 << place)))
+        return parts
