@@ -1,8 +1,9 @@
 """Products of two values in LUTs, written as sums of partial products, one for each bit of the narrower factor.
 
 Written so, partial products are added three at a time like any other terms, registers may stand between them, and no
-synthesiser has a product to choose a DSP block for. Measured by `tools/bench/sites.py` against `*` in the text: 67 sites
-to 83 for 8 by 8 signed bits, 144 to 219 for 12 by 12, 2,605 to 3,453 for a matrix product of 4 x 4 x 4 with 6 by 6 bits.
+synthesiser has a product to choose a DSP block for. Measured by `tools/bench/sites.py` against `*` in the text: 67
+sites to 83 for 8 by 8 signed bits, 144 to 219 for 12 by 12, 2,605 to 3,453 for a matrix product of 4 x 4 x 4 with
+6 by 6 bits.
 """
 
 from __future__ import annotations
