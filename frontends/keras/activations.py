@@ -14,11 +14,11 @@ from lutc.lowering.refusals import Refusal
 from lutc.types import Overflow, Rounding
 
 from .base import Demand, HgqRule, Rule, activate, activation, axes_of
-from .graph import Layer
+from .functional import Layer
 from .kinds import Kind
-from .lowering import Lowering, Tensor
 from .quantizers import Int, Quantizer, quantizer
 from .unary import Reals, Unary, unary
+from .values import Lowering, Tensor
 
 
 class Activation(Rule):
@@ -98,8 +98,7 @@ class BatchNormalization(Rule):
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
-        names = [n for n, on in (("gamma", "scale"), ("beta", "center")) if self.config.get(on, True)]
-        self.vars = {k: v.astype(np.float64) for k, v in self.own(*names, "mean", "variance").items()}
+        self.vars = {k: v.astype(np.float64) for k, v in self.own(*self.norm()).items()}
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         v = self.vars
@@ -123,8 +122,7 @@ class QBatchNormalization(HgqRule):
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         self.kq, self.bq = self.quantizer("kq"), self.quantizer("bq")
-        names = [n for n, on in (("gamma", "scale"), ("beta", "center")) if self.config.get(on, True)]
-        self.vars = self.own(*names, "mean", "variance")
+        self.vars = self.own(*self.norm())
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         x, v, one = self.take(low, x), self.vars, np.float32(1)

@@ -14,11 +14,11 @@ from lutc.lowering.refusals import Refusal
 from .activations import QSoftmax
 from .base import Demand, HgqRule, Rule
 from .dense import QDense
-from .graph import Layer
-from .lowering import Lowering, Tensor
+from .functional import Layer
 from .luts import QEinsumDenseT
 from .merge import einsum
 from .quantizers import Quantizer, quantizer
+from .values import Lowering, Tensor
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -142,8 +142,7 @@ class QMultiHeadAttention(Rule):
             self.value.lower(low, value),
         )
         scores = self.softmax.lower(low, einsum(low, self.dot, key, query))
-        y = self.output.lower(low, einsum(low, self.combine, scores, value))
-        return y if self.oq is None else low.quantize(y, self.oq)
+        return low.quantize(self.output.lower(low, einsum(low, self.combine, scores, value)), self.oq)
 
 
 class QLinformerAttention(QMultiHeadAttention):

@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lutc.lowering.moves import Index
 from lutc.lowering.options import FREE, Options
 from lutc.lowering.refusals import Refusal
 
-from .graph import Layer, leaves
+from .functional import Layer, leaves
 from .kinds import Kind
-from .lowering import Lowering, Tensor, finite
 from .quantizers import Quantizer, quantizer
-from .shapes import Index
 from .unary import activation_name, unary
+from .values import Lowering, Tensor, finite
 
 # A quantiser on a raw input, and the positions (with a batch axis of 1) of the input's elements it is given.
 Demand = tuple[Quantizer, Index]
@@ -99,6 +99,16 @@ class Rule:
         """If arguments are raw inputs (positions in place of tensors): how each is quantised; None if one is not."""
         return None
 
+    @property
+    def has_bias(self) -> bool:
+        """Whether the layer adds a bias, as its options say."""
+        return bool(self.config.get("use_bias", self.config.get("bias_axes", True) is not None))
+
+    def norm(self, prefix: str = "") -> list[str]:
+        """The names of a batch norm's variables in the layer's own, of which options may leave some out."""
+        pairs = (("gamma", "scale"), ("beta", "center"))
+        return [*(n for n, option in pairs if self.config.get(prefix + option, True)), "mean", "variance"]
+
     def own(self, *names: str) -> dict[str, Any]:
         """The layer's own variables under the names they have in Keras, which the file leaves out."""
         stored = self.layer.weights.own
@@ -176,13 +186,11 @@ class HgqRule(Rule):
 
     def take(self, low: Lowering, x: Tensor) -> Tensor:
         """The input after the input quantiser."""
-        x = x if self.iq is None else low.quantize(x, self.iq)
-        return x
+        return low.quantize(x, self.iq)
 
     def give(self, low: Lowering, y: Tensor) -> Tensor:
         """The result after activation and output quantiser."""
-        y = activate(low, y, self.activation)
-        return y if self.oq is None else low.quantize(y, self.oq)
+        return low.quantize(activate(low, y, self.activation), self.oq)
 
 
 def activation(conf: Any) -> str:

@@ -11,13 +11,14 @@ import numpy as np
 from lutc.ir.ops import Relation
 from lutc.lowering.refusals import Refusal
 
+from . import dense
 from .base import LayoutRule, Rule, activate, axes_of
-from .dense import EinsumPlan, check_plain
-from .graph import Layer, Ref, _snake, leaves
+from .functional import Layer, Ref, _snake, leaves
 from .kinds import Kind
-from .lowering import Lowering, Tensor
 from .merge import einsum, pairwise
 from .unary import FUNCTIONS, Unary, parameters, unary
+from .values import Lowering, Tensor
+from .weighted import check_plain
 
 Array = Any
 
@@ -319,7 +320,7 @@ class EinsumOp(Rule):
             p, q = left.split(",")
             equation, a, b = f"{q},{p}->{out}", b, a
         kernel = np.asarray(b, dtype=np.float32).astype(np.float64)
-        y = EinsumPlan(equation, len(a.shape)).lower(low, low.fixed(a), kernel, None, False)
+        y = dense.einsum(low, equation, low.fixed(a), kernel, None, False)
         check_plain(kernel, y, "constant")
         return Tensor(y)
 

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lutc.lowering.formats import Formats, formats
 from lutc.lowering.options import FREE, Options
 from lutc.lowering.refusals import Refusal
-from lutc.types import ZERO, Fixed, Overflow, Rounding, Type, tensor
+from lutc.types import Overflow, Rounding, Type, tensor
 
 from .archive import Weights
 from .identity import owner
@@ -67,12 +68,14 @@ class Quantizer:
         """Which elements are not cut down to the number 0."""
         return np.asarray(self.k + self.i + self.f > 0)
 
+    @property
+    def formats(self) -> Formats:
+        """The formats of what it gives, before `scale` and `shift`."""
+        return formats(self.k, self.k + self.i + self.f, self.f)
+
     def type(self, shape: Sequence[int]) -> Type:
         """The type of a batch element of this shape after quantising (before `scale` and `shift`)."""
-        rank = len(shape) + 1
-        arrays = [a.reshape((1,) * (rank - a.ndim) + a.shape) for a in (self.k, self.i, self.f)]
-        k, i, f = (np.broadcast_to(a, (1, *shape)).ravel().tolist() for a in arrays)
-        return tensor(shape, [fixed(*e) for e in zip(k, i, f, strict=True)])
+        return tensor(shape, np.broadcast_to(self.formats, (1, *shape)).ravel().tolist())
 
     def with_range(self, k: Int, i: Int) -> Quantizer:
         """The same quantiser with a range that was traced on data."""
@@ -97,11 +100,6 @@ class Quantizer:
         y = np.where(self.live, y, np.float32(0))
         result: Real = (y * np.float32(self.scale) + np.float32(self.shift)).astype(np.float32)
         return result
-
-
-def fixed(k: int, i: int, f: int) -> Fixed:
-    """The format of one element: sign bit, bits before and bits after the point."""
-    return Fixed(bool(k), k + i + f, f) if k + i + f > 0 else ZERO
 
 
 def round_float(x: Any, rounding: Rounding) -> Any:

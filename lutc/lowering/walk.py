@@ -17,7 +17,8 @@ from lutc.limits import MAX_ELEMENTS
 from lutc.lowering import exact as ex
 from lutc.lowering.exact import Exact
 from lutc.lowering.model import Layer, Model
-from lutc.lowering.refusals import Names, Refusal, Refusals
+from lutc.lowering.names import Names
+from lutc.lowering.refusals import Refusal, Refusals
 from lutc.lowering.tensors import Missing, Pending, Scaled, Shape, Tensor, concrete, core, ends
 from lutc.numbers import twos
 from lutc.types import Overflow, Rounding, Type, holding, tensor, uniform

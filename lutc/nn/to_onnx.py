@@ -24,12 +24,12 @@ from .attention import QAttention, QProduct, QSoftmax
 from .einsum import QEinsum
 from .function import QFunction
 from .layers import QAdd, QBatchNorm, QConcat, QLinear, QReLU, Sum, _Conv, tuple_of
-from .lower import evaluating, export
-from .lowering import chain
 from .lut import LUTDense
 from .lutconv import _LUTConv
 from .pooling import _AvgPool
 from .quantizer import Formats, Quantizer
+from .rules import chain
+from .to_design import evaluating, export
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -9,9 +9,9 @@ from lutc.diagnostics import did_you_mean
 from lutc.lowering.refusals import Refusal
 
 from . import activations as act
-from . import attention, conv, dense, layout, luts, merge, pooling
+from . import attention, conv, dense, luts, merge, movement, pooling
 from .base import Rule
-from .graph import Layer
+from .functional import Layer
 from .identity import family
 from .kerasops import OPS, op_rule
 from .qkeras import QKERAS
@@ -90,12 +90,12 @@ LAYERS: dict[str, type[Rule]] = {
     "Minimum": _merging(merge.Merge, op="min"),
     "Average": _merging(merge.Merge, op="add", mean=True),
     "Dot": merge.Dot,
-    "Concatenate": layout.Concatenate,
-    "Flatten": layout.Flatten,
-    "Reshape": layout.Reshape,
-    "Permute": layout.Permute,
-    "RepeatVector": layout.RepeatVector,
-    **dict.fromkeys(NO_OPS, layout.Nothing),
+    "Concatenate": movement.Concatenate,
+    "Flatten": movement.Flatten,
+    "Reshape": movement.Reshape,
+    "Permute": movement.Permute,
+    "RepeatVector": movement.RepeatVector,
+    **dict.fromkeys(NO_OPS, movement.Nothing),
 }
 
 for _n in (1, 2, 3):
@@ -103,9 +103,9 @@ for _n in (1, 2, 3):
     LAYERS |= {
         f"Conv{_n}D": conv.of_rank(conv.Conv, _n),
         f"Conv{_n}DTranspose": conv.of_rank(conv.ConvTranspose, _n),
-        f"ZeroPadding{_n}D": conv.of_rank(layout.ZeroPadding, _n),
-        f"Cropping{_n}D": conv.of_rank(layout.Cropping, _n),
-        f"UpSampling{_n}D": conv.of_rank(layout.UpSampling, _n),
+        f"ZeroPadding{_n}D": conv.of_rank(movement.ZeroPadding, _n),
+        f"Cropping{_n}D": conv.of_rank(movement.Cropping, _n),
+        f"UpSampling{_n}D": conv.of_rank(movement.UpSampling, _n),
     }
     for _table, _q, _base in ((LAYERS, "", pooling.Pooling), (HGQ, "Q", pooling.QPooling)):
         for _kind, _largest in (("Max", True), ("Average", False)):

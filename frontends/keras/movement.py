@@ -12,9 +12,9 @@ from lutc.lowering.refusals import Refusal
 
 from .base import LayoutRule, Rule
 from .conv import channels_last
-from .graph import Layer
+from .functional import Layer
 from .kinds import Kind
-from .lowering import Lowering, Tensor
+from .values import Lowering, Tensor
 
 
 class Nothing(LayoutRule):

@@ -13,20 +13,33 @@ import numpy as np
 from lutc.build import Builder
 from lutc.ir.graph import Const, Param, Value, topo
 from lutc.ir.ops import Op
-from lutc.lowering.attention import greatest, reshaped, spread
-from lutc.lowering.refusals import Names, Refusal
-from lutc.numbers import as_code, dtype, real, twos
-from lutc.types import ZERO, Fixed, Ints, Overflow, Type, holding, tensor, uniform
+from lutc.lowering.attention import greatest
+from lutc.lowering.constants import Constants
+from lutc.lowering.formats import array, hull
+from lutc.lowering.moves import Index, moved, positions, rearranged, reshaped, spread
+from lutc.lowering.names import Names
+from lutc.lowering.refusals import Refusal
+from lutc.lowering.rows import agree, mapped
+from lutc.numbers import dtype, real
+from lutc.types import ZERO, Fixed, Ints, Overflow, Rounding, Type, tensor
 
 from .calibrate import Trace
-from .ports import Port
 from .quantizers import Quantizer, Real
-from .shapes import Index, moved, positions, rearranged
-from .tables import UNROUNDED, TableMaker
+from .truth_tables import UNROUNDED, TableMaker
 from .unary import Affine, Reals, Step, Unary, evaluate
 
 # Up to here every partial sum is exact in float32, whatever the order of the additions.
 FLOAT32_BITS = 24
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input port: its name in the model, its type, and how a real number becomes one of the type."""
+
+    name: str
+    kind: Type
+    round: Rounding = Rounding.HALF_EVEN
+    overflow: Overflow = Overflow.SATURATE
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +68,7 @@ class Lowering:
         self.layer = ""
         self.names = Names()
         self.params: list[Param] = []
-        self._consts: dict[tuple[Any, ...], Const] = {}
+        self.constants = Constants(self.names)
         self.tables = TableMaker()
         self.untraced: dict[str, None] = {}
         self.wide: dict[str, None] = {}
@@ -76,15 +89,7 @@ class Lowering:
 
     def const(self, values: Any, what: str) -> Const:
         """A constant of floats, exact, in the one narrowest format that holds them all."""
-        reals = finite(values, f"its {what}")
-        codes, frac = common_codes(reals)
-        kind = uniform(reals.shape, holding(min([0, *codes]), max([0, *codes]), frac))
-        key = (kind, tuple(codes))
-        if key not in self._consts:
-            self._consts[key] = Const(
-                self.unique(f"{self.layer}_{what}"), kind, np.array(codes, dtype=object)
-            )
-        return self._consts[key]
+        return self.constants.of(finite(values, f"its {what}"), f"{self.layer}_{what}", "layer")
 
     def constant(self, values: Any, what: str, shape: tuple[int, ...]) -> Value:
         """A constant as a value, spread to a shape."""
@@ -128,35 +133,24 @@ class Lowering:
         that are always 0: these get the format the others have there.
         """
         lead, row = x.type.shape[:-keep], x.type.shape[-keep:]
-        count, size = math.prod(lead), math.prod(row)
-        if padded and x.type.format is None and not self.trace:
-            columns = [set(x.type.formats[i::size]) - {ZERO} for i in range(size)]
+        count = math.prod(lead)
+        if padded and count and x.type.format is None and not self.trace:
+            columns = [set(c) - {ZERO} for c in array(x.type).reshape(count, -1).T.tolist()]
             if all(len(c) < 2 for c in columns):
-                wide = [next(iter(c), ZERO) for c in columns] * count
-                x = self.b.quant(x, to=tensor(x.type.shape, wide))
-        kind = x.type.format
-        same = kind is not None or all(
-            x.type.formats[i * size : (i + 1) * size] == x.type.formats[:size] for i in range(count)
-        )
-        if count < 2 or not same or self.trace:
+                x = self.b.quant(x, to=tensor(x.type.shape, [hull(c) for c in columns] * count))
+        if count < 2 or self.trace or not agree(x.type, keep):
             return fn(self, x)
         inner = Builder(self.unique(self.layer))
-        param = inner.input("x", uniform(row, kind) if kind else tensor(row, x.type.formats[:size]))
-        with inner.origin(self.layer):
-            func = inner.function(fn(self._inside(inner), param))
-        y = self.b.map(func, self.reshape(x, (count, *row)))
+        low = self._inside(inner)
+        rows = self.reshape(x, (count, *row))
+        y = mapped(self.b, rows, inner, lambda v: fn(low, v), self.layer)
         return self.reshape(y, (*lead, *y.type.shape[1:]))
 
     def _inside(self, builder: Builder) -> Lowering:
         """The same lowering, building into a function."""
         inner = Lowering(builder, None, self.ranges)
-        inner.layer, inner.tables, inner.names, inner._consts = (
-            self.layer,
-            self.tables,
-            self.names,
-            self._consts,
-        )
-        inner.untraced, inner.wide = self.untraced, self.wide
+        for shared in ("layer", "tables", "names", "constants", "untraced", "wide"):
+            setattr(inner, shared, getattr(self, shared))
         return inner
 
     # -- values ---------------------------------------------------------------------------------------------------
@@ -261,8 +255,10 @@ class Lowering:
 
     # -- quantising -----------------------------------------------------------------------------------------------
 
-    def quantize(self, t: Tensor, q: Quantizer) -> Tensor:
-        """Apply a data quantiser."""
+    def quantize(self, t: Tensor, q: Quantizer | None) -> Tensor:
+        """Apply a data quantiser, if there is one."""
+        if q is None:
+            return t
         if t.final:
             self.fixed(t)
         if self.ranges:
@@ -394,15 +390,6 @@ def _broadcast(index: Index, shape: tuple[int, ...]) -> Index:
     """Positions with a batch axis, spread to a shape: what it lacks is in front, behind the batch."""
     index = index.reshape(len(index), *(1 for _ in range(len(shape) + 1 - index.ndim)), *index.shape[1:])
     return np.broadcast_to(index, (len(index), *shape))
-
-
-def common_codes(values: Reals) -> tuple[list[int], int]:
-    """The numbers as integers with the fewest bits after the point that hold them all."""
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise Refusal("it has weights that are not finite numbers", "the model did not train: save another")
-    numbers = [Fraction(v) for v in values.ravel().tolist()]
-    frac = max((twos(v) for v in numbers if v), default=0)
-    return [as_code(v, frac) for v in numbers], frac
 
 
 def finite(values: Any, what: str) -> Reals:
