@@ -16,7 +16,7 @@ from lutc.lowering.letters import terms
 from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
 
-from .base import Demand, HgqRule, Rule, axes_of
+from .base import Demand, HgqLayer, HgqRule, Rule, axes_of
 from .functional import Layer
 from .quantizers import Quantizer, quantizer
 from .values import Lowering, Tensor
@@ -48,21 +48,14 @@ class Merge(Rule):
         return low.affine(y, over=float(len(tensors))) if self.mean else y
 
 
-class QMerge(Rule):
+class QMerge(HgqLayer):
     """HGQ2's merging layers: a quantiser for every input."""
 
     op: str
-    neutral: ClassVar[Mapping[str, Any]] = {
-        **dict.fromkeys(("enable_ebops", "ebops_factor", "beta0", "parallelization_factor"), FREE),
-        "iq_confs": FREE,  # without enable_iq
-        "oq_conf": FREE,
-    }
+    neutral: ClassVar[Mapping[str, Any]] = {"iq_confs": FREE}  # without enable_iq
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
-        self.oq = None
-        if self.config.get("enable_oq", False):
-            self.oq = quantizer(self.config.get("oq_conf"), layer.weights("oq"), "its oq")
         self.iqs: list[Quantizer] = []
         if self.config.get("enable_iq", True):
             confs = self.config.get("iq_confs")

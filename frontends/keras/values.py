@@ -57,6 +57,11 @@ class Tensor:
     def shape(self) -> tuple[int, ...]:
         return self.value.type.shape
 
+    @property
+    def exact(self) -> bool:
+        """Whether no function is still to be applied."""
+        return not self.chain and not self.final
+
 
 class Lowering:
     """One pass over a model that builds a design. With `trace` it follows calibration data as well."""
@@ -108,41 +113,37 @@ class Lowering:
     def move(self, t: Tensor, fn: Callable[[Index], Index]) -> Tensor:
         """Apply a movement of elements, given as numpy on `(1, *shape)`, to the value and what is pending."""
         index = moved(fn, positions(t.shape))
-        if t.final:
-            self.fixed(t)
+        self._open(t)
         value = rearranged(self.b, t.value, index[0])
         return Tensor(value, tuple(self._moved(s, t.shape, index[0]) for s in t.chain))
 
     def _moved(self, step: Step, shape: tuple[int, ...], index: Index) -> Step:
-        if (index < 0).any() and (evaluate((step,), np.zeros(1), lambda p: p.ravel()) != 0).any():
+        alike, padded = all(p.size == 1 for p in step.params), bool((index < 0).any())
+        if padded and (not alike or (evaluate((step,), np.zeros(1), lambda p: p.ravel()) != 0).any()):
             raise Refusal(f"it pads before {step.name} is quantised", "quantise first, or pad before")
-        if all(p.size == 1 for p in step.params):
+        if alike:
             return step
-        if (index < 0).any():
-            raise Refusal(f"it pads before {step.name} is quantised", "quantise first, or pad before")
         moved = [np.broadcast_to(p, shape).ravel()[index] for p in step.params]
         return Affine(*moved) if isinstance(step, Affine) else Unary(step.name, step.fn, tuple(moved))
 
-    def rows(
-        self, x: Value, fn: Callable[[Lowering, Value], Value], keep: int = 1, padded: bool = False
-    ) -> Value:
-        """`fn` on the last `keep` axes at every position of the others.
+    def rows(self, x: Value, fn: Callable[[Lowering, Value], Value], padded: bool = False) -> Value:
+        """`fn` on the last axis at every position of the others.
 
         Where all positions agree in their formats, `fn` becomes one function mapped over them; else it is applied to
         the whole tensor, for which it must be written as well. Positions that are `padded` may differ in elements
         that are always 0: these get the format the others have there.
         """
-        lead, row = x.type.shape[:-keep], x.type.shape[-keep:]
+        *lead, width = x.type.shape
         count = math.prod(lead)
         if padded and count and x.type.format is None and not self.trace:
             columns = [set(c) - {ZERO} for c in array(x.type).reshape(count, -1).T.tolist()]
             if all(len(c) < 2 for c in columns):
                 x = self.b.quant(x, to=tensor(x.type.shape, [hull(c) for c in columns] * count))
-        if count < 2 or self.trace or not agree(x.type, keep):
+        if count < 2 or self.trace or not agree(x.type):
             return fn(self, x)
         inner = Builder(self.unique(self.layer))
         low = self._inside(inner)
-        rows = self.reshape(x, (count, *row))
+        rows = self.reshape(x, (count, width))
         y = mapped(self.b, rows, inner, lambda v: fn(low, v), self.layer)
         return self.reshape(y, (*lead, *y.type.shape[1:]))
 
@@ -155,13 +156,18 @@ class Lowering:
 
     # -- values ---------------------------------------------------------------------------------------------------
 
-    def fixed(self, t: Tensor) -> Value:
-        """The tensor as a fixed-point value. Raises Refusal while a function is pending."""
+    @staticmethod
+    def _open(t: Tensor) -> None:
+        """Raise Refusal behind a function that only the host may apply."""
         if t.final:
             raise Refusal(
                 f"it reads {t.final}, which is a function of a whole axis",
                 "use hgq.layers.QSoftmax inside a network; a softmax may only be the last layer",
             )
+
+    def fixed(self, t: Tensor) -> Value:
+        """The tensor as a fixed-point value. Raises Refusal while a function is pending."""
+        self._open(t)
         if t.chain:
             raise Refusal(
                 f"it computes with {t.chain[-1].name} in floating point",
@@ -176,8 +182,7 @@ class Lowering:
 
     def affine(self, t: Tensor, by: Any = 1.0, add: Any = 0.0, over: Any = 1.0) -> Tensor:
         """`t * by / over + add`, parameters broadcasting to the tensor: exact where float32 is, else pending."""
-        if t.final:
-            self.fixed(t)
+        self._open(t)
         params = [finite(p, "its scaling") for p in (by, add, over)]
         if not params[2].all():
             raise Refusal("it divides by 0", "leave out what is always infinite")
@@ -185,15 +190,15 @@ class Lowering:
         if shape != t.shape:
             t = self.move(t, lambda i: _broadcast(i, shape))
         step = Affine(*params)
-        if not t.chain and not t.final and (np.frexp(step.over)[0] == 0.5).all():
+        if not t.chain and (np.frexp(step.over)[0] == 0.5).all():
             value = self._scaled(t.value, step.by / step.over)
             if value is not None and step.add.any():
                 value = self.b.add(value, self.constant(step.add, "offset", shape))
             if value is not None and is_float32(value.type):
                 return Tensor(value)
         if t.chain and isinstance(last := t.chain[-1], Affine):
-            return Tensor(t.value, (*t.chain[:-1], last.then(step)), t.final)
-        return Tensor(t.value, (*t.chain, step), t.final)
+            return Tensor(t.value, (*t.chain[:-1], last.then(step)))
+        return Tensor(t.value, (*t.chain, step))
 
     def _scaled(self, x: Value, by: Reals) -> Value | None:
         """`x * by` exactly, if float32 computes it exactly too."""
@@ -207,11 +212,10 @@ class Lowering:
 
     def apply(self, t: Tensor, step: Step) -> Tensor:
         """A function on every element; rectifiers and clips stay exact arithmetic."""
-        if t.final:
-            self.fixed(t)
-        if not t.chain and not t.final and step.name == "relu" and not step.params and _plain(step):
+        self._open(t)
+        if not t.chain and _plain(step):
             return Tensor(self.b.relu(t.value))
-        return Tensor(t.value, (*t.chain, step), t.final)
+        return Tensor(t.value, (*t.chain, step))
 
     def clip(self, x: Value, lo: float | None, hi: float | None) -> Value:
         """The value held between two numbers; an infinite one is none."""
@@ -259,8 +263,7 @@ class Lowering:
         """Apply a data quantiser, if there is one."""
         if q is None:
             return t
-        if t.final:
-            self.fixed(t)
+        self._open(t)
         if self.ranges:
             q = self.ranges.final(q)
         if q.tracked and not q.traced:
