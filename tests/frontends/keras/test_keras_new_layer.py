@@ -15,14 +15,14 @@ from lutc.frontends.keras.base import LayoutRule
 from lutc.frontends.keras.registry import LAYERS
 
 
-class Repeat(LayoutRule):
+class Repeat(LayoutRule):  # type: ignore[misc]
     """A vector, several times."""
 
     def move(self, x: Any) -> Any:
         return np.repeat(x[:, np.newaxis], int(self.config["n"]), axis=1)
 
 
-class Careless(LayoutRule):
+class Careless(LayoutRule):  # type: ignore[misc]
     """One that forgets the option."""
 
     def move(self, x: Any) -> Any:
