@@ -12,9 +12,9 @@ import numpy as np
 
 from lutc.diagnostics import LirError, did_you_mean, error
 from lutc.ir.graph import Design
-from lutc.lowering import exact as ex
 from lutc.lowering.compare import Look, compared, not_compared
 from lutc.lowering.dtypes import FLOATS, SATURATE, WHOLE, kind_name, within
+from lutc.lowering.linear import view
 from lutc.lowering.model import Role
 from lutc.lowering.operands import ACROSS, NOTHING
 from lutc.lowering.options import Options
@@ -242,8 +242,7 @@ def _moved(node: Node, x: Known, inputs: Sequence[Any]) -> Known:
     index = np.arange(x.array.size, dtype=np.int64).reshape(x.shape)
     others: list[Any] = [t.array if isinstance(t, Known) else None for t in inputs[1:]]
     at = np.asarray(fold(node, [index, *others])[0])
-    scale = ex.spread(x.scale, x.shape).ravel()[at].reshape(at.shape)
-    return Known(x.array.ravel()[at], x.codes.ravel()[at], ex.compress(scale))
+    return view(x, lambda a: a.ravel()[at])
 
 
 def _stand_in(walk: Walk, model: OnnxModel, node: Node) -> None:

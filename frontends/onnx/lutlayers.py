@@ -16,6 +16,7 @@ from lutc.ir.graph import Table, Value
 from lutc.limits import MAX_WIDTH
 from lutc.lowering import exact as ex
 from lutc.lowering.edges import edge_sums, edge_tables
+from lutc.lowering.linear import mapped
 from lutc.lowering.operands import computed, small
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Pending, Scaled, Tensor, concrete, core, plain
@@ -23,13 +24,12 @@ from lutc.lowering.walk import Walk
 from lutc.lowering.windows import one_sample, positions
 from lutc.types import Fixed, Overflow, Rounding, tensor, uniform
 
-from .linear import mapped
+from .conv import window_of
 from .model import Node
 from .rule import Inputs, Rule, needed, rule
-from .windows import window_of
 
 DOMAIN = "lutc"
-BROKEN = "the model is broken: export it again with lutc.nn.export_onnx"
+DAMAGED = "the model is broken: export it again with lutc.nn.export_onnx"
 _MAX_KEY = 24  # bits: a table with a wider key has more entries than a file could hold
 
 
@@ -46,7 +46,9 @@ def whole(t: Tensor | None, what: str) -> Any:
     """A constant tensor of integers. Raises Refusal for another."""
     array = np.asarray(small(t))
     if array.dtype.kind not in "iu" or (array.dtype == np.uint64 and (array >> 63).any()):
-        raise Refusal(f"has a {what} of {array.dtype} numbers, and they must be integers below 2**63", BROKEN)
+        raise Refusal(
+            f"has a {what} of {array.dtype} numbers, and they must be integers below 2**63", DAMAGED
+        )
     return array.astype(np.int64)
 
 
@@ -54,7 +56,7 @@ def fractions(t: Tensor | None, what: str) -> Any:
     """Numbers of bits after the point. Raises Refusal for some that no format of a circuit has."""
     array = whole(t, what)
     if (abs(array) > MAX_WIDTH).any():
-        raise Refusal(f"has a {what} outside of -{MAX_WIDTH} to {MAX_WIDTH}", BROKEN)
+        raise Refusal(f"has a {what} outside of -{MAX_WIDTH} to {MAX_WIDTH}", DAMAGED)
     return array
 
 
@@ -64,9 +66,9 @@ def formats(inputs: Inputs) -> Any:
     try:
         fraction, width, signed = np.broadcast_arrays(fractions(needed(inputs, 1), "fraction"), width, signed)
     except ValueError:
-        raise Refusal("has fraction, width and signed of different shapes", BROKEN) from None
+        raise Refusal("has fraction, width and signed of different shapes", DAMAGED) from None
     if (width < 0).any() or (width > MAX_WIDTH).any() or not np.isin(signed, (0, 1)).all():
-        raise Refusal(f"has widths outside of 0 to {MAX_WIDTH}, or a sign that is neither 0 nor 1", BROKEN)
+        raise Refusal(f"has widths outside of 0 to {MAX_WIDTH}, or a sign that is neither 0 nor 1", DAMAGED)
     made = np.empty(width.shape, dtype=object)
     rows = zip(signed.ravel().tolist(), width.ravel().tolist(), fraction.ravel().tolist(), strict=True)
     made.ravel()[:] = [Fixed(bool(s), w, f) for s, w, f in rows]
@@ -91,7 +93,7 @@ def quantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     try:
         spread = np.broadcast_to(made, t.shape).ravel().tolist()
     except ValueError:
-        raise Refusal(f"has formats {list(made.shape)} for a tensor {list(t.shape)}", BROKEN) from None
+        raise Refusal(f"has formats {list(made.shape)} for a tensor {list(t.shape)}", DAMAGED) from None
     if isinstance(t.value, Pending):
         return _port(walk, t, t.value, set(spread), rounding, overflow)
     unit, value = walk.exact(t)
@@ -139,13 +141,13 @@ def _tables(walk: Walk, inputs: Inputs, rank: int) -> list[Table]:
         whole(needed(inputs, 5), "codes"),
     )
     if keys.ndim != rank or keys.size == 0 or fraction.shape != keys.shape:
-        raise Refusal(f"has keys {list(keys.shape)} and table_fraction {list(fraction.shape)}", BROKEN)
+        raise Refusal(f"has keys {list(keys.shape)} and table_fraction {list(fraction.shape)}", DAMAGED)
     widest = max(k.width for k in keys.ravel().tolist())
     if widest > _MAX_KEY:
         raise Refusal(f"has a table with a key of {widest} bits", f"a key has up to {_MAX_KEY}")
     entries = sum(1 << k.width for k in keys.ravel().tolist())
     if codes.shape != (entries,):
-        raise Refusal(f"has {list(codes.shape)} codes, and its keys ask for [{entries}]", BROKEN)
+        raise Refusal(f"has {list(codes.shape)} codes, and its keys ask for [{entries}]", DAMAGED)
     shape = keys.shape[-2:]
     name = walk.owner
     made, first = [], 0
@@ -165,7 +167,7 @@ def lut_dense(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     (table,) = _tables(walk, inputs, 2)
     n_in, n_out = table.key.shape
     if not t.shape or t.shape[-1] != n_in:
-        raise Refusal(f"reads {list(t.shape)}, and has tables for {n_in} inputs", BROKEN)
+        raise Refusal(f"reads {list(t.shape)}, and has tables for {n_in} inputs", DAMAGED)
     shape = (*t.shape[:-1], n_out)
     value, count = dyadic(walk, t), math.prod(t.shape[:-1])
 
@@ -188,7 +190,7 @@ def lut_conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     tables = _tables(walk, inputs, 3)
     n_in, n_out = tables[0].key.shape
     if t.shape[1] * math.prod(size) != n_in * len(tables):
-        raise Refusal(f"reads {list(t.shape)}, and has {len(tables)} groups of {n_in} inputs", BROKEN)
+        raise Refusal(f"reads {list(t.shape)}, and has {len(tables)} groups of {n_in} inputs", DAMAGED)
     window = window_of(node, size, t.shape[2:])
     at, near = positions(t.shape, window)
     counts = window.outputs(t.shape[2:])

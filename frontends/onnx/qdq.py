@@ -1,28 +1,25 @@
 """QuantizeLinear and DequantizeLinear: `saturate(round_half_even(x / scale) + zero)` and `(q - zero) * scale`.
 
-Source: the ONNX operator specification. The zero point is added after the rounding, which differs from adding it before
-where ties meet odd zero points; there the value of the design is the rounded number without the zero point.
+Source: the ONNX operator specification.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from lutc.lowering import exact as ex
+from lutc.lowering.affine import affine, check_scale, shifted
 from lutc.lowering.dtypes import FLOATS, NARROW_FLOATS, RANGES, kind_name, within
 from lutc.lowering.exact import Exact
 from lutc.lowering.operands import axis_of, computed, small
-from lutc.lowering.quantise import Grid, quantise, ties
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Known, Scaled, Shape, Tensor
 from lutc.lowering.walk import Walk
 
 from .model import Node, numpy_type
-from .qonnx import scale_of, step_of
 from .rule import Inputs, Rule, needed, optional, rule
 
 # TensorProto.DataType of the integers a tensor may be quantised to.
@@ -86,7 +83,7 @@ def quantize(walk: Walk, node: Node, inputs: Inputs, inside: bool = False) -> Te
     if kind not in RANGES:
         raise Refusal(f"quantises to {kind or 'a type'} that is no integer", "quantise to an integer type")
     lo, hi = RANGES[kind]
-    scale_of(needed(inputs, 1))
+    check_scale(scale)
     _divides_exactly(node, x, scale)
     if isinstance(x, Known):
         with np.errstate(all="ignore"):
@@ -95,9 +92,9 @@ def quantize(walk: Walk, node: Node, inputs: Inputs, inside: bool = False) -> Te
             raise Refusal("quantises constants that are not finite", "train or export the model again")
         return Known(np.clip(steps.astype(np.float64) + zero, lo, hi).astype(numpy_type(kind)))
     t = computed(x)
-    return replace(
-        affine(walk, t, ex.exact(scale), ex.exact(zero), ex.number(lo), ex.number(hi), inside), integer=kind
-    )
+    to = shifted if inside else affine
+    done = to(walk, t, ex.exact(scale), ex.exact(zero), ex.number(lo), ex.number(hi))
+    return replace(done, integer=kind)
 
 
 def _divides_exactly(node: Node, x: Tensor, scale: Any) -> None:
@@ -114,22 +111,6 @@ def _divides_exactly(node: Node, x: Tensor, scale: Any) -> None:
             f"divides by its scale in {narrow[0]}, which rounds",
             "quantise in float32, or with scales that are powers of two",
         )
-
-
-def affine(walk: Walk, t: Scaled, s: Exact, z: Exact, lo: Exact, hi: Exact, inside: bool = False) -> Scaled:
-    """The integers `clip(round_half_even(t / s) + z, lo, hi)`, where the zero points z are whole numbers.
-
-    With `inside` they are `clip(round_half_even(t / s + z), lo, hi)`: other ones at ties, for odd zero points.
-    """
-    frac = step_of(s)
-    inverse = ex.compress(np.asarray(1 / s, dtype=object))
-    if inside or ex.every(lambda v: v % 2 == 0, z) or not ties(t, inverse):
-        # Otherwise rounding before or after adding it comes to the same, and the type's own range saves comparisons.
-        done = quantise(walk, t, Grid(inverse, z, lo, hi, frac=frac))
-        return done.times(ex.number(Fraction(2) ** frac))
-    low, high = (ex.compress(np.asarray(e - z, dtype=object)) for e in (lo, hi))
-    done = quantise(walk, t, Grid(inverse, ex.number(0), low, high, frac=frac))
-    return done.times(ex.number(Fraction(2) ** frac)).plus(z)
 
 
 def dequantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:

@@ -14,20 +14,19 @@ from typing import Any
 import numpy as np
 
 from lutc.lowering import exact as ex
+from lutc.lowering.curve import pointwise, quantised
 from lutc.lowering.operands import computed, known, small
 from lutc.lowering.tensors import Known, Scaled, Tensor
 from lutc.lowering.walk import Walk
 
 from .channels_last import first, last
-from .conv import conv
-from .curve import extended
+from .conv import average_pool, conv, global_pool
 from .elementwise import add, leaky, mul
 from .layout import concat
 from .linear import gemm, matmul
 from .logic import where
-from .model import Node
+from .model import Node, fold, operator
 from .qdq import dequantize, quantize
-from .reduce import average_pool, global_pool
 from .rule import Inputs, Rule, needed, optional, rule
 
 
@@ -129,14 +128,14 @@ def _one(op: str, lower: Callable[[Walk, Node, Inputs], Tensor], inside: bool = 
 
 def qlinear_sigmoid(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """A table of the integers."""
-    from onnx.helper import make_node
+    sigmoid = operator("Sigmoid")
+    curve = pointwise(walk, "Sigmoid", [_opened(walk, node, inputs, 0)], lambda a: fold(sigmoid, a)[0])
+    close = replace(node, attributes={})
 
-    proto = make_node("Sigmoid", ["x"], ["y"])
-    part = replace(node, op="Sigmoid", domain="", inputs=("x",), outputs=("y",), attributes={}, proto=proto)
-    curve = extended(walk, part, [_opened(walk, node, inputs, 0)], None)
-    close = replace(node, op="QuantizeLinear", attributes={})
-    closed: Tensor = extended(walk, close, [curve, needed(inputs, 3), optional(inputs, 4)], rule(quantize))
-    return closed
+    def quantised_constant(array: Known) -> Known:
+        return known(quantize(walk, close, [array, needed(inputs, 3), optional(inputs, 4)]), "operand")
+
+    return quantised(walk, curve, quantised_constant)
 
 
 def qlinear_where(walk: Walk, node: Node, inputs: Inputs) -> Tensor:

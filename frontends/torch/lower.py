@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from lutc.lowering.model import Model, Role
+from lutc.lowering.model import Layer, Model, Role
 from lutc.lowering.options import FREE, Options
 from lutc.lowering.ports import MOST, make_inputs, make_outputs
 from lutc.lowering.refusals import Refusal
@@ -19,7 +19,6 @@ from lutc.lowering.tensors import Curve, Known, Missing, Scaled, core
 from lutc.lowering.walk import Walk
 from lutc.types import Fixed, uniform
 
-from ..onnx.model import Node
 from . import arithmetic, indexing, moves, numbers, rounding, windows
 from .call import Call, State, schema_name
 from .trace import Traced
@@ -113,7 +112,7 @@ def _array(tensor: torch.Tensor) -> Any:
     return (found.float() if found.dtype in (torch.float16, torch.bfloat16) else found).numpy()
 
 
-def _layer(node: fx.Node, traced: Traced) -> Node:
+def _layer(node: fx.Node, traced: Traced) -> Layer:
     """A node under the name of the module it came from, if that is one of PyTorch's own or a leaf."""
     name = schema_name(node)
     key = node.args[1] if name == "lutc::leaf" else None
@@ -129,7 +128,7 @@ def _layer(node: fx.Node, traced: Traced) -> Node:
             where, kind = f"{path}.{node.name}" if path else node.name, name.split("::")[-1]
     inputs = tuple(a.name for a in node.all_input_nodes)
     role = Role.MOVES if node.target is operator.getitem else ROLES.get(name, Role.COMPUTES)
-    return Node(where, kind, inputs, (node.name,), role, inputs=inputs, version=21)
+    return Layer(where, kind, inputs, (node.name,), role)
 
 
 def _call(state: State, node: fx.Node) -> Any:
@@ -140,7 +139,7 @@ def _call(state: State, node: fx.Node) -> Any:
     if any(isinstance(v, Missing) for v in _flat(given.values())):
         return Missing()
     layer = state.walk.layer
-    assert isinstance(layer, Node)
+    assert layer is not None
     hosted = state.walk.hosted.get(layer.reads[0]) if layer.role is Role.MOVES else None
     if node.target is operator.getitem:
         if hosted is not None:
