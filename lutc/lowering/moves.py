@@ -98,13 +98,13 @@ def rearranged(b: Builder, x: Value, index: Index) -> Value:
         for perm in permutations(range(len(shape))) if len(shape) <= 4 else ():
             if np.array_equal(where.transpose(perm).ravel(), flat):
                 return reshaped(b, b.transpose(x, perm=perm), index.shape)
-    picked = _per_axis(index, shape)
+    picked = per_axis(index, shape)
     if picked is not None:
         return _pick(b, x, picked)
     return gathered(b, x, index)
 
 
-def _per_axis(index: Index, shape: tuple[int, ...]) -> list[Index] | None:
+def per_axis(index: Index, shape: tuple[int, ...]) -> list[Index] | None:
     """The indices taken of each axis, if the movement takes every axis on its own; else None."""
     if index.ndim != len(shape) or not index.size:
         return None
@@ -117,16 +117,19 @@ def _per_axis(index: Index, shape: tuple[int, ...]) -> list[Index] | None:
     return picked
 
 
+def even(taken: Index) -> tuple[int, int, int] | None:
+    """Start, stop and step of the slice that takes these indices, which are some; None if they are not even."""
+    steps = np.diff(taken)
+    if len(taken) > 1 and (steps[0] < 1 or (steps != steps[0]).any()):
+        return None
+    return int(taken[0]), int(taken[-1]) + 1, int(steps[0]) if len(taken) > 1 else 1
+
+
 def _pick(b: Builder, x: Value, picked: list[Index]) -> Value:
     """Slices where an axis is taken in even steps, gathers where it is not."""
-    start, stop, step = [], [], []
-    for axis, taken in enumerate(picked):
-        steps = np.diff(taken)
-        even = len(taken) == 1 or (steps[0] > 0 and bool((steps == steps[0]).all()))
-        start.append(int(taken[0]) if even else 0)
-        stop.append(int(taken[-1]) + 1 if even else x.type.shape[axis])
-        step.append(int(steps[0]) if even and len(taken) > 1 else 1)
-    if (tuple(stop) != x.type.shape) or any(start) or set(step) != {1}:
+    cuts = [even(taken) or (0, n, 1) for taken, n in zip(picked, x.type.shape, strict=True)]
+    start, stop, step = zip(*cuts, strict=True)
+    if stop != x.type.shape or any(start) or set(step) != {1}:
         x = b.slice(x, start=start, stop=stop, step=() if set(step) == {1} else step)
     for axis, taken in enumerate(picked):
         if x.type.shape[axis] != len(taken) or not np.array_equal(

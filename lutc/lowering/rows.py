@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from lutc.build import Builder
 from lutc.ir.graph import Value
+from lutc.ir.ops.flow import Map
 from lutc.lowering.formats import array, hull
 from lutc.types import Type, tensor, uniform
 
@@ -30,14 +31,11 @@ def alike(b: Builder, rows: Value) -> Value:
     return widened
 
 
-def mapped(
-    b: Builder, rows: Value, inner: Builder, fn: Callable[[Value], Value], origin: str | None
-) -> Value:
+def mapped(b: Builder, rows: Value, inner: Builder, fn: Callable[[Value], Value], origin: str | None) -> Map:
     """`fn` at each of the rows `[n, *row]`, which agree in their formats: one function, which `inner` builds."""
     row, kind = rows.type.shape[1:], rows.type.format
     size = math.prod(row)
     x = inner.input("x", uniform(row, kind) if kind else tensor(row, rows.type.formats[:size]))
     with inner.origin(origin):
         func = inner.function(fn(x))
-    done: Value = b.map(func, rows)
-    return done
+    return b.map(func, rows)  # type: ignore[no-any-return]

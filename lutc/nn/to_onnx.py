@@ -18,6 +18,7 @@ from torch import nn
 from lutc._version import __version__
 from lutc.diagnostics import error
 from lutc.files.writing import written
+from lutc.lowering.names import Names
 from lutc.types import Overflow, Rounding
 
 from .attention import QAttention, QProduct, QSoftmax
@@ -98,16 +99,10 @@ class _Graph:
         self.nodes: list[tuple[str, list[str], list[str], str, str, dict[str, Any]]] = []
         self.constants: dict[str, NDArray[Any]] = {}
         self.where = ""
-        self._taken = {"x", "y"}
+        self.names = Names(("x", "y"))
 
     def name(self, word: str) -> str:
-        base = f"{self.where}.{word}" if self.where else word
-        name, n = base, 1
-        while name in self._taken:
-            n += 1
-            name = f"{base}_{n}"
-        self._taken.add(name)
-        return name
+        return self.names.distinct(f"{self.where}.{word}" if self.where else word)
 
     def add(
         self,
