@@ -21,19 +21,9 @@ from .values import Lowering, Tensor, finite
 Demand = tuple[Quantizer, Index]
 
 VARIABLES = (
-    "activity",
-    "beta",
-    "bias",
-    "bn_gamma",
-    "depthwise",
-    "embeddings",
-    "gamma",
-    "kernel",
-    "moving_mean",
-    "moving_variance",
-    "pointwise",
-    "alpha",
-)
+    "activity", "beta", "bias", "bn_gamma", "depthwise", "embeddings", "gamma", "kernel", "moving_mean",
+    "moving_variance", "pointwise", "alpha",
+)  # fmt: skip
 
 # What a training step reads, and what an importer sees in the weights.
 TRAINING: Mapping[str, Any] = {
@@ -132,6 +122,11 @@ class Rule:
                     f"its {option} is {stated!r}, and its kernel has the shape {list(kernel.shape)}",
                     "save the model again",
                 )
+
+
+def variant(rule: type[Rule], name: str, **attributes: Any) -> type[Rule]:
+    """The same rule with other attributes."""
+    return type(name, (rule,), {"__doc__": rule.__doc__, **attributes})
 
 
 def _nothing(value: Any) -> bool:

@@ -14,7 +14,7 @@ from lutc.lowering import windows
 from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
 
-from .base import Rule, activation
+from .base import Rule, activation, variant
 from .dense import contract
 from .functional import Layer
 from .quantizers import Real
@@ -237,4 +237,4 @@ class ConvTranspose(Spatial, Weighted):
 
 def of_rank(rule: type[Rule], rank: int, **attributes: Any) -> type[Rule]:
     """The same rule for a number of spatial axes."""
-    return type(f"{rule.__name__}{rank}D", (rule,), {"rank": rank, "__doc__": rule.__doc__, **attributes})
+    return variant(rule, f"{rule.__name__}{rank}D", rank=rank, **attributes)

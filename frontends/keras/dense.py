@@ -122,12 +122,18 @@ class QDense(DenseSums, QWeighted):
     """QDense and QEinsumDense."""
 
 
-class QBatchNormDense(QDense):
-    """QDense with a batch norm of its input folded into kernel and bias."""
+class FoldedNorm(QDense):
+    """A dense layer into which a batch norm is folded, whose shift is the layer's bias."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
-        self.vars = _with_norm(self)
+        gamma = ["gamma"] if self.config.get("scale", True) else []
+        ebops = ["beta", "ebops"] if self.config.get("enable_ebops", True) else []  # HGQ2's bookkeeping
+        self.vars = self.own("kernel", "bias", *gamma, *ebops, "mean", "variance")
+
+
+class QBatchNormDense(FoldedNorm):
+    """QDense with a batch norm of its input folded in."""
 
     def parameters(self) -> tuple[Real, Real | None]:
         v = self.vars
@@ -136,12 +142,8 @@ class QBatchNormDense(QDense):
         return scaler[:, np.newaxis] * v["kernel"], v["bias"] + offset
 
 
-class QEinsumDenseBatchnorm(QDense):
-    """QEinsumDense with a batch norm of its result folded into kernel and bias."""
-
-    def __init__(self, layer: Layer) -> None:
-        super().__init__(layer)
-        self.vars = _with_norm(self)
+class QEinsumDenseBatchnorm(FoldedNorm):
+    """QEinsumDense with a batch norm of its result folded in."""
 
     def parameters(self) -> tuple[Real, Real | None]:
         v = self.vars
@@ -162,10 +164,3 @@ class QEinsumDenseBatchnorm(QDense):
 
 def _size(letters: str, array: Real, letter: str) -> int:
     return int(array.shape[letters.index(letter)])
-
-
-def _with_norm(rule: Rule) -> dict[str, Real]:
-    """A dense layer's variables with those of the batch norm that is folded in, its shift being the layer's bias."""
-    gamma = ["gamma"] if rule.config.get("scale", True) else []
-    ebops = ["beta", "ebops"] if rule.config.get("enable_ebops", True) else []  # HGQ2's bookkeeping
-    return rule.own("kernel", "bias", *gamma, *ebops, "mean", "variance")

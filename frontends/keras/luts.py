@@ -27,24 +27,11 @@ from .unary import Reals, Unary, activation_name, unary
 from .values import Lowering, Tensor
 
 # What the shapes of the stored weights tell, what only training reads, and where hardware keeps the tables.
-SHAPES: Mapping[str, Any] = dict.fromkeys(
-    (
-        "n_hl",
-        "d_hl",
-        "use_bias",
-        "filters",
-        "output_shape",
-        "bias_axes",
-        "normalize_axes",
-        "batch_norm",
-        "bn_center",
-        "bn_scale",
-        "bn_momentum",
-        "bn_epsilon",
-        "table_idxs",
-    ),
-    FREE,
-)
+SHAPE_OPTIONS = (
+    "n_hl", "d_hl", "use_bias", "filters", "output_shape", "bias_axes", "normalize_axes", "batch_norm",
+    "bn_center", "bn_scale", "bn_momentum", "bn_epsilon", "table_idxs",
+)  # fmt: skip
+SHAPES: Mapping[str, Any] = dict.fromkeys(SHAPE_OPTIONS, FREE)
 
 
 @dataclass(frozen=True)

@@ -181,28 +181,11 @@ def quantizer(conf: Any, saved: Weights, what: str) -> Quantizer:
 
 
 # What a quantiser's variables tell (initial numbers, axes, where it stands), and what only training reads.
-TOLD: Mapping[str, Any] = dict.fromkeys(
-    (
-        "place",
-        "k0",
-        "b0",
-        "i0",
-        "f0",
-        "bc",
-        "ic",
-        "fc",
-        "br",
-        "ir",
-        "fr",
-        "i_decay_speed",
-        "homogeneous_axis",
-        "heterogeneous_axis",
-        "qnoise_factor",
-        "trainable",
-        "is_weight",
-    ),
-    FREE,
-)
+TOLD_OPTIONS = (
+    "place", "k0", "b0", "i0", "f0", "bc", "ic", "fc", "br", "ir", "fr", "i_decay_speed", "homogeneous_axis",
+    "heterogeneous_axis", "qnoise_factor", "trainable", "is_weight",
+)  # fmt: skip
+TOLD: Mapping[str, Any] = dict.fromkeys(TOLD_OPTIONS, FREE)
 CONFIGS = ("QuantizerConfig", "HardTanhConfig", "HardSigmoidConfig")
 
 

@@ -10,27 +10,16 @@ from lutc.lowering.refusals import Refusal
 
 from . import activations as act
 from . import attention, conv, dense, luts, merge, movement, pooling
-from .base import Rule
+from .base import Rule, variant
 from .functional import Layer
 from .identity import family
-from .kerasops import OPS, op_rule
+from .kerasops import OPS, BinaryOp, op_rule
 from .qkeras import QKERAS
 
-NO_OPS = [
-    "Dropout",
-    "SpatialDropout1D",
-    "SpatialDropout2D",
-    "SpatialDropout3D",
-    "AlphaDropout",
-    "GaussianDropout",
-    "GaussianNoise",
-    "ActivityRegularization",
-    "Identity",
-]
-
-
-def _merging(base: type[Rule], **attributes: object) -> type[Rule]:
-    return type(base.__name__, (base,), {"__doc__": base.__doc__, **attributes})
+NO_OPS = (
+    "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout",
+    "GaussianNoise", "ActivityRegularization", "Identity",
+)  # fmt: skip
 
 
 HGQ: dict[str, type[Rule]] = {
@@ -46,11 +35,6 @@ HGQ: dict[str, type[Rule]] = {
     "QAffinedUnaryFunctionLUT": act.QAffinedUnaryFunctionLUT,
     "QSoftmax": act.QSoftmax,
     "Quantizer": act.StandaloneQuantizer,
-    "QAdd": _merging(merge.QMerge, op="add"),
-    "QSubtract": _merging(merge.QMerge, op="sub"),
-    "QMultiply": _merging(merge.QMerge, op="mul"),
-    "QMaximum": _merging(merge.QMerge, op="max"),
-    "QMinimum": _merging(merge.QMerge, op="min"),
     "QAveragePow2": merge.QAveragePow2,
     "QDot": merge.QDot,
     "QEinsum": merge.QEinsum,
@@ -83,12 +67,7 @@ LAYERS: dict[str, type[Rule]] = {
     "Rescaling": act.Rescaling,
     "Normalization": act.Normalization,
     "Embedding": act.Embedding,
-    "Add": _merging(merge.Merge, op="add"),
-    "Subtract": _merging(merge.Merge, op="sub"),
-    "Multiply": _merging(merge.Merge, op="mul"),
-    "Maximum": _merging(merge.Merge, op="max"),
-    "Minimum": _merging(merge.Merge, op="min"),
-    "Average": _merging(merge.Merge, op="add", mean=True),
+    "Average": variant(merge.Merge, "Average", op="add", mean=True),
     "Dot": merge.Dot,
     "Concatenate": movement.Concatenate,
     "Flatten": movement.Flatten,
@@ -98,6 +77,9 @@ LAYERS: dict[str, type[Rule]] = {
     **dict.fromkeys(NO_OPS, movement.Nothing),
 }
 
+for _kind, _op in BinaryOp.names.items():
+    LAYERS[_kind] = variant(merge.Merge, _kind, op=_op)
+    HGQ[f"Q{_kind}"] = variant(merge.QMerge, f"Q{_kind}", op=_op)
 for _n in (1, 2, 3):
     HGQ[f"QConv{_n}D"] = conv.of_rank(conv.QConv, _n)
     LAYERS |= {
