@@ -8,43 +8,13 @@ import numpy as np
 
 from lutc.lowering import elementwise as kit
 from lutc.lowering import exact as ex
-from lutc.lowering.operands import computed, known, small
+from lutc.lowering.operands import computed, small
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Known, Tensor
 from lutc.lowering.walk import Walk
 
 from .model import Node
-from .rule import Inputs, Rule, needed, optional, rule
-
-
-def add(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """Add and Sub."""
-    a, b = needed(inputs, 0), needed(inputs, 1)
-    return kit.subtract(walk, a, b) if node.op == "Sub" else kit.add(walk, a, b)
-
-
-def mul(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    return kit.multiply(walk, needed(inputs, 0), needed(inputs, 1))
-
-
-def div(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    return kit.divide(walk, needed(inputs, 0), needed(inputs, 1))
-
-
-def power(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    return kit.power(walk, needed(inputs, 0), needed(inputs, 1))
-
-
-def neg(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    return kit.negative(computed(needed(inputs, 0)))
-
-
-def absolute(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    return kit.absolute(walk, computed(needed(inputs, 0)))
-
-
-def relu(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    return kit.relu(computed(needed(inputs, 0)))
+from .rule import Inputs, Rule, binary, needed, optional, rule, unary
 
 
 def clip(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -56,12 +26,11 @@ def clip(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     else:
         bounds = [optional(inputs, i) for i in (1, 2)]
         lo, hi = (None if x is None else kit.bound(small(x)) for x in bounds)
-    return kit.clip(t, lo, hi)
+    return kit.clip(walk, t, lo, hi)
 
 
 def batch_norm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """BatchNormalization for inference."""
-    t = computed(needed(inputs, 0))
     # Before operator set 14 the results beside the first one are what says so.
     if node.get("training_mode", 0) or (node.version < 14 and any(node.outputs[1:])):
         raise Refusal("is in training mode", "export the model for inference")
@@ -71,7 +40,7 @@ def batch_norm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         )
     gamma, beta, mean, var = (small(needed(inputs, i)) for i in range(1, 5))
     epsilon = np.float64(np.float32(node.get("epsilon", 1e-5)))
-    return kit.batch_norm(t, gamma, beta, mean, var, epsilon)
+    return kit.batch_norm(walk, needed(inputs, 0), gamma, beta, mean, var, epsilon)
 
 
 def identity(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -100,21 +69,18 @@ def many(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 
 def leaky(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """LeakyRelu and PRelu."""
-    t = computed(needed(inputs, 0))
-    if node.op == "PRelu":
-        return kit.leaky_relu(walk, t, known(needed(inputs, 1), "slope"))
-    return kit.leaky_relu(walk, t, Known(np.float32(node.get("alpha", 0.01))))
+    return kit.leaky_relu(walk, needed(inputs, 0), Known(np.float32(node.get("alpha", 0.01))))
 
 
+relu = unary(kit.relu)
 RULES: dict[str, Rule] = {
-    "Add": rule(add),
-    "Sub": rule(add),
-    "Mul": rule(mul, folds=True),
-    "Div": rule(div),
-    "Pow": rule(power),
-    "Neg": rule(neg),
-    "Abs": rule(absolute),
+    "Add": rule(binary(kit.add)),
+    "Sub": rule(binary(kit.subtract)),
+    "Mul": rule(binary(kit.multiply), folds=True),
+    "Div": rule(binary(kit.divide)),
+    "Pow": rule(binary(kit.power)),
+    "Neg": rule(unary(kit.negative)),
+    "Abs": rule(unary(kit.absolute)),
     "Relu": rule(relu),
     "Clip": rule(clip),
     "BatchNormalization": rule(batch_norm),
@@ -125,5 +91,5 @@ RULES: dict[str, Rule] = {
     "Sum": rule(many),
     "Mean": rule(many),
     "LeakyRelu": rule(leaky),
-    "PRelu": rule(leaky),
+    "PRelu": rule(binary(kit.leaky_relu)),
 }

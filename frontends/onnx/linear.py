@@ -10,11 +10,7 @@ from lutc.lowering.tensors import Tensor
 from lutc.lowering.walk import Walk
 
 from .model import Node
-from .rule import Inputs, Rule, needed, optional, rule
-
-
-def matmul(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    return kit.matmul(walk, needed(inputs, 0), needed(inputs, 1))
+from .rule import Inputs, Rule, binary, needed, optional, rule
 
 
 def gemm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -35,7 +31,7 @@ def einstein_sum(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 
 RULES: dict[str, Rule] = {
-    "MatMul": rule(matmul),
+    "MatMul": rule(binary(kit.matmul)),
     "Gemm": rule(gemm),
     "Einsum": rule(einstein_sum),
 }

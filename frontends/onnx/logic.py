@@ -11,7 +11,7 @@ from lutc.lowering.tensors import Known, Tensor
 from lutc.lowering.walk import Walk
 
 from .model import Node, import_onnx
-from .rule import Inputs, Rule, needed, rule
+from .rule import Inputs, Rule, needed, rule, unary
 
 RELATIONS = {
     "Equal": Relation.EQ,
@@ -29,14 +29,6 @@ def compare(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 def logic(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     by = {"And": walk.b.and_, "Or": walk.b.or_, "Xor": walk.b.xor}[node.op]
     return kit.connected(walk, needed(inputs, 0), needed(inputs, 1), by)
-
-
-def logical_not(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    return kit.logical_not(walk, computed(needed(inputs, 0)))
-
-
-def sign(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    return kit.sign(walk, computed(needed(inputs, 0)))
 
 
 def where(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -59,8 +51,8 @@ def cast_like(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 RULES: dict[str, Rule] = {
     **{op: rule(compare) for op in RELATIONS},
     **{op: rule(logic) for op in ("And", "Or", "Xor")},
-    "Not": rule(logical_not),
-    "Sign": rule(sign),
+    "Not": rule(unary(kit.logical_not)),
+    "Sign": rule(unary(kit.sign)),
     "Where": rule(where),
     "Cast": rule(cast),
     "CastLike": rule(cast_like),

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from lutc.lowering.choose import rows
+from lutc.lowering.gather import rows
 from lutc.lowering.layout import merged, picked, rearranged
 from lutc.lowering.operands import axis_of, computed, keep_samples_apart, small
 from lutc.lowering.refusals import Refusal

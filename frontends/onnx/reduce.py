@@ -55,7 +55,7 @@ def soft_max(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     t = computed(needed(inputs, 0))
     rank = len(t.shape)
     axis = axis_of(node.get("axis", 1 if node.version < 13 else -1), rank)
-    return softmax(walk, node, t, range(axis, rank) if node.version < 13 else (axis,))
+    return softmax(walk, t, range(axis, rank) if node.version < 13 else (axis,))
 
 
 def arg_max(walk: Walk, node: Node, inputs: Inputs) -> Tensor:

@@ -17,12 +17,11 @@ from lutc.lowering.curve import normalised
 from lutc.lowering.einsum import einsum
 from lutc.lowering.linear import cumulative, gemm, matmul, view
 from lutc.lowering.logic import compare, connected, logical_not
-from lutc.lowering.operands import axis_of, computed, known, small
+from lutc.lowering.operands import axis_of, small
 from lutc.lowering.reduce import reduce
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.scores import argmax, softmax
 from lutc.lowering.tensors import Curve, Known, Missing, Scaled
-from lutc.lowering.walk import Walk
 
 from .call import Call, schema_name
 from .odd import NO_STATISTICS
@@ -50,7 +49,7 @@ def addmm(c: Call) -> Any:
 
 def one(op: str, lower: Callable[..., Any]) -> Handler:
     """An operator on one tensor; `op` is what messages and tables call it."""
-    return lambda c: c.pointwise(op, lambda _, x: lower(x), c.tensor("self", "input"))
+    return lambda c: c.pointwise(op, lower, c.tensor("self", "input"))
 
 
 def two(op: str, lower: Callable[..., Any]) -> Handler:
@@ -90,12 +89,9 @@ def div(c: Call) -> Any:
     return c.table("Div", a, b) if isinstance(a, Known) else c.pointwise("Div", kit.divide, a, b)
 
 
-def least(walk: Walk, *tensors: Any) -> Scaled:
-    return kit.minimum(walk, tensors)
-
-
-def most(walk: Walk, *tensors: Any) -> Scaled:
-    return kit.maximum(walk, tensors)
+def several(op: str, lower: Callable[..., Any]) -> Handler:
+    """An operator on two tensors, whose function of the kit takes any number."""
+    return lambda c: c.pointwise(op, lower, [c.tensor("self"), c.tensor("other")])
 
 
 def clamp(*names: str, lo: float | None = None, hi: float | None = None) -> Handler:
@@ -108,8 +104,8 @@ def clamp(*names: str, lo: float | None = None, hi: float | None = None) -> Hand
             ends.append(c.constant(fixed) if value is None and fixed is not None else value)
         if any(e is not None and (not isinstance(e, Known) or e.array.size != 1) for e in ends):
             done = c.tensor("self")
-            for op, lower, end in zip(("Max", "Min"), (most, least), ends, strict=True):
-                done = done if end is None else c.pointwise(op, lower, done, end)
+            for op, lower, end in zip(("Max", "Min"), (kit.maximum, kit.minimum), ends, strict=True):
+                done = done if end is None else c.pointwise(op, lower, [done, end])
             return done
         x = c.tensor("self")
         if not isinstance(x, Scaled):
@@ -124,18 +120,14 @@ def clamp(*names: str, lo: float | None = None, hi: float | None = None) -> Hand
 
 
 def leaky(c: Call) -> Any:
-    return c.pointwise("PRelu", sloped, c.tensor("self"), c.constant(c.get("negative_slope", 0.01)))
+    return c.pointwise("PRelu", kit.leaky_relu, c.tensor("self"), c.constant(c.get("negative_slope", 0.01)))
 
 
 def prelu(c: Call) -> Any:
     x, slope = c.tensor("self"), c.tensor("weight")
     if isinstance(slope, Known) and slope.array.size > 1:  # one for each channel, which is dimension 1
         slope = view(slope, lambda a: a.reshape(-1, *(1,) * (len(x.shape) - 2)))
-    return c.pointwise("PRelu", sloped, x, slope)
-
-
-def sloped(walk: Walk, x: Any, slope: Any) -> Scaled:
-    return kit.leaky_relu(walk, computed(x), known(slope, "slope"))
+    return c.pointwise("PRelu", kit.leaky_relu, x, slope)
 
 
 def power(c: Call) -> Any:
@@ -159,8 +151,8 @@ def batch_norm(c: Call) -> Any:
     if isinstance(x, Curve):
         done: Any = normalised("BatchNormalization", x, parameters, lambda a: c.run({id(x): a[0]}).numpy())
     else:
-        arrays = [*map(small, parameters), epsilon]
-        done = c.exactly(lambda _, x: kit.batch_norm(computed(x), *arrays), x)
+        gamma, beta, mu, sigma = map(small, parameters)
+        done = c.exactly(kit.batch_norm, x, gamma=gamma, beta=beta, mean=mu, var=sigma, epsilon=epsilon)
     return (done, Missing(), Missing()) if "native" in schema_name(c.fx) else done
 
 
@@ -180,8 +172,8 @@ def reduced(by: Callable[..., Any], index: bool | None = None) -> Handler:
     def rule(c: Call) -> Any:
         x = c.tensor("self")
         computes_in(c, x)
-        axes, keep = sorted(set(_axes(c, len(x.shape)))), bool(c.get("keepdim", False))
-        done = c.exactly(lambda walk, x: reduce(walk, computed(x), axes, by, keep), x)
+        axes = sorted(set(_axes(c, len(x.shape))))
+        done = c.exactly(reduce, x, axes=axes, by=by, keep=bool(c.get("keepdim", False)))
         if index is None or c.get("dim") is None:
             return done
         used = any(u.args[1:] == (1,) and u.users for u in c.fx.users)
@@ -203,7 +195,7 @@ def extreme(op: str, lower: Callable[..., Any], by: Callable[..., Any]) -> Handl
 
     def rule(c: Call) -> Any:
         if c.given.get("other") is not None:
-            return two(op, lower)(c)
+            return several(op, lower)(c)
         return reduced(by, index=op == "Max")(c)
 
     return rule
@@ -211,15 +203,13 @@ def extreme(op: str, lower: Callable[..., Any], by: Callable[..., Any]) -> Handl
 
 def einstein_sum(c: Call) -> Any:
     c.given.get("path")  # in which order it multiplies changes nothing
-    equation = str(c.get("equation"))
-    return c.exactly(lambda walk, *tensors: einsum(walk, tensors, equation), *c.given["tensors"])
+    return c.exactly(einsum, c.given["tensors"], equation=str(c.get("equation")))
 
 
 def cumsum(c: Call) -> Any:
     x = c.tensor("self")
     computes_in(c, x)
-    axis = axis_of(c.get("dim"), len(x.shape))
-    return c.exactly(lambda walk, x: cumulative(walk, computed(x), axis), x)
+    return c.exactly(cumulative, x, axis=axis_of(c.get("dim"), len(x.shape)))
 
 
 def logical(word: str) -> Handler:
@@ -266,10 +256,9 @@ def arg(largest: bool) -> Handler:
         dim = c.get("dim")
         if dim is None:
             raise Refusal("looks for the index in all dimensions, the batch included", "name one: dim=1")
-        options = {"largest": largest, "keep": bool(c.get("keepdim", False))}
+        axis, keep = axis_of(dim, len(x.shape)), bool(c.get("keepdim", False))
         together = c.walk.hosted.get(c.layer.reads[0])
-        axis = axis_of(dim, len(x.shape))
-        return c.exactly(lambda walk, x: argmax(walk, computed(x), axis, together=together, **options), x)
+        return c.exactly(argmax, x, axis=axis, largest=largest, keep=keep, together=together)
 
     return rule
 
@@ -278,8 +267,7 @@ def soft_max(c: Call) -> Any:
     """Softmax and its logarithm, which are left to the host."""
     x = c.tensor("self")
     computes_in(c, x)
-    axis = axis_of(c.get("dim", -1), len(x.shape))
-    return c.exactly(lambda walk, x: softmax(walk, c.layer, computed(x), (axis,)), x)
+    return c.exactly(softmax, x, axes=[axis_of(c.get("dim", -1), len(x.shape))])
 
 
 # -- functions that become tables -----------------------------------------------------------------------------------
@@ -308,10 +296,10 @@ RULES: dict[str, Handler] = {
     "aten::mul": two("Mul", kit.multiply),
     "aten::div": div,
     "aten::neg": one("Neg", kit.negative),
-    "aten::abs": lambda c: c.pointwise("Abs", kit.absolute, c.tensor("self")),
+    "aten::abs": one("Abs", kit.absolute),
     "aten::relu": one("Relu", kit.relu),
-    "aten::minimum": two("Min", least),
-    "aten::maximum": two("Max", most),
+    "aten::minimum": several("Min", kit.minimum),
+    "aten::maximum": several("Max", kit.maximum),
     "aten::clamp": clamp("min", "max"),
     "aten::clip": clamp("min", "max"),
     "aten::clamp_min": clamp("min"),
@@ -329,8 +317,8 @@ RULES: dict[str, Handler] = {
     "aten::sum": reduced(reductions.summed),
     "aten::amax": reduced(reductions.largest),
     "aten::amin": reduced(reductions.smallest),
-    "aten::max": extreme("Max", most, reductions.largest),
-    "aten::min": extreme("Min", least, reductions.smallest),
+    "aten::max": extreme("Max", kit.maximum, reductions.largest),
+    "aten::min": extreme("Min", kit.minimum, reductions.smallest),
     "aten::einsum": einstein_sum,
     "aten::cumsum": cumsum,
     "aten::ne": unequal,

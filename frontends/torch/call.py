@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -122,8 +122,7 @@ class Call:
 
     def tensors(self) -> list[Anything]:
         """Every tensor among the arguments."""
-        given = (self.given.peek(name) for name in self.given)
-        return [t for v in given for t in (v if isinstance(v, list) else [v]) if isinstance(t, TENSORS)]
+        return [t for t in flat(self.given.peek(name) for name in self.given) if isinstance(t, TENSORS)]
 
     # -- what the framework computes --------------------------------------------------------------------------------
 
@@ -171,11 +170,15 @@ class Call:
     # -- lowering ---------------------------------------------------------------------------------------------------
 
     def exactly(self, lower: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
-        """What a function of the kit makes of tensors and options. Raises Refusal for functions nobody quantised."""
-        curve.refuse_curves(inputs)
+        """What a function of the kit makes of tensors (or lists of them) and options.
+
+        Raises Refusal for functions that nobody quantised, and for results that are no numbers of their type.
+        """
+        tensors = flat(inputs)
+        curve.refuse_curves(tensors)
         made = lower(self.walk, *inputs, **options)
         if isinstance(made, Scaled):
-            within(made, inputs)
+            within(made, tensors)
         return made
 
     def pointwise(self, op: str, lower: Callable[..., Any], *inputs: Any) -> Any:
@@ -183,8 +186,8 @@ class Call:
 
         `op` is what messages and tables call it.
         """
-        if any(isinstance(t, Curve) for t in inputs):
-            return self.table(op, *inputs)
+        if any(isinstance(t, Curve) for t in flat(inputs)):
+            return self.table(op, *flat(inputs))
         return self.exactly(lower, *inputs)
 
     def table(self, op: str, *inputs: Any) -> Curve:
@@ -250,6 +253,11 @@ class Call:
         return Curve(key.shape, concrete(key), array, t.op, t.batched)
 
 
+def flat(values: Iterable[Any]) -> list[Any]:
+    """Values, and those of the lists among them."""
+    return [v for value in values for v in (value if isinstance(value, list) else [value])]
+
+
 def schema_name(node: fx.Node) -> str:
     """The operator's name, such as `aten::conv2d`."""
     schema = getattr(node.target, "_schema", None)
@@ -258,9 +266,9 @@ def schema_name(node: fx.Node) -> str:
 
 def _bounded(target: Any, given: Mapping[str, Any]) -> None:
     """Raise LirError if an operator would make more elements than any circuit can hold, of few or of many."""
-    flat = [v for value in given.values() for v in (value if isinstance(value, list) else [value])]
-    asked = math.prod(max(abs(v), 1) for v in flat if isinstance(v, int))
-    if asked * max(1, sum(v.numel() for v in flat if isinstance(v, torch.Tensor))) <= LARGE:
+    values = flat(given.values())
+    asked = math.prod(max(abs(v), 1) for v in values if isinstance(v, int))
+    if asked * max(1, sum(v.numel() for v in values if isinstance(v, torch.Tensor))) <= LARGE:
         return
 
     def shape_of(value: Any) -> Any:  # tensors without memory
@@ -271,7 +279,11 @@ def _bounded(target: Any, given: Mapping[str, Any]) -> None:
     placed = {
         k: torch.device("meta") if isinstance(v, torch.device) else shape_of(v) for k, v in given.items()
     }
-    if "device" in placed and placed["device"] is None and not any(isinstance(v, torch.Tensor) for v in flat):
+    if (
+        "device" in placed
+        and placed["device"] is None
+        and not any(isinstance(v, torch.Tensor) for v in values)
+    ):
         placed["device"] = torch.device("meta")
     try:
         made = target(**placed)

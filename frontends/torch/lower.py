@@ -20,7 +20,7 @@ from lutc.lowering.walk import Walk
 from lutc.types import Fixed, uniform
 
 from . import arithmetic, indexing, moves, numbers, rounding, windows
-from .call import Call, State, schema_name
+from .call import Call, State, flat, schema_name
 from .trace import Traced
 
 RULES: dict[str, Callable[[Call], Any]] = {
@@ -136,7 +136,7 @@ def _call(state: State, node: fx.Node) -> Any:
     if isinstance(node.target, torch._ops.HigherOrderOperator):
         raise _control(name)
     given = _arguments(state, node)
-    if any(isinstance(v, Missing) for v in _flat(given.values())):
+    if any(isinstance(v, Missing) for v in flat(given.values())):
         return Missing()
     layer = state.walk.layer
     assert layer is not None
@@ -274,10 +274,6 @@ def _arguments(state: State, node: fx.Node) -> dict[str, Any]:
         elif argument.has_default_value():
             given[argument.name] = argument.default_value
     return given
-
-
-def _flat(values: Any) -> list[Any]:
-    return [v for value in values for v in (value if isinstance(value, list) else [value])]
 
 
 def _number(node: fx.Node, given: dict[str, Any]) -> Any:

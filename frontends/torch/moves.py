@@ -58,8 +58,7 @@ def concat(c: Call) -> Any:
 
 
 def _concat(c: Call, parts: list[Any], dim: Any) -> Any:
-    axis = axis_of(dim, len(parts[0].shape))
-    return c.exactly(lambda walk, *tensors: layout.concat(walk, tensors, axis), *parts)
+    return c.exactly(layout.concat, parts, axis=axis_of(dim, len(parts[0].shape)))
 
 
 def stack(c: Call) -> Any:

@@ -96,7 +96,7 @@ def adaptive(rank: int, whole: Any, pool: Any, pair: bool = False) -> Callable[[
                 "choose sizes that divide the input's",
             )
         if set(counts) == {1}:
-            done = c.exactly(lambda walk, x: whole(walk, computed(x), range(2, len(x.shape))), x)
+            done = c.exactly(whole, x, axes=range(2, len(x.shape)))
         else:
             size = tuple(n // m for n, m in zip(lengths, counts, strict=True))
             ones, none = (1,) * rank, (0,) * rank

@@ -62,7 +62,7 @@ def subtract(walk: Walk, a: Tensor, b: Tensor) -> Scaled:
         return absorbed(walk, computed(a), b.reals()).plus(ex.times(b.reals(), MINUS))
     if isinstance(a, Known):
         return absorbed(walk, b, a.reals()).times(MINUS).plus(a.reals())
-    return total(walk, [a, negative(b)])
+    return total(walk, [a, negative(walk, b)])
 
 
 def absorbed(walk: Walk, t: Scaled, term: Exact) -> Scaled:
@@ -192,7 +192,7 @@ def power(walk: Walk, a: Tensor, exponent: Tensor) -> Scaled:
     return result
 
 
-def negative(t: Scaled) -> Scaled:
+def negative(walk: Walk, t: Scaled) -> Scaled:
     return t.times(MINUS)
 
 
@@ -201,7 +201,7 @@ def absolute(walk: Walk, t: Scaled) -> Scaled:
     return plain(t.shape, walk.b.abs(value), t, unit)
 
 
-def relu(t: Scaled) -> Scaled:
+def relu(walk: Walk, t: Scaled) -> Scaled:
     return t.clip(ex.number(0), ex.number(ex.INF))
 
 
@@ -216,19 +216,22 @@ def bound(array: Any) -> Exact:
     return ex.choose(np.isinf(array), np.where(array > 0, ex.INF, -ex.INF).astype(object), finite)
 
 
-def clip(t: Scaled, lo: Exact | None, hi: Exact | None) -> Scaled:
+def clip(walk: Walk, t: Scaled, lo: Exact | None, hi: Exact | None) -> Scaled:
     """The tensor between two numbers (as `bound` reads them), of which None bounds nothing."""
     least = ex.number(-ex.INF) if lo is None else lo
     most = ex.number(ex.INF) if hi is None else hi
     return t.clip(least.reshape(()), most.reshape(()))
 
 
-def batch_norm(t: Scaled, gamma: Any, beta: Any, mean: Any, var: Any, epsilon: np.float64) -> Scaled:
+def batch_norm(
+    walk: Walk, x: Tensor, gamma: Any, beta: Any, mean: Any, var: Any, epsilon: np.float64
+) -> Scaled:
     """Batch normalisation: `x * a + (beta - mean * a)` with `a = gamma / sqrt(var + epsilon)`.
 
     The four arrays have a number for each channel, which are dimension 1. `a` is computed once, in float64, each step
     rounded as IEEE 754 has it; the rest is exact.
     """
+    t = computed(x)
     count = t.shape[1] if len(t.shape) > 1 else 1
     gamma, beta, mean, var = (np.asarray(a, dtype=np.float64) for a in (gamma, beta, mean, var))
     for what, array in (("scale", gamma), ("bias", beta), ("mean", mean), ("variance", var)):
@@ -287,8 +290,9 @@ def sum_of(walk: Walk, tensors: Sequence[Tensor]) -> Scaled:
     return result
 
 
-def leaky_relu(walk: Walk, t: Scaled, slope: Known) -> Scaled:
-    """Where the tensor is negative, times a slope that broadcasts to its shape."""
+def leaky_relu(walk: Walk, x: Tensor, by: Tensor) -> Scaled:
+    """Where the tensor is negative, times a constant slope that broadcasts to its shape."""
+    t, slope = computed(x), known(by, "slope")
     together(t, slope)
     unit, (positive, negative) = walk.units(
         [
