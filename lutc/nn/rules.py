@@ -242,7 +242,8 @@ def _(layer: QReLU, b: Exporter, x: Value) -> Value:
 
 @lower.register
 def _(layer: Sum, b: Exporter, x: Value) -> Value:
-    return b.sum(x, axes=[axis_of(layer.dim, len(x.type.shape))])  # type: ignore[no-any-return]
+    axis = layer.dim - 1 if layer.dim > 0 else layer.dim
+    return b.sum(x, axes=[axis])  # type: ignore[no-any-return]
 
 
 @lower.register
