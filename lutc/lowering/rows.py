@@ -14,7 +14,7 @@ from lutc.types import Type, tensor, uniform
 
 def agree(kind: Type, keep: int = 1) -> bool:
     """Whether all rows, which are the last `keep` axes, have the same formats."""
-    if kind.format is not None:
+    if kind.format is not None or not kind.size:
         return True
     size = math.prod(kind.shape[len(kind.shape) - keep :])
     first = kind.formats[:size]
