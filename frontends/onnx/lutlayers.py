@@ -14,7 +14,6 @@ import numpy as np
 from lutc.build import Builder
 from lutc.ir.graph import Table, Value
 from lutc.limits import MAX_WIDTH
-from lutc.lowering import exact as ex
 from lutc.lowering.edges import edge_sums, edge_tables
 from lutc.lowering.formats import formats
 from lutc.lowering.linear import mapped
@@ -73,17 +72,6 @@ def stated(inputs: Inputs) -> Any:
     return formats(signed, width, fraction)
 
 
-def dyadic(walk: Walk, t: Scaled) -> Value:
-    """A value of the design that is the tensor. Raises Refusal if its scale is no fixed-point number."""
-    unit, value = walk.exact(t)
-    if not ex.dyadic(unit):
-        raise Refusal(
-            f"reads multiples of {unit}, and it takes fixed-point numbers",
-            "put a Quant with that scale before it",
-        )
-    return value if unit == 1 else walk.b.scale(value, by=unit)
-
-
 def quantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Quantize: to a format of each element's own."""
     t, made = computed(needed(inputs, 0)), stated(inputs)
@@ -107,25 +95,16 @@ def _port(
     walk: Walk, t: Scaled, pending: Pending, kinds: set[Fixed], rounding: Rounding, overflow: Overflow
 ) -> Scaled:
     """An input's first quantiser becomes the rule of its port, and costs no hardware."""
-    port, way_out = (
-        pending.port,
-        f"give the input a format of its own: --input-type {pending.port.name}=s16f10",
-    )
-    if len(kinds) > 1 or t.clips() or ex.lone(t.scale) != 1 or ex.lone(t.offset) != 0:
-        raise Refusal(f"quantises input {port.name!r} to several formats, and a port has only one", way_out)
-    (fmt,) = kinds
-    asked = (fmt, rounding, overflow)
-    if port.param is None:
-        port.param, port.rule = (
-            walk.port(port.name, uniform(core(port.shape), fmt), rounding, overflow),
-            asked,
+    name = pending.port.name
+    if len(kinds) > 1 or not t.bare():
+        raise Refusal(
+            f"quantises input {name!r} to several formats, and a port has only one", pending.way_out
         )
-    if port.rule != asked:
-        raise Refusal(f"quantises input {port.name!r} in another way than an earlier layer does", way_out)
-    value: Value = port.param
-    for move in pending.moves:
-        value = move(value)
-    return plain(t.shape, value, t)
+    (fmt,) = kinds
+    kind = uniform(core(pending.port.shape), fmt)
+    rule = (fmt, rounding, overflow)
+    param = pending.settled(rule, lambda: walk.port(name, kind, rounding, overflow))
+    return plain(t.shape, pending.moved(param), t)
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------
@@ -167,7 +146,7 @@ def lut_dense(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     if not t.shape or t.shape[-1] != n_in:
         raise Refusal(f"reads {list(t.shape)}, and has tables for {n_in} inputs", DAMAGED)
     shape = (*t.shape[:-1], n_out)
-    value, count = dyadic(walk, t), math.prod(t.shape[:-1])
+    value, count = walk.fixed_point(t), math.prod(t.shape[:-1])
 
     def inner(b: Builder, x: Value) -> Value:
         return edge_sums(b, x, table, *rounding)
@@ -193,7 +172,9 @@ def lut_conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     at, near = positions(t.shape, window)
     counts = window.outputs(t.shape[2:])
     count = math.prod(counts)
-    rows = walk.index(Scaled(t.shape, dyadic(walk, t)), at.reshape(1, count, -1), near.reshape(1, count, -1))
+    rows = walk.index(
+        Scaled(t.shape, walk.fixed_point(t)), at.reshape(1, count, -1), near.reshape(1, count, -1)
+    )
 
     def inner(b: Builder, x: Value) -> Value:
         if len(tables) == 1:

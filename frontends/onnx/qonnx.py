@@ -14,6 +14,7 @@ import numpy as np
 from lutc.ir.graph import Value
 from lutc.lowering import exact as ex
 from lutc.lowering.affine import ROUNDINGS, check_scale, limits, round_floats, shifted
+from lutc.lowering.dtypes import whole
 from lutc.lowering.exact import Exact
 from lutc.lowering.operands import computed, small
 from lutc.lowering.quantise import Grid, bipolar, quantise
@@ -115,7 +116,7 @@ def trunc(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     fitting(t, **{f"input {i + 1}": small(inputs[i]) for i in range(1, len(inputs))})
     inverse = ex.compress(np.asarray(1 / scale, dtype=object))
     # The first rounding only brings numbers back that float32 moved off the input's grid; exact ones are on it.
-    if not _on_grid(walk, t, inverse, zero):
+    if not whole(t.times(inverse).plus(zero)):
         raise Refusal(
             "truncates data that is not on the grid its scale and zero point state",
             "quantise the data with that scale right before this layer",
@@ -145,17 +146,6 @@ def trunc(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     )
     done = quantise(walk, t, grid)
     return done.plus(ex.times(back, ex.number(-1))).times(out)
-
-
-def _on_grid(walk: Walk, t: Scaled, inverse: Exact, zero: Exact) -> bool:
-    z = t.times(inverse).plus(zero)
-    steps = np.asarray([f.step if f.width else Fraction(0) for f in z.type.formats], dtype=object).reshape(
-        z.shape
-    )
-    whole = [x for x in (z.lo, z.hi) if z.clips()]
-    parts = [np.asarray(steps * z.scale, dtype=object), z.offset]
-    parts += [ex.choose(abs(x) < ex.INF, x, ex.number(0)) for x in whole]
-    return all(ex.every(lambda v: v.denominator == 1, p) for p in parts)
 
 
 def _reached(

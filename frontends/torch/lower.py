@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,11 +12,10 @@ from torch import fx
 
 from lutc.lowering.model import Layer, Model, Role
 from lutc.lowering.options import FREE, Options
-from lutc.lowering.ports import MOST, make_inputs, make_outputs
+from lutc.lowering.ports import make_inputs, make_outputs, stand_in
 from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import Curve, Known, Missing, Scaled, core
+from lutc.lowering.tensors import Curve, Known, Missing, Scaled
 from lutc.lowering.walk import Walk
-from lutc.types import Fixed, uniform
 
 from . import arithmetic, indexing, moves, numbers, rounding, windows
 from .call import Call, State, flat, schema_name
@@ -72,7 +70,7 @@ def lowered(traced: Traced, given: Mapping[str, Any]) -> State:
         with walk.refusals.at(walk.layer.label), walk.b.origin(walk.layer.name):
             walk.keep(node.name, _call(state, node))
         if len(walk.refusals.found) > before:
-            state.values[node.name] = _stand_in(walk, node)
+            state.values[node.name] = stand_in(walk, node.name, _shape(node))
     walk.layer = None
     make_outputs(walk, {port: _result(state, port, value) for port, value in traced.outputs.items()})
     walk.refusals.check()
@@ -303,13 +301,10 @@ def _folded(call: Call, name: str) -> Any:
     return Known(_array(done)) if isinstance(done, torch.Tensor) else done
 
 
-def _stand_in(walk: Walk, node: fx.Node) -> Any:
-    """After a refusal: a tensor of the right shape, so that the layers behind are looked at as well."""
+def _shape(node: fx.Node) -> tuple[int, ...] | None:
+    """The shape of what a node makes for one sample; None for what is no tensor."""
     value = node.meta.get("val")
     if not isinstance(value, torch.Tensor):
-        return Missing()
+        return None
     lengths: list[Any] = list(value.shape)
-    shape = tuple(n if isinstance(n, int) else 1 for n in lengths)
-    if math.prod(shape) > MOST:
-        return Missing()
-    return Scaled(shape, walk.port(f"{node.name} refused", uniform(core(shape), Fixed(True, 8, 4))))
+    return tuple(n if isinstance(n, int) else 1 for n in lengths)

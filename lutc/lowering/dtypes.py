@@ -48,7 +48,7 @@ def within(t: Scaled, operands: Sequence[Any] = ()) -> None:
     if isinstance(t.value, Pending):
         return
     if t.integer in WHOLE:
-        if not _whole(t):
+        if not whole(t):
             raise Refusal(
                 f"makes {t.integer} numbers of others that are not whole, which the model rounds",
                 "compute in floats and quantise: dequantise the operands first",
@@ -95,7 +95,8 @@ def _parts(t: Scaled) -> list[Any]:
     return [np.asarray(_steps(t), dtype=object), t.offset, *finite]
 
 
-def _whole(t: Scaled) -> bool:
+def whole(t: Scaled) -> bool:
+    """Whether all numbers the tensor can be are integers."""
     return all(ex.every(lambda v: v.denominator == 1, p) for p in _parts(t))
 
 

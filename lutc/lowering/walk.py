@@ -285,6 +285,17 @@ class Walk:
         assert lone is not None
         return lone, value
 
+    def fixed_point(self, t: Scaled) -> Value:
+        """A value of the design that is the tensor. Raises Refusal if its scale is no fixed-point number."""
+        unit, value = self.exact(t)
+        if not ex.dyadic(unit):
+            raise Refusal(
+                "reads numbers whose scale is no power of two, which its formats cannot hold exactly",
+                "quantise before it with scales that are powers of two",
+            )
+        scaled: Value = value if unit == 1 else self.b.scale(value, by=unit)
+        return scaled
+
     def _pieces(self, t: Scaled) -> list[Exact]:
         """All numbers that have to be multiples of the scale's unit, up to powers of two."""
         bounds = [x for x in (t.lo, t.hi) if t.clips()]
