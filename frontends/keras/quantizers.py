@@ -142,27 +142,9 @@ def quantizer(conf: Any, saved: Weights, what: str) -> Quantizer:
             f"rounding may be {', '.join(ROUNDINGS)}; overflow {', '.join(OVERFLOWS)}",
         )
     scale, shift = _affine(c, what)
-    stored = saved("quantizer").own
-    wrap = overflow_mode == "WRAP"
-    if len(stored) != (4 if wrap else 3):
-        raise Refusal(
-            f"the file holds {len(stored)} numbers for {what}, not k, i and {'b' if kind == 'kbi' else 'f'}",
-            "save the model again after calling it once on data, so that every quantiser is built",
-        )
-    # A range that was never traced may still be infinite.
-    if any(
-        np.isnan(a).any() or (not wrap and np.isinf(a).any()) for a in (np.asarray(v, float) for v in stored)
-    ):
-        raise Refusal(f"{what} has bits that are no numbers", "train the model again")
-    # Trainable variables come first: (b or f, then k, i, decay) under WRAP, where i is tracked and not trained.
-    if wrap:
-        k, i, last = stored[1], stored[2], stored[0]
-    elif kind == "kbi":
-        last, i, k = stored
-    else:
-        i, last, k = stored
+    k, i, last = _stored(saved, kind, overflow_mode == "WRAP", what)
     ri, rlast = (np.rint(a.astype(np.float32)).astype(np.int64) for a in (i, last))
-    tracked = wrap and bool(c.get("trainable", True))
+    tracked = overflow_mode == "WRAP" and bool(c.get("trainable", True))
     weight = tracked and bool(c.get("is_weight"))
     c.check()
     return Quantizer(
@@ -178,6 +160,27 @@ def quantizer(conf: Any, saved: Weights, what: str) -> Quantizer:
         traced=not tracked or bool((ri == i).all()),
         total_bits=kind == "kbi",
     )
+
+
+def _stored(saved: Weights, kind: str, wrap: bool, what: str) -> tuple[Any, Any, Any]:
+    """The numbers that the file holds: k, i, and b or f. Raises Refusal unless they are all there."""
+    stored = saved("quantizer").own
+    if len(stored) != (4 if wrap else 3):
+        raise Refusal(
+            f"the file holds {len(stored)} numbers for {what}, not k, i and {'b' if kind == 'kbi' else 'f'}",
+            "save the model again after calling it once on data, so that every quantiser is built",
+        )
+    # A range that was never traced may still be infinite.
+    if any(
+        np.isnan(a).any() or (not wrap and np.isinf(a).any()) for a in (np.asarray(v, float) for v in stored)
+    ):
+        raise Refusal(f"{what} has bits that are no numbers", "train the model again")
+    # Trainable variables come first: (b or f, then k, i, decay) under WRAP, where i is tracked and not trained.
+    if wrap:
+        return stored[1], stored[2], stored[0]
+    if kind == "kbi":
+        return stored[2], stored[1], stored[0]
+    return stored[2], stored[0], stored[1]
 
 
 # What a quantiser's variables tell (initial numbers, axes, where it stands), and what only training reads.
