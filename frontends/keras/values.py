@@ -15,6 +15,7 @@ from lutc.ir.graph import Const, Param, Value, topo
 from lutc.ir.ops import Op
 from lutc.lowering.attention import greatest
 from lutc.lowering.constants import Constants
+from lutc.lowering.dtypes import FLOAT32_BITS, is_float32
 from lutc.lowering.formats import array, hull
 from lutc.lowering.moves import Index, moved, positions, rearranged, reshaped, spread
 from lutc.lowering.names import Names
@@ -27,9 +28,6 @@ from .calibrate import Trace
 from .quantizers import Quantizer, Real
 from .truth_tables import UNROUNDED, TableMaker
 from .unary import Affine, Reals, Step, Unary, evaluate
-
-# Up to here every partial sum is exact in float32, whatever the order of the additions.
-FLOAT32_BITS = 24
 
 
 @dataclass(frozen=True)
@@ -403,11 +401,6 @@ def finite(values: Any, what: str) -> Reals:
             f"{what} holds numbers that are not finite", "train the model again, or leave the number out"
         )
     return reals
-
-
-def is_float32(kind: Type) -> bool:
-    """Whether float32 holds every number of the type."""
-    return all(f.width - f.signed <= FLOAT32_BITS for _, f in kind.runs)
 
 
 def _plain(step: Step) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 
 from lutc.ir.graph import Value
 from lutc.lowering.constants import common_codes
+from lutc.lowering.dtypes import FLOAT32_BITS, is_float32
 from lutc.lowering.refusals import Refusal
 from lutc.types import holding
 
@@ -13,7 +14,7 @@ from .base import HgqRule, Rule, activate, activation
 from .functional import Layer
 from .quantizers import Quantizer, Real
 from .unary import Reals
-from .values import FLOAT32_BITS, Lowering, Tensor, is_float32
+from .values import Lowering, Tensor
 
 
 class Weighted(Rule):
