@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lutc.diagnostics import error
+from lutc.lowering.operands import check_elements
 
-FOLDED_AT_MOST = 1 << 26  # elements: more than a circuit can hold
 SMALL = 64  # elements of a constant that may be a shape
 # They run graphs as often as a number says, or read pictures.
 NEVER = ("Loop", "Scan", "SequenceMap", "ImageDecoder")
@@ -35,12 +35,3 @@ def bounded(onnx: Any, op: str, model: Any, given: Mapping[str, Any]) -> None:
         return
     for result in inferred.graph.output:
         check_elements(math.prod(d.dim_value for d in result.type.tensor_type.shape.dim))
-
-
-def check_elements(count: int) -> None:
-    """Raise LirError for a constant of more elements than any circuit can hold."""
-    if count > FOLDED_AT_MOST:
-        raise error(
-            f"makes a constant of {count:,} numbers, and {FOLDED_AT_MOST:,} are the most",
-            help="is a shape of the model wrong? no circuit holds as many",
-        )

@@ -7,15 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from lutc.lowering.linear import view
 from lutc.lowering.operands import computed
 from lutc.lowering.tensors import Scaled, Tensor
 from lutc.lowering.walk import Walk
 
-from .conv import conv
+from .conv import average_pool, conv, max_pool
 from .elementwise import batch_norm
-from .linear import view
 from .model import Node
-from .reduce import average_pool, max_pool
 from .rule import Inputs, Rule, needed, rule
 
 

@@ -1,248 +1,100 @@
-"""Convolutions: the kernel becomes one function, mapped over the positions of its window."""
+"""Convolutions and pools, whose windows are attributes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
-
-from lutc.ir.graph import Value
-from lutc.lowering import exact as ex
-from lutc.lowering.exact import Exact
-from lutc.lowering.operands import computed, known
+from lutc.lowering import conv as kit
+from lutc.lowering import reduce
+from lutc.lowering.operands import BROKEN, computed
 from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import Known, Pending, Scaled, Tensor, core
+from lutc.lowering.tensors import Scaled, Shape, Tensor
 from lutc.lowering.walk import Walk
-from lutc.lowering.windows import Window, one_sample, positions
+from lutc.lowering.windows import Window, one_sample, same_padding
 
-from .linear import contract, integers, settled, view
 from .model import Node
 from .rule import Inputs, Rule, needed, optional, rule
-from .windows import window_of
 
 
-def _block_diagonal(weights: Known, groups: int) -> Known:
-    """Kernels `[outputs, channels of a group, taps]` as a matrix `[all channels * taps, outputs]`."""
-    outputs, channels, taps = weights.shape
-    codes, scale = integers(weights)
-    scales: Exact = ex.spread(ex.ranked(scale, 3), weights.shape) if scale.size > 1 else None
-    matrix = np.zeros((groups, channels * taps, groups, outputs // groups), dtype=np.int64)
-    factors = np.empty(matrix.shape, dtype=object)
-    factors[...] = ex.lone(scale) if scales is None else None
-    for g in range(groups):
-        mine = slice(g * outputs // groups, (g + 1) * outputs // groups)
-        matrix[g, :, g] = codes[mine].reshape(-1, channels * taps).T
-        if scales is not None:
-            factors[:, :, g] = scales[mine, 0, 0]  # where the matrix is 0, any scale of the column will do
-            factors[g, :, g] = scales[mine].reshape(-1, channels * taps).T
-    shape = (groups * channels * taps, outputs)
-    whole = matrix.reshape(shape)
-    return Known(whole.astype(np.float32), whole, ex.compress(factors.reshape(shape)))
+def window_of(node: Node, size: Sequence[int], spatial: Shape) -> Window:
+    """A node's window, from the attributes all such operators share. Raises Refusal for broken ones."""
+    rank = len(spatial)
+    strides, dilations = (tuple(node.get(n, ()) or (1,) * rank) for n in ("strides", "dilations"))
+    pads = tuple(node.get("pads", ()) or (0,) * (2 * rank))
+    ceil = bool(node.get("ceil_mode", 0))
+    window = Window(tuple(size), strides, dilations, pads[:rank], pads[rank:], ceil).fitting(rank)
+    mode = node.get("auto_pad", "NOTSET") or "NOTSET"
+    if mode == "VALID":
+        return replace(window, before=(0,) * rank, after=(0,) * rank)
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
+        before, after = same_padding(window, spatial, upper=mode == "SAME_UPPER")
+        return replace(window, before=before, after=after)
+    if mode != "NOTSET":
+        raise Refusal(f"has auto_pad={mode!r}", "one of: NOTSET, VALID, SAME_UPPER, SAME_LOWER")
+    return window
+
+
+def _kernel_window(node: Node, size: Shape, spatial: Shape) -> Window:
+    """The window of a kernel. Raises Refusal for a kernel_shape that is not the kernel's."""
+    stated = tuple(node.get("kernel_shape", None) or size)
+    if stated != size:
+        raise Refusal(f"states kernel_shape={list(stated)} for a kernel of {list(size)}", BROKEN)
+    return window_of(node, size, spatial)
 
 
 def conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Conv in any number of spatial dimensions."""
-    t, kernel = computed(needed(inputs, 0)), known(needed(inputs, 1), "kernel")
     groups = int(node.get("group", 1))
-    one_sample(t)
-    if len(kernel.shape) != len(t.shape) or kernel.shape[1] * groups != t.shape[1]:
-        raise Refusal(
-            f"convolves {list(t.shape)} with a kernel {list(kernel.shape)}",
-            "the model is broken: export it again",
-        )
-    t = settled(walk, t)
-    _same_size(node, kernel.shape[2:])
-    window = window_of(node, kernel.shape[2:], t.shape[2:])
-    flat = view(kernel, lambda a: a.reshape(*a.shape[:2], -1))
-    if groups == 1 and not isinstance(t.value, Pending) and ex.every(lambda v: not v, t.offset):
-        rows = _rows(walk, t, window)
-        # Here the channels of a tap lie side by side.
-        done = _product(walk, t, rows, _block_diagonal(view(flat, lambda a: a.swapaxes(1, 2)), 1), 1)
-    else:
-        at, near = positions(t.shape, window)
-        done = _windows(walk, t, at, near, _block_diagonal(flat, groups), groups)
-    shape = (1, kernel.shape[0], *window.outputs(t.shape[2:]))
-    return _biased(walk.reshape(done, shape), optional(inputs, 2))
-
-
-def _same_size(node: Node, size: Sequence[int]) -> None:
-    """Raise Refusal for a kernel_shape that is not the kernel's."""
-    stated = tuple(node.get("kernel_shape", None) or size)
-    if stated != tuple(size):
-        raise Refusal(
-            f"states kernel_shape={list(stated)} for a kernel of {list(size)}",
-            "the model is broken: export it again",
-        )
-
-
-def _rows(walk: Walk, t: Scaled, window: Window) -> Scaled:
-    """What the window sees at every position, `[1, positions, taps * channels]`, as slices of the padded tensor."""
-    rank = len(window.size)
-    last = walk.transpose(t, (0, *range(2, rank + 2), 1))
-    counts, channels = window.outputs(t.shape[2:]), t.shape[1]
-    starts = [
-        tuple(k * d for k, d in zip(tap, window.dilations, strict=True)) for tap in np.ndindex(window.size)
-    ]
-    reach = [(n - 1) * s + 1 for n, s in zip(counts, window.strides, strict=True)]
-    stops = [tuple(a + r for a, r in zip(start, reach, strict=True)) for start in starts]
-    shape = (1, math.prod(counts), len(starts) * channels)
-
-    def emit(v: Value) -> Value:
-        if any(window.before) or any(window.after):
-            v = walk.b.pad(v, before=[*window.before, 0], after=[*window.after, 0])
-        strided = {"step": [*window.strides, 1]} if max(window.strides) > 1 else {}
-        parts = [
-            walk.b.slice(v, start=[*a, 0], stop=[*z, channels], **strided)
-            for a, z in zip(starts, stops, strict=True)
-        ]
-        return walk.reshaped(parts[0] if len(parts) == 1 else walk.b.concat(parts, axis=rank), core(shape))
-
-    def numpy(a: Any) -> Any:
-        # Zeros take the scale of an element of their own channel.
-        a = np.pad(a, [(0, 0), *zip(window.before, window.after, strict=True), (0, 0)], mode="edge")
-        parts = []
-        for first, stop in zip(starts, stops, strict=True):
-            steps = zip(first, stop, window.strides, strict=True)
-            parts.append(a[(slice(None), *(slice(*e) for e in steps))])
-        return np.concatenate(parts, axis=-1).reshape(shape)
-
-    return walk.move(last, shape, emit, numpy)
-
-
-def _windows(walk: Walk, t: Scaled, at: Any, near: Any, matrix: Known, groups: int) -> Scaled:
-    """The product with the window at every position: `[1, outputs, positions]`."""
-    count = math.prod(at.shape[:-2])
-    rows = walk.index(t, at.reshape(1, count, -1), near.reshape(1, count, -1))
-    return _product(walk, t, rows, matrix, groups)
-
-
-def _product(walk: Walk, t: Scaled, rows: Scaled, matrix: Known, groups: int) -> Scaled:
-    done = contract(walk, replace(rows, batched=t.batched), matrix, groups)
-    return walk.transpose(done, (0, 2, 1))
-
-
-def _biased(t: Scaled, bias: Tensor | None) -> Scaled:
-    if bias is None:
-        return t
-    term = ex.spread(known(bias, "bias").reals(), (t.shape[1],))
-    return t.plus(ex.compress(term.reshape(-1, *(1,) * (len(t.shape) - 2))))
+    t, kernel = kit.operands(needed(inputs, 0), needed(inputs, 1), groups)
+    window = _kernel_window(node, kernel.shape[2:], t.shape[2:])
+    return kit.conv(walk, t, kernel, optional(inputs, 2), window, groups)
 
 
 def conv_transpose(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """ConvTranspose: every output position sees the taps its stride reaches, so there is one function per phase."""
-    t, kernel = computed(needed(inputs, 0)), known(needed(inputs, 1), "kernel")
-    groups, rank = int(node.get("group", 1)), len(t.shape) - 2
-    one_sample(t)
-    if len(kernel.shape) != rank + 2 or kernel.shape[0] != t.shape[1]:
-        raise Refusal(
-            f"convolves {list(t.shape)} with a kernel {list(kernel.shape)}",
-            "the model is broken: export it again",
-        )
-    t = settled(walk, t)
-    size = kernel.shape[2:]
-    _same_size(node, size)
-    window = window_of(node, size, t.shape[2:]) if not _same(node) else None
-    extra = tuple(node.get("output_padding", ()) or (0,) * rank)
+    """ConvTranspose, which may state its output's lengths and pad for these."""
+    groups = int(node.get("group", 1))
+    t, kernel = kit.operands(needed(inputs, 0), needed(inputs, 1), transposed=True)
+    spatial = t.shape[2:]
+    window = _kernel_window(node, kernel.shape[2:], spatial)
+    extra = tuple(node.get("output_padding", ()) or (0,) * len(spatial))
     given = tuple(node.get("output_shape", ()))
-    strides = tuple(node.get("strides", ()) or (1,) * rank)
-    dilations = tuple(node.get("dilations", ()) or (1,) * rank)
-    reach = [d * (k - 1) + 1 for k, d in zip(size, dilations, strict=True)]
-    grown = [(n - 1) * s + r + e for n, s, r, e in zip(t.shape[2:], strides, reach, extra, strict=True)]
-    if given or window is None:
-        given = given or tuple(n * s for n, s in zip(t.shape[2:], strides, strict=True))
-        total = [max(g - o, 0) for g, o in zip(grown, given, strict=True)]
-        upper = str(node.get("auto_pad", "NOTSET")) == "SAME_UPPER"
-        before = tuple(p // 2 if upper else p - p // 2 for p in total)
-        counts = given
+    mode = str(node.get("auto_pad", "NOTSET"))
+    grown = kit.grown(spatial, window, extra)
+    if given or mode.startswith("SAME"):
+        counts = given or tuple(n * s for n, s in zip(spatial, window.strides, strict=True))
+        total = [max(g - o, 0) for g, o in zip(grown, counts, strict=True)]
+        window = replace(window, before=tuple(p // 2 if mode == "SAME_UPPER" else p - p // 2 for p in total))
     else:
-        before = window.before
         counts = tuple(g - a - b for g, a, b in zip(grown, window.before, window.after, strict=True))
-    taps = _taps(counts, size, strides, dilations, before)
-    outputs = kernel.shape[1] * groups
-    # The kernel as [outputs, channels of a group, taps], as Conv has it.
-    ordered = view(kernel, lambda a: _as_conv(a, groups))
-    parts, order, idle = [], [], []
-    for phase in np.ndindex(*strides):
-        spots = np.stack(
-            [
-                m.ravel()
-                for m in np.meshgrid(
-                    *(
-                        np.arange(n)[(np.arange(n) + b) % s == p]
-                        for n, b, s, p in zip(counts, before, strides, phase, strict=True)
-                    ),
-                    indexing="ij",
-                )
-            ],
-            axis=-1,
-        )
-        if not len(spots):
-            continue
-        at, near, live = _phase(t.shape, spots, taps, size)
-        matrix = view(ordered, lambda a, live=live: a[:, :, live]) if live else None
-        if matrix is None:
-            idle.append(np.ravel_multi_index(tuple(spots.T), counts))
-            continue
-        order.append(np.ravel_multi_index(tuple(spots.T), counts))
-        parts.append(_windows(walk, t, at, near, _block_diagonal(matrix, groups), groups))
-    if not parts:
-        raise Refusal("has outputs that no tap of the kernel reaches alone", "leave the layer away")
-    if idle:  # what no tap reaches is 0, and then the bias; it takes the scale of the other elements
-        order += idle
-        count = sum(map(len, idle))
-        zeros = walk.constant(ex.number(0), (outputs, count))
-        parts.append(Scaled((1, outputs, count), zeros, scale=parts[0].scale))
-    from .layout import joined
-
-    whole = joined(walk, parts, 2) if len(parts) > 1 else parts[0]
-    back = np.argsort(np.concatenate(order))
-    index = np.arange(outputs * len(back)).reshape(outputs, -1)[:, back]
-    placed = whole if len(parts) == 1 else walk.index(whole, index[None])
-    return _biased(walk.reshape(placed, (1, outputs, *counts)), optional(inputs, 2))
+    return kit.conv_transpose(walk, t, kernel, optional(inputs, 2), window, counts, groups)
 
 
-def _same(node: Node) -> bool:
-    return str(node.get("auto_pad", "NOTSET")).startswith("SAME")
+def _pooled(node: Node, inputs: Inputs) -> tuple[Scaled, Window]:
+    t = computed(needed(inputs, 0))
+    one_sample(t)
+    return t, window_of(node, node.get("kernel_shape", ()), t.shape[2:])
 
 
-def _as_conv(kernel: Any, groups: int) -> Any:
-    channels, outputs = kernel.shape[:2]
-    split = kernel.reshape(groups, channels // groups, outputs, -1)
-    return split.transpose(0, 2, 1, 3).reshape(groups * outputs, channels // groups, -1)
+def max_pool(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    return reduce.max_pool(walk, *_pooled(node, inputs))
 
 
-def _taps(counts: Any, size: Any, strides: Any, dilations: Any, before: Any) -> list[Any]:
-    """For each dimension `[positions, taps]`: the element a tap reaches, or -1 where the stride skips it."""
-    found = []
-    for n, k, s, d, b in zip(counts, size, strides, dilations, before, strict=True):
-        at = np.arange(n)[:, None] + b - np.arange(k)[None, :] * d
-        found.append(np.where(at % s == 0, at // s, -(1 << 30)))
-    return found
+def average_pool(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    return reduce.average_pool(walk, *_pooled(node, inputs), bool(node.get("count_include_pad", 0)))
 
 
-def _phase(shape: Any, spots: Any, taps: list[Any], size: Any) -> tuple[Any, Any, list[int]]:
-    """What a phase's positions see: element positions as `positions` gives them, and which taps they use at all."""
-    spatial = shape[2:]
-    index = np.arange(math.prod(shape)).reshape(shape[1:])
-    columns, near, live = [], [], []
-    for flat, tap in enumerate(np.ndindex(*size)):
-        at = [taps[i][spots[:, i], tap[i]] for i in range(len(size))]
-        if any((a < -(1 << 29)).all() for a in at):
-            continue
-        live.append(flat)
-        inside = np.all([(a >= 0) & (a < n) for a, n in zip(at, spatial, strict=True)], axis=0)
-        close = index[(slice(None), *(np.clip(a, 0, n - 1) for a, n in zip(at, spatial, strict=True)))].T
-        columns.append(np.where(inside[:, None], close, -1))
-        near.append(close)
-    if not live:
-        return None, None, live
-    return np.stack(columns, axis=-1), np.stack(near, axis=-1), live
+def global_pool(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    t = computed(needed(inputs, 0))
+    by = reduce.largest if node.op == "GlobalMaxPool" else reduce.mean
+    return by(walk, t, range(2, len(t.shape)))
 
 
 RULES: dict[str, Rule] = {
     "Conv": rule(conv),
     "ConvTranspose": rule(conv_transpose),
+    "MaxPool": rule(max_pool),
+    "AveragePool": rule(average_pool),
+    "GlobalAveragePool": rule(global_pool),
+    "GlobalMaxPool": rule(global_pool),
 }

@@ -1,17 +1,16 @@
-"""Operators that only move elements."""
+"""Operators that only move elements, and those that ask for shapes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from lutc.ir.graph import Value
-from lutc.lowering import exact as ex
-from lutc.lowering.operands import NOTHING, axis_of, computed, keep_samples_apart, small
+from lutc.lowering import layout as kit
+from lutc.lowering.operands import BROKEN, axis_of, computed, keep_samples_apart, small
 from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import SAMPLES, Known, Scaled, Tensor, concrete, core
+from lutc.lowering.tensors import SAMPLES, Known, Scaled, Tensor
 from lutc.lowering.walk import Walk
 
 from .model import Node
@@ -22,20 +21,6 @@ def ints(t: Tensor | None) -> list[int]:
     return [int(v) for v in np.asarray(small(t)).ravel()]
 
 
-def reshaped(walk: Walk, t: Scaled, shape: tuple[int, ...]) -> Scaled:
-    """The elements under another shape; samples stay in the first dimension. Raises Refusal if they do not."""
-    if int(np.prod(shape)) != int(np.prod(t.shape)):
-        raise Refusal(
-            f"gives {list(t.shape)} the shape {list(shape)}", "the model is broken: export it again"
-        )
-    if t.batched and (not shape or shape[0] != 1):
-        raise Refusal(
-            "mixes the batch with other dimensions: dimension 0 counts samples, and a circuit sees one at a time",
-            "export the model with a batch of 1 if this is meant",
-        )
-    return walk.reshape(t, shape)
-
-
 def reshape(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     t = computed(needed(inputs, 0))
     wish = ints(needed(inputs, 1))
@@ -43,7 +28,7 @@ def reshape(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         wish = [t.shape[i] if n == 0 and i < len(t.shape) else n for i, n in enumerate(wish)]
     rest = int(np.prod([n for n in wish if n != -1], dtype=np.int64))
     size = int(np.prod(t.shape, dtype=np.int64))
-    return reshaped(walk, t, tuple(size // max(rest, 1) if n == -1 else n for n in wish))
+    return kit.reshaped(walk, t, tuple(size // max(rest, 1) if n == -1 else n for n in wish))
 
 
 def flatten(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -51,14 +36,14 @@ def flatten(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     axis = int(node.get("axis", 1))
     axis = axis + len(t.shape) if axis < 0 else axis
     ends = (int(np.prod(t.shape[:axis], dtype=np.int64)), int(np.prod(t.shape[axis:], dtype=np.int64)))
-    return reshaped(walk, t, ends)
+    return kit.reshaped(walk, t, ends)
 
 
 def squeeze(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     t = computed(needed(inputs, 0))
     axes = list(node.get("axes", ())) or (ints(inputs[1]) if optional(inputs, 1) is not None else [])
     gone = [axis_of(a, len(t.shape)) for a in axes] or [i for i, n in enumerate(t.shape) if n == 1]
-    return reshaped(walk, t, tuple(n for i, n in enumerate(t.shape) if i not in gone))
+    return kit.reshaped(walk, t, tuple(n for i, n in enumerate(t.shape) if i not in gone))
 
 
 def unsqueeze(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -67,7 +52,7 @@ def unsqueeze(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     rank = len(t.shape) + len(axes)
     new = {axis_of(a, rank) for a in axes}
     rest = iter(t.shape)
-    return reshaped(walk, t, tuple(1 if i in new else next(rest) for i in range(rank)))
+    return kit.reshaped(walk, t, tuple(1 if i in new else next(rest) for i in range(rank)))
 
 
 def transpose(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -81,44 +66,7 @@ def transpose(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 def concat(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     parts = [p for p in inputs if p is not None]
     axis = axis_of(node.get("axis", 1), len(parts[0].shape))
-    for p in parts:
-        if isinstance(p, Scaled):
-            keep_samples_apart(p, (axis,))
-    return joined(walk, parts, axis)
-
-
-def joined(walk: Walk, parts: Sequence[Tensor], axis: int) -> Scaled:
-    """Tensors one after the other; each keeps its scale. Constants become values of the design."""
-    data = [p if isinstance(p, Scaled) else given(walk, p) for p in parts]
-    shape = list(data[0].shape)
-    shape[axis] = sum(p.shape[axis] for p in data)
-    values: list[Value] = []
-    for p in data:
-        values.append(walk.reshaped(concrete(p), p.shape))
-    inner = axis
-    if shape[0] == 1 and axis > 0:
-        values, inner = [concrete(p) for p in data], axis - 1
-    value: Value = walk.b.concat(values, axis=inner)
-    to = tuple(shape)
-    value = walk.reshaped(value, core(to))
-    scale, offset, lo, hi = (
-        ex.compress(np.concatenate([ex.spread(getattr(p, part), p.shape) for p in data], axis=axis))
-        for part in ("scale", "offset", "lo", "hi")
-    )
-    first = next(p for p in parts if isinstance(p, Scaled))
-    return Scaled(to, value, scale, offset, lo, hi, first.integer, any(p.batched for p in data))
-
-
-def given(walk: Walk, constant: Known) -> Scaled:
-    """A constant as a value of the design: codes and a scale if it is quantised, else the dyadic numbers it is."""
-    if constant.codes is not None:
-        whole = ex.exact(constant.codes)
-        value = walk.constant(
-            ex.spread(whole, constant.shape).reshape(core(constant.shape)), core(constant.shape)
-        )
-        return Scaled(constant.shape, value, scale=constant.scale)
-    reals = ex.spread(constant.reals(), constant.shape).reshape(core(constant.shape))
-    return Scaled(constant.shape, walk.constant(reals, core(constant.shape)))
+    return kit.concat(walk, parts, axis)
 
 
 def slice_(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -139,16 +87,7 @@ def slice_(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         # An end far below zero means "through element 0" when walking backwards.
         stop = None if step < 0 and last < -t.shape[axis] else last
         where[axis] = slice(first, stop, step)
-    return picked(walk, t, lambda a: a[tuple(where)])
-
-
-def picked(walk: Walk, t: Scaled, pick: Any) -> Scaled:
-    positions = np.ascontiguousarray(pick(np.arange(int(np.prod(t.shape))).reshape(t.shape)))
-    if not positions.size:
-        raise Refusal(*NOTHING)
-    if positions.size == np.prod(t.shape) and (positions.ravel() == np.arange(positions.size)).all():
-        return walk.reshape(t, tuple(positions.shape))
-    return walk.index(t, positions)
+    return kit.picked(walk, t, lambda a: a[tuple(where)])
 
 
 def split(walk: Walk, node: Node, inputs: Inputs) -> tuple[Tensor, ...]:
@@ -160,7 +99,7 @@ def split(walk: Walk, node: Node, inputs: Inputs) -> tuple[Tensor, ...]:
     if node.get("num_outputs", count) != count:
         raise Refusal(
             f"has num_outputs={node.get('num_outputs', count)} and {count} outputs",
-            "the model is broken: export it again",
+            BROKEN,
         )
     sizes = list(node.get("split", ())) or (ints(inputs[1]) if optional(inputs, 1) is not None else [])
     if not sizes:
@@ -168,7 +107,7 @@ def split(walk: Walk, node: Node, inputs: Inputs) -> tuple[Tensor, ...]:
         sizes = [each] * (count - 1) + [length - each * (count - 1)]
     edges = np.cumsum([0, *sizes])
     return tuple(
-        picked(walk, t, lambda a, i=i: np.take(a, range(edges[i], edges[i + 1]), axis=axis))
+        kit.picked(walk, t, lambda a, i=i: np.take(a, range(edges[i], edges[i + 1]), axis=axis))
         for i in range(len(sizes))
     )
 

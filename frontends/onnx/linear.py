@@ -1,313 +1,37 @@
-"""Products with constant matrices, and of two tensors. Scales are taken out, so that the matrix is one of integers."""
+"""Products of matrices, and Einsum."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
-from dataclasses import replace
-from fractions import Fraction
-from typing import Any
-
 import numpy as np
 
-from lutc.build import Builder
-from lutc.ir.graph import Value
-from lutc.lowering import exact as ex
-from lutc.lowering.dtypes import WHOLE
-from lutc.lowering.exact import Exact
-from lutc.lowering.operands import computed, keep_samples_apart, known
-from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import Known, Scaled, Tensor, concrete, core, plain
-from lutc.lowering.walk import Mapped, Walk
-from lutc.types import Fixed, holding, tensor, uniform
+from lutc.lowering import linear as kit
+from lutc.lowering.einsum import einsum
+from lutc.lowering.tensors import Tensor
+from lutc.lowering.walk import Walk
 
 from .model import Node
-from .rule import Inputs, Rule, needed, optional, rule
-
-FLOAT_BITS = 16  # a matrix of floats that needs more bits than this was never quantised
-
-
-def settled(walk: Walk, t: Scaled) -> Scaled:
-    """The tensor without clips: products do not commute with them."""
-    if not t.clips():
-        return replace(t, lo=ex.number(-ex.INF), hi=ex.number(ex.INF))
-    unit, value = walk.exact(t)
-    return plain(t.shape, value, t, unit)
-
-
-def integers(weights: Known) -> tuple[Any, Exact]:
-    """A constant as integer codes and their scale.
-
-    Floats count as quantised if they are multiples of one number, for the whole tensor, that take few bits: that is
-    how quantised weights look after somebody folded their quantisers. Raises Refusal if they are not.
-    """
-    if weights.codes is not None:
-        return weights.codes, weights.scale
-    array = weights.array
-    if array.dtype.kind in "iub" or array.dtype.name in WHOLE:
-        return array.astype(np.int64), ex.number(1)
-    if array.dtype.kind != "f":  # of 16 bits, which numpy has no kind for
-        array = array.astype(np.float32)
-    reals = ex.spread(ex.exact(array), array.shape)
-    step = ex.gcd(reals.ravel().tolist())
-    codes = np.asarray(reals / step, dtype=object)
-    bits = max((abs(int(c)).bit_length() for c in codes.ravel().tolist()), default=0)
-    if bits <= FLOAT_BITS:
-        return codes.astype(np.int64), ex.number(step)
-    folded = _multiples(array)
-    if folded is None:
-        raise Refusal(
-            f"has weights that are not quantised: as they stand they take {bits} bits each",
-            "train with quantised weights, or put a quantiser on them before this layer",
-        )
-    return folded
-
-
-def _multiples(array: Any) -> tuple[Any, Exact] | None:
-    """Floats that are a few-bit integer times one float of their type, rounded to it; None if they are not."""
-    size = np.abs(array[array != 0])
-    for divisor in range(1, 17):
-        step = (size.min() / divisor).astype(array.dtype)
-        codes = np.rint(array / step)
-        if np.abs(codes).max() < 1 << FLOAT_BITS and (codes.astype(array.dtype) * step == array).all():
-            return codes.astype(np.int64), ex.exact(step)
-    return None
-
-
-def contract(walk: Walk, t: Scaled, weights: Known, groups: int = 1) -> Scaled:
-    """`[..., k]` times a constant `[k, n]`. Raises Refusal for weights that are not quantised.
-
-    With `groups` the matrix is block diagonal, and each block is a product of its own.
-    """
-    keep_samples_apart(t, (len(t.shape) - 1,))
-    t = settled(walk, t)
-    rank = len(t.shape)
-    if any(n > 1 for n in ex.ranked(t.scale, rank).shape[:-1]):
-        # Rows with scales of their own: the scale may stay outside of the product, but only if columns share it.
-        if ex.ranked(t.scale, rank).shape[-1] > 1:
-            unit, value = walk.exact(t)
-            t = plain(t.shape, value, t, unit)
-        inside, outside = ex.number(1), t.scale
-    elif t.scale.size > 1:
-        inside, outside = t.scale.reshape(-1, 1), ex.number(1)
-    else:
-        inside, outside = ex.number(1), t.scale
-    codes, scale = integers(weights)
-    matrix, columns = _split(codes, ex.ranked(scale, 2), inside)
-    shape = (*t.shape[:-1], codes.shape[1])
-    result = _product(walk, t, matrix, shape, groups)
-    offset = _moved_offset(t, codes, scale)
-    done = Scaled(shape, result, scale=ex.times(outside, columns), batched=t.batched, integer=t.integer)
-    return done.plus(offset)
-
-
-def _split(codes: Any, scale: Exact, inside: Exact) -> tuple[Exact, Exact]:
-    """A matrix `codes * scale * inside` as dyadic numbers, and the scales of its columns."""
-    whole = ex.times(scale, inside)
-    if whole.ndim < 2 or whole.shape[0] == 1:
-        lone = ex.lone(whole)
-        if lone is not None and ex.power_of_two(lone):
-            return fractions(codes) * abs(lone), ex.number(1 if lone > 0 else -1)
-        return fractions(codes), whole.reshape(-1) if whole.ndim else whole
-    reals = fractions(codes) * whole
-    steps = np.array([ex.gcd(column.tolist()) for column in reals.T], dtype=object)
-    lone = ex.lone(steps)
-    return np.asarray(reals / steps, dtype=object), ex.number(lone) if lone is not None else steps
-
-
-def fractions(codes: Any) -> Exact:
-    result = np.empty(codes.shape, dtype=object)
-    result.ravel()[:] = [Fraction(c) for c in codes.ravel().tolist()]
-    return result
-
-
-def _moved_offset(t: Scaled, codes: Any, scale: Exact) -> Exact:
-    """What the offset of the vector becomes: its product with the matrix."""
-    if ex.every(lambda v: not v, t.offset):
-        return ex.number(0)
-    lone, factor = ex.lone(t.offset), ex.lone(scale)
-    if lone is not None and factor is not None:
-        sums = codes.sum(axis=0, dtype=object)
-        return ex.compress(np.asarray(fractions(np.asarray(sums)) * (lone * factor), dtype=object))
-    rows = ex.ranked(t.offset, len(t.shape))
-    rows = np.broadcast_to(rows, (*rows.shape[:-1], codes.shape[0]))
-    return ex.compress(np.asarray(rows @ (fractions(codes) * scale), dtype=object))
-
-
-def _product(walk: Walk, t: Scaled, matrix: Exact, shape: tuple[int, ...], groups: int) -> Value:
-    value = concrete(t)
-    inner, outer = matrix.shape[0] // groups, matrix.shape[1] // groups
-    blocks = [
-        walk.const(matrix[g * inner : (g + 1) * inner, g * outer : (g + 1) * outer], "weight")
-        for g in range(groups)
-    ]
-
-    def product(b: Builder, x: Value) -> Value:
-        if groups == 1:
-            return b.dense(x, blocks[0])  # type: ignore[no-any-return]
-        slices = [b.slice(x, start=[g * inner], stop=[(g + 1) * inner]) for g in range(groups)]
-        return b.concat([b.dense(s, w) for s, w in zip(slices, blocks, strict=True)], axis=0)  # type: ignore[no-any-return]
-
-    count = math.prod(core(shape)[:-1])
-    if count == 1:
-        return walk.reshaped(product(walk.b, walk.reshaped(value, (t.shape[-1],))), core(shape))
-    walk.b.room(count * int(np.count_nonzero(matrix)))  # before any work on the rows
-    rows = walk.reshaped(value, (count, t.shape[-1]))
-    return mapped(walk, rows, product, lambda v: walk.reshaped(v, core(shape)), len(core(shape)) - 1)
-
-
-def mapped(walk: Walk, rows: Value, inner: Any, place: Any, axis: int) -> Value:
-    """One function mapped over the rows of a value, and its result brought into place."""
-    rows = alike(walk, rows)
-    name = walk.names.take(walk.owner, "f")
-    builder = Builder(name)
-    with builder.origin(walk.layer.name if walk.layer else None):
-        shape = rows.type.shape[1:]
-        size = rows.type.size // rows.type.shape[0]
-        x = builder.input("x", tensor(shape, rows.type.formats[:size]))
-        func = builder.function(inner(builder, x))
-    placed: Value = place(walk.b.map(func, [rows]))
-    walk.maps[placed] = Mapped(func, (rows,), place, axis)
-    return placed
-
-
-def alike(walk: Walk, rows: Value) -> Value:
-    """The value with every row in the same formats: the narrowest that hold those of all rows."""
-    kind = rows.type
-    count, size = kind.shape[0], kind.size // kind.shape[0]
-    lines = [kind.formats[i * size : (i + 1) * size] for i in range(count)]
-    if all(line == lines[0] for line in lines):
-        return rows
-    wide = [hull(set(column)) for column in zip(*lines, strict=True)]
-    to = uniform(kind.shape, wide[0]) if len(set(wide)) == 1 else tensor(kind.shape, wide * count)
-    widened: Value = walk.b.quant(rows, to=to)
-    return widened
-
-
-def hull(formats: Collection[Fixed]) -> Fixed:
-    """The narrowest format that holds the numbers of all."""
-    frac = max((f.frac for f in formats if f.width), default=0)
-    return holding(
-        min(f.lo << (frac - f.frac) if f.width else 0 for f in formats),
-        max(f.hi << (frac - f.frac) if f.width else 0 for f in formats),
-        frac,
-    )
-
-
-# -- operators ------------------------------------------------------------------------------------------------------
-
-
-def matmul(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """MatMul, as numpy has it."""
-    a, b = needed(inputs, 0), needed(inputs, 1)
-    fits = bool(a.shape) and bool(b.shape) and a.shape[-1] == b.shape[-2 if len(b.shape) > 1 else 0]
-    if not fits:
-        raise Refusal(
-            f"multiplies {list(a.shape)} by {list(b.shape)}", "the model is broken: export it again"
-        )
-    if isinstance(a, Scaled) and isinstance(b, Known):
-        if len(b.shape) == 1:
-            column = view(b, lambda x: x.reshape(-1, 1))
-            done = contract(walk, a, column)
-            return walk.reshape(done, done.shape[:-1])
-        if any(n > 1 for n in b.shape[:-2]):
-            return _stack(walk, a, b)
-        done = contract(walk, a, _flat(b))
-        return walk.reshape(done, (1,) * (len(b.shape) - max(2, len(a.shape))) + done.shape)
-    if isinstance(b, Scaled) and isinstance(a, Known):
-        return _from_left(walk, a, b)
-    return _both(walk, computed(a), computed(b))
-
-
-def _outer(a: Tensor, b: Tensor) -> tuple[int, ...]:
-    return tuple(np.broadcast_shapes(a.shape[:-2], b.shape[:-2]))
-
-
-def _flat(weights: Known) -> Known:
-    """A constant matrix without leading dimensions of length 1. Raises Refusal if there are others."""
-    if any(n != 1 for n in weights.shape[:-2]):
-        raise Refusal(
-            f"multiplies by a stack of constant matrices {list(weights.shape)}",
-            "write one MatMul for each matrix",
-        )
-    return view(weights, lambda x: x.reshape(weights.shape[-2:]))
-
-
-def _stack(walk: Walk, a: Scaled, b: Known) -> Scaled:
-    """A stack of constant matrices: each has a product of its own."""
-    from .layout import joined
-
-    rows = a if len(a.shape) > 1 else walk.reshape(a, (1, *a.shape))
-    outer = _outer(rows, b)
-    keep_samples_apart(
-        a, (0,) if outer and (len(outer) > len(rows.shape) - 2 or outer[0] != rows.shape[0]) else ()
-    )
-    rows = walk.broadcast(rows, (*outer, *rows.shape[-2:]))
-    index = np.arange(math.prod(rows.shape)).reshape(-1, *rows.shape[-2:])
-    order = np.broadcast_to(np.arange(math.prod(b.shape[:-2])).reshape(b.shape[:-2]), outer).ravel()
-    parts = []
-    for at, which in enumerate(order):
-        matrix = view(b, lambda x, which=which: x.reshape(-1, *x.shape[-2:])[which])
-        parts.append(contract(walk, walk.index(rows, index[at][None]), matrix))
-    whole = walk.reshape(joined(walk, parts, 0), (*outer, rows.shape[-2], b.shape[-1]))
-    return whole if len(a.shape) > 1 else walk.reshape(whole, (*outer, b.shape[-1]))
-
-
-def view(weights: Known, move: Any) -> Known:
-    if weights.codes is None:
-        return Known(move(weights.array))
-    scale = ex.compress(move(ex.spread(weights.scale, weights.shape)))
-    return Known(move(weights.array), move(weights.codes), scale)
-
-
-def _from_left(walk: Walk, a: Known, b: Scaled) -> Scaled:
-    """A constant matrix from the left is its transpose from the right."""
-    matrix = view(_flat(view(a, np.atleast_2d)), np.transpose)
-    if len(b.shape) == 1:
-        done = contract(walk, b, matrix)
-        return done if len(a.shape) > 1 else walk.reshape(done, ())
-    turn = (*range(len(b.shape) - 2), len(b.shape) - 1, len(b.shape) - 2)
-    keep_samples_apart(b, turn[-2:])
-    done = walk.transpose(contract(walk, walk.transpose(b, turn), matrix), turn)
-    return done if len(a.shape) > 1 else walk.reshape(done, (*done.shape[:-2], done.shape[-1]))
-
-
-def _both(walk: Walk, a: Scaled, b: Scaled) -> Scaled:
-    if len(a.shape) < 2 or len(b.shape) < 2:
-        rows, column = len(a.shape) > 1, len(b.shape) > 1
-        a = a if rows else walk.reshape(a, (1, *a.shape))
-        done = _both(walk, a, b if column else walk.reshape(b, (*b.shape, 1)))
-        shape = done.shape if column else done.shape[:-1]
-        return walk.reshape(done, shape if rows else (*shape[: -1 - column], *shape[len(shape) - column :]))
-    keep_samples_apart(a, (len(a.shape) - 2, len(a.shape) - 1) if len(a.shape) > 2 else ())
-    keep_samples_apart(b, (len(b.shape) - 2, len(b.shape) - 1))
-    outer = _outer(a, b)
-    x, y = walk.broadcast(a, (*outer, *a.shape[-2:])), walk.broadcast(b, (*outer, *b.shape[-2:]))
-    (s, v), (u, w) = walk.exact(x), walk.exact(y)
-    shape = (*outer, a.shape[-2], b.shape[-1])
-    product = walk.reshaped(walk.b.matmul(walk.reshaped(v, x.shape), walk.reshaped(w, y.shape)), core(shape))
-    return replace(plain(shape, product, a, s * u), batched=a.batched or b.batched)
+from .rule import Inputs, Rule, binary, needed, optional, rule
 
 
 def gemm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """Gemm: `alpha * A' B' + beta * C`."""
-    a, b = needed(inputs, 0), needed(inputs, 1)
-    if node.get("transB", 0):
-        b = view(b, np.transpose) if isinstance(b, Known) else walk.transpose(b, (1, 0))
-    if node.get("transA", 0):
-        if isinstance(a, Scaled):
-            keep_samples_apart(a, (0, 1))
-        a = view(a, np.transpose) if isinstance(a, Known) else walk.transpose(a, (1, 0))
-    result = computed(matmul(walk, node, [a, b])).times(ex.exact(np.float32(node.get("alpha", 1.0))))
-    c, beta = optional(inputs, 2), node.get("beta", 1.0)
-    if c is None:
-        return result
-    term = known(c, "C").reals()
-    np.broadcast_shapes(c.shape, result.shape)
-    return result.plus(ex.times(term, ex.exact(np.float32(beta))))
+    return kit.gemm(
+        walk,
+        needed(inputs, 0),
+        needed(inputs, 1),
+        optional(inputs, 2),
+        turn_a=bool(node.get("transA", 0)),
+        turn_b=bool(node.get("transB", 0)),
+        alpha=np.float32(node.get("alpha", 1.0)),
+        beta=np.float32(node.get("beta", 1.0)),
+    )
+
+
+def einstein_sum(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    return einsum(walk, [t for t in inputs if t is not None], str(node.get("equation", "")))
 
 
 RULES: dict[str, Rule] = {
-    "MatMul": rule(matmul),
+    "MatMul": rule(binary(kit.matmul)),
     "Gemm": rule(gemm),
+    "Einsum": rule(einstein_sum),
 }

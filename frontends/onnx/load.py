@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -12,17 +11,17 @@ import numpy as np
 
 from lutc.diagnostics import LirError, did_you_mean, error
 from lutc.ir.graph import Design
-from lutc.lowering import exact as ex
 from lutc.lowering.compare import Look, compared, not_compared
 from lutc.lowering.dtypes import FLOATS, SATURATE, WHOLE, kind_name, within
+from lutc.lowering.linear import view
 from lutc.lowering.model import Role
 from lutc.lowering.operands import ACROSS, NOTHING
 from lutc.lowering.options import Options
-from lutc.lowering.ports import MOST, finished, make_inputs, make_outputs
+from lutc.lowering.ports import finished, make_inputs, make_outputs, stand_in
 from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import Curve, Known, Missing, Scaled, core
+from lutc.lowering.tensors import Curve, Known, Missing, Scaled
 from lutc.lowering.walk import Walk
-from lutc.types import Fixed, uniform
+from lutc.types import Fixed
 
 from .batch import check_samples, folded, varies
 from .branches import taken
@@ -242,17 +241,11 @@ def _moved(node: Node, x: Known, inputs: Sequence[Any]) -> Known:
     index = np.arange(x.array.size, dtype=np.int64).reshape(x.shape)
     others: list[Any] = [t.array if isinstance(t, Known) else None for t in inputs[1:]]
     at = np.asarray(fold(node, [index, *others])[0])
-    scale = ex.spread(x.scale, x.shape).ravel()[at].reshape(at.shape)
-    return Known(x.array.ravel()[at], x.codes.ravel()[at], ex.compress(scale))
+    return view(x, lambda a: a.ravel()[at])
 
 
 def _stand_in(walk: Walk, model: OnnxModel, node: Node) -> None:
     """After a refusal: outputs of the right shape, so that the layers behind are looked at as well."""
     shapes = shapes_of(model)
     for name in node.outputs:
-        shape = shapes.get(name)
-        if shape is None or math.prod(shape) > MOST:
-            walk.tensors[name] = Missing()
-        else:
-            stand_in = walk.port(f"{node.name} refused", uniform(core(shape), Fixed(True, 8, 4)))
-            walk.tensors[name] = Scaled(shape, stand_in)
+        walk.tensors[name] = stand_in(walk, node.name, shapes.get(name))

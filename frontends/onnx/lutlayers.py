@@ -14,8 +14,9 @@ import numpy as np
 from lutc.build import Builder
 from lutc.ir.graph import Table, Value
 from lutc.limits import MAX_WIDTH
-from lutc.lowering import exact as ex
 from lutc.lowering.edges import edge_sums, edge_tables
+from lutc.lowering.formats import formats
+from lutc.lowering.linear import mapped
 from lutc.lowering.operands import computed, small
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Pending, Scaled, Tensor, concrete, core, plain
@@ -23,13 +24,12 @@ from lutc.lowering.walk import Walk
 from lutc.lowering.windows import one_sample, positions
 from lutc.types import Fixed, Overflow, Rounding, tensor, uniform
 
-from .linear import mapped
+from .conv import window_of
 from .model import Node
 from .rule import Inputs, Rule, needed, rule
-from .windows import window_of
 
 DOMAIN = "lutc"
-BROKEN = "the model is broken: export it again with lutc.nn.export_onnx"
+DAMAGED = "the model is broken: export it again with lutc.nn.export_onnx"
 _MAX_KEY = 24  # bits: a table with a wider key has more entries than a file could hold
 
 
@@ -46,7 +46,9 @@ def whole(t: Tensor | None, what: str) -> Any:
     """A constant tensor of integers. Raises Refusal for another."""
     array = np.asarray(small(t))
     if array.dtype.kind not in "iu" or (array.dtype == np.uint64 and (array >> 63).any()):
-        raise Refusal(f"has a {what} of {array.dtype} numbers, and they must be integers below 2**63", BROKEN)
+        raise Refusal(
+            f"has a {what} of {array.dtype} numbers, and they must be integers below 2**63", DAMAGED
+        )
     return array.astype(np.int64)
 
 
@@ -54,44 +56,30 @@ def fractions(t: Tensor | None, what: str) -> Any:
     """Numbers of bits after the point. Raises Refusal for some that no format of a circuit has."""
     array = whole(t, what)
     if (abs(array) > MAX_WIDTH).any():
-        raise Refusal(f"has a {what} outside of -{MAX_WIDTH} to {MAX_WIDTH}", BROKEN)
+        raise Refusal(f"has a {what} outside of -{MAX_WIDTH} to {MAX_WIDTH}", DAMAGED)
     return array
 
 
-def formats(inputs: Inputs) -> Any:
+def stated(inputs: Inputs) -> Any:
     """The formats that inputs 1 to 3 give: an object array of `Fixed`, of their common shape."""
     width, signed = (whole(needed(inputs, i), n) for i, n in ((2, "width"), (3, "signed")))
     try:
         fraction, width, signed = np.broadcast_arrays(fractions(needed(inputs, 1), "fraction"), width, signed)
     except ValueError:
-        raise Refusal("has fraction, width and signed of different shapes", BROKEN) from None
+        raise Refusal("has fraction, width and signed of different shapes", DAMAGED) from None
     if (width < 0).any() or (width > MAX_WIDTH).any() or not np.isin(signed, (0, 1)).all():
-        raise Refusal(f"has widths outside of 0 to {MAX_WIDTH}, or a sign that is neither 0 nor 1", BROKEN)
-    made = np.empty(width.shape, dtype=object)
-    rows = zip(signed.ravel().tolist(), width.ravel().tolist(), fraction.ravel().tolist(), strict=True)
-    made.ravel()[:] = [Fixed(bool(s), w, f) for s, w, f in rows]
-    return made
-
-
-def dyadic(walk: Walk, t: Scaled) -> Value:
-    """A value of the design that is the tensor. Raises Refusal if its scale is no fixed-point number."""
-    unit, value = walk.exact(t)
-    if not ex.dyadic(unit):
-        raise Refusal(
-            f"reads multiples of {unit}, and it takes fixed-point numbers",
-            "put a Quant with that scale before it",
-        )
-    return value if unit == 1 else walk.b.scale(value, by=unit)
+        raise Refusal(f"has widths outside of 0 to {MAX_WIDTH}, or a sign that is neither 0 nor 1", DAMAGED)
+    return formats(signed, width, fraction)
 
 
 def quantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Quantize: to a format of each element's own."""
-    t, made = computed(needed(inputs, 0)), formats(inputs)
+    t, made = computed(needed(inputs, 0)), stated(inputs)
     rounding, overflow = modes(node)
     try:
         spread = np.broadcast_to(made, t.shape).ravel().tolist()
     except ValueError:
-        raise Refusal(f"has formats {list(made.shape)} for a tensor {list(t.shape)}", BROKEN) from None
+        raise Refusal(f"has formats {list(made.shape)} for a tensor {list(t.shape)}", DAMAGED) from None
     if isinstance(t.value, Pending):
         return _port(walk, t, t.value, set(spread), rounding, overflow)
     unit, value = walk.exact(t)
@@ -107,25 +95,16 @@ def _port(
     walk: Walk, t: Scaled, pending: Pending, kinds: set[Fixed], rounding: Rounding, overflow: Overflow
 ) -> Scaled:
     """An input's first quantiser becomes the rule of its port, and costs no hardware."""
-    port, way_out = (
-        pending.port,
-        f"give the input a format of its own: --input-type {pending.port.name}=s16f10",
-    )
-    if len(kinds) > 1 or t.clips() or ex.lone(t.scale) != 1 or ex.lone(t.offset) != 0:
-        raise Refusal(f"quantises input {port.name!r} to several formats, and a port has only one", way_out)
-    (fmt,) = kinds
-    asked = (fmt, rounding, overflow)
-    if port.param is None:
-        port.param, port.rule = (
-            walk.port(port.name, uniform(core(port.shape), fmt), rounding, overflow),
-            asked,
+    name = pending.port.name
+    if len(kinds) > 1 or not t.bare():
+        raise Refusal(
+            f"quantises input {name!r} to several formats, and a port has only one", pending.way_out
         )
-    if port.rule != asked:
-        raise Refusal(f"quantises input {port.name!r} in another way than an earlier layer does", way_out)
-    value: Value = port.param
-    for move in pending.moves:
-        value = move(value)
-    return plain(t.shape, value, t)
+    (fmt,) = kinds
+    kind = uniform(core(pending.port.shape), fmt)
+    rule = (fmt, rounding, overflow)
+    param = pending.settled(rule, lambda: walk.port(name, kind, rounding, overflow))
+    return plain(t.shape, pending.moved(param), t)
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------
@@ -134,18 +113,18 @@ def _port(
 def _tables(walk: Walk, inputs: Inputs, rank: int) -> list[Table]:
     """The tables of inputs 1 to 5, one tensor of them for each group (of a LUTDense: one)."""
     keys, fraction, codes = (
-        formats(inputs),
+        stated(inputs),
         fractions(needed(inputs, 4), "table_fraction"),
         whole(needed(inputs, 5), "codes"),
     )
     if keys.ndim != rank or keys.size == 0 or fraction.shape != keys.shape:
-        raise Refusal(f"has keys {list(keys.shape)} and table_fraction {list(fraction.shape)}", BROKEN)
+        raise Refusal(f"has keys {list(keys.shape)} and table_fraction {list(fraction.shape)}", DAMAGED)
     widest = max(k.width for k in keys.ravel().tolist())
     if widest > _MAX_KEY:
         raise Refusal(f"has a table with a key of {widest} bits", f"a key has up to {_MAX_KEY}")
     entries = sum(1 << k.width for k in keys.ravel().tolist())
     if codes.shape != (entries,):
-        raise Refusal(f"has {list(codes.shape)} codes, and its keys ask for [{entries}]", BROKEN)
+        raise Refusal(f"has {list(codes.shape)} codes, and its keys ask for [{entries}]", DAMAGED)
     shape = keys.shape[-2:]
     name = walk.owner
     made, first = [], 0
@@ -165,9 +144,9 @@ def lut_dense(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     (table,) = _tables(walk, inputs, 2)
     n_in, n_out = table.key.shape
     if not t.shape or t.shape[-1] != n_in:
-        raise Refusal(f"reads {list(t.shape)}, and has tables for {n_in} inputs", BROKEN)
+        raise Refusal(f"reads {list(t.shape)}, and has tables for {n_in} inputs", DAMAGED)
     shape = (*t.shape[:-1], n_out)
-    value, count = dyadic(walk, t), math.prod(t.shape[:-1])
+    value, count = walk.fixed_point(t), math.prod(t.shape[:-1])
 
     def inner(b: Builder, x: Value) -> Value:
         return edge_sums(b, x, table, *rounding)
@@ -188,12 +167,14 @@ def lut_conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     tables = _tables(walk, inputs, 3)
     n_in, n_out = tables[0].key.shape
     if t.shape[1] * math.prod(size) != n_in * len(tables):
-        raise Refusal(f"reads {list(t.shape)}, and has {len(tables)} groups of {n_in} inputs", BROKEN)
+        raise Refusal(f"reads {list(t.shape)}, and has {len(tables)} groups of {n_in} inputs", DAMAGED)
     window = window_of(node, size, t.shape[2:])
     at, near = positions(t.shape, window)
     counts = window.outputs(t.shape[2:])
     count = math.prod(counts)
-    rows = walk.index(Scaled(t.shape, dyadic(walk, t)), at.reshape(1, count, -1), near.reshape(1, count, -1))
+    rows = walk.index(
+        Scaled(t.shape, walk.fixed_point(t)), at.reshape(1, count, -1), near.reshape(1, count, -1)
+    )
 
     def inner(b: Builder, x: Value) -> Value:
         if len(tables) == 1:

@@ -38,9 +38,7 @@ ROLES = {
 class Node(Layer):
     """A layer as the file has it: `version` is the operator set it follows, `attributes` are plain Python values.
 
-    `reads` are its inputs and what its subgraphs read of the graphs around them. A frontend that has no protobufs but
-    lowers with these rules says how to `compute` the node from arrays; `elementwise` marks operators that only
-    `compute` knows.
+    `reads` are its inputs and what its subgraphs read of the graphs around them.
     """
 
     op: str = ""
@@ -49,8 +47,6 @@ class Node(Layer):
     inputs: tuple[str, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
     proto: NodeProto | None = field(default=None, repr=False)
-    compute: Callable[[list[Any]], list[Any]] | None = field(default=None, repr=False)
-    elementwise: bool = False
     versions: Mapping[str, int] = field(
         default_factory=dict, repr=False
     )  # of all operator sets it may follow
@@ -81,6 +77,12 @@ class OnnxModel(Model):
         except Exception as e:  # the checker and the inference of shapes have several of their own
             return (str(e) or type(e).__name__).strip().splitlines()[0]
         return None
+
+
+def operator(op: str, version: int = 21) -> Node:
+    """A node of one of the standard's operators on one tensor, to be computed by itself."""
+    proto = import_onnx().helper.make_node(op, ["x"], ["y"])
+    return Node(op, op, ("x",), ("y",), op=op, version=version, inputs=("x",), proto=proto)
 
 
 def import_onnx() -> Any:
@@ -132,8 +134,6 @@ def fold(node: Node, arrays: list[Any]) -> list[Any]:
 
 def evaluator(node: Node) -> Callable[[list[Any]], list[Any]]:
     """The reference implementation of one node, to be run on several sets of arrays as `fold` is."""
-    if node.compute is not None:
-        return node.compute
     onnx = import_onnx()
     from onnx.reference import ReferenceEvaluator
 

@@ -1,43 +1,25 @@
 """QuantizeLinear and DequantizeLinear: `saturate(round_half_even(x / scale) + zero)` and `(q - zero) * scale`.
 
-Source: the ONNX operator specification. The zero point is added after the rounding, which differs from adding it before
-where ties meet odd zero points; there the value of the design is the rounded number without the zero point.
+Source: the ONNX operator specification.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from lutc.lowering import exact as ex
+from lutc.lowering.affine import affine, check_scale, shifted
 from lutc.lowering.dtypes import FLOATS, NARROW_FLOATS, RANGES, kind_name, within
-from lutc.lowering.exact import Exact
-from lutc.lowering.operands import axis_of, computed, small
-from lutc.lowering.quantise import Grid, quantise, ties
+from lutc.lowering.operands import BROKEN, axis_of, small
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Known, Scaled, Shape, Tensor
 from lutc.lowering.walk import Walk
 
-from .model import Node, numpy_type
-from .qonnx import scale_of, step_of
+from .model import Node, import_onnx, numpy_type
 from .rule import Inputs, Rule, needed, optional, rule
-
-# TensorProto.DataType of the integers a tensor may be quantised to.
-TYPES = {
-    2: "uint8",
-    3: "int8",
-    4: "uint16",
-    5: "int16",
-    6: "int32",
-    12: "uint32",
-    21: "uint4",
-    22: "int4",
-    25: "uint2",
-    26: "int2",
-}
 
 
 def _integers(array: Any) -> Any:
@@ -45,10 +27,9 @@ def _integers(array: Any) -> Any:
     return np.asarray(array).astype(np.int64)
 
 
-def _along(node: Node, array: Any, shape: Shape) -> Any:
+def _along(array: Any, shape: Shape, axis: int, block: int) -> Any:
     """A parameter for each channel, in a shape that broadcasts to the tensor's."""
     array = np.asarray(array)
-    axis, block = node.get("axis", 1), node.get("block_size", 0)
     if array.size == 1:  # of a whole tensor: no axis matters
         return array.reshape(())
     if block or array.ndim > 1:
@@ -62,53 +43,66 @@ def _along(node: Node, array: Any, shape: Shape) -> Any:
     return array.reshape(tuple(-1 if i == axis else 1 for i in range(len(shape))))
 
 
-def _parameters(node: Node, inputs: Inputs, shape: Shape) -> tuple[Any, Any, str | None]:
+def _parameters(
+    scale: Tensor, zero: Tensor | None, shape: Shape, axis: int, block: int
+) -> tuple[Any, Any, str | None]:
     """Scale and zero point, in shapes that broadcast to the tensor's, and the zero point's type."""
-    scale = _along(node, np.asarray(small(needed(inputs, 1))), shape)
-    zero = optional(inputs, 2)
+    factors = _along(small(scale), shape, axis, block)
     if zero is None:
-        return scale, np.zeros((), dtype=np.int64), None
-    kind = small(zero).dtype.name
-    return scale, _along(node, _integers(small(zero)), shape), kind
+        return factors, np.zeros((), dtype=np.int64), None
+    return factors, _along(_integers(small(zero)), shape, axis, block), small(zero).dtype.name
 
 
-def quantize(walk: Walk, node: Node, inputs: Inputs, inside: bool = False) -> Tensor:
-    """QuantizeLinear, to any integer type the standard has. With `inside` the zero point is rounded with the data."""
-    x = needed(inputs, 0)
-    scale, zero, kind = _parameters(node, inputs, x.shape)
-    asked = TYPES.get(node.get("output_dtype", 0)) if node.get("output_dtype", 0) else None
-    if kind and node.get("output_dtype", 0) and asked != kind:
-        raise Refusal(
-            f"has output_dtype={node.get('output_dtype', 0)} and a zero point of type {kind}",
-            "the model is broken: export it again",
-        )
-    kind = kind or (asked if node.get("output_dtype", 0) else "uint8")
-    if kind not in RANGES:
-        raise Refusal(f"quantises to {kind or 'a type'} that is no integer", "quantise to an integer type")
-    lo, hi = RANGES[kind]
-    scale_of(needed(inputs, 1))
-    _divides_exactly(node, x, scale)
-    if isinstance(x, Known):
-        with np.errstate(all="ignore"):
-            steps = np.rint(x.array / scale)
-        if not np.isfinite(steps).all():
-            raise Refusal("quantises constants that are not finite", "train or export the model again")
-        return Known(np.clip(steps.astype(np.float64) + zero, lo, hi).astype(numpy_type(kind)))
-    t = computed(x)
-    return replace(
-        affine(walk, t, ex.exact(scale), ex.exact(zero), ex.number(lo), ex.number(hi), inside), integer=kind
+def quantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """QuantizeLinear, to any integer type the standard has."""
+    asked, precision = int(node.get("output_dtype", 0)), int(node.get("precision", 0))
+    axis, block = node.get("axis", 1), node.get("block_size", 0)
+    x, scale, zero = needed(inputs, 0), needed(inputs, 1), optional(inputs, 2)
+    return to_integers(
+        walk, x, scale, zero, axis=axis, block=block, asked=_type(asked), precision=_type(precision)
     )
 
 
-def _divides_exactly(node: Node, x: Tensor, scale: Any) -> None:
-    """Raise Refusal for a division in a float of 16 bits that rounds: it moves numbers onto ties, a whole step off."""
-    from onnx import TensorProto
+def to_integers(
+    walk: Walk,
+    x: Tensor,
+    scale: Tensor,
+    zero: Tensor | None,
+    *,
+    axis: int = 1,
+    block: int = 0,
+    asked: str | None = None,
+    precision: str | None = None,
+    inside: bool = False,
+) -> Tensor:
+    """A tensor quantised to the type of its zero point, or the one `asked` for, computed in a `precision`.
 
-    asked = int(node.get("precision", 0))
-    kinds = {kind_name(scale.dtype), x.real if isinstance(x, Scaled) else kind_name(x.array.dtype)}
-    if asked:
-        kinds.add(TensorProto.DataType.Name(asked).lower())
-    narrow = sorted(kinds & NARROW_FLOATS.keys())
+    With `inside` the zero point is rounded with the data.
+    """
+    factors, zeros, kind = _parameters(scale, zero, x.shape, axis, block)
+    if kind and asked and asked != kind:
+        raise Refusal(f"has output_dtype={asked} and a zero point of type {kind}", BROKEN)
+    kind = kind or asked or "uint8"
+    if kind not in RANGES:
+        raise Refusal(f"quantises to {kind}, which is no integer type", "quantise to an integer type")
+    lo, hi = RANGES[kind]
+    check_scale(factors)
+    _divides_exactly(x, factors, precision)
+    if isinstance(x, Known):
+        with np.errstate(all="ignore"):
+            steps = np.rint(x.array / factors)
+        if not np.isfinite(steps).all():
+            raise Refusal("quantises constants that are not finite", "train or export the model again")
+        return Known(np.clip(steps.astype(np.float64) + zeros, lo, hi).astype(numpy_type(kind)))
+    by = shifted if inside else affine
+    done = by(walk, x, ex.exact(factors), ex.exact(zeros), ex.number(lo), ex.number(hi))
+    return replace(done, integer=kind)
+
+
+def _divides_exactly(x: Tensor, scale: Any, precision: str | None) -> None:
+    """Raise Refusal for a division in a float of 16 bits that rounds: it moves numbers onto ties, a whole step off."""
+    kinds = {kind_name(scale.dtype), x.real if isinstance(x, Scaled) else kind_name(x.array.dtype), precision}
+    narrow = sorted(k for k in kinds if k in NARROW_FLOATS)
     if narrow and not ex.every(ex.power_of_two, ex.exact(scale)):
         raise Refusal(
             f"divides by its scale in {narrow[0]}, which rounds",
@@ -116,28 +110,31 @@ def _divides_exactly(node: Node, x: Tensor, scale: Any) -> None:
         )
 
 
-def affine(walk: Walk, t: Scaled, s: Exact, z: Exact, lo: Exact, hi: Exact, inside: bool = False) -> Scaled:
-    """The integers `clip(round_half_even(t / s) + z, lo, hi)`, where the zero points z are whole numbers.
-
-    With `inside` they are `clip(round_half_even(t / s + z), lo, hi)`: other ones at ties, for odd zero points.
-    """
-    frac = step_of(s)
-    inverse = ex.compress(np.asarray(1 / s, dtype=object))
-    if inside or ex.every(lambda v: v % 2 == 0, z) or not ties(t, inverse):
-        # Otherwise rounding before or after adding it comes to the same, and the type's own range saves comparisons.
-        done = quantise(walk, t, Grid(inverse, z, lo, hi, frac=frac))
-        return done.times(ex.number(Fraction(2) ** frac))
-    low, high = (ex.compress(np.asarray(e - z, dtype=object)) for e in (lo, hi))
-    done = quantise(walk, t, Grid(inverse, ex.number(0), low, high, frac=frac))
-    return done.times(ex.number(Fraction(2) ** frac)).plus(z)
-
-
 def dequantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """DequantizeLinear. Of a constant, its codes and scale are kept, for the products to take out."""
-    x = needed(inputs, 0)
-    scale, zero, kind = _parameters(node, inputs, x.shape)
-    s = ex.exact(scale)
-    to = _result(node, scale)
+    """DequantizeLinear."""
+    axis, block, asked = node.get("axis", 1), node.get("block_size", 0), int(node.get("output_dtype", 0))
+    x, scale, zero = needed(inputs, 0), needed(inputs, 1), optional(inputs, 2)
+    return to_reals(x, scale, zero, axis=axis, block=block, asked=_type(asked))
+
+
+def to_reals(
+    x: Tensor,
+    scale: Tensor,
+    zero: Tensor | None,
+    *,
+    axis: int = 1,
+    block: int = 0,
+    asked: str | None = None,
+) -> Tensor:
+    """What integers mean, in the float type of the scale or the one `asked` for.
+
+    Of a constant, its codes and scale are kept, for the products to take out.
+    """
+    factors, zeros, kind = _parameters(scale, zero, x.shape, axis, block)
+    s = ex.exact(factors)
+    to = asked or kind_name(factors.dtype)
+    if to not in FLOATS:
+        raise Refusal(f"dequantises to {to}", "dequantise to float32")
     mine = x.array.dtype.name if isinstance(x, Known) else x.integer
     # Tables and sums count as int32, whatever they are quantised to.
     if kind in RANGES and mine in RANGES and mine not in (kind, "int32"):
@@ -150,28 +147,17 @@ def dequantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
                 f"dequantises {x.array.dtype.name} numbers, whose steps differ from number to number",
                 "quantise to integers",
             )
-        codes = _integers(x.array) - zero
-        dtype = np.dtype(scale.dtype)
-        return Known((codes.astype(dtype) * scale).astype(numpy_type(to)), codes, s)
-    done = replace(computed(x).plus(_negative(ex.exact(zero))).times(s), integer=None, real=to)
-    if kind_name(scale.dtype) in NARROW_FLOATS:
-        within(replace(done, real=kind_name(scale.dtype)))
+        codes = _integers(x.array) - zeros
+        return Known((codes.astype(factors.dtype) * factors).astype(numpy_type(to)), codes, s)
+    done = replace(x.plus(ex.times(ex.exact(zeros), ex.number(-1))).times(s), integer=None, real=to)
+    if kind_name(factors.dtype) in NARROW_FLOATS:
+        within(replace(done, real=kind_name(factors.dtype)))
     return done
 
 
-def _result(node: Node, scale: Any) -> str:
-    """The float type that a DequantizeLinear makes."""
-    from onnx import TensorProto
-
-    asked = int(node.get("output_dtype", 0))
-    name = TensorProto.DataType.Name(asked).lower() if asked else kind_name(scale.dtype)
-    if name not in FLOATS:
-        raise Refusal(f"dequantises to {name}", "dequantise to float32")
-    return name
-
-
-def _negative(x: Exact) -> Exact:
-    return ex.times(x, ex.number(-1))
+def _type(number: int) -> str | None:
+    """The element type that an attribute asks for by its number; None for 0."""
+    return import_onnx().TensorProto.DataType.Name(number).lower() if number else None
 
 
 RULES: dict[str, Rule] = {

@@ -1,8 +1,7 @@
 """The quantisers of the QONNX dialect: Quant (also called IntQuant), BipolarQuant, Trunc, MultiThreshold.
 
 Quant divides by the scale, adds the zero point and then rounds; ONNX's QuantizeLinear rounds before it adds. Source:
-the operator descriptions in the qonnx project's docs, which define UP and DOWN as away from and toward zero, and
-HALF_UP and HALF_DOWN as their versions for ties.
+the operator descriptions in the qonnx project's docs.
 """
 
 from __future__ import annotations
@@ -14,28 +13,18 @@ import numpy as np
 
 from lutc.ir.graph import Value
 from lutc.lowering import exact as ex
+from lutc.lowering.affine import ROUNDINGS, check_scale, limits, round_floats, shifted
+from lutc.lowering.dtypes import whole
 from lutc.lowering.exact import Exact
 from lutc.lowering.operands import computed, small
 from lutc.lowering.quantise import Grid, bipolar, quantise
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Known, Scaled, Tensor, reach
 from lutc.lowering.walk import Walk
-from lutc.numbers import rounded
 from lutc.types import Rounding
 
 from .model import Node
 from .rule import Inputs, Rule, needed, rule
-
-ROUNDINGS = {
-    "ROUND": Rounding.HALF_EVEN,
-    "HALF_EVEN": Rounding.HALF_EVEN,
-    "CEIL": Rounding.CEIL,
-    "FLOOR": Rounding.FLOOR,
-    "UP": Rounding.AWAY,
-    "DOWN": Rounding.TOWARD_ZERO,
-    "HALF_UP": Rounding.HALF_AWAY,
-    "HALF_DOWN": Rounding.HALF_ZERO,
-}
 
 
 def rounding_of(node: Node, default: str = "ROUND") -> Rounding:
@@ -45,30 +34,10 @@ def rounding_of(node: Node, default: str = "ROUND") -> Rounding:
     return ROUNDINGS[word]
 
 
-def limits(bits: Any, signed: bool, narrow: bool) -> tuple[Exact, Exact]:
-    """The least and largest integer of quantisers with `bits` bits. Raises Refusal unless these are whole numbers."""
-    widths = ex.exact(np.asarray(bits))
-    if not ex.every(lambda b: b.denominator == 1 and 1 <= b <= 64, widths):
-        odd = next(b for b in widths.ravel().tolist() if b.denominator != 1 or not 1 <= b <= 64)
-        raise Refusal(
-            f"quantises to {float(odd):g} bits, and a format has a whole number of them from 1 to 64",
-            "round the learned bit widths up before exporting",
-        )
-    powers = np.asarray(Fraction(2) ** (widths - signed), dtype=object)
-    if signed:
-        return ex.compress(np.asarray(narrow - powers, dtype=object)), ex.compress(
-            np.asarray(powers - 1, dtype=object)
-        )
-    return ex.number(0), ex.compress(np.asarray(powers - 1 - narrow, dtype=object))
-
-
 def scale_of(t: Tensor | None) -> Any:
     """A quantiser's scale. Raises Refusal if it is computed or 0."""
     scale = np.asarray(small(t))
-    if not (scale != 0).all():
-        raise Refusal(
-            "has a scale of 0", "the quantiser was never trained or calibrated; do that and export again"
-        )
+    check_scale(scale)
     return scale
 
 
@@ -85,12 +54,6 @@ def fitting(x: Tensor, **parameters: Any) -> None:
             )
 
 
-def step_of(scale: Exact) -> int:
-    """How many bits after the point make the scale the value's own step; 0 if no number does."""
-    lone = ex.lone(scale)
-    return -ex.exponent(lone) if lone is not None and lone > 0 and ex.power_of_two(lone) else 0
-
-
 def quant(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Quant and IntQuant: `(clip(round(x / scale + zero)) - zero) * scale`."""
     x = needed(inputs, 0)
@@ -103,13 +66,12 @@ def quant(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     if isinstance(x, Known):
         return _folded(x, scale, zero, (lo, hi), rounding, one_bit)
     s, z = ex.exact(scale), ex.exact(zero)
-    inverse = ex.compress(np.asarray(1 / s, dtype=object))
     t = computed(x)
     if one_bit:  # qonnx reads one signed bit as +1 and -1
+        inverse = ex.compress(np.asarray(1 / s, dtype=object))
         return bipolar(walk, t.times(inverse).plus(z)).plus(ex.times(z, ex.number(-1))).times(s)
-    frac = step_of(s)
-    done = quantise(walk, t, Grid(inverse, z, lo, hi, rounding, frac))
-    return done.times(ex.number(Fraction(2) ** frac)).plus(ex.times(z, ex.number(-1))).times(s)
+    done = shifted(walk, t, s, z, lo, hi, rounding)
+    return done.plus(ex.times(z, ex.number(-1))).times(s)
 
 
 def _folded(
@@ -124,25 +86,12 @@ def _folded(
         codes = np.where(y >= 0, 1, -1)
     else:
         lo, hi = (np.asarray(ex.spread(e, y.shape), dtype=np.float64) for e in ends)
-        codes = np.clip(_rounded(y.astype(np.float64), rounding), lo, hi)
+        codes = np.clip(round_floats(y.astype(np.float64), rounding), lo, hi)
     moved = codes - np.asarray(zero, dtype=np.float64)
     array = (moved.astype(x.array.dtype) * scale).astype(x.array.dtype)
     if (moved != np.rint(moved)).any():
         return Known(array)
     return Known(array, moved.astype(np.int64), ex.exact(scale))
-
-
-def _rounded(y: Any, rounding: Rounding) -> Any:
-    flat = [rounded(Fraction(v), rounding) for v in y.ravel().tolist()] if rounding not in NUMPY else None
-    return np.array(flat, dtype=np.float64).reshape(y.shape) if flat is not None else NUMPY[rounding](y)
-
-
-NUMPY: dict[Rounding, Any] = {
-    Rounding.HALF_EVEN: np.rint,
-    Rounding.FLOOR: np.floor,
-    Rounding.CEIL: np.ceil,
-    Rounding.TOWARD_ZERO: np.trunc,
-}
 
 
 def bipolar_quant(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -167,7 +116,7 @@ def trunc(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     fitting(t, **{f"input {i + 1}": small(inputs[i]) for i in range(1, len(inputs))})
     inverse = ex.compress(np.asarray(1 / scale, dtype=object))
     # The first rounding only brings numbers back that float32 moved off the input's grid; exact ones are on it.
-    if not _on_grid(walk, t, inverse, zero):
+    if not whole(t.times(inverse).plus(zero)):
         raise Refusal(
             "truncates data that is not on the grid its scale and zero point state",
             "quantise the data with that scale right before this layer",
@@ -197,17 +146,6 @@ def trunc(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     )
     done = quantise(walk, t, grid)
     return done.plus(ex.times(back, ex.number(-1))).times(out)
-
-
-def _on_grid(walk: Walk, t: Scaled, inverse: Exact, zero: Exact) -> bool:
-    z = t.times(inverse).plus(zero)
-    steps = np.asarray([f.step if f.width else Fraction(0) for f in z.type.formats], dtype=object).reshape(
-        z.shape
-    )
-    whole = [x for x in (z.lo, z.hi) if z.clips()]
-    parts = [np.asarray(steps * z.scale, dtype=object), z.offset]
-    parts += [ex.choose(abs(x) < ex.INF, x, ex.number(0)) for x in whole]
-    return all(ex.every(lambda v: v.denominator == 1, p) for p in parts)
 
 
 def _reached(

@@ -9,46 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
+from lutc.lowering import elementwise
 from lutc.lowering import exact as ex
+from lutc.lowering.curve import pointwise, quantised
+from lutc.lowering.linear import matmul
+from lutc.lowering.logic import where
 from lutc.lowering.operands import computed, known, small
 from lutc.lowering.tensors import Known, Scaled, Tensor
 from lutc.lowering.walk import Walk
 
 from .channels_last import first, last
-from .conv import conv
-from .curve import extended
-from .elementwise import add, leaky, mul
+from .conv import average_pool, conv, global_pool
+from .elementwise import leaky
 from .layout import concat
-from .linear import gemm, matmul
-from .logic import where
-from .model import Node
-from .qdq import dequantize, quantize
-from .reduce import average_pool, global_pool
+from .linear import gemm
+from .model import Node, fold, operator
+from .qdq import dequantize, quantize, to_integers, to_reals
 from .rule import Inputs, Rule, needed, optional, rule
 
 
-def _opened(walk: Walk, node: Node, inputs: Inputs, at: int, axis: int = 0) -> Tensor:
+def _opened(inputs: Inputs, at: int, axis: int = 0) -> Tensor:
     """The tensor whose integers, scale and zero point are three inputs in a row."""
-    part = replace(node, attributes={"axis": axis})
-    return dequantize(walk, part, [needed(inputs, at), needed(inputs, at + 1), optional(inputs, at + 2)])
+    return to_reals(needed(inputs, at), needed(inputs, at + 1), optional(inputs, at + 2), axis=axis)
 
 
-def _closed(
-    walk: Walk, node: Node, t: Tensor, scale: Tensor, zero: Tensor | None, inside: bool = False
-) -> Tensor:
-    return quantize(walk, replace(node, attributes={}), [t, scale, zero], inside)
+def _closed(walk: Walk, t: Tensor, inputs: Inputs, at: int, inside: bool = False) -> Tensor:
+    """A result quantised by the scale and zero point that are two inputs in a row."""
+    return to_integers(walk, t, needed(inputs, at), optional(inputs, at + 1), inside=inside)
 
 
 def qlinear_matmul(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     b = needed(inputs, 3)
-    product = matmul(
-        walk, node, [_opened(walk, node, inputs, 0), _opened(walk, node, inputs, 3, len(b.shape) - 1)]
-    )
-    return _closed(walk, node, product, needed(inputs, 6), optional(inputs, 7))
+    product = matmul(walk, _opened(inputs, 0), _opened(inputs, 3, len(b.shape) - 1))
+    return _closed(walk, product, inputs, 6)
 
 
 def _bias(inputs: Inputs, at: int, scales: tuple[int, int]) -> Known | None:
@@ -63,8 +59,8 @@ def _bias(inputs: Inputs, at: int, scales: tuple[int, int]) -> Known | None:
 
 
 def qlinear_conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    parts = [_opened(walk, node, inputs, 0), _opened(walk, node, inputs, 3), _bias(inputs, 8, (1, 4))]
-    return _closed(walk, node, conv(walk, node, parts), needed(inputs, 6), optional(inputs, 7))
+    parts = [_opened(inputs, 0), _opened(inputs, 3), _bias(inputs, 8, (1, 4))]
+    return _closed(walk, conv(walk, node, parts), inputs, 6)
 
 
 def qgemm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -74,16 +70,11 @@ def qgemm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     if bias is not None:  # it is counted in steps of alpha times both scales
         alpha = ex.exact(np.float32(node.get("alpha", 1.0)))
         bias = replace(bias, scale=ex.times(bias.scale, alpha))
-    parts = [_opened(walk, node, inputs, 0), _opened(walk, node, inputs, 3, axis), bias]
-    product = gemm(walk, node, parts)
-    scale = optional(inputs, 7)
-    return product if scale is None else _closed(walk, node, product, scale, optional(inputs, 8))
+    product = gemm(walk, node, [_opened(inputs, 0), _opened(inputs, 3, axis), bias])
+    return product if optional(inputs, 7) is None else _closed(walk, product, inputs, 7)
 
 
-def _shifted(walk: Walk, x: Tensor, zero: Tensor | None, axis: int, node: Node) -> Tensor:
-    """Integers minus their zero point, as numbers."""
-    one = Known(np.float32(1))
-    return dequantize(walk, replace(node, attributes={"axis": axis}), [x, one, zero])
+ONE = Known(np.float32(1))  # the scale of integers that are taken for numbers
 
 
 def _integers(product: Tensor) -> Scaled:
@@ -92,72 +83,65 @@ def _integers(product: Tensor) -> Scaled:
 
 def matmul_integer(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     a, b = needed(inputs, 0), needed(inputs, 1)
-    x = _shifted(walk, a, optional(inputs, 2), 0, node)
-    y = _shifted(walk, b, optional(inputs, 3), len(b.shape) - 1, node)
-    return _integers(matmul(walk, node, [x, y]))
+    x = to_reals(a, ONE, optional(inputs, 2), axis=0)
+    y = to_reals(b, ONE, optional(inputs, 3), axis=len(b.shape) - 1)
+    return _integers(matmul(walk, x, y))
 
 
 def conv_integer(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    x = _shifted(walk, needed(inputs, 0), optional(inputs, 2), 0, node)
-    w = _shifted(walk, needed(inputs, 1), optional(inputs, 3), 0, node)
+    x = to_reals(needed(inputs, 0), ONE, optional(inputs, 2), axis=0)
+    w = to_reals(needed(inputs, 1), ONE, optional(inputs, 3), axis=0)
     return _integers(conv(walk, node, [x, w]))
 
 
-def _two(op: str, lower: Callable[[Walk, Node, Inputs], Tensor]) -> Rule:
+def _two(lower: Callable[[Walk, Tensor, Tensor], Tensor]) -> Rule:
     """ONNX Runtime's operators on two quantised tensors."""
 
     def both(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-        parts = [_opened(walk, node, inputs, 0), _opened(walk, node, inputs, 3)]
-        done = lower(walk, replace(node, op=op), parts)
-        return _closed(walk, node, done, needed(inputs, 6), optional(inputs, 7), inside=True)
+        done = lower(walk, _opened(inputs, 0), _opened(inputs, 3))
+        return _closed(walk, done, inputs, 6, inside=True)
 
     return rule(both)
 
 
-def _one(op: str, lower: Callable[[Walk, Node, Inputs], Tensor], inside: bool = False) -> Rule:
+def _one(lower: Callable[[Walk, Node, Inputs], Tensor], inside: bool = False) -> Rule:
     """ONNX Runtime's operators on one quantised tensor."""
 
     def single(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-        x = _opened(walk, node, inputs, 0)
+        x = _opened(inputs, 0)
         turned = bool(node.get("channels_last", 0))
-        done = computed(lower(walk, replace(node, op=op, domain=""), [first(walk, x) if turned else x]))
-        done = last(walk, done) if turned else done
-        return _closed(walk, node, done, needed(inputs, 3), optional(inputs, 4), inside)
+        done = computed(lower(walk, node, [first(walk, x) if turned else x]))
+        return _closed(walk, last(walk, done) if turned else done, inputs, 3, inside)
 
     return rule(single)
 
 
 def qlinear_sigmoid(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """A table of the integers."""
-    from onnx.helper import make_node
-
-    proto = make_node("Sigmoid", ["x"], ["y"])
-    part = replace(node, op="Sigmoid", domain="", inputs=("x",), outputs=("y",), attributes={}, proto=proto)
-    curve = extended(walk, part, [_opened(walk, node, inputs, 0)], None)
-    close = replace(node, op="QuantizeLinear", attributes={})
-    closed: Tensor = extended(walk, close, [curve, needed(inputs, 3), optional(inputs, 4)], rule(quantize))
-    return closed
+    sigmoid = operator("Sigmoid")
+    curve = pointwise(walk, "Sigmoid", [_opened(inputs, 0)], lambda a: fold(sigmoid, a)[0])
+    return quantised(walk, curve, lambda array: known(_closed(walk, array, inputs, 3), "operand"))
 
 
 def qlinear_where(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    parts = [needed(inputs, 0), _opened(walk, node, inputs, 1), _opened(walk, node, inputs, 4)]
-    return _closed(walk, node, where(walk, node, parts), needed(inputs, 7), optional(inputs, 8))
+    chosen = where(walk, needed(inputs, 0), _opened(inputs, 1), _opened(inputs, 4))
+    return _closed(walk, chosen, inputs, 7)
 
 
 def matmul_integer_to_float(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """MatMulInteger, times both scales, plus a bias."""
     a, b = needed(inputs, 0), needed(inputs, 1)
-    part = replace(node, attributes={"axis": len(b.shape) - 1})
-    x = dequantize(walk, part, [a, needed(inputs, 2), optional(inputs, 4)])
-    y = dequantize(walk, part, [b, needed(inputs, 3), optional(inputs, 5)])
-    product = computed(matmul(walk, node, [x, y]))
+    last_axis = len(b.shape) - 1
+    x = to_reals(a, needed(inputs, 2), optional(inputs, 4), axis=last_axis)
+    y = to_reals(b, needed(inputs, 3), optional(inputs, 5), axis=last_axis)
+    product = matmul(walk, x, y)
     bias = optional(inputs, 6)
     return product if bias is None else product.plus(known(bias, "bias").reals())
 
 
 def qlinear_concat(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    parts: list[Any] = [_opened(walk, node, inputs, i) for i in range(2, len(inputs), 3)]
-    return _closed(walk, node, concat(walk, node, parts), needed(inputs, 0), needed(inputs, 1))
+    parts = [_opened(inputs, i) for i in range(2, len(inputs), 3)]
+    return _closed(walk, concat(walk, node, parts), inputs, 0)
 
 
 STANDARD: dict[str, Rule] = {
@@ -170,13 +154,13 @@ MICROSOFT: dict[str, Rule] = {
     "QuantizeLinear": rule(quantize, folds=True),
     "DequantizeLinear": rule(dequantize, folds=True),
     "QGemm": rule(qgemm),
-    "QLinearAdd": _two("Add", add),
-    "QLinearMul": _two("Mul", mul),
-    "QLinearLeakyRelu": _one("LeakyRelu", leaky),
+    "QLinearAdd": _two(elementwise.add),
+    "QLinearMul": _two(elementwise.multiply),
+    "QLinearLeakyRelu": _one(leaky),
     "QLinearSigmoid": rule(qlinear_sigmoid),
     "QLinearWhere": rule(qlinear_where),
     "MatMulIntegerToFloat": rule(matmul_integer_to_float),
     "QLinearConcat": rule(qlinear_concat),
-    "QLinearAveragePool": _one("AveragePool", average_pool, inside=True),
-    "QLinearGlobalAveragePool": _one("GlobalAveragePool", global_pool),
+    "QLinearAveragePool": _one(average_pool, inside=True),
+    "QLinearGlobalAveragePool": _one(global_pool),
 }

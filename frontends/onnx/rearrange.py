@@ -1,19 +1,20 @@
-"""Operators that move elements by constant positions: the standard's own evaluator says how."""
+"""Operators that move elements by positions, from and to: the standard's own evaluator says how."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from lutc.lowering import exact as ex
-from lutc.lowering.operands import NOTHING, axis_of, computed, keep_samples_apart, small
+from lutc.lowering.gather import rows
+from lutc.lowering.layout import merged, picked, rearranged
+from lutc.lowering.operands import axis_of, computed, keep_samples_apart, small
 from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import Known, Scaled, Tensor
+from lutc.lowering.tensors import Curve, Scaled, Tensor
 from lutc.lowering.walk import Walk
 
-from .layout import picked
-from .linear import contract, settled
 from .model import Node, fold
-from .rule import Inputs, Rule, needed, optional, rule
+from .rule import Inputs, Rule, needed, rule
 
 
 def rearrange(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -24,42 +25,45 @@ def rearrange(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         keep_samples_apart(t, (0,))
     others = [None if x is None else small(x) for x in inputs[1:]]
     numbers = np.arange(1, int(np.prod(t.shape)) + 1).reshape(t.shape)
-    at = np.asarray(fold(node, [numbers, *others])[0]) - 1
-    if at.shape[:1] != t.shape[:1]:
-        keep_samples_apart(t, (0,))
-    if not at.size:
-        raise Refusal(*NOTHING)
-    if (at >= 0).all():
-        return picked(walk, t, lambda a: a.ravel()[at])
-    # A zero takes the scale of an element of the same row, so that scales of channels stay together.
-    near = np.where(at < 0, at.max(axis=-1, keepdims=True), at)
-    t = settled(walk, t)
-    if (near < 0).any() and ex.lone(t.scale) is None:
-        unit, value = walk.exact(t)
-        t = Scaled(t.shape, value, ex.number(unit), integer=t.integer, batched=t.batched)
-    return walk.index(t, at, np.maximum(near, 0))
+    return rearranged(walk, t, np.asarray(fold(node, [numbers, *others])[0]) - 1)
 
 
-def cumulative(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """CumSum: the product with a triangle of ones."""
-    t = computed(needed(inputs, 0))
-    if optional(inputs, 1) is None:
-        raise Refusal("lacks its axis", "the model is broken: export it again")
-    rank = len(t.shape)
-    axis = axis_of(np.asarray(small(inputs[1])).item(), rank)
+def gather(walk: Walk, node: Node, inputs: Inputs) -> Tensor | Curve:
+    """Gather at constant indices, or of a constant at indices that are data."""
+    x, where = needed(inputs, 0), needed(inputs, 1)
+    axis = axis_of(node.get("axis", 0), len(x.shape))
+    if isinstance(where, Scaled):
+        if isinstance(x, Scaled):
+            raise Refusal("takes elements of data at indices that are data", "take them at constant indices")
+        return rows(walk, node.op, x, where, axis)
+    t, at = computed(x), where.array
     keep_samples_apart(t, (axis,))
-    n, last = t.shape[axis], rank - 1
-    ones = np.tril(np.ones((n, n), dtype=np.int64), -int(bool(node.get("exclusive", 0))))
-    triangle = (ones.T if node.get("reverse", 0) else ones).T
-    turn = tuple(last if i == axis else axis if i == last else i for i in range(rank))
-    turned = walk.transpose(t, turn)
-    rows = walk.reshape(turned, (1, *turned.shape)) if rank == 1 else turned
-    done = contract(walk, rows, Known(triangle.astype(np.float32), triangle, ex.number(1)))
-    return walk.transpose(walk.reshape(done, turned.shape), turn)
+    if at.size and not -t.shape[axis] <= at.min() <= at.max() < t.shape[axis]:
+        raise Refusal(f"takes an index beyond a dimension of length {t.shape[axis]}", "check the model")
+    return picked(walk, t, lambda a: np.take(a, at % t.shape[axis], axis=axis))
+
+
+def scatter(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """ScatterND and ScatterElements at constant indices: elements of the updates stand in the place of others."""
+    data, where, updates = (needed(inputs, i) for i in range(3))
+    at = small(where)
+    if node.get("reduction", "none") not in ("none", None):
+        raise Refusal(
+            f"writes with reduction={node.get('reduction', '')!r}", "add the updates with Pad and Add instead"
+        )
+    count, more = math.prod(data.shape), math.prod(updates.shape)
+    numbers = np.arange(count).reshape(data.shape)
+    written = np.arange(count, count + more).reshape(updates.shape)
+    index = np.asarray(fold(node, [numbers, at, written])[0])
+    if (index >= count).sum() != more:
+        raise Refusal("writes an element twice, and which of the two stays is not said", "write it once")
+    return merged(walk, [data, updates], index)
 
 
 MOVED = ("Tile", "DepthToSpace", "SpaceToDepth", "GatherElements", "GatherND", "Trilu")
 RULES: dict[str, Rule] = {
     **{op: rule(rearrange, evaluated=True) for op in MOVED},
-    "CumSum": rule(cumulative),
+    "Gather": rule(gather, moves=True),
+    "ScatterElements": rule(scatter, evaluated=True),
+    "ScatterND": rule(scatter, evaluated=True),
 }

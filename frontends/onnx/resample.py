@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from lutc.lowering import exact as ex
-from lutc.lowering.operands import NOTHING, axis_of, computed, keep_samples_apart, small
+from lutc.lowering import layout as kit
+from lutc.lowering.operands import BROKEN, NOTHING, axis_of, computed, keep_samples_apart, small
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import SAMPLES, Known, Tensor
 from lutc.lowering.walk import Walk
 
-from .layout import ints, picked
-from .linear import settled
+from .layout import ints
 from .model import Node
 from .rule import Inputs, Rule, needed, optional, rule
 
@@ -35,27 +35,16 @@ def pad(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
         )
     axes = ints(inputs[3]) if optional(inputs, 3) is not None else list(range(rank))
     if len(counts) != 2 * len(axes):
-        raise Refusal(
-            f"has {len(counts)} counts for {len(axes)} dimensions", "the model is broken: export it again"
-        )
+        raise Refusal(f"has {len(counts)} counts for {len(axes)} dimensions", BROKEN)
     widths = [(0, 0)] * rank
     for i, a in enumerate(axes):
         widths[axis_of(a, rank)] = (counts[i], counts[i + len(axes)])
-    keep_samples_apart(t, [i for i, w in enumerate(widths) if w != (0, 0)])
-    cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(t.shape, widths, strict=True))
-    if any(min(w) < 0 for w in widths):  # a negative count takes elements away
-        t = picked(walk, t, lambda a: a[cut])
-        widths = [(max(a, 0), max(b, 0)) for a, b in widths]
     mode = node.get("mode", "constant")
-    index = np.arange(int(np.prod(t.shape))).reshape(t.shape)
     if mode in ("reflect", "edge", "wrap"):
-        return walk.index(t, np.pad(index, widths, mode=mode))
+        return kit.pad_with_own(walk, t, widths, mode)
     if mode != "constant":
         raise Refusal(f"has mode={mode!r}", "one of: constant, reflect, edge, wrap")
-    near = np.pad(index, widths, mode="edge")
-    # The constant is moved to 0, which is what stands in for elements outside.
-    moved = settled(walk, t.plus(ex.times(number, ex.number(-1))))
-    return walk.index(moved, np.pad(index, widths, constant_values=-1), near).plus(number)
+    return kit.pad(walk, t, widths, number)
 
 
 def resize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -122,7 +111,7 @@ def _sizes(node: Node, inputs: Inputs, shape: list[int]) -> tuple[list[Fraction]
         if len(factors) != len(shape):
             raise Refusal(
                 f"has {len(factors)} scales for {len(shape)} dimensions",
-                "the model is broken: export it again",
+                BROKEN,
             )
         lengths = [int(f * n) for f, n in zip(factors, shape, strict=True)]
         if lengths != [

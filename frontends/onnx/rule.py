@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lutc.lowering.operands import BROKEN, computed
 from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import Tensor
+from lutc.lowering.tensors import Scaled, Tensor
 from lutc.lowering.walk import Walk
 
 from .model import Node
@@ -70,7 +71,17 @@ def needed(inputs: Inputs, at: int) -> Tensor:
     """An input that must be there. Raises Refusal if it is not."""
     if at < len(inputs) and (found := inputs[at]) is not None:
         return found
-    raise Refusal(f"lacks its input {at + 1}", "the model is broken: export it again")
+    raise Refusal(f"lacks its input {at + 1}", BROKEN)
+
+
+def unary(lower: Callable[[Walk, Scaled], Result]) -> Lower:
+    """A rule for an operator on one tensor, without attributes, of a function of the lowering kit."""
+    return lambda walk, node, inputs: lower(walk, computed(needed(inputs, 0)))
+
+
+def binary(lower: Callable[[Walk, Tensor, Tensor], Result]) -> Lower:
+    """The same for two operands, either of which may be a constant."""
+    return lambda walk, node, inputs: lower(walk, needed(inputs, 0), needed(inputs, 1))
 
 
 def optional(inputs: Inputs, at: int) -> Tensor | None:

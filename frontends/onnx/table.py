@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from . import (
-    cast,
     channels_last,
-    choose,
     conv,
-    einsum,
     elementwise,
-    final,
     layout,
     linear,
     logic,
@@ -26,12 +22,8 @@ from .rule import Rule
 from .schema import described
 
 STANDARD_RULES: dict[str, Rule] = {
-    **cast.RULES,
-    **choose.RULES,
     **conv.RULES,
-    **einsum.RULES,
     **elementwise.RULES,
-    **final.RULES,
     **layout.RULES,
     **linear.RULES,
     **logic.RULES,

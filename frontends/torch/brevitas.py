@@ -15,15 +15,13 @@ import torch
 from torch import nn
 
 from lutc.diagnostics import error
+from lutc.lowering.affine import limits
 from lutc.lowering.refusals import Refusal
 from lutc.nn.known import oddity
 
-from ..onnx.qonnx import limits
-from .leaves import Leaf
+from .leaves import Leaf, Put, Stand
 from .quantisers import Quantiser
 
-Put = Callable[[nn.Module, Callable[..., Any]], None]
-Call = Callable[..., Callable[..., Any]]
 ROUNDINGS = {"ROUND_TO_ZERO": "DOWN"}
 WAY_OUT = "use integer quantisers with one scale for each tensor or channel"
 PRODUCTS = {
@@ -71,7 +69,7 @@ def prepare(
     kwargs: Mapping[str, Any],
     leaves: dict[str, Leaf],
     put: Put,
-    call: Call,
+    call: Stand,
 ) -> None:
     """Let every Brevitas layer compute with leaves in the place of its quantisers."""
     layers = _layers(model)

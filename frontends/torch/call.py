@@ -1,10 +1,10 @@
-"""One call of an operator in a traced graph: its arguments by name, and the ONNX importer's rules to lower it with."""
+"""One call of an operator in a traced graph: its arguments by name, and how the lowering kit is asked."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -12,24 +12,21 @@ import numpy as np
 import torch
 from torch import fx
 
+from lutc.lowering import curve
 from lutc.lowering import exact as ex
-from lutc.lowering.dtypes import SATURATE, within
-from lutc.lowering.operands import keep_samples_apart
+from lutc.lowering.dtypes import within
+from lutc.lowering.layout import picked
+from lutc.lowering.linear import view
+from lutc.lowering.model import Layer
+from lutc.lowering.operands import BROKEN, check_elements, keep_samples_apart
 from lutc.lowering.options import Options
 from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import Curve, Known, Missing, Scaled, Tensor, concrete, core
+from lutc.lowering.tensors import Anything, Curve, Known, Scaled, concrete, core
 from lutc.lowering.walk import Walk
 
-from ..onnx.bounds import check_elements
-from ..onnx.curve import extended, joins
-from ..onnx.layout import picked
-from ..onnx.model import Node
-from ..onnx.rule import Rule
-from ..onnx.table import STANDARD_RULES
 from .leaves import Leaf
 from .quantisers import Quantiser
 
-Anything = Tensor | Curve
 LARGE = 1 << 22  # elements, or what numbers among the arguments might make of them
 SHORT = 10_000  # the largest denominator of a number that somebody wrote
 TENSORS = (Known, Scaled, Curve)
@@ -85,7 +82,7 @@ class Call:
 
     state: State
     fx: fx.Node
-    node: Node
+    layer: Layer
     given: Options
 
     @property
@@ -107,7 +104,7 @@ class Call:
                 return value
             if isinstance(value, bool | int | float):
                 return self.constant(value)
-        raise Refusal("lacks an operand", "the model is broken: export it again")
+        raise Refusal("lacks an operand", BROKEN)
 
     def maybe(self, name: str) -> Any:
         """A tensor argument, or None."""
@@ -125,8 +122,7 @@ class Call:
 
     def tensors(self) -> list[Anything]:
         """Every tensor among the arguments."""
-        given = (self.given.peek(name) for name in self.given)
-        return [t for v in given for t in (v if isinstance(v, list) else [v]) if isinstance(t, TENSORS)]
+        return [t for t in flat(self.given.peek(name) for name in self.given) if isinstance(t, TENSORS)]
 
     # -- what the framework computes --------------------------------------------------------------------------------
 
@@ -162,34 +158,57 @@ class Call:
         key = self.given.get("key")
         return self.state.leaves.get(key) if isinstance(key, str) else None
 
-    def _compute(self, inputs: Sequence[Any]) -> Callable[[list[Any]], list[Any]]:
-        def compute(arrays: list[Any]) -> list[Any]:
+    def _compute(self, inputs: Sequence[Any]) -> Callable[[list[Any]], Any]:
+        """The operator as a function of arrays in the place of some of its tensors."""
+
+        def compute(arrays: list[Any]) -> Any:
             done = self.run({id(t): a for t, a in zip(inputs, arrays, strict=True) if t is not None})
-            return [
-                np.asarray(d.detach().numpy()) for d in (done if isinstance(done, tuple | list) else (done,))
-            ]
+            return np.asarray(done.detach().numpy())
 
         return compute
 
     # -- lowering ---------------------------------------------------------------------------------------------------
 
-    def lower(self, op: str, inputs: Sequence[Any], /, **attributes: Any) -> Any:
-        """The operator by the rule of an ONNX operator that computes the same."""
-        return self.by(STANDARD_RULES[op], op, inputs, **attributes)
+    def exactly(self, lower: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+        """What a function of the kit makes of tensors (or lists of them) and options.
 
-    def by(self, rule: Rule | None, op: str, inputs: Sequence[Any], /, **attributes: Any) -> Any:
-        node = replace(
-            self.node, op=op, attributes=attributes, compute=self._compute(inputs), elementwise=rule is None
-        )
-        if any(isinstance(t, Missing) for t in inputs):
-            return Missing()
-        if joins(list(inputs), node):
-            return extended(self.walk, node, list(inputs), rule)
-        assert rule is not None
-        made = rule.lower(self.walk, node, list(inputs))
-        if isinstance(made, Scaled) and not op.startswith(SATURATE):
-            within(made, inputs)
+        Raises Refusal for functions that nobody quantised, and for results that are no numbers of their type.
+        """
+        tensors = flat(inputs)
+        curve.refuse_curves(tensors)
+        made = lower(self.walk, *inputs, **options)
+        if isinstance(made, Scaled):
+            within(made, tensors)
         return made
+
+    def pointwise(self, op: str, lower: Callable[..., Any], *inputs: Any) -> Any:
+        """The same of an operator that works element by element, and is part of a table where one is begun.
+
+        `op` is what messages and tables call it.
+        """
+        if any(isinstance(t, Curve) for t in flat(inputs)):
+            return self.table(op, *flat(inputs))
+        return self.exactly(lower, *inputs)
+
+    def table(self, op: str, *inputs: Any) -> Curve:
+        """An operator that no exact rule has: a function of few bits, for a quantiser behind to make a table of."""
+        return curve.pointwise(self.walk, op, inputs, self._compute(inputs))
+
+    def truth(self, lower: Callable[..., Any], *inputs: Any) -> Any:
+        """A comparison: exact, or a table where a function is compared."""
+        if any(isinstance(t, Curve) for t in inputs):
+            name = schema_name(self.fx).split("::")[-1]
+            return curve.truths(self.walk, name, inputs, self._compute(inputs))
+        return self.exactly(lower, *inputs)
+
+    def quantised(self, x: Any, data: Callable[[Scaled], Scaled], constant: Callable[[Any], Known]) -> Any:
+        """A quantiser: what it makes of data, and of the array that PyTorch's own makes of a constant."""
+        if isinstance(x, Scaled):
+            return data(x)
+        compute = self._compute([x])
+        if isinstance(x, Curve):
+            return curve.quantised(self.walk, x, lambda known: constant(compute([known.array])))
+        return constant(compute([x.array]))
 
     def moved(self, t: Anything) -> Any:
         """A tensor with its elements where the operator moves them: it is run on their positions."""
@@ -219,10 +238,7 @@ class Call:
         if isinstance(t, Scaled):
             keep_samples_apart(t, (0,) if not at.ndim or at.shape[0] != 1 else ())
             return picked(self.walk, t, lambda _: at)
-        if t.codes is None:
-            return Known(t.array.ravel()[at])
-        scale = ex.compress(ex.spread(t.scale, t.shape).ravel()[at].reshape(at.shape))
-        return Known(t.array.ravel()[at], t.codes.ravel()[at], scale)
+        return view(t, lambda a: a.ravel()[at])
 
     def _curve_placed(self, t: Curve, at: Any) -> Curve:
         """A function that is the same for all elements moves with the value it is a function of."""
@@ -237,6 +253,11 @@ class Call:
         return Curve(key.shape, concrete(key), array, t.op, t.batched)
 
 
+def flat(values: Iterable[Any]) -> list[Any]:
+    """Values, and those of the lists among them."""
+    return [v for value in values for v in (value if isinstance(value, list) else [value])]
+
+
 def schema_name(node: fx.Node) -> str:
     """The operator's name, such as `aten::conv2d`."""
     schema = getattr(node.target, "_schema", None)
@@ -245,9 +266,9 @@ def schema_name(node: fx.Node) -> str:
 
 def _bounded(target: Any, given: Mapping[str, Any]) -> None:
     """Raise LirError if an operator would make more elements than any circuit can hold, of few or of many."""
-    flat = [v for value in given.values() for v in (value if isinstance(value, list) else [value])]
-    asked = math.prod(max(abs(v), 1) for v in flat if isinstance(v, int))
-    if asked * max(1, sum(v.numel() for v in flat if isinstance(v, torch.Tensor))) <= LARGE:
+    values = flat(given.values())
+    asked = math.prod(max(abs(v), 1) for v in values if isinstance(v, int))
+    if asked * max(1, sum(v.numel() for v in values if isinstance(v, torch.Tensor))) <= LARGE:
         return
 
     def shape_of(value: Any) -> Any:  # tensors without memory
@@ -258,7 +279,11 @@ def _bounded(target: Any, given: Mapping[str, Any]) -> None:
     placed = {
         k: torch.device("meta") if isinstance(v, torch.device) else shape_of(v) for k, v in given.items()
     }
-    if "device" in placed and placed["device"] is None and not any(isinstance(v, torch.Tensor) for v in flat):
+    if (
+        "device" in placed
+        and placed["device"] is None
+        and not any(isinstance(v, torch.Tensor) for v in values)
+    ):
         placed["device"] = torch.device("meta")
     try:
         made = target(**placed)
@@ -286,7 +311,7 @@ def number_of(t: Anything) -> Any:
     raise Refusal("needs a constant where it has data", "export the model with fixed parameters")
 
 
-def listed(value: Any, rank: int) -> list[int]:
+def listed(value: Any, rank: int) -> tuple[int, ...]:
     """A parameter of a window, for every spatial dimension."""
-    found = [int(v) for v in value] if isinstance(value, list | tuple) else [int(value)]
+    found = tuple(int(v) for v in value) if isinstance(value, list | tuple) else (int(value),)
     return found * rank if len(found) == 1 else found

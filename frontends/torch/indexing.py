@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from lutc.lowering import logic
+from lutc.lowering.layout import merged, rearranged
 from lutc.lowering.operands import keep_samples_apart
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Known, Scaled
 
-from ..onnx.layout import given, joined
 from .call import TENSORS, Call
 
 Handler = Callable[[Call], Any]
@@ -39,7 +40,7 @@ def written(c: Call) -> Any:
     x = c.tensor("self")
     sources = (c.given.get(n) for n in ("src", "value", "values"))
     source = next((t for t in sources if isinstance(t, TENSORS)), None)
-    parts = [p for p in (x, source) if p is not None]
+    parts: list[Any] = [p for p in (x, source) if p is not None]
     if source is None:  # a number is written
         parts.append(c.constant(c.get("value", 0)))
     first = math.prod(x.shape)
@@ -53,13 +54,7 @@ def written(c: Call) -> Any:
         found = np.where(marked < 0, first, marked - 1).astype(np.int64)
     if not all(isinstance(p, Known | Scaled) for p in parts):
         raise Refusal("writes what a function computes before it is quantised", "quantise it first")
-    flat = [c.walk.reshape(_held(c, p), (max(math.prod(p.shape), 1),)) for p in parts]
-    done = c.walk.index(joined(c.walk, flat, 0), found)
-    data = [p for p in parts if isinstance(p, Scaled)]
-    return Scaled(
-        done.shape, done.value, done.scale, done.offset, done.lo, done.hi, data[0].integer,
-        any(p.batched for p in data),
-    )  # fmt: skip
+    return merged(c.walk, parts, found)
 
 
 def _only_writes(c: Call) -> None:
@@ -73,22 +68,18 @@ def _only_writes(c: Call) -> None:
             )
 
 
-def _held(c: Call, t: Any) -> Scaled:
-    return given(c.walk, t) if isinstance(t, Known) else t
-
-
 def masked_fill(c: Call) -> Any:
-    return c.lower("Where", [c.tensor("mask"), c.tensor("value"), c.tensor("self")])
+    return c.exactly(logic.where, c.tensor("mask"), c.tensor("value"), c.tensor("self"))
 
 
-def triangle(upper: bool) -> Handler:
-    def rule(c: Call) -> Any:
-        x = c.tensor("self")
-        if isinstance(x, Scaled) and len(x.shape) == 2:
-            keep_samples_apart(x, (0,))
-        return c.lower("Trilu", [x, Known(np.asarray(int(c.get("diagonal", 0))))], upper=int(upper))
-
-    return rule
+def triangle(c: Call) -> Any:
+    """`tril` and `triu`: elements of one half are 0."""
+    x = c.tensor("self")
+    if isinstance(x, Scaled) and len(x.shape) == 2:
+        keep_samples_apart(x, (0,))
+    numbers = np.arange(1, math.prod(x.shape) + 1, dtype=np.float64).reshape(x.shape)
+    at = c.run({id(x): numbers}).numpy().astype(np.int64) - 1
+    return c.exactly(rearranged, x, at=at)
 
 
 RULES: dict[str, Handler] = {
@@ -109,6 +100,6 @@ RULES: dict[str, Handler] = {
         ]
     },
     "aten::masked_fill": masked_fill,
-    "aten::tril": triangle(False),
-    "aten::triu": triangle(True),
+    "aten::tril": triangle,
+    "aten::triu": triangle,
 }

@@ -7,12 +7,11 @@ from typing import Any
 from torch import nn
 
 from lutc.ir.graph import Value
-from lutc.lowering import exact as ex
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Pending, Scaled, core
 from lutc.lowering.walk import Walk
-from lutc.nn.lower import port_of
-from lutc.nn.lowering import Exporter, Unsupported, lower, unknown
+from lutc.nn.rules import Exporter, lower, unknown
+from lutc.nn.to_design import port_of
 from lutc.types import Rounding
 
 from .call import Call
@@ -27,53 +26,23 @@ def layer(c: Call, module: nn.Module) -> Any:
     if missing:
         raise Refusal(f"holds a {type(missing[0]).__name__}, which has no exact translation")
     shape = tuple(int(n) for n in c.given["shape"])
-    try:
-        made = lower(module, _exporter(c.walk), _input(c.walk, module, t))
-    except Unsupported as e:
-        raise Refusal(e.reason, e.help) from None
+    # A builder that gives out no name the walk has given.
+    exporter = Exporter(c.walk.b.name, c.walk.names, c.walk.b._origin)
+    made = lower(module, exporter, _input(c.walk, module, t))
     return Scaled(shape, c.walk.reshaped(made, core(shape)), batched=t.batched)
-
-
-def _exporter(walk: Walk) -> Exporter:
-    """A builder for `lutc.nn`'s rules that gives out no name the walk has given."""
-    exporter = Exporter(walk.b.name)
-    exporter._taken = walk.names._taken
-    exporter._origin = walk.b._origin
-    return exporter
 
 
 def _input(walk: Walk, module: nn.Module, t: Scaled) -> Value:
     if isinstance(t.value, Pending):
         return _port(walk, module, t, t.value)
-    unit, value = walk.exact(t)
-    if unit.denominator & (unit.denominator - 1):
-        raise Refusal(
-            "reads numbers whose scale is no power of two, which its formats cannot hold exactly",
-            "quantise before it with scales that are powers of two",
-        )
-    scaled: Value = value if unit == 1 else walk.b.scale(value, by=unit)
-    return scaled
+    return walk.fixed_point(t)
 
 
 def _port(walk: Walk, module: nn.Module, t: Scaled, pending: Pending) -> Value:
     """The port of an input that the layer reads first."""
-    port = pending.port
-    if not _bare(t):
+    if not t.bare():
         raise Refusal("reads an input that is scaled first", "quantise the input before that")
-    kind, overflow = port_of([("", module)], core(port.shape))
-    rule: tuple[Any, ...] = (str(kind), overflow, Rounding.FLOOR)
-    if port.param is None:
-        port.param, port.rule = walk.port(port.name, kind, Rounding.FLOOR, overflow), rule
-    if port.rule != rule:
-        raise Refusal(
-            f"reads input {port.name!r} in another way than an earlier layer does", "put a quantiser first"
-        )
-    value: Value = port.param
-    for move in pending.moves:
-        value = move(value)
-    return value
-
-
-def _bare(t: Scaled) -> bool:
-    """Whether nothing but moves happened to an input."""
-    return ex.lone(t.scale) == 1 and ex.lone(t.offset) == 0 and not t.clips()
+    kind, overflow = port_of([("", module)], core(pending.port.shape))
+    rule = (str(kind), overflow, Rounding.FLOOR)
+    param = pending.settled(rule, lambda: walk.port(pending.port.name, kind, Rounding.FLOOR, overflow))
+    return pending.moved(param)

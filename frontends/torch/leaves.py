@@ -16,18 +16,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from lutc.diagnostics import Diagnostic, LirError, error
 from lutc.lowering.refusals import Refusal
-from lutc.nn.known import HELP, hooked_globally, oddity
-from lutc.nn.lowering import lower, unknown
 from lutc.nn.quantizer import Layer
+from lutc.nn.rules import lower
 
 from .quantisers import Quantiser, along
 
-NO_STATISTICS = (
-    "keeps no statistics (track_running_stats=False), so it normalises by those of the batch it is given",
-    "train it with track_running_stats=True",
-)
 # The fake quantisers that are known, by the modules of torch.ao and torchao that hold them.
 FAKE = {
     f"{home}.{name}": kinds
@@ -67,11 +61,19 @@ class Leaf:
     layer: nn.Module | None = None
 
 
-@contextmanager
-def opened(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[dict[str, Leaf]]:
-    """The leaves of a model by key, which stand for their modules as long as the context lasts."""
-    from . import brevitas
+Put = Callable[[nn.Module, Callable[..., Any]], None]  # let a module compute something else
+Stand = Callable[..., Callable[..., Any]]  # the operator under a key, in the place of a module
+Prepare = Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any], dict[str, Leaf], Put, Stand], None]
 
+
+@contextmanager
+def opened(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], prepare: Prepare
+) -> Iterator[dict[str, Leaf]]:
+    """The leaves of a model by key, which stand for their modules as long as the context lasts.
+
+    `prepare` adds those of a library of layers that are no leaves as a whole.
+    """
     leaves: dict[str, Leaf] = {}
     changed: list[nn.Module] = []
 
@@ -87,9 +89,9 @@ def opened(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
             changed.append(module)
 
     shapes = _shapes_of(model, args, kwargs)
-    brevitas.prepare(model, args, kwargs, leaves, put, call)
+    prepare(model, args, kwargs, leaves, put, call)
     for name, module in model.named_modules():
-        if _fakes(module):
+        if is_fake(module):
             leaves[name] = Leaf(
                 name, type(module).__name__, type(module).forward.__get__(module), _fake(module)
             )
@@ -110,7 +112,7 @@ def _given(shapes: dict[tuple[int, ...], list[int]], x: torch.Tensor) -> list[in
     return shapes[tuple(x.shape)]
 
 
-def _fakes(module: nn.Module) -> bool:
+def is_fake(module: nn.Module) -> bool:
     """Whether it is one of torch's own fake quantisers, or of a class derived from them."""
     return any(c.__name__ == "FakeQuantizeBase" for c in type(module).__mro__)
 
@@ -127,59 +129,6 @@ def _layers(model: nn.Module) -> list[nn.Module]:
     if isinstance(model, Layer) and type(model) in lower.registry:
         return [model]
     return [layer for child in model.children() for layer in _layers(child)]
-
-
-def refuse_odd(model: nn.Module) -> None:
-    """Raise LirError for modules that are taken whole, but may compute something else than their class says."""
-    if hook := hooked_globally():
-        raise error(f"torch calls {hook} for every module (a global forward hook)", help=HELP)
-    found = []
-    for name, module in model.named_modules():
-        with_help = _odd(module)
-        if with_help is not None:
-            reason, help = with_help
-            found.append(Diagnostic(reason, where=f"{name or 'model'} ({type(module).__name__})", help=help))
-    if found:
-        raise LirError(*found)
-
-
-def _odd(module: nn.Module) -> tuple[str, str] | None:
-    """Why a module cannot be taken for what its class says, with a way out; None if it can, or need not."""
-    from . import brevitas
-
-    base: str | None = None
-    reason: str | None = None
-    if _fakes(module):
-        base = None if known_fake(module) else "a fake quantiser"
-        reason = oddity(module)
-    elif isinstance(module, Layer):
-        base = _derived(module)
-        if type(module) in lower.registry:
-            part = next(iter(unknown(module)), module)
-            reason = oddity(part)
-            if reason is None and part is not module:
-                reason = f"holds a {type(part).__name__}, which has no exact translation"
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
-        return NO_STATISTICS
-    else:
-        base, reason = brevitas.derived(module), brevitas.odd(module)
-        if (
-            "forward" in vars(module) and module._modules
-        ):  # a copy of it would still call the original's modules
-            reason = oddity(module)
-    if base is not None:
-        return (
-            f"is a class of its own, derived from {base}: what it computes is not known",
-            "use the class itself, and write what is added to it into the forward of a module around it",
-        )
-    return None if reason is None else (reason, HELP)
-
-
-def _derived(module: nn.Module) -> str | None:
-    """The layer of `lutc.nn` that a class which is none itself is derived from."""
-    known = (k for k in type(module).__mro__ if k in lower.registry and k is not object)
-    first = next(known, None)
-    return None if first is None or first is type(module) else first.__name__
 
 
 def _shapes_of(

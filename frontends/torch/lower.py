@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,17 +10,15 @@ import numpy as np
 import torch
 from torch import fx
 
-from lutc.lowering.model import Model, Role
+from lutc.lowering.model import Layer, Model, Role
 from lutc.lowering.options import FREE, Options
-from lutc.lowering.ports import MOST, make_inputs, make_outputs
+from lutc.lowering.ports import make_inputs, make_outputs, stand_in
 from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import Curve, Known, Missing, Scaled, core
+from lutc.lowering.tensors import Curve, Known, Missing, Scaled
 from lutc.lowering.walk import Walk
-from lutc.types import Fixed, uniform
 
-from ..onnx.model import Node
 from . import arithmetic, indexing, moves, numbers, rounding, windows
-from .call import Call, State, schema_name
+from .call import Call, State, flat, schema_name
 from .trace import Traced
 
 RULES: dict[str, Callable[[Call], Any]] = {
@@ -73,7 +70,7 @@ def lowered(traced: Traced, given: Mapping[str, Any]) -> State:
         with walk.refusals.at(walk.layer.label), walk.b.origin(walk.layer.name):
             walk.keep(node.name, _call(state, node))
         if len(walk.refusals.found) > before:
-            state.values[node.name] = _stand_in(walk, node)
+            state.values[node.name] = stand_in(walk, node.name, _shape(node))
     walk.layer = None
     make_outputs(walk, {port: _result(state, port, value) for port, value in traced.outputs.items()})
     walk.refusals.check()
@@ -113,7 +110,7 @@ def _array(tensor: torch.Tensor) -> Any:
     return (found.float() if found.dtype in (torch.float16, torch.bfloat16) else found).numpy()
 
 
-def _layer(node: fx.Node, traced: Traced) -> Node:
+def _layer(node: fx.Node, traced: Traced) -> Layer:
     """A node under the name of the module it came from, if that is one of PyTorch's own or a leaf."""
     name = schema_name(node)
     key = node.args[1] if name == "lutc::leaf" else None
@@ -129,7 +126,7 @@ def _layer(node: fx.Node, traced: Traced) -> Node:
             where, kind = f"{path}.{node.name}" if path else node.name, name.split("::")[-1]
     inputs = tuple(a.name for a in node.all_input_nodes)
     role = Role.MOVES if node.target is operator.getitem else ROLES.get(name, Role.COMPUTES)
-    return Node(where, kind, inputs, (node.name,), role, inputs=inputs, version=21)
+    return Layer(where, kind, inputs, (node.name,), role)
 
 
 def _call(state: State, node: fx.Node) -> Any:
@@ -137,10 +134,10 @@ def _call(state: State, node: fx.Node) -> Any:
     if isinstance(node.target, torch._ops.HigherOrderOperator):
         raise _control(name)
     given = _arguments(state, node)
-    if any(isinstance(v, Missing) for v in _flat(given.values())):
+    if any(isinstance(v, Missing) for v in flat(given.values())):
         return Missing()
     layer = state.walk.layer
-    assert isinstance(layer, Node)
+    assert layer is not None
     hosted = state.walk.hosted.get(layer.reads[0]) if layer.role is Role.MOVES else None
     if node.target is operator.getitem:
         if hosted is not None:
@@ -277,10 +274,6 @@ def _arguments(state: State, node: fx.Node) -> dict[str, Any]:
     return given
 
 
-def _flat(values: Any) -> list[Any]:
-    return [v for value in values for v in (value if isinstance(value, list) else [value])]
-
-
 def _number(node: fx.Node, given: dict[str, Any]) -> Any:
     """Lengths of dimensions, and what is computed of them: known, for a circuit takes one sample at a time."""
     values = list(given.values())
@@ -308,13 +301,10 @@ def _folded(call: Call, name: str) -> Any:
     return Known(_array(done)) if isinstance(done, torch.Tensor) else done
 
 
-def _stand_in(walk: Walk, node: fx.Node) -> Any:
-    """After a refusal: a tensor of the right shape, so that the layers behind are looked at as well."""
+def _shape(node: fx.Node) -> tuple[int, ...] | None:
+    """The shape of what a node makes for one sample; None for what is no tensor."""
     value = node.meta.get("val")
     if not isinstance(value, torch.Tensor):
-        return Missing()
+        return None
     lengths: list[Any] = list(value.shape)
-    shape = tuple(n if isinstance(n, int) else 1 for n in lengths)
-    if math.prod(shape) > MOST:
-        return Missing()
-    return Scaled(shape, walk.port(f"{node.name} refused", uniform(core(shape), Fixed(True, 8, 4))))
+    return tuple(n if isinstance(n, int) else 1 for n in lengths)

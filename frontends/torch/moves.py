@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from lutc.lowering import layout, logic
 from lutc.lowering.operands import axis_of, keep_samples_apart
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Curve, Known, Missing, Scaled
@@ -53,8 +54,11 @@ def expand(c: Call) -> Any:
 
 
 def concat(c: Call) -> Any:
-    parts = c.given["tensors"]
-    return c.lower("Concat", [p for p in parts if p.shape != (0,)], axis=int(c.get("dim", 0)))
+    return _concat(c, [p for p in c.given["tensors"] if p.shape != (0,)], c.get("dim", 0))
+
+
+def _concat(c: Call, parts: list[Any], dim: Any) -> Any:
+    return c.exactly(layout.concat, parts, axis=axis_of(dim, len(parts[0].shape)))
 
 
 def stack(c: Call) -> Any:
@@ -69,7 +73,7 @@ def stack(c: Call) -> Any:
     for t in c.given["tensors"]:
         if isinstance(t, Scaled) and axis == 0:
             keep_samples_apart(t, (0,))
-    return c.lower("Concat", [wider(t) for t in c.given["tensors"]], axis=axis)
+    return _concat(c, [wider(t) for t in c.given["tensors"]], axis)
 
 
 def same(c: Call) -> Any:
@@ -103,7 +107,7 @@ def dropout(c: Call) -> Any:
 
 
 def where(c: Call) -> Any:
-    return c.lower("Where", [c.tensor("condition"), c.tensor("self"), c.tensor("other")])
+    return c.exactly(logic.where, c.tensor("condition"), c.tensor("self"), c.tensor("other"))
 
 
 MOVED = (

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import fx
 
-from lutc.lowering.dtypes import WHOLE
+from lutc.lowering.dtypes import WHOLE, bounds
 from lutc.lowering.options import Options
 from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import Pending, Scaled, reach
+from lutc.lowering.tensors import Pending, Scaled
 
 from .call import Call
 
@@ -43,7 +42,7 @@ def kept(node: fx.Node, found: Any) -> Any:
         if to == torch.bool and isinstance(found, Scaled) and found.integer != "bool":
             raise Refusal("makes truth values of numbers", "compare them: x != 0")
         if to == torch.bool and isinstance(found, Scaled) and not isinstance(found.value, Pending):
-            low, high = _reach(found)
+            low, high = bounds(found)
             if low < 0 or high > 1:
                 raise Refusal("computes with bool numbers, of which 1 + 1 is 1", "convert them: x.float()")
         return found
@@ -54,19 +53,13 @@ def kept(node: fx.Node, found: Any) -> Any:
     if name not in WHOLE or quantised or isinstance(found.value, Pending):
         return found
     lo, hi = WHOLE[name]
-    low, high = _reach(found)
+    low, high = bounds(found)
     if low < lo or high > hi:
         raise Refusal(
             f"makes {name} numbers that may be from {low} to {high}, and wrap around in the model",
             "give the input fewer bits (--input-type), or convert to floats first: x.float()",
         )
     return replace(found, integer=name)
-
-
-def _reach(t: Scaled) -> tuple[Any, Any]:
-    """The least and the largest number that a tensor may hold."""
-    ends = [np.asarray(np.minimum(np.maximum(e, t.lo), t.hi), dtype=object) for e in reach(t)]
-    return min(ends[0].ravel().tolist()), max(ends[1].ravel().tolist())
 
 
 def _kind(node: fx.Node) -> torch.dtype | None:

@@ -6,23 +6,17 @@ PyTorch's own round before they add the zero point: `clip(round(x / scale) + zer
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from lutc.lowering import exact as ex
-from lutc.lowering.quantise import Grid, bipolar, quantise
+from lutc.lowering.affine import ROUNDINGS, affine, round_floats, shifted
+from lutc.lowering.quantise import bipolar
 from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import Known, Scaled, Tensor
+from lutc.lowering.tensors import Known, Scaled
 from lutc.lowering.walk import Walk
-
-from ..onnx.model import Node
-from ..onnx.qdq import affine
-from ..onnx.qonnx import NUMPY, ROUNDINGS, step_of
-from ..onnx.rule import Inputs, Rule, needed
 
 # How near a number computed in float64 must lie to a tie to be taken for one.
 NEAR = 2.0**-36
@@ -63,8 +57,8 @@ class Quantiser:
         z = np.asarray(x / np.float64(self.scale))
         twice = np.rint(2 * z) / 2
         z = np.where(np.abs(z - twice) < NEAR * np.maximum(1, np.abs(z)), twice, z)
-        step = _rounder(self.rounding)
-        done = step(z + self.zero) if self.shifted else step(z) + self.zero
+        mode = ROUNDINGS[self.rounding]
+        done = round_floats(z + self.zero, mode) if self.shifted else round_floats(z, mode) + self.zero
         return np.clip(done, self.lo, self.hi)
 
     def reals(self, codes: Any) -> Any:
@@ -81,28 +75,14 @@ def along(array: Any, axis: int | None, rank: int) -> Any:
     return array.reshape(tuple(-1 if i == axis else 1 for i in range(rank)))
 
 
-def _rounder(word: str) -> Callable[[Any], Any]:
-    found = NUMPY.get(ROUNDINGS[word])
-    if found is not None:
-        return found  # type: ignore[no-any-return]
-    if word == "UP":
-        return lambda v: np.sign(v) * np.ceil(np.abs(v))
-    half = 0.5 if word == "HALF_UP" else -0.5
-    whole = np.floor if word == "HALF_UP" else np.ceil
-    return lambda v: np.sign(v) * whole(np.abs(v) + half)
-
-
 def quantised(walk: Walk, t: Scaled, q: Quantiser) -> Scaled:
     """The integers a quantiser makes of a tensor of the design."""
     s, z, lo, hi = (ex.exact(np.asarray(v)) for v in (q.scale, q.zero, q.lo, q.hi))
     if q.bipolar:
         return bipolar(walk, t)
-    if not q.shifted:
-        return affine(walk, t, s, z, lo, hi)
-    frac = step_of(s)
-    inverse = ex.compress(np.asarray(1 / s, dtype=object))
-    done = quantise(walk, t, Grid(inverse, z, lo, hi, ROUNDINGS[q.rounding], frac))
-    return done.times(ex.number(Fraction(2) ** frac))
+    if q.shifted:
+        return shifted(walk, t, s, z, lo, hi, ROUNDINGS[q.rounding])
+    return affine(walk, t, s, z, lo, hi)
 
 
 def meant(t: Scaled, q: Quantiser) -> Scaled:
@@ -112,34 +92,11 @@ def meant(t: Scaled, q: Quantiser) -> Scaled:
     return replace(moved.times(s), integer=None)
 
 
-def fake_rule(q: Quantiser) -> Rule:
-    """A quantiser whose result is a float again."""
-
-    def lower(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-        x = needed(inputs, 0)
-        if isinstance(x, Scaled):
-            return meant(quantised(walk, x, q), q)
-        (array,) = node.compute([x.array]) if node.compute else [x.array]
-        zero = 0 if q.bipolar else np.asarray(q.zero, np.float64)
-        codes = np.rint(np.asarray(array, np.float64) / np.float64(q.scale)).astype(np.int64)
-        low, high = np.asarray(q.lo) - zero, np.asarray(q.hi) - zero
-        if not q.bipolar and not ((codes >= low) & (codes <= high)).all():
-            raise Refusal(
-                "gives constants that are not on its own grid", "train it, freeze it, and export again"
-            )
-        return Known(np.asarray(array), codes, ex.exact(np.asarray(q.scale)))
-
-    return Rule(lower, folds=True)
-
-
-def integer_rule(q: Quantiser, kind: str) -> Rule:
-    """A quantiser whose result is a tensor of integers."""
-
-    def lower(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-        x = needed(inputs, 0)
-        if isinstance(x, Scaled):
-            return replace(quantised(walk, x, q), integer=kind)
-        (array,) = node.compute([x.array]) if node.compute else [x.array]
-        return Known(np.asarray(array).astype(np.int64))
-
-    return Rule(lower, folds=True)
+def on_grid(array: Any, q: Quantiser) -> Known:
+    """Constants that a quantiser made, with their codes. Raises Refusal if they are not on its own grid."""
+    zero = 0 if q.bipolar else np.asarray(q.zero, np.float64)
+    codes = np.rint(np.asarray(array, np.float64) / np.float64(q.scale)).astype(np.int64)
+    low, high = np.asarray(q.lo) - zero, np.asarray(q.hi) - zero
+    if not q.bipolar and not ((codes >= low) & (codes <= high)).all():
+        raise Refusal("gives constants that are not on its own grid", "train it, freeze it, and export again")
+    return Known(array, codes, ex.exact(np.asarray(q.scale)))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lutc.lowering import exact as ex
+from lutc.lowering.affine import ROUNDINGS
 from lutc.lowering.operands import axis_of
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Curve, Known, Missing, Pending, Scaled, reach
 
-from ..onnx.qonnx import ROUNDINGS
 from .call import Call
-from .quantisers import Quantiser, along, fake_rule, integer_rule, meant, quantised
+from .quantisers import Quantiser, along, meant, on_grid, quantised
 
 Handler = Callable[[Call], Any]
 
@@ -38,7 +39,7 @@ def _array(t: Any) -> Any:
 
 def _fake(c: Call, q: Quantiser, x: Any) -> Any:
     c.state.quantisers[c.fx] = c.state.meanings[c.fx] = q
-    return c.by(fake_rule(q), "QuantizeLinear", [x])
+    return c.quantised(x, lambda t: meant(quantised(c.walk, t, q), q), lambda array: on_grid(array, q))
 
 
 def fake_quantize(pair: bool = False) -> Handler:
@@ -61,7 +62,11 @@ def quantize(c: Call) -> Any:
     q = parameters(c, x.shape)
     c.state.quantisers[c.fx] = q
     kind = str(c.given.get("dtype")).removeprefix("torch.")
-    return c.by(integer_rule(q, kind), "QuantizeLinear", [x])
+    return c.quantised(
+        x,
+        lambda t: replace(quantised(c.walk, t, q), integer=kind),
+        lambda array: Known(array.astype(np.int64)),
+    )
 
 
 def dequantize(c: Call) -> Any:
@@ -98,7 +103,7 @@ def by_hand(word: str) -> Handler:
     def rule(c: Call) -> Any:
         x = c.tensor("self")
         if isinstance(x, Curve):
-            return c.by(None, c.fx.name, [x])
+            return c.table(c.fx.name, x)
         if c.get("decimals", 0):
             raise Refusal("rounds to decimals", "multiply, round, and divide")
         if not isinstance(x.value, Pending):

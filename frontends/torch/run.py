@@ -14,10 +14,10 @@ import torch
 from torch import fx
 
 from lutc.lowering.compare import DOUBLE, ROWS
+from lutc.lowering.linear import integers
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Curve, Known, Scaled
 
-from ..onnx.linear import integers
 from .call import State, schema_name, written
 from .quantisers import NEAR, Quantiser
 from .trace import Traced

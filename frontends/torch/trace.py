@@ -19,8 +19,10 @@ from torch.export import ExportedProgram
 from lutc.diagnostics import LirError, error
 from lutc.lowering.model import Input
 
+from . import brevitas
 from .archive import SAVE, harmless
-from .leaves import Leaf, opened, refuse_odd
+from .leaves import Leaf, opened
+from .odd import refuse_odd
 from .own import Own
 
 FLOATS = {torch.float32: "float", torch.float64: "double"}
@@ -119,7 +121,7 @@ def traced(model: nn.Module, example: Any) -> Traced:
             help="example inputs count samples in their first dimension, and one alone must do",
         ) from None
     try:
-        with torch.no_grad(), opened(model, args, kwargs) as leaves:
+        with torch.no_grad(), opened(model, args, kwargs, brevitas.prepare) as leaves:
             program = torch.export.export(model, args, kwargs or None, strict=False)
     except LirError:
         raise

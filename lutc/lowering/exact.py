@@ -68,6 +68,11 @@ def plus(a: Exact, b: Exact) -> Exact:
     return compress(np.asarray(a + b, dtype=object))
 
 
+def equal(a: Exact, b: Exact) -> bool:
+    """Whether two arrays are of one shape and of the same numbers."""
+    return a.shape == b.shape and bool((a == b).all())
+
+
 def maximum(a: Exact, b: Exact) -> Exact:
     return compress(np.asarray(np.maximum(a, b), dtype=object))
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lutc.diagnostics import error
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Known, Missing, Scaled, Tensor
 
+FOLDED_AT_MOST = 1 << 26  # elements: more than a circuit can hold
 BROKEN = "the model is broken: export it again"
 NOTHING = ("leaves nothing of its input", BROKEN)
 ACROSS_HELP = "export the model with a batch of 1 if this is meant"
@@ -53,3 +55,12 @@ def keep_samples_apart(t: Scaled, axes: Sequence[int]) -> None:
     """Raise Refusal if one of the dimensions counts samples, whose number the model leaves open."""
     if t.batched and 0 in axes:
         raise Refusal(*ACROSS)
+
+
+def check_elements(count: int) -> None:
+    """Raise LirError for a constant of more elements than any circuit can hold."""
+    if count > FOLDED_AT_MOST:
+        raise error(
+            f"makes a constant of {count:,} numbers, and {FOLDED_AT_MOST:,} are the most",
+            help="is a shape of the model wrong? no circuit holds as many",
+        )

@@ -15,7 +15,7 @@ from lutc.lowering.dtypes import FLOATS, WHOLE, within
 from lutc.lowering.model import Input
 from lutc.lowering.operands import BROKEN
 from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import Curve, Known, Missing, Pending, Port, Scaled, Tensor, concrete, core
+from lutc.lowering.tensors import Curve, Known, Missing, Pending, Port, Scaled, Shape, Tensor, concrete, core
 from lutc.lowering.walk import Walk
 from lutc.numbers import twos
 from lutc.types import BIT, Fixed, holding, uniform
@@ -95,6 +95,13 @@ def _whole_format(walk: Walk, item: Input, own: str | Fixed | None, common: str 
     # What all inputs get is meant for those it fits.
     walk.note(f"input {item.name} holds {item.dtype} numbers: the common input type {fmt} does not fit it")
     return holding(lo, hi, 0)
+
+
+def stand_in(walk: Walk, name: str, shape: Shape | None) -> Scaled | Missing:
+    """After a refusal: a tensor of the right shape, if it is known, so that the layers behind are looked at as well."""
+    if shape is None or math.prod(shape) > MOST:
+        return Missing()
+    return Scaled(shape, walk.port(f"{name} refused", uniform(core(shape), Fixed(True, 8, 4))))
 
 
 def make_outputs(walk: Walk, results: Mapping[str, Tensor | Curve | Missing | None]) -> None:

@@ -117,31 +117,22 @@ def _tie(slope: Fraction, term: Fraction, lo: int, hi: int) -> bool:
 
 def _port(walk: Walk, t: Scaled, pending: Pending, grid: Grid) -> Value:
     """An input's first quantiser becomes the rule of its port, and costs no hardware."""
-    port = pending.port
     by, add, lo, hi = (ex.lone(x) for x in (grid.by, grid.add, grid.lo, grid.hi))
-    way_out = f"give the input a format of its own: --input-type {port.name}=s16f10"
+    name = pending.port.name
     if by is None or add is None or lo is None or hi is None or not by:
         raise Refusal(
-            f"quantises input {port.name!r} with a scale or an offset for each channel, and a port has only one",
-            way_out,
+            f"quantises input {name!r} with a scale or an offset for each channel, and a port has only one",
+            pending.way_out,
         )
+    kind = formats(core(pending.port.shape), grid.lo, grid.hi, grid.frac)
+    mode, exactly = _overflow(kind, grid.lo, grid.hi)
+    scale, offset = Fraction(2) ** grid.frac / by, -add / by
     rule = (by, add, lo, hi, grid.round, grid.frac)
-    if port.param is None:
-        shape = core(port.shape)
-        kind = formats(shape, grid.lo, grid.hi, grid.frac)
-        mode, _ = _overflow(kind, grid.lo, grid.hi)
-        unit = Fraction(2) ** grid.frac
-        port.param = walk.port(port.name, kind, grid.round, mode, unit / by, -add / by)
-        port.rule = rule
-    if port.rule != rule:
-        raise Refusal(f"quantises input {port.name!r} in another way than an earlier layer does", way_out)
-    value: Value = port.param
-    if not _overflow(value.type, grid.lo, grid.hi)[1]:
-        scale = Fraction(2) ** -grid.frac
-        value = walk.clamp(value, ex.number(lo * scale), ex.number(hi * scale), value.type.shape)
-    for move in pending.moves:
-        value = move(value)
-    return value
+    value: Value = pending.settled(rule, lambda: walk.port(name, kind, grid.round, mode, scale, offset))
+    if not exactly:
+        step = Fraction(2) ** -grid.frac
+        value = walk.clamp(value, ex.number(lo * step), ex.number(hi * step), value.type.shape)
+    return pending.moved(value)
 
 
 # -- hardware -------------------------------------------------------------------------------------------------------

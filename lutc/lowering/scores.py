@@ -27,13 +27,15 @@ ORDER = (
 )
 
 
-def softmax(walk: Walk, layer: Layer, t: Scaled, axes: Sequence[int]) -> Scaled:
+def softmax(walk: Walk, t: Scaled, axes: Sequence[int]) -> Scaled:
     """A softmax along `axes` as the last layer: left to the host, for the largest score stays the largest.
 
     So are quantisers behind it. The walk notes which tensors are `hosted`: by name, an array that numbers the elements
     the softmax normalises together; a frontend moves it along with the scores. Raises Refusal if other layers read the
     result.
     """
+    layer = walk.layer
+    assert layer is not None
     keep_samples_apart(t, axes[:1])
     after: list[tuple[Layer, bool]] = [(layer, False)]
     rounded, left = False, [layer.label]

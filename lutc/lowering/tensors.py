@@ -74,6 +74,28 @@ class Pending:
     port: Port
     moves: tuple[Callable[[Value], Value], ...] = ()
 
+    @property
+    def way_out(self) -> str:
+        """What a user does where the first quantiser cannot give the port a format."""
+        return f"give the input a format of its own: --input-type {self.port.name}=s16f10"
+
+    def settled(self, rule: tuple[Any, ...], make: Callable[[], Param]) -> Param:
+        """The port, made by the first quantiser that asks for one. Raises Refusal unless all ask by the same `rule`."""
+        port = self.port
+        if port.param is None:
+            port.param, port.rule = make(), rule
+        if port.rule != rule:
+            raise Refusal(
+                f"quantises input {port.name!r} in another way than an earlier layer does", self.way_out
+            )
+        return port.param
+
+    def moved(self, value: Value) -> Value:
+        """The port's value, moved about as the input was."""
+        for move in self.moves:
+            value = move(value)
+        return value
+
 
 @dataclass(frozen=True, eq=False)
 class Scaled:
@@ -127,6 +149,10 @@ class Scaled:
             lo=ex.minimum(ex.maximum(self.lo, lo), hi),
             hi=ex.minimum(ex.maximum(self.hi, lo), hi),
         )
+
+    def bare(self) -> bool:
+        """Whether it is its value, and nothing is left to be done to it."""
+        return ex.lone(self.scale) == 1 and ex.lone(self.offset) == 0 and not self.clips()
 
     def clips(self) -> bool:
         """Whether a clip is still to be applied to numbers it would change."""

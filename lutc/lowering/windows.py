@@ -23,6 +23,16 @@ class Window:
     after: Shape
     ceil: bool = False
 
+    def fitting(self, rank: int) -> Window:
+        """Itself. Raises Refusal unless it has as many spatial dimensions, and no padding below 0."""
+        parts = (self.size, self.strides, self.dilations, self.before, self.after)
+        if any(len(p) != rank for p in parts) or min((*self.before, *self.after), default=0) < 0:
+            raise Refusal(
+                f"has attributes that do not fit {rank} spatial dimensions",
+                "the model is broken: export it again",
+            )
+        return self
+
     def reach(self) -> list[int]:
         """How many elements a window spans."""
         return [d * (k - 1) + 1 for k, d in zip(self.size, self.dilations, strict=True)]

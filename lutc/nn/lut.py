@@ -16,6 +16,7 @@ from lutc.types import Overflow, Rounding
 
 from . import grid_device, kernels
 from .grid import ROUND, GridLUT, Norm, Settings, Surrogate
+from .kernel_records import Keys
 from .points import Layout, spread
 from .quantizer import Array, Formats, Layer, Quantizer, Views, fake_quantize, flat, round_code
 
@@ -322,10 +323,9 @@ class LUTDense(Layer):
             iq.bits().fraction.double().cpu()
         )  # also where the format has no bits: the key is then 0
         out = np.empty((self.n_out, len(x)))
-        spread(
-            2 * xt.size * self.n_out, self.n_out, kernels.look_up, self.n_in, xt, np.exp2(fraction), tables.lowest,
-            1 << flat(tables.keys.width), ROUND[iq.rounding], iq.tracks, tables.at, tables.reals(), out,
-        )  # fmt: skip
+        entries, rounding = 1 << flat(tables.keys.width), ROUND[iq.rounding]
+        keys = Keys(np.exp2(fraction), tables.lowest, entries, tables.at, rounding, iq.tracks)
+        spread(2 * xt.size * self.n_out, self.n_out, kernels.look_up, xt, keys, tables.reals(), out)
         return torch.from_numpy(out).t().to(x)
 
     # -- resources ----------------------------------------------------------------------------------------------

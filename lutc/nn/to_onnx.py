@@ -18,18 +18,19 @@ from torch import nn
 from lutc._version import __version__
 from lutc.diagnostics import error
 from lutc.files.writing import written
+from lutc.lowering.names import Names
 from lutc.types import Overflow, Rounding
 
 from .attention import QAttention, QProduct, QSoftmax
 from .einsum import QEinsum
 from .function import QFunction
 from .layers import QAdd, QBatchNorm, QConcat, QLinear, QReLU, Sum, _Conv, tuple_of
-from .lower import evaluating, export
-from .lowering import chain
 from .lut import LUTDense
 from .lutconv import _LUTConv
 from .pooling import _AvgPool
 from .quantizer import Formats, Quantizer
+from .rules import chain
+from .to_design import evaluating, export
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -108,16 +109,10 @@ class _Graph:
         self.nodes: list[tuple[str, list[str], list[str], str, str, dict[str, Any]]] = []
         self.constants: dict[str, NDArray[Any]] = {}
         self.where = ""
-        self._taken = {"x", "y"}
+        self.names = Names(("x", "y"))
 
     def name(self, word: str) -> str:
-        base = f"{self.where}.{word}" if self.where else word
-        name, n = base, 1
-        while name in self._taken:
-            n += 1
-            name = f"{base}_{n}"
-        self._taken.add(name)
-        return name
+        return self.names.distinct(f"{self.where}.{word}" if self.where else word)
 
     def add(
         self,

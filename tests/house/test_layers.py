@@ -2,7 +2,7 @@
 
 The core's rooms are its folders and the files beside them, lowest first. A module imports from lower rooms and from
 its own; lutc's own `__init__` stands above them all. `frontends` and `backends` may use the core below the
-driver, never each other, and the core reaches them through entry points only.
+driver, never each other, and the core reaches them through entry points only; nor does a frontend import another.
 """
 
 from __future__ import annotations
@@ -250,6 +250,29 @@ def test_outside_packages_use_the_core_only(outside: str) -> None:
     # mypy reads these folders before they are mapped into lutc, and knows no lutc.frontends to check against.
     absolute = [i for i in mine if part(i.target) == outside and not i.relative]
     assert not show(absolute), "import relatively"
+
+
+def frontend(module: str) -> str | None:
+    """The frontend that a module belongs to: 'onnx' for 'lutc.frontends.onnx.read'."""
+    parts = module.split(".")
+    return parts[2] if part(module) == "frontends" and len(parts) > 2 else None
+
+
+def across(found: Iterable[Import]) -> list[Import]:
+    """The imports of one frontend from another."""
+    return [
+        i
+        for i in found
+        if frontend(i.source) and frontend(i.source) != (frontend(i.target) or frontend(i.source))
+    ]
+
+
+def test_frontends_never_import_each_other() -> None:
+    """What they share is the core's: a frontend is read without the others."""
+    assert not show(across(imports()))
+    wrong = Import("lutc.frontends.torch.call", "lutc.frontends.onnx.model", 1, True, True, False)
+    mine = Import("lutc.frontends.torch.call", "lutc.frontends.torch.leaves", 1, True, False, False)
+    assert across([wrong, mine]) == [wrong]
 
 
 def test_no_module_imports_a_folder_by_its_own_name() -> None:

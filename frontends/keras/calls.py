@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .graph import Call, Layer, Model, Ref, leaves, refs, substitute
+from .functional import Call, Layer, Model, Ref, leaves, refs, substitute
 
 # Stands for the result of a layer that was refused, or of one whose refusal is not ours to judge again.
 UNKNOWN = object()

@@ -8,21 +8,22 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from lutc.diagnostics import Diagnostic, LirError, error
+from lutc.diagnostics import error
 from lutc.ir.graph import Design, Value
 from lutc.lowering.compare import not_compared
+from lutc.lowering.refusals import Refusal, Refusals
 from lutc.types import Fixed, Overflow, Rounding, Type, uniform
 
-from . import lower_attention, lower_conv, lower_einsum  # noqa: F401 - they add their rules
+from . import rules_attention, rules_conv, rules_einsum  # noqa: F401 - they add their rules
 from .attention import QAttention, QSoftmax
 from .function import QFunction
 from .known import HELP, hooked_globally, oddity
 from .layers import QAdd, QConcat, QLinear, _Affine
 from .look import looked_at
-from .lowering import Exporter, Unsupported, chain, lower, unknown, untranslated
 from .lut import LUTDense
 from .lutconv import _LUTConv
 from .quantizer import Quantizer, flat
+from .rules import Exporter, chain, lower, unknown, untranslated
 
 
 def export(
@@ -48,19 +49,15 @@ def export(
     stages = list(chain(model, ""))
     if hook := hooked_globally():
         raise error(f"torch calls {hook} for every module (a global forward hook)", help=HELP)
-    problems = [
-        Diagnostic(untranslated(part), where=where or "model", help=HELP if oddity(part) else _HELP)
-        for where, layer in stages
-        for part in unknown(layer)
-    ]
-    problems += [
-        Diagnostic(f"its parameter {name!r} holds numbers that are not finite", where=str(where), help=_TRAIN)
-        for where, layer in stages
-        for name, value in layer.named_parameters()
-        if not torch.isfinite(value).all()
-    ]
-    if problems:
-        raise LirError(*problems)
+    wrong = Refusals()
+    for where, layer in stages:
+        for part in unknown(layer):
+            wrong.add(where or "model", untranslated(part), HELP if oddity(part) else _HELP)
+        for parameter, value in layer.named_parameters():
+            if not torch.isfinite(value).all():
+                reason = f"its parameter {parameter!r} holds numbers that are not finite"
+                wrong.add(where or "model", reason, _TRAIN)
+    wrong.check()
     with evaluating(model), torch.no_grad():
         design = _export(stages, shape, name)
         return looked_at(model, design) if compare else not_compared(design, "as it was asked")
@@ -83,16 +80,16 @@ _HELP = "use the layers of lutc.nn, and nn.Sequential, Flatten, MaxPool, ReLU or
 
 
 def _export(stages: list[tuple[str, nn.Module]], shape: tuple[int, ...] | None, name: str) -> Design:
-    b = Exporter(name)
-    where = "input"
-    try:
+    b, wrong = Exporter(name), Refusals()
+    x: Value
+    with wrong.at("input"):
         kind, overflow = port_of(stages, shape)
-        x: Value = b.input("x", kind, round=Rounding.FLOOR, overflow=overflow)
-        for where, layer in stages:
-            with b.origin(where or None):
-                x = lower(layer, b, x)
-    except Unsupported as e:
-        raise LirError(Diagnostic(e.reason, where=where, help=e.help)) from None
+        x = b.input("x", kind, round=Rounding.FLOOR, overflow=overflow)
+    wrong.check()
+    for where, layer in stages:
+        with wrong.at(where or "model"), b.origin(where or None):
+            x = lower(layer, b, x)
+        wrong.check()
     b.output("y", x)
     return b.design()
 
@@ -113,7 +110,7 @@ def _readers(layer: nn.Module) -> list[tuple[Quantizer, nn.Module]]:
         return [(layer.input_quantizer, layer)]
     if isinstance(layer, QAttention):
         return [(part.input_quantizer, layer) for part in (layer.query, layer.key, layer.value)]
-    raise Unsupported(
+    raise Refusal(
         f"the model begins with {type(layer).__name__}, which does not quantise its input",
         "put a Quantizer first",
     )
@@ -124,7 +121,7 @@ def port_of(stages: list[tuple[str, nn.Module]], shape: tuple[int, ...] | None) 
     while stages and isinstance(stages[0][1], nn.Flatten | nn.Identity | nn.Dropout):
         stages = stages[1:]
     if not stages:
-        raise Unsupported("the model has no layers")
+        raise Refusal("the model has no layers")
     readers = _readers(stages[0][1])
     first = readers[0][1]
     if shape is None:
@@ -133,10 +130,10 @@ def port_of(stages: list[tuple[str, nn.Module]], shape: tuple[int, ...] | None) 
         elif isinstance(first, Quantizer) and first.shape and 1 not in first.shape:
             shape = first.shape
         else:
-            raise Unsupported("the input's shape is not known", "give shape=(...), without the batch")
+            raise Refusal("the input's shape is not known", "give shape=(...), without the batch")
     modes = {q.overflow is Overflow.WRAP for q, _ in readers}
     if len(modes) > 1:
-        raise Unsupported("readers of the input wrap and saturate", "put one Quantizer before them")
+        raise Refusal("readers of the input wrap and saturate", "put one Quantizer before them")
     wraps = modes.pop()
     finest, widest = -(1 << 20), -(1 << 20)
     for q, _ in readers:
@@ -145,7 +142,7 @@ def port_of(stages: list[tuple[str, nn.Module]], shape: tuple[int, ...] | None) 
         if not live.any():
             continue
         if q.rounding is Rounding.HALF_EVEN:
-            raise Unsupported(
+            raise Refusal(
                 "the input is rounded half to even, which a port cannot prepare exactly",
                 "use nearest-half-up or floor for the first layer",
             )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import torch
 
 from lutc.ir.graph import Table, Value
 from lutc.lowering.attention import einsum, softmax
 from lutc.lowering.edges import edge_tables
+from lutc.lowering.moves import ordered
+from lutc.lowering.refusals import Refusal
 
 from .attention import QAttention, QProduct, QSoftmax
 from .function import QFunction
-from .lowering import PARTS, Exporter, Unsupported, formats_of, lower, over_rows, quantise
 from .quantizer import flat
+from .rules import PARTS, Build, Exporter, axis_of, formats_of, lower, over_rows, quantise
 
 PARTS.add(QProduct)
 
@@ -23,11 +25,11 @@ def function_table(layer: QFunction, name: str) -> Table:
     _, values = layer.table()
     frac = layer.table_quantizer.formats().frac
     codes = torch.round(values * torch.exp2(frac.double())).long()
-    (key,) = formats_of(layer.input_quantizer.formats())
+    (key,) = formats_of(layer.input_quantizer.formats()).tolist()
     return edge_tables(name, (), [key], [int(frac)], flat(codes))
 
 
-def _read(layer: QFunction, b: Exporter, name: str) -> Callable[[Exporter, Value], Value]:
+def _read(layer: QFunction, b: Exporter, name: str) -> Build:
     table = function_table(layer, b.unique(name))
 
     def read(inner: Exporter, x: Value) -> Value:
@@ -43,24 +45,16 @@ def _(layer: QFunction, b: Exporter, x: Value) -> Value:
 
 @lower.register
 def _(layer: QSoftmax, b: Exporter, x: Value) -> Value:
-    shape = x.type.shape
-    axis = layer.dim - 1 if layer.dim > 0 else len(shape) + layer.dim
-    if not 0 <= axis < len(shape):
-        raise Unsupported(f"the layer's axis is {layer.dim}, but it is given {list(shape)} without the batch")
+    rank, axis = len(x.type.shape), axis_of(layer.dim, len(x.type.shape))
     exp, inverse = _read(layer.exp, b, "exp"), _read(layer.inverse, b, "inverse")
 
     def row(inner: Exporter, v: Value) -> Value:
-        return softmax(
-            inner, v, [0], lambda w: exp(inner, w), lambda w: inverse(inner, w), stable=layer.stable
-        )
+        return softmax(inner, v, [0], partial(exp, inner), partial(inverse, inner), stable=layer.stable)
 
     x = quantise(layer.input_quantizer, b, x)
-    last = [i for i in range(len(shape)) if i != axis] + [axis]
-    back = [last.index(i) for i in range(len(shape))]
-    if axis < len(shape) - 1:
-        x = b.transpose(x, perm=last)
-    y = over_rows(b, x, shape[axis], row)
-    return b.transpose(y, perm=back) if axis < len(shape) - 1 else y
+    last = [*(i for i in range(rank) if i != axis), axis]
+    x = ordered(b, x, range(rank), last)
+    return ordered(b, over_rows(b, x, x.type.shape[-1], row), last, range(rank))
 
 
 def _product(layer: QProduct, b: Exporter, x: Value, y: Value) -> Value:
@@ -72,7 +66,7 @@ def _product(layer: QProduct, b: Exporter, x: Value, y: Value) -> Value:
 @lower.register
 def _(layer: QAttention, b: Exporter, x: Value) -> Value:
     if len(x.type.shape) != 2:
-        raise Unsupported(f"the layer takes [positions, features], but is given {list(x.type.shape)}")
+        raise Refusal(f"the layer takes [positions, features], but is given {list(x.type.shape)}")
     positions = x.type.shape[0]
     q, k, v = (
         b.reshape(lower(part, b, x), shape=[positions, layer.heads, layer.dim])

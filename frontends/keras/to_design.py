@@ -16,20 +16,21 @@ from lutc.files.foreign import shown
 from lutc.ir.graph import Design, Param
 from lutc.ir.interp import port_codes
 from lutc.lowering.compare import Look
-from lutc.lowering.refusals import Names, Refusal, Refusals
+from lutc.lowering.given import by_name, given_type
+from lutc.lowering.moves import joined, moved
+from lutc.lowering.names import Names
+from lutc.lowering.refusals import Refusal, Refusals
 
 from .base import Demand, Rule
 from .calibrate import Trace
-from .graph import Call, Layer, Model, leaves, named, paths
+from .calls import UNKNOWN, all_calls, all_layers, walk
+from .functional import Call, Layer, Model, leaves, named, paths
 from .identity import family
-from .inputs import calibration_arrays, given_types, port
+from .inputs import calibration_arrays, port
 from .kinds import Kind
-from .lowering import Lowering, Tensor, varying_axis
-from .ports import Port
-from .rules import rule_of
-from .shapes import joined, moved
+from .registry import rule_of
 from .unary import Affine
-from .walk import UNKNOWN, all_calls, all_layers, walk
+from .values import Lowering, Port, Tensor, varying_axis
 
 MOST = 1 << 22  # elements of an input
 
@@ -168,7 +169,7 @@ class Importer:
         self, names: Sequence[str], shapes: Sequence[tuple[int, ...]], given: Any, calibrate: Any
     ) -> Ports:
         """Every input's port: its format as given, or from the quantisers it meets."""
-        known = given_types(names, shapes, given)
+        known = by_name(names, given)
         demands, bare = self.demands(shapes)
         data = trace = None
         if calibrate is not None:
@@ -188,8 +189,9 @@ class Importer:
             place = f"{self.where}: input {name!r}"
             with self.wrong.at(place):
                 if name in known:
-                    self.input_kinds[len(found)].hold(known[name])
-                    found.append(Port(name, known[name]))
+                    kind = given_type(known[name], shape)
+                    self.input_kinds[len(found)].hold(kind)
+                    found.append(Port(name, kind))
                 elif bare & set(range(start, start + size)):
                     raise Refusal(
                         "it reaches a layer or an output without a quantiser, so it has no format",
@@ -342,10 +344,10 @@ def lower_model(
     hosts = job.give(low, outputs)
     for note in low.notes():
         low.b.note(note)
-    by_name = {name: p.name or "" for name, p in zip(names, low.params, strict=True)}
-    fixed = [by_name[name] for name in given_types(names, shapes, input_types)]
+    spelled = {name: p.name or "" for name, p in zip(names, low.params, strict=True)}
+    fixed = [spelled[name] for name in by_name(names, input_types)]
     layers = [ref.layer for ref in model.inputs]
-    ports = dict(zip(layers, by_name.values(), strict=True))
+    ports = dict(zip(layers, spelled.values(), strict=True))
     calibration = None if found.data is None else dict(zip(layers, found.data, strict=True))
     keys = list(paths(model.outputs))
     return Lowered(low.b.design(), ports, keys, Look(fixed, hosts=hosts), calibration)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,11 +10,10 @@ import numpy as np
 from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
 
-from .base import LayoutRule, Rule
+from .base import LayoutRule, MovingRule
 from .conv import channels_last
-from .graph import Layer
-from .kinds import Kind
-from .lowering import Lowering, Tensor
+from .functional import Layer
+from .values import Lowering, Tensor
 
 
 class Nothing(LayoutRule):
@@ -53,7 +52,7 @@ class RepeatVector(LayoutRule):
         return np.repeat(x[:, np.newaxis], int(self.config["n"]), axis=1)
 
 
-class Spatial(LayoutRule):
+class SpatialMove(LayoutRule):
     """A layer that works on each spatial axis. `rank` is their number."""
 
     rank: int
@@ -75,18 +74,18 @@ class Spatial(LayoutRule):
         raise NotImplementedError
 
 
-class ZeroPadding(Spatial):
+class ZeroPadding(SpatialMove):
     def spatial(self, x: Any) -> Any:
         return np.pad(x, [(0, 0), *self.pairs("padding"), (0, 0)], constant_values=-1)
 
 
-class Cropping(Spatial):
+class Cropping(SpatialMove):
     def spatial(self, x: Any) -> Any:
         cuts = (slice(a, n - z) for (a, z), n in zip(self.pairs("cropping"), x.shape[1:], strict=False))
         return x[(slice(None), *cuts)]
 
 
-class UpSampling(Spatial):
+class UpSampling(SpatialMove):
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         if self.config.get("interpolation", "nearest") != "nearest":
@@ -99,10 +98,7 @@ class UpSampling(Spatial):
         return x
 
 
-class Concatenate(Rule):
-    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
-        return Kind.common(kinds)
-
+class Concatenate(MovingRule):
     def lower(self, low: Lowering, inputs: Any) -> Tensor:
         return low.concat(list(inputs), self.config.get("axis", -1))
 

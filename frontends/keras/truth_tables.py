@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lutc.ir.graph import Table
+from lutc.lowering.lookup import Codes, key_codes, rom_tables
 from lutc.lowering.refusals import Refusal
-from lutc.types import ZERO, Fixed, Overflow, Type, holding, scalar, tensor
+from lutc.types import Fixed, Overflow, Type, scalar
 
 from .quantizers import Int, Quantizer, round_float
 from .unary import Reals, Step, evaluate
@@ -71,10 +71,10 @@ class TableMaker:
         k, i, f = (_spread(a, shape) for a in (q.k, q.i, q.f))
         if rounds_only and q.total_bits:
             f = np.full_like(f, UNROUNDED)
-        parts: list[NDArray[np.object_]] = [np.empty(0, dtype=object)] * key.size
-        formats: list[Fixed] = [ZERO] * key.size
+        parts: list[Codes] = [np.empty(0, dtype=object)] * key.size
+        fracs = [0] * key.size
         for fmt, elements in _groups(key):
-            x = keys(fmt)
+            x = np.ldexp(key_codes(fmt).astype(np.float64), -fmt.frac)
             y = fn(elements, x[np.newaxis])
             if not np.isfinite(y).all() and q.overflow is Overflow.WRAP:
                 raise Refusal(
@@ -89,9 +89,8 @@ class TableMaker:
             mine = tuple(a[elements][:, np.newaxis] for a in (k, i, f))
             codes = self._codes(y, mine, q, layer, rounds_only)
             for element, row in zip(elements.tolist(), codes, strict=True):
-                formats[element], parts[element] = narrowed(row.tolist(), int(f[element]))
-        kind = scalar(formats[0]) if not key.shape else tensor(key.shape, formats)
-        return Table(name, key, kind, np.concatenate(parts) if parts else np.empty(0, dtype=object))
+                parts[element], fracs[element] = _coarsest(row, int(f[element]))
+        return rom_tables(name, key, parts, fracs)
 
     def _codes(self, y: Any, kif: tuple[Int, ...], q: Quantizer, layer: str, rounds_only: bool) -> Any:
         """Quantise a group of tables; also counts the entries in doubt."""
@@ -136,22 +135,11 @@ def _spread(a: Int, shape: tuple[int, ...]) -> Int:
     return np.broadcast_to(a.reshape((1,) * (len(shape) - a.ndim) + a.shape), shape).ravel()
 
 
-def keys(fmt: Fixed) -> Reals:
-    """The numbers of a format in the order of the ROM: the negative half last."""
-    codes = np.arange(1 << fmt.width, dtype=np.int64)
-    if fmt.signed:
-        codes = np.where(codes > fmt.hi, codes - (1 << fmt.width), codes)
-    return np.ldexp(codes.astype(np.float64), -fmt.frac)
-
-
-def narrowed(codes: list[int], frac: int) -> tuple[Fixed, NDArray[np.object_]]:
-    """The narrowest format that holds these numbers, and their codes in it."""
-    bits = 0
-    for c in codes:
-        bits |= c
+def _coarsest(codes: Codes, frac: int) -> tuple[Codes, int]:
+    """The same numbers in the coarsest steps that hold them all, and their bits after the point."""
+    bits = int(np.bitwise_or.reduce(codes, initial=0))
     drop = (bits & -bits).bit_length() - 1 if bits else 0
-    codes = [c >> drop for c in codes]
-    return holding(min(codes), max(codes), frac - drop), np.array(codes, dtype=object)
+    return codes >> drop, frac - drop
 
 
 def _groups(key: Type) -> Iterator[tuple[Fixed, Int]]:

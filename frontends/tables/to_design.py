@@ -9,10 +9,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from lutc.build import Builder, as_type
-from lutc.diagnostics import did_you_mean, error
-from lutc.ir.graph import Const, Design, Table, Value
-from lutc.lowering.refusals import Names, Refusal, Refusals
+from lutc.build import Builder
+from lutc.ir.graph import Const, Design, Value
+from lutc.lowering.constants import each_narrowest
+from lutc.lowering.given import by_name, given_type
+from lutc.lowering.lookup import rom_tables
+from lutc.lowering.names import Names
+from lutc.lowering.refusals import Refusal, Refusals
 from lutc.numbers import twos
 from lutc.types import ZERO, Fixed, Overflow, Rounding, Type, holding, tensor, uniform
 
@@ -73,12 +76,9 @@ def _used(network: Network) -> Network:
 
 def _input(b: Builder, names: Names, network: Network, given: Mapping[str, str]) -> Value:
     source, encoder = network.input, network.encoder
-    for name in given:
-        if name not in ("", source.name):
-            raise error(f"the network has no input {name!r}", help=did_you_mean(name, [source.name]))
-    text = given.get(source.name, given.get(""))
-    if text is not None:
-        rounded = _given(as_type(text), source.size)
+    formats = by_name([source.name], given, "network")
+    if formats:
+        rounded = Rounded(given_type(formats[source.name], (source.size,)).formats)
     elif source.rounded:
         rounded = source.rounded
     elif encoder:
@@ -104,14 +104,6 @@ def _input(b: Builder, names: Names, network: Network, given: Mapping[str, str])
         return _encoded(b, names, port, encoder)
 
 
-def _given(kind: Type, size: int) -> Rounded:
-    if kind.shape not in ((), (size,)):
-        raise Refusal(
-            f"it has {size} numbers, and {kind} has shape {list(kind.shape)}", "give one format for all"
-        )
-    return Rounded(kind.formats)
-
-
 def _of_thresholds(encoder: Encoder) -> Rounded:
     """The narrowest formats in which every real number compares with the thresholds as it does itself.
 
@@ -132,15 +124,13 @@ def _encoded(b: Builder, names: Names, x: Value, encoder: Encoder) -> Value:
     """The thermometer's bits."""
     of = [i for i, row in enumerate(encoder.thresholds) for _ in row]
     formats = x.type.formats
-    codes, kinds = [], []
-    for i, row in enumerate(encoder.thresholds):
-        for t in row:
-            # Between two numbers of the format, a threshold may stand on the lower (or, inclusive, the upper) one.
-            scaled = t * Fraction(2) ** formats[i].frac
-            code = math.ceil(scaled) if encoder.inclusive else math.floor(scaled)
-            codes.append(code)
-            kinds.append(holding(min(code, 0), max(code, 0), formats[i].frac))
-    const = Const(names.take("thresholds"), tensor([len(of)], kinds), np.array(codes, dtype=object))
+    # Between two numbers of the format, a threshold may stand on the lower (or, inclusive, the upper) one.
+    nearest = math.ceil if encoder.inclusive else math.floor
+    fracs = [formats[i].frac for i in of]
+    thresholds = [t for row in encoder.thresholds for t in row]
+    codes = [nearest(t * Fraction(2) ** f) for t, f in zip(thresholds, fracs, strict=True)]
+    kind = each_narrowest([len(of)], codes, fracs)
+    const = Const(names.take("thresholds"), kind, np.array(codes, dtype=object))
     bits: Value = b.compare(b.gather(x, indices=of), b.const(const), rel="ge" if encoder.inclusive else "gt")
     return bits
 
@@ -151,7 +141,7 @@ def _encoded(b: Builder, names: Names, x: Value, encoder: Encoder) -> Value:
 def _layer(b: Builder, names: Names, layer: Layer, x: Value) -> Value:
     keys = _keys(b, layer, x)
     key = keys[0] if len(keys) == 1 else b.cat(keys[::-1])
-    codes, kinds = [], []
+    codes = []
     for number, (entries, fmt) in enumerate(zip(layer.tables, key.type.formats, strict=True)):
         if fmt.width > KEY_BITS:
             raise Refusal(
@@ -166,14 +156,8 @@ def _layer(b: Builder, names: Names, layer: Layer, x: Value) -> Value:
             )
         if layer.by_value:
             entries = entries[np.arange(len(entries)) ^ _signs([k.type.formats[number] for k in keys])]
-        codes.append(entries.astype(object))
-        kinds.append(holding(min(0, *entries.tolist()), max(0, *entries.tolist()), layer.frac))
-    table = Table(
-        names.take(f"{layer.name}_tables"),
-        key.type,
-        tensor([len(kinds)], kinds),
-        np.concatenate(codes) if codes else np.array([], dtype=object),
-    )
+        codes.append(entries)
+    table = rom_tables(names.take(f"{layer.name}_tables"), key.type, codes, [layer.frac] * len(codes))
     y: Value = b.lut(key, table)
     if layer.sums is not None:
         y = _summed(b, y, layer.sums)

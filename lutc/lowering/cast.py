@@ -1,4 +1,4 @@
-"""Cast: allowed where it changes no number, and where it only cuts off what lies behind the point."""
+"""Casts: allowed where it changes no number, and where it only cuts off what lies behind the point."""
 
 from __future__ import annotations
 
@@ -9,34 +9,12 @@ import numpy as np
 from lutc.ir.ops.logic import Relation
 from lutc.lowering import exact as ex
 from lutc.lowering.dtypes import NARROW_FLOATS, WHOLE, bounds, dyadic, representable
-from lutc.lowering.operands import computed
+from lutc.lowering.logic import against
 from lutc.lowering.quantise import Grid, quantise
 from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import Known, Pending, Scaled, Tensor, concrete
+from lutc.lowering.tensors import Known, Pending, Scaled, concrete
 from lutc.lowering.walk import Walk
 from lutc.types import Rounding
-
-from .logic import against
-from .model import Node
-from .rule import Inputs, Rule, needed, rule
-
-
-def cast(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """Cast to any type that holds every number the data can be, or whose integers do after truncation."""
-    from onnx import TensorProto
-
-    kinds = {v: k.lower() for k, v in TensorProto.DataType.items()}
-    to = node.get("to", 1)
-    return converted(walk, computed(needed(inputs, 0)), kinds.get(to, f"type {to}"))
-
-
-def cast_like(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """CastLike: Cast to the type of the second input."""
-    like = needed(inputs, 1)
-    kind = like.array.dtype.name if isinstance(like, Known) else like.integer or "float"
-    return converted(
-        walk, computed(needed(inputs, 0)), {"float32": "float", "float64": "double"}.get(kind, kind)
-    )
 
 
 def converted(walk: Walk, t: Scaled, kind: str) -> Scaled:
@@ -76,9 +54,3 @@ def _kept(t: Scaled) -> tuple[int, int]:
     concrete(t)
     low, high = bounds(t)
     return int(low), int(high)
-
-
-RULES: dict[str, Rule] = {
-    "Cast": rule(cast),
-    "CastLike": rule(cast_like),
-}

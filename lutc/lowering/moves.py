@@ -1,13 +1,13 @@
-"""Movements of elements, found by running Keras's own shape rules on an array of positions.
+"""Movements of elements: what a numpy function does to an array of positions, by the plainest operations of the IR.
 
-A layout layer is written once, as a numpy function. Run on the positions of the elements it says where each element
-of the result comes from; `rearranged` then picks the plainest IR operation that does the same.
+A movement is written once, as a numpy function. Run on the positions of the elements it says where each element of
+the result comes from; `rearranged` then picks the plainest operation that does the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import permutations
 
 import numpy as np
@@ -15,11 +15,29 @@ from numpy.typing import NDArray
 
 from lutc.build import Builder
 from lutc.ir.graph import Value
-from lutc.lowering.attention import reshaped
 from lutc.lowering.refusals import Refusal
 
 Index = NDArray[np.int64]
 SAMPLES = 3  # in the batch on which a movement must show that it keeps samples apart
+
+
+def reshaped(b: Builder, x: Value, shape: Sequence[int]) -> Value:
+    """The tensor under another shape; itself if it has it already."""
+    result: Value = x if x.type.shape == tuple(shape) else b.reshape(x, shape=tuple(shape))
+    return result
+
+
+def spread(b: Builder, x: Value, shape: Sequence[int]) -> Value:
+    """The tensor broadcast to a shape; itself if it has it already."""
+    result: Value = x if x.type.shape == tuple(shape) else b.broadcast(x, shape=tuple(shape))
+    return result
+
+
+def ordered(b: Builder, x: Value, have: Sequence[object], want: Sequence[object]) -> Value:
+    """Transpose the axes named ``have`` to the order ``want``."""
+    perm = tuple(list(have).index(c) for c in want)
+    result: Value = x if perm == tuple(range(len(perm))) else b.transpose(x, perm=perm)
+    return result
 
 
 def positions(shape: tuple[int, ...]) -> Index:
@@ -57,6 +75,16 @@ def joined(fn: Callable[[list[Index]], Index], parts: list[Index]) -> Index:
     return moved(apart, whole)
 
 
+def gathered(b: Builder, x: Value, index: Index) -> Value:
+    """The elements at these positions, in the shape of `index` (-1: the number 0), by one gather."""
+    size = x.type.size
+    flat = reshaped(b, x, (size,))
+    if index.min(initial=0) < 0:
+        flat = b.pad(flat, before=(0,), after=(1,))
+    at = np.where(index < 0, size, index)
+    return reshaped(b, b.gather(flat, indices=at.ravel(), axis=0), index.shape)
+
+
 def rearranged(b: Builder, x: Value, index: Index) -> Value:
     """A tensor whose element at each place is the element of `x` that `index` names (-1: the number 0)."""
     shape, size = x.type.shape, x.type.size
@@ -70,14 +98,13 @@ def rearranged(b: Builder, x: Value, index: Index) -> Value:
         for perm in permutations(range(len(shape))) if len(shape) <= 4 else ():
             if np.array_equal(where.transpose(perm).ravel(), flat):
                 return reshaped(b, b.transpose(x, perm=perm), index.shape)
-    picked = _per_axis(index, shape)
+    picked = per_axis(index, shape)
     if picked is not None:
         return _pick(b, x, picked)
-    flat_x = reshaped(b, x, (size,))
-    return reshaped(b, b.gather(flat_x, indices=tuple(flat.tolist()), axis=0), index.shape)
+    return gathered(b, x, index)
 
 
-def _per_axis(index: Index, shape: tuple[int, ...]) -> list[Index] | None:
+def per_axis(index: Index, shape: tuple[int, ...]) -> list[Index] | None:
     """The indices taken of each axis, if the movement takes every axis on its own; else None."""
     if index.ndim != len(shape) or not index.size:
         return None
@@ -90,16 +117,19 @@ def _per_axis(index: Index, shape: tuple[int, ...]) -> list[Index] | None:
     return picked
 
 
+def even(taken: Index) -> tuple[int, int, int] | None:
+    """Start, stop and step of the slice that takes these indices, which are some; None if they are not even."""
+    steps = np.diff(taken)
+    if len(taken) > 1 and (steps[0] < 1 or (steps != steps[0]).any()):
+        return None
+    return int(taken[0]), int(taken[-1]) + 1, int(steps[0]) if len(taken) > 1 else 1
+
+
 def _pick(b: Builder, x: Value, picked: list[Index]) -> Value:
     """Slices where an axis is taken in even steps, gathers where it is not."""
-    start, stop, step = [], [], []
-    for axis, taken in enumerate(picked):
-        steps = np.diff(taken)
-        even = len(taken) == 1 or (steps[0] > 0 and bool((steps == steps[0]).all()))
-        start.append(int(taken[0]) if even else 0)
-        stop.append(int(taken[-1]) + 1 if even else x.type.shape[axis])
-        step.append(int(steps[0]) if even and len(taken) > 1 else 1)
-    if (tuple(stop) != x.type.shape) or any(start) or set(step) != {1}:
+    cuts = [even(taken) or (0, n, 1) for taken, n in zip(picked, x.type.shape, strict=True)]
+    start, stop, step = zip(*cuts, strict=True)
+    if stop != x.type.shape or any(start) or set(step) != {1}:
         x = b.slice(x, start=start, stop=stop, step=() if set(step) == {1} else step)
     for axis, taken in enumerate(picked):
         if x.type.shape[axis] != len(taken) or not np.array_equal(
@@ -124,7 +154,4 @@ def _padded(b: Builder, x: Value, index: Index) -> Value:
             inner = index[tuple(slice(a, n - z) for a, z, n in zip(before, after, index.shape, strict=True))]
             if (inner >= 0).all():
                 return b.pad(rearranged(b, x, inner), before=before, after=after)  # type: ignore[no-any-return]
-    size = x.type.size
-    longer = b.pad(reshaped(b, x, (size,)), before=(0,), after=(1,))
-    indices = tuple(np.where(live, index, size).ravel().tolist())
-    return reshaped(b, b.gather(longer, indices=indices, axis=0), index.shape)
+    return gathered(b, x, index)

@@ -9,28 +9,17 @@ from lutc.diagnostics import did_you_mean
 from lutc.lowering.refusals import Refusal
 
 from . import activations as act
-from . import attention, conv, dense, layout, luts, merge, pooling
-from .base import Rule
-from .graph import Layer
+from . import attention, conv, dense, luts, merge, movement, pooling
+from .base import Rule, variant
+from .functional import Layer
 from .identity import family
-from .kerasops import OPS, op_rule
+from .kerasops import OPS, BinaryOp, op_rule
 from .qkeras import QKERAS
 
-NO_OPS = [
-    "Dropout",
-    "SpatialDropout1D",
-    "SpatialDropout2D",
-    "SpatialDropout3D",
-    "AlphaDropout",
-    "GaussianDropout",
-    "GaussianNoise",
-    "ActivityRegularization",
-    "Identity",
-]
-
-
-def _merging(base: type[Rule], **attributes: object) -> type[Rule]:
-    return type(base.__name__, (base,), {"__doc__": base.__doc__, **attributes})
+NO_OPS = (
+    "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout",
+    "GaussianNoise", "ActivityRegularization", "Identity",
+)  # fmt: skip
 
 
 HGQ: dict[str, type[Rule]] = {
@@ -46,11 +35,6 @@ HGQ: dict[str, type[Rule]] = {
     "QAffinedUnaryFunctionLUT": act.QAffinedUnaryFunctionLUT,
     "QSoftmax": act.QSoftmax,
     "Quantizer": act.StandaloneQuantizer,
-    "QAdd": _merging(merge.QMerge, op="add"),
-    "QSubtract": _merging(merge.QMerge, op="sub"),
-    "QMultiply": _merging(merge.QMerge, op="mul"),
-    "QMaximum": _merging(merge.QMerge, op="max"),
-    "QMinimum": _merging(merge.QMerge, op="min"),
     "QAveragePow2": merge.QAveragePow2,
     "QDot": merge.QDot,
     "QEinsum": merge.QEinsum,
@@ -83,29 +67,27 @@ LAYERS: dict[str, type[Rule]] = {
     "Rescaling": act.Rescaling,
     "Normalization": act.Normalization,
     "Embedding": act.Embedding,
-    "Add": _merging(merge.Merge, op="add"),
-    "Subtract": _merging(merge.Merge, op="sub"),
-    "Multiply": _merging(merge.Merge, op="mul"),
-    "Maximum": _merging(merge.Merge, op="max"),
-    "Minimum": _merging(merge.Merge, op="min"),
-    "Average": _merging(merge.Merge, op="add", mean=True),
+    "Average": variant(merge.Merge, "Average", op="add", mean=True),
     "Dot": merge.Dot,
-    "Concatenate": layout.Concatenate,
-    "Flatten": layout.Flatten,
-    "Reshape": layout.Reshape,
-    "Permute": layout.Permute,
-    "RepeatVector": layout.RepeatVector,
-    **dict.fromkeys(NO_OPS, layout.Nothing),
+    "Concatenate": movement.Concatenate,
+    "Flatten": movement.Flatten,
+    "Reshape": movement.Reshape,
+    "Permute": movement.Permute,
+    "RepeatVector": movement.RepeatVector,
+    **dict.fromkeys(NO_OPS, movement.Nothing),
 }
 
+for _kind, _op in BinaryOp.names.items():
+    LAYERS[_kind] = variant(merge.Merge, _kind, op=_op)
+    HGQ[f"Q{_kind}"] = variant(merge.QMerge, f"Q{_kind}", op=_op)
 for _n in (1, 2, 3):
     HGQ[f"QConv{_n}D"] = conv.of_rank(conv.QConv, _n)
     LAYERS |= {
         f"Conv{_n}D": conv.of_rank(conv.Conv, _n),
         f"Conv{_n}DTranspose": conv.of_rank(conv.ConvTranspose, _n),
-        f"ZeroPadding{_n}D": conv.of_rank(layout.ZeroPadding, _n),
-        f"Cropping{_n}D": conv.of_rank(layout.Cropping, _n),
-        f"UpSampling{_n}D": conv.of_rank(layout.UpSampling, _n),
+        f"ZeroPadding{_n}D": conv.of_rank(movement.ZeroPadding, _n),
+        f"Cropping{_n}D": conv.of_rank(movement.Cropping, _n),
+        f"UpSampling{_n}D": conv.of_rank(movement.UpSampling, _n),
     }
     for _table, _q, _base in ((LAYERS, "", pooling.Pooling), (HGQ, "Q", pooling.QPooling)):
         for _kind, _largest in (("Max", True), ("Average", False)):

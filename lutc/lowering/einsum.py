@@ -1,25 +1,21 @@
-"""Einsum, over products, sums and transposes that there are already."""
+"""Einstein sums, over products, sums and transposes that there are already."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lutc.lowering.operands import computed, keep_samples_apart
+from lutc.lowering.elementwise import multiply
+from lutc.lowering.layout import picked
+from lutc.lowering.linear import matmul, view
+from lutc.lowering.operands import BROKEN, computed, keep_samples_apart
+from lutc.lowering.reduce import summed
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Known, Scaled, Tensor
 from lutc.lowering.walk import Walk
-
-from .elementwise import mul
-from .layout import picked
-from .linear import matmul, view
-from .model import Node
-from .reduce import summed
-from .rule import Inputs, Rule, rule
-
-BROKEN = "the model is broken: export it again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +29,12 @@ class Part:
         return self.tensor.shape[self.letters.index(letter)]
 
 
-def einsum(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """Einsum of any number of tensors, taken in pairs from the left; letters, ellipses and diagonals as numpy has them.
+def einsum(walk: Walk, tensors: Sequence[Tensor], equation: str) -> Scaled:
+    """The Einstein sum of any number of tensors, taken in pairs from the left, with letters as numpy has them.
 
     Raises Refusal for equations that do not fit the operands, and for sums over the batch.
     """
-    tensors = [t for t in inputs if t is not None]
-    terms, out = _equation(str(node.get("equation", "")), tensors)
+    terms, out = _equation(equation, tensors)
     parts = [_diagonal(walk, Part(t, letters)) for t, letters in zip(tensors, terms, strict=True)]
     sizes: dict[str, int] = {}
     for p in parts:
@@ -52,12 +47,12 @@ def einsum(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     done = parts[0]
     for i, p in enumerate(parts[1:], 1):
         later = out + "".join(q.letters for q in parts[i + 1 :])
-        done = _product(walk, node, done, p, later, sample)
+        done = _product(walk, done, p, later, sample)
     done = _summed(walk, done, "".join(c for c in done.letters if c not in out))
     return computed(_ordered(walk, done, out).tensor)
 
 
-def _equation(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
+def _equation(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str], str]:
     """The letters of every operand and of the result, with capital letters of their own for an ellipsis."""
     left, arrow, out = equation.replace(" ", "").partition("->")
     terms = left.split(",")
@@ -141,7 +136,7 @@ def _ordered(walk: Walk, p: Part, letters: str) -> Part:
     return Part(walk.reshape(walk.transpose(p.tensor, perm), shape), letters)
 
 
-def _product(walk: Walk, node: Node, a: Part, b: Part, later: str, sample: str) -> Part:
+def _product(walk: Walk, a: Part, b: Part, later: str, sample: str) -> Part:
     """Two operands as one, with the letters that are read later."""
     if isinstance(a.tensor, Known):
         a, b = b, a
@@ -152,7 +147,7 @@ def _product(walk: Walk, node: Node, a: Part, b: Part, later: str, sample: str) 
     if not inner:  # nothing to sum: element by element
         letters = sample + "".join(dict.fromkeys((a.letters + b.letters).replace(sample or " ", "")))
         x, y = (_ordered(walk, p, letters).tensor for p in (a, b))
-        return Part(mul(walk, node, [x, y]), letters)
+        return Part(multiply(walk, x, y), letters)
     if any(p.size(c) != max(a.size(c), b.size(c)) for p in (a, b) for c in shared):
         a, b = (_widened(walk, p, {c: max(a.size(c), b.size(c)) for c in shared}) for p in (a, b))
     outer = "".join(c for c in shared if c in later)
@@ -169,7 +164,7 @@ def _product(walk: Walk, node: Node, a: Part, b: Part, later: str, sample: str) 
         y = view(y, lambda v: v.reshape(matrices if outer else matrices[1:]))
     else:
         y = walk.reshape(y, (1, *matrices))
-    product = computed(matmul(walk, node, [x, y]))
+    product = matmul(walk, x, y)
     letters = sample + outer + left + right
     shape = tuple(1 if c == sample else n[c] for c in letters)
     return Part(walk.reshape(product, shape), letters)
@@ -181,6 +176,3 @@ def _widened(walk: Walk, p: Part, sizes: dict[str, int]) -> Part:
     if isinstance(p.tensor, Known):
         return Part(view(p.tensor, lambda a: np.broadcast_to(a, shape)), p.letters)
     return Part(walk.broadcast(p.tensor, shape), p.letters)
-
-
-RULES: dict[str, Rule] = {"Einsum": rule(einsum)}

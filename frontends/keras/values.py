@@ -13,20 +13,31 @@ import numpy as np
 from lutc.build import Builder
 from lutc.ir.graph import Const, Param, Value, topo
 from lutc.ir.ops import Op
-from lutc.lowering.attention import greatest, reshaped, spread
-from lutc.lowering.refusals import Names, Refusal
-from lutc.numbers import as_code, dtype, real, twos
-from lutc.types import ZERO, Fixed, Ints, Overflow, Type, holding, tensor, uniform
+from lutc.lowering.attention import greatest
+from lutc.lowering.constants import Constants
+from lutc.lowering.dtypes import FLOAT32_BITS, is_float32
+from lutc.lowering.formats import array, hull
+from lutc.lowering.moves import Index, moved, positions, rearranged, reshaped, spread
+from lutc.lowering.names import Names
+from lutc.lowering.refusals import Refusal
+from lutc.lowering.rows import agree, mapped
+from lutc.numbers import dtype, real
+from lutc.types import ZERO, Fixed, Ints, Overflow, Rounding, Type, tensor
 
 from .calibrate import Trace
-from .ports import Port
 from .quantizers import Quantizer, Real
-from .shapes import Index, moved, positions, rearranged
-from .tables import UNROUNDED, TableMaker
+from .truth_tables import UNROUNDED, TableMaker
 from .unary import Affine, Reals, Step, Unary, evaluate
 
-# Up to here every partial sum is exact in float32, whatever the order of the additions.
-FLOAT32_BITS = 24
+
+@dataclass(frozen=True)
+class Port:
+    """An input port: its name in the model, its type, and how a real number becomes one of the type."""
+
+    name: str
+    kind: Type
+    round: Rounding = Rounding.HALF_EVEN
+    overflow: Overflow = Overflow.SATURATE
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +55,11 @@ class Tensor:
     def shape(self) -> tuple[int, ...]:
         return self.value.type.shape
 
+    @property
+    def exact(self) -> bool:
+        """Whether no function is still to be applied."""
+        return not self.chain and not self.final
+
 
 class Lowering:
     """One pass over a model that builds a design. With `trace` it follows calibration data as well."""
@@ -55,7 +71,7 @@ class Lowering:
         self.layer = ""
         self.names = Names()
         self.params: list[Param] = []
-        self._consts: dict[tuple[Any, ...], Const] = {}
+        self.constants = Constants(self.names)
         self.tables = TableMaker()
         self.untraced: dict[str, None] = {}
         self.wide: dict[str, None] = {}
@@ -76,15 +92,7 @@ class Lowering:
 
     def const(self, values: Any, what: str) -> Const:
         """A constant of floats, exact, in the one narrowest format that holds them all."""
-        reals = finite(values, f"its {what}")
-        codes, frac = common_codes(reals)
-        kind = uniform(reals.shape, holding(min([0, *codes]), max([0, *codes]), frac))
-        key = (kind, tuple(codes))
-        if key not in self._consts:
-            self._consts[key] = Const(
-                self.unique(f"{self.layer}_{what}"), kind, np.array(codes, dtype=object)
-            )
-        return self._consts[key]
+        return self.constants.of(finite(values, f"its {what}"), f"{self.layer}_{what}", "layer")
 
     def constant(self, values: Any, what: str, shape: tuple[int, ...]) -> Value:
         """A constant as a value, spread to a shape."""
@@ -103,71 +111,61 @@ class Lowering:
     def move(self, t: Tensor, fn: Callable[[Index], Index]) -> Tensor:
         """Apply a movement of elements, given as numpy on `(1, *shape)`, to the value and what is pending."""
         index = moved(fn, positions(t.shape))
-        if t.final:
-            self.fixed(t)
+        self._open(t)
         value = rearranged(self.b, t.value, index[0])
         return Tensor(value, tuple(self._moved(s, t.shape, index[0]) for s in t.chain))
 
     def _moved(self, step: Step, shape: tuple[int, ...], index: Index) -> Step:
-        if (index < 0).any() and (evaluate((step,), np.zeros(1), lambda p: p.ravel()) != 0).any():
+        alike, padded = all(p.size == 1 for p in step.params), bool((index < 0).any())
+        if padded and (not alike or (evaluate((step,), np.zeros(1), lambda p: p.ravel()) != 0).any()):
             raise Refusal(f"it pads before {step.name} is quantised", "quantise first, or pad before")
-        if all(p.size == 1 for p in step.params):
+        if alike:
             return step
-        if (index < 0).any():
-            raise Refusal(f"it pads before {step.name} is quantised", "quantise first, or pad before")
         moved = [np.broadcast_to(p, shape).ravel()[index] for p in step.params]
         return Affine(*moved) if isinstance(step, Affine) else Unary(step.name, step.fn, tuple(moved))
 
-    def rows(
-        self, x: Value, fn: Callable[[Lowering, Value], Value], keep: int = 1, padded: bool = False
-    ) -> Value:
-        """`fn` on the last `keep` axes at every position of the others.
+    def rows(self, x: Value, fn: Callable[[Lowering, Value], Value], padded: bool = False) -> Value:
+        """`fn` on the last axis at every position of the others.
 
         Where all positions agree in their formats, `fn` becomes one function mapped over them; else it is applied to
         the whole tensor, for which it must be written as well. Positions that are `padded` may differ in elements
         that are always 0: these get the format the others have there.
         """
-        lead, row = x.type.shape[:-keep], x.type.shape[-keep:]
-        count, size = math.prod(lead), math.prod(row)
-        if padded and x.type.format is None and not self.trace:
-            columns = [set(x.type.formats[i::size]) - {ZERO} for i in range(size)]
+        *lead, width = x.type.shape
+        count = math.prod(lead)
+        if padded and count and x.type.format is None and not self.trace:
+            columns = [set(c) - {ZERO} for c in array(x.type).reshape(count, -1).T.tolist()]
             if all(len(c) < 2 for c in columns):
-                wide = [next(iter(c), ZERO) for c in columns] * count
-                x = self.b.quant(x, to=tensor(x.type.shape, wide))
-        kind = x.type.format
-        same = kind is not None or all(
-            x.type.formats[i * size : (i + 1) * size] == x.type.formats[:size] for i in range(count)
-        )
-        if count < 2 or not same or self.trace:
+                x = self.b.quant(x, to=tensor(x.type.shape, [hull(c) for c in columns] * count))
+        if count < 2 or self.trace or not agree(x.type):
             return fn(self, x)
         inner = Builder(self.unique(self.layer))
-        param = inner.input("x", uniform(row, kind) if kind else tensor(row, x.type.formats[:size]))
-        with inner.origin(self.layer):
-            func = inner.function(fn(self._inside(inner), param))
-        y = self.b.map(func, self.reshape(x, (count, *row)))
+        low = self._inside(inner)
+        rows = self.reshape(x, (count, width))
+        y = mapped(self.b, rows, inner, lambda v: fn(low, v), self.layer)
         return self.reshape(y, (*lead, *y.type.shape[1:]))
 
     def _inside(self, builder: Builder) -> Lowering:
         """The same lowering, building into a function."""
         inner = Lowering(builder, None, self.ranges)
-        inner.layer, inner.tables, inner.names, inner._consts = (
-            self.layer,
-            self.tables,
-            self.names,
-            self._consts,
-        )
-        inner.untraced, inner.wide = self.untraced, self.wide
+        for shared in ("layer", "tables", "names", "constants", "untraced", "wide"):
+            setattr(inner, shared, getattr(self, shared))
         return inner
 
     # -- values ---------------------------------------------------------------------------------------------------
 
-    def fixed(self, t: Tensor) -> Value:
-        """The tensor as a fixed-point value. Raises Refusal while a function is pending."""
+    @staticmethod
+    def _open(t: Tensor) -> None:
+        """Raise Refusal behind a function that only the host may apply."""
         if t.final:
             raise Refusal(
                 f"it reads {t.final}, which is a function of a whole axis",
                 "use hgq.layers.QSoftmax inside a network; a softmax may only be the last layer",
             )
+
+    def fixed(self, t: Tensor) -> Value:
+        """The tensor as a fixed-point value. Raises Refusal while a function is pending."""
+        self._open(t)
         if t.chain:
             raise Refusal(
                 f"it computes with {t.chain[-1].name} in floating point",
@@ -182,8 +180,7 @@ class Lowering:
 
     def affine(self, t: Tensor, by: Any = 1.0, add: Any = 0.0, over: Any = 1.0) -> Tensor:
         """`t * by / over + add`, parameters broadcasting to the tensor: exact where float32 is, else pending."""
-        if t.final:
-            self.fixed(t)
+        self._open(t)
         params = [finite(p, "its scaling") for p in (by, add, over)]
         if not params[2].all():
             raise Refusal("it divides by 0", "leave out what is always infinite")
@@ -191,15 +188,15 @@ class Lowering:
         if shape != t.shape:
             t = self.move(t, lambda i: _broadcast(i, shape))
         step = Affine(*params)
-        if not t.chain and not t.final and (np.frexp(step.over)[0] == 0.5).all():
+        if not t.chain and (np.frexp(step.over)[0] == 0.5).all():
             value = self._scaled(t.value, step.by / step.over)
             if value is not None and step.add.any():
                 value = self.b.add(value, self.constant(step.add, "offset", shape))
             if value is not None and is_float32(value.type):
                 return Tensor(value)
         if t.chain and isinstance(last := t.chain[-1], Affine):
-            return Tensor(t.value, (*t.chain[:-1], last.then(step)), t.final)
-        return Tensor(t.value, (*t.chain, step), t.final)
+            return Tensor(t.value, (*t.chain[:-1], last.then(step)))
+        return Tensor(t.value, (*t.chain, step))
 
     def _scaled(self, x: Value, by: Reals) -> Value | None:
         """`x * by` exactly, if float32 computes it exactly too."""
@@ -213,11 +210,10 @@ class Lowering:
 
     def apply(self, t: Tensor, step: Step) -> Tensor:
         """A function on every element; rectifiers and clips stay exact arithmetic."""
-        if t.final:
-            self.fixed(t)
-        if not t.chain and not t.final and step.name == "relu" and not step.params and _plain(step):
+        self._open(t)
+        if not t.chain and _plain(step):
             return Tensor(self.b.relu(t.value))
-        return Tensor(t.value, (*t.chain, step), t.final)
+        return Tensor(t.value, (*t.chain, step))
 
     def clip(self, x: Value, lo: float | None, hi: float | None) -> Value:
         """The value held between two numbers; an infinite one is none."""
@@ -261,10 +257,11 @@ class Lowering:
 
     # -- quantising -----------------------------------------------------------------------------------------------
 
-    def quantize(self, t: Tensor, q: Quantizer) -> Tensor:
-        """Apply a data quantiser."""
-        if t.final:
-            self.fixed(t)
+    def quantize(self, t: Tensor, q: Quantizer | None) -> Tensor:
+        """Apply a data quantiser, if there is one."""
+        if q is None:
+            return t
+        self._open(t)
         if self.ranges:
             q = self.ranges.final(q)
         if q.tracked and not q.traced:
@@ -396,15 +393,6 @@ def _broadcast(index: Index, shape: tuple[int, ...]) -> Index:
     return np.broadcast_to(index, (len(index), *shape))
 
 
-def common_codes(values: Reals) -> tuple[list[int], int]:
-    """The numbers as integers with the fewest bits after the point that hold them all."""
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise Refusal("it has weights that are not finite numbers", "the model did not train: save another")
-    numbers = [Fraction(v) for v in values.ravel().tolist()]
-    frac = max((twos(v) for v in numbers if v), default=0)
-    return [as_code(v, frac) for v in numbers], frac
-
-
 def finite(values: Any, what: str) -> Reals:
     """Numbers as float64. Raises Refusal if one of them is infinite or no number."""
     reals = np.asarray(values, dtype=np.float64)
@@ -413,11 +401,6 @@ def finite(values: Any, what: str) -> Reals:
             f"{what} holds numbers that are not finite", "train the model again, or leave the number out"
         )
     return reals
-
-
-def is_float32(kind: Type) -> bool:
-    """Whether float32 holds every number of the type."""
-    return all(f.width - f.signed <= FLOAT32_BITS for _, f in kind.runs)
 
 
 def _plain(step: Step) -> bool:
