@@ -22,13 +22,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from magic_rows import rows
 from programs import with_runs
 
-import lutc
 from conftest import need_tool
 from lutc.cli import main
 from lutc.diagnostics import LirError
@@ -198,13 +198,26 @@ def test_the_pages_of_passes_show_each_at_work() -> None:
 
 
 def test_the_page_of_passes_lists_the_standard_pipeline() -> None:
-    """In its order, with everything on that an option turns on."""
-    table = re.findall(r"^\| (\[.*?\)) \|", (SPEC / "passes.md").read_text(), re.M)
-    listed = [name for row in table for name in re.findall(r"\[([\w-]+)\]", row)]
-    approximable = next(b for b in blocks(SPEC / "passes-approximate.md") if b.name.startswith("passes="))
-    design = lutc.loads(approximable.text)
-    build = lutc.compile(design, effort="high", dsp="auto", approx_lsb=1, stages=1)
-    assert listed == [name for name, _ in build.stages]
+    """In its order, with its reasons, with everything on that an option turns on; and what is left out when."""
+
+    def steps(**options: Any) -> list[tuple[str, str]]:
+        return [(s.step.name, s.why) for s in passes.steps(**options)]
+
+    rows = re.findall(
+        r"^\| \[([\w-]+)\]\(.*?\) \| (.*?) \| (.*?) \|$", (SPEC / "passes.md").read_text(), re.M
+    )
+    assert [(name, why) for name, why, _ in rows] == steps(effort="high", dsp="auto", approx_lsb=1.0)
+    missing: dict[str, dict[str, Any]] = {
+        "not at `fast`": {"effort": "fast"},
+        "not at `fast` unless there is a `rescale`": {"effort": "fast", "rescales": False},
+        "at `high`": {"dsp": "auto", "approx_lsb": 1.0},
+        "with `--dsp`": {"effort": "high", "approx_lsb": 1.0},
+        "with `--approx-lsb`": {"effort": "high", "dsp": "auto"},
+    }
+    least = steps(effort="fast", rescales=False)
+    for name, why, when in rows:
+        assert ((name, why) in least) == (when == "always")
+        assert when == "always" or (name, why) not in steps(**missing[when])
 
 
 def test_every_key_of_a_target_is_on_its_page() -> None:
