@@ -13,12 +13,12 @@ from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
 from lutc.types import Overflow, Rounding
 
-from .base import Demand, HgqRule, Rule, activate, activation, axes_of
-from .graph import Layer
+from .base import Demand, HgqRule, Rule, activate, activation, axes_of, check_last
+from .functional import Layer
 from .kinds import Kind
-from .lowering import Lowering, Tensor
 from .quantizers import Int, Quantizer, quantizer
 from .unary import Reals, Unary, unary
+from .values import Lowering, Tensor
 
 
 class Activation(Rule):
@@ -36,10 +36,7 @@ class Softmax(Rule):
     """Keras's Softmax, as a last layer: a function of the last axis, which the host applies."""
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        if axes_of(self.config.get("axis", -1), len(x.shape)) != (len(x.shape) - 1,):
-            raise Refusal(
-                "it does not run along the last axis", "put that axis last: Permute, then Softmax()"
-            )
+        check_last(self.config.get("axis", -1), len(x.shape), "put that axis last: Permute, then Softmax()")
         return activate(low, x, "softmax")
 
 
@@ -55,7 +52,7 @@ class Relu(Rule):
         self.threshold = float(self.config.get("threshold") or 0.0)
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        if not x.chain and not x.final and not self.threshold:
+        if x.exact and not self.threshold:
             scaled = low.affine(x, by=self.slope)
             if not self.slope:
                 return Tensor(low.clip(low.b.relu(x.value), None, self.ceiling))
@@ -98,8 +95,7 @@ class BatchNormalization(Rule):
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
-        names = [n for n, on in (("gamma", "scale"), ("beta", "center")) if self.config.get(on, True)]
-        self.vars = {k: v.astype(np.float64) for k, v in self.own(*names, "mean", "variance").items()}
+        self.vars = {k: v.astype(np.float64) for k, v in self.own(*self.norm()).items()}
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         v = self.vars
@@ -123,8 +119,7 @@ class QBatchNormalization(HgqRule):
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         self.kq, self.bq = self.quantizer("kq"), self.quantizer("bq")
-        names = [n for n, on in (("gamma", "scale"), ("beta", "center")) if self.config.get(on, True)]
-        self.vars = self.own(*names, "mean", "variance")
+        self.vars = self.own(*self.norm())
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         x, v, one = self.take(low, x), self.vars, np.float32(1)
@@ -177,13 +172,10 @@ class QSoftmax(HgqRule):
         super().__init__(layer)
         self.stable = bool(self.config.get("stable", True))
         self.scaler = float(np.float32(self.config.get("input_scaler", 1.0)))
-        exp, inv = layer.weights("exp_table"), layer.weights("inv_table")
-        self.exp_iq: Quantizer | None = None
-        if self.stable:
-            self.exp_iq = quantizer(self.config["exp_iq_conf"], exp("iq"), "its exp_iq")
-        self.exp_oq = quantizer(self.config["exp_oq_conf"], exp("oq"), "its exp_oq")
-        self.inv_iq = quantizer(self.config["inv_iq_conf"], inv("iq"), "its inv_iq")
-        self.inv_oq = quantizer(self.config["inv_oq_conf"], inv("oq"), "its inv_oq")
+        self.exp_iq = self.quantizer("exp_iq", "exp_table", "iq") if self.stable else None
+        self.exp_oq = self.quantizer("exp_oq", "exp_table", "oq")
+        self.inv_iq = self.quantizer("inv_iq", "inv_table", "iq")
+        self.inv_oq = self.quantizer("inv_oq", "inv_table", "oq")
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         x = self.take(low, x)

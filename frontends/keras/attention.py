@@ -12,26 +12,25 @@ from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
 
 from .activations import QSoftmax
-from .base import Demand, HgqRule, Rule
+from .base import Demand, HgqLayer, HgqRule, Rule
 from .dense import QDense
-from .graph import Layer
-from .lowering import Lowering, Tensor
+from .functional import Layer
 from .luts import QEinsumDenseT
 from .merge import einsum
-from .quantizers import Quantizer, quantizer
+from .quantizers import quantizer
+from .values import Lowering, Tensor
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-class QMultiHeadAttention(Rule):
+class QMultiHeadAttention(HgqLayer):
     """Multi-head attention with QEinsumDense projections and QSoftmax."""
 
     takes = ("query", "value", "key")
     neutral: ClassVar[Mapping[str, Any]] = {
         # the weights' shapes tell the sizes; the rest is read in training alone
         **dict.fromkeys(("num_heads", "value_dim", "output_shape", "dropout"), FREE),
-        **dict.fromkeys(("enable_ebops", "ebops_factor", "beta0", "parallelization_factor"), FREE),
-        **dict.fromkeys(("enable_iq", "oq_conf", "softmax_allow_heterogeneous_table"), FREE),
+        **dict.fromkeys(("enable_iq", "softmax_allow_heterogeneous_table"), FREE),
         **{f"qkvo_{q}_conf": FREE for q in ("iq", "kq", "bq", "oq", "toq")},
         **{f"softmax_{q}_conf": FREE for q in ("iq", "oq", "exp_iq", "exp_oq", "inv_iq", "inv_oq")},
     }
@@ -56,9 +55,6 @@ class QMultiHeadAttention(Rule):
             free + 3, tuple(axes) if axes else tuple(range(1, free + 1))
         )
         self.softmax = self._softmax(len(heads))
-        self.oq: Quantizer | None = None
-        if c.get("enable_oq", False):
-            self.oq = quantizer(c.get("oq_conf"), layer.weights("oq"), "its oq")
 
     def _dense(self, name: str, equation: str, bias: str | None, iq_of: str | None = None) -> HgqRule:
         """A projection; fused ones share the input quantiser that the file keeps with `iq_of`."""
@@ -142,8 +138,7 @@ class QMultiHeadAttention(Rule):
             self.value.lower(low, value),
         )
         scores = self.softmax.lower(low, einsum(low, self.dot, key, query))
-        y = self.output.lower(low, einsum(low, self.combine, scores, value))
-        return y if self.oq is None else low.quantize(y, self.oq)
+        return low.quantize(self.output.lower(low, einsum(low, self.combine, scores, value)), self.oq)
 
 
 class QLinformerAttention(QMultiHeadAttention):

@@ -7,33 +7,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lutc.lowering.moves import Index
 from lutc.lowering.options import FREE, Options
 from lutc.lowering.refusals import Refusal
 
-from .graph import Layer, leaves
+from .functional import Layer, leaves
 from .kinds import Kind
-from .lowering import Lowering, Tensor, finite
 from .quantizers import Quantizer, quantizer
-from .shapes import Index
 from .unary import activation_name, unary
+from .values import Lowering, Tensor, finite
 
 # A quantiser on a raw input, and the positions (with a batch axis of 1) of the input's elements it is given.
 Demand = tuple[Quantizer, Index]
 
 VARIABLES = (
-    "activity",
-    "beta",
-    "bias",
-    "bn_gamma",
-    "depthwise",
-    "embeddings",
-    "gamma",
-    "kernel",
-    "moving_mean",
-    "moving_variance",
-    "pointwise",
-    "alpha",
-)
+    "activity", "beta", "bias", "bn_gamma", "depthwise", "embeddings", "gamma", "kernel", "moving_mean",
+    "moving_variance", "pointwise", "alpha",
+)  # fmt: skip
 
 # What a training step reads, and what an importer sees in the weights.
 TRAINING: Mapping[str, Any] = {
@@ -99,6 +89,16 @@ class Rule:
         """If arguments are raw inputs (positions in place of tensors): how each is quantised; None if one is not."""
         return None
 
+    @property
+    def has_bias(self) -> bool:
+        """Whether the layer adds a bias, as its options say."""
+        return bool(self.config.get("use_bias", self.config.get("bias_axes", True) is not None))
+
+    def norm(self, prefix: str = "") -> list[str]:
+        """The names of a batch norm's variables in the layer's own, of which options may leave some out."""
+        pairs = (("gamma", "scale"), ("beta", "center"))
+        return [*(n for n, option in pairs if self.config.get(prefix + option, True)), "mean", "variance"]
+
     def own(self, *names: str) -> dict[str, Any]:
         """The layer's own variables under the names they have in Keras, which the file leaves out."""
         stored = self.layer.weights.own
@@ -124,32 +124,57 @@ class Rule:
                 )
 
 
+def variant(rule: type[Rule], name: str, **attributes: Any) -> type[Rule]:
+    """The same rule with other attributes."""
+    return type(name, (rule,), {"__doc__": rule.__doc__, **attributes})
+
+
 def _nothing(value: Any) -> bool:
     """Whether an argument says no more than its absence would."""
     return all(v is None or v is False for v in leaves(value))
 
 
-class LayoutRule(Rule):
+class MovingRule(Rule):
+    """A layer that only moves elements, of one input or several."""
+
+    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
+        return Kind.common(kinds)
+
+
+class LayoutRule(MovingRule):
     """A layer that only moves elements: one numpy function on arrays with a batch axis."""
 
     def move(self, x: Any) -> Any:
         raise NotImplementedError(type(self).__name__)
 
-    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
-        return Kind.common(kinds)
-
     def lower(self, low: Lowering, x: Tensor) -> Any:
         return low.move(x, self.move)
 
 
-class HgqRule(Rule):
-    """A layer of HGQ2 with one input: its input quantiser, its output quantiser, its activation."""
+class HgqLayer(Rule):
+    """What all layers of HGQ2 have: perhaps an output quantiser."""
 
     neutral: ClassVar[Mapping[str, Any]] = {
         # how the cost is counted in training, and how the peers' own compilers unroll
         **dict.fromkeys(("enable_ebops", "ebops_factor", "beta0", "parallelization_factor"), FREE),
+        "oq_conf": FREE,  # without enable_oq
+    }
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.oq = self.quantizer("oq") if self.config.get("enable_oq", False) else None
+
+    def quantizer(self, name: str, *group: str) -> Quantizer:
+        """The quantiser `name`, whose numbers the file keeps under `group`, or under its own name."""
+        saved = self.layer.weights(*(group or (name,)))
+        return quantizer(self.config.get(f"{name}_conf"), saved, f"its {name}")
+
+
+class HgqRule(HgqLayer):
+    """A layer of HGQ2 with one input: its input quantiser, its output quantiser, its activation."""
+
+    neutral: ClassVar[Mapping[str, Any]] = {
         "iq_conf": FREE,  # without enable_iq
-        "oq_conf": FREE,
         "bq_conf": FREE,  # without a bias
         # They choose a quantiser's axes, which the file has with the quantiser.
         "allow_heterogeneous_table": FREE,
@@ -160,11 +185,7 @@ class HgqRule(Rule):
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         self.iq = self.quantizer("iq") if self.config.get("enable_iq", True) else None
-        self.oq = self.quantizer("oq") if self.config.get("enable_oq", False) else None
         self.activation = activation(self.config.get("activation"))
-
-    def quantizer(self, name: str) -> Quantizer:
-        return quantizer(self.config.get(f"{name}_conf"), self.layer.weights(name), f"its {name}")
 
     def demands(self, *args: Any) -> list[Demand] | None:
         x = args[0]
@@ -176,13 +197,11 @@ class HgqRule(Rule):
 
     def take(self, low: Lowering, x: Tensor) -> Tensor:
         """The input after the input quantiser."""
-        x = x if self.iq is None else low.quantize(x, self.iq)
-        return x
+        return low.quantize(x, self.iq)
 
     def give(self, low: Lowering, y: Tensor) -> Tensor:
         """The result after activation and output quantiser."""
-        y = activate(low, y, self.activation)
-        return y if self.oq is None else low.quantize(y, self.oq)
+        return low.quantize(activate(low, y, self.activation), self.oq)
 
 
 def activation(conf: Any) -> str:
@@ -200,10 +219,16 @@ def activate(low: Lowering, x: Tensor, name: str) -> Tensor:
     if name in ("softmax", "log_softmax"):
         low.fixed(Tensor(x.value, (), x.final))
         return Tensor(x.value, x.chain, name)
-    if not x.chain and not x.final and name in ("relu6", "hard_tanh"):
+    if x.exact and name in ("relu6", "hard_tanh"):
         lo, hi = (0.0, 6.0) if name == "relu6" else (-1.0, 1.0)
         return Tensor(low.clip(low.fixed(x), lo, hi))
     return low.apply(x, unary(name))
+
+
+def check_last(axis: Any, rank: int, way_out: str) -> None:
+    """Raise Refusal unless a Keras axis is the last of a tensor of `rank` axes."""
+    if axes_of(axis, rank) != (rank - 1,):
+        raise Refusal("it does not run along the last axis", way_out)
 
 
 def axes_of(axes: Any, rank: int) -> tuple[int, ...]:

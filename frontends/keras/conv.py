@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
 
 from lutc.ir.graph import Value
+from lutc.lowering import windows
 from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
 
-from .base import HgqRule, Rule, activation
-from .dense import check_plain, contract, finish
-from .graph import Layer
-from .lowering import Lowering, Tensor
-from .quantizers import Quantizer, Real
+from .base import Rule, activation, variant
+from .dense import contract
+from .functional import Layer
+from .quantizers import Real
 from .unary import Reals
+from .values import Lowering, Tensor
+from .weighted import QWeighted, Weighted, check_plain, finish
 
 
 @dataclass(frozen=True)
@@ -34,21 +36,16 @@ class Window:
     def taps(self) -> list[tuple[int, ...]]:
         return list(product(*map(range, self.size)))
 
-    def plan(self, spatial: Sequence[int]) -> tuple[list[int], list[tuple[int, int]]]:
-        """The number of positions along each axis, and the padding before and after it."""
-        counts, pads = [], []
-        for n, k, s, d in zip(spatial, self.size, self.strides, self.dilation, strict=True):
-            reach = d * (k - 1) + 1
-            if self.padding == "same":
-                count = -(-n // s)
-                total = max((count - 1) * s + reach - n, 0)
-                pad = (total // 2, total - total // 2)
-            else:
-                pad = (reach - 1, 0) if self.padding == "causal" else (0, 0)
-                count = (n + sum(pad) - reach) // s + 1
-            counts.append(count)
-            pads.append(pad)
-        return counts, pads
+    def plan(self, spatial: Sequence[int]) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+        """The number of positions along each axis, and the padding before and after it. Raises Refusal for none."""
+        nothing = (0,) * len(self.size)
+        window = windows.Window(self.size, self.strides, self.dilation, nothing, nothing)
+        if self.padding == "same":
+            before, after = windows.same_padding(window, tuple(spatial), upper=True)
+            window = replace(window, before=before, after=after)
+        elif self.padding == "causal":
+            window = replace(window, before=tuple(n - 1 for n in window.reach()))
+        return window.outputs(tuple(spatial)), list(zip(window.before, window.after, strict=True))
 
     def tap(self, padded: Any, tap: tuple[int, ...], counts: Sequence[int]) -> Any:
         """The elements under one tap of the window, at all positions; batch first, channels last."""
@@ -86,13 +83,20 @@ def channels_last(config: Mapping[str, Any]) -> bool:
     return order != "channels_first"
 
 
-def to_last(x: Any) -> Any:
-    """Channels from the first to the last axis, on an array with a batch axis."""
-    return np.moveaxis(x, 1, -1)
+class Spatial(Rule):
+    """A layer that works on spatial axes, of which there are `rank`; it computes with the channels last."""
 
+    rank: int
 
-def to_first(x: Any) -> Any:
-    return np.moveaxis(x, -1, 1)
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.last = channels_last(self.config)
+
+    def with_last(self, low: Lowering, x: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
+        """`fn` on a tensor whose channels are moved to the last axis, and back after it."""
+        if self.last:
+            return fn(x)
+        return low.move(fn(low.move(x, lambda i: np.moveaxis(i, 1, -1))), lambda i: np.moveaxis(i, -1, 1))
 
 
 def patches(low: Lowering, t: Tensor, w: Window) -> Value:
@@ -125,10 +129,9 @@ def depthwise(kernel: Reals) -> Reals:
     return kernel.reshape(*size, 1, channels * multiplier)
 
 
-class Convolution(Rule):
-    """What Keras's and HGQ2's convolutions share. `rank` is the number of spatial axes."""
+class ConvSums(Spatial):
+    """What convolutions share, in all spellings: a window, and a kernel as large as the options say."""
 
-    rank: int
     depthwise = False
     # The kernel's shape tells them.
     neutral: ClassVar[Mapping[str, Any]] = {"filters": FREE, "depth_multiplier": FREE}
@@ -136,143 +139,102 @@ class Convolution(Rule):
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         self.window = window(self.config, self.rank)
-        self.last = channels_last(self.config)
 
-    def check_kernel(self, kernel: Any) -> None:
-        """Raise Refusal unless the kernel has the shape that the options state."""
-        if self.depthwise:
-            self.sized(kernel, kernel_size=slice(self.rank), depth_multiplier=-1)
-        else:
-            self.sized(kernel, kernel_size=slice(self.rank), filters=-1)
+    def check_kernel(self, kernel: Real) -> None:
+        filters = "depth_multiplier" if self.depthwise else "filters"
+        self.sized(kernel, kernel_size=slice(self.rank), **{filters: -1})
 
-    def convolve(self, low: Lowering, x: Tensor, kernel: Reals, bias: Reals | None, name: str) -> Tensor:
-        if not self.last:
-            x = low.move(x, to_last)
-        channels = x.shape[-1]
-        groups = channels if self.depthwise else int(self.config.get("groups", 1))
-        if self.depthwise:
-            kernel = depthwise(kernel)
-        rows = patches(low, x, self.window)
-        y = contract(low, rows, grouped(kernel, channels, groups), bias, name == "relu", padded=True)
-        result = Tensor(y)
-        return result if self.last else low.move(result, to_first)
+    def sums(self, low: Lowering, x: Tensor, kernel: Reals, bias: Reals | None, relu: bool) -> Tensor:
+        """One matrix product for every patch under the window."""
+
+        def convolved(x: Tensor) -> Tensor:
+            channels = x.shape[-1]
+            groups = channels if self.depthwise else int(self.config.get("groups", 1))
+            matrix = grouped(depthwise(kernel) if self.depthwise else kernel, channels, groups)
+            return Tensor(contract(low, patches(low, x, self.window), matrix, bias, relu, padded=True))
+
+        return self.with_last(low, x, convolved)
 
 
-class QConv(Convolution, HgqRule):
-    """QConv1D, QConv2D and QConv3D: iq, quantised kernel and bias, activation, oq."""
-
-    def __init__(self, layer: Layer) -> None:
-        HgqRule.__init__(self, layer)
-        self.window = window(self.config, self.rank)
-        self.last = channels_last(self.config)
-        has_bias = bool(self.config.get("use_bias", True))
-        self.kq = self.quantizer("kq")
-        self.bq: Quantizer | None = self.quantizer("bq") if has_bias else None
-        self.vars: dict[str, Real] = self.own("kernel", *(["bias"] if has_bias else []))
-        self.check_kernel(self.vars["kernel"])
-
-    def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        x = self.take(low, x)
-        kernel = low.weights(self.kq, self.vars["kernel"])
-        bias = low.weights(self.bq, self.vars["bias"]) if self.bq is not None else None
-        y = self.convolve(low, x, kernel, bias, self.activation)
-        low.note_wide(y.value)
-        y = finish(low, y.value, self.activation)
-        return y if self.oq is None else low.quantize(y, self.oq)
+class Conv(ConvSums, Weighted):
+    """Keras's convolutions."""
 
 
-class Conv(Convolution):
-    """Keras's convolutions, whose weights must be few bits wide for float32 to be exact."""
-
-    def __init__(self, layer: Layer) -> None:
-        super().__init__(layer)
-        self.activation = activation(self.config.get("activation"))
-        has_bias = bool(self.config.get("use_bias", True))
-        self.vars: dict[str, Real] = self.own("kernel", *(["bias"] if has_bias else []))
-        self.check_kernel(self.vars["kernel"])
-
-    def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        kernel = self.vars["kernel"].astype(np.float64)
-        bias = self.vars["bias"].astype(np.float64) if "bias" in self.vars else None
-        y = self.convolve(low, x, kernel, bias, self.activation)
-        check_plain(kernel, y.value, "kernel")
-        return finish(low, y.value, self.activation)
+class QConv(ConvSums, QWeighted):
+    """QConv1D, QConv2D and QConv3D."""
 
 
-class SeparableConv(Convolution):
+class SeparableConv(Spatial):
     """A depthwise convolution, then a dense layer at every position."""
 
+    neutral: ClassVar[Mapping[str, Any]] = {"filters": FREE, "depth_multiplier": FREE}
+
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
+        self.window = window(self.config, self.rank)
         self.activation = activation(self.config.get("activation"))
-        has_bias = bool(self.config.get("use_bias", True))
-        self.vars: dict[str, Real] = self.own("depthwise", "pointwise", *(["bias"] if has_bias else []))
-        self.sized(self.vars["depthwise"], kernel_size=slice(self.rank), depth_multiplier=-1)
-        self.sized(self.vars["pointwise"], filters=-1)
+        stored = self.own("depthwise", "pointwise", *(["bias"] if self.has_bias else []))
+        self.sized(stored["depthwise"], kernel_size=slice(self.rank), depth_multiplier=-1)
+        self.sized(stored["pointwise"], filters=-1)
+        self.vars: dict[str, Reals] = {n: v.astype(np.float64) for n, v in stored.items()}
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        if not self.last:
-            x = low.move(x, to_last)
-        deep = self.vars["depthwise"].astype(np.float64)
-        point = self.vars["pointwise"].astype(np.float64)
-        bias = self.vars["bias"].astype(np.float64) if "bias" in self.vars else None
-        rows = patches(low, x, self.window)
-        middle = contract(low, rows, grouped(depthwise(deep), x.shape[-1], x.shape[-1]), None, False)
-        check_plain(deep, middle, "depthwise kernel")
-        y = contract(low, middle, point.reshape(point.shape[-2:]), bias, self.activation == "relu")
-        check_plain(point, y, "pointwise kernel")
-        result = Tensor(y) if self.last else low.move(Tensor(y), to_first)
-        return finish(low, result.value, self.activation)
+        deep, point = self.vars["depthwise"], self.vars["pointwise"]
+
+        def convolved(x: Tensor) -> Tensor:
+            rows, channels = patches(low, x, self.window), x.shape[-1]
+            middle = contract(low, rows, grouped(depthwise(deep), channels, channels), None, False)
+            check_plain(deep, middle, "depthwise kernel")
+            matrix = point.reshape(point.shape[-2:])
+            y = contract(low, middle, matrix, self.vars.get("bias"), self.activation == "relu")
+            check_plain(point, y, "pointwise kernel")
+            return Tensor(y)
+
+        return finish(low, self.with_last(low, x, convolved), self.activation)
 
 
-class ConvTranspose(Rule):
+class ConvTranspose(Spatial, Weighted):
     """A transposed convolution: zeros spread between the inputs, then a convolution with the turned kernel."""
 
-    rank: int
     neutral: ClassVar[Mapping[str, Any]] = {"filters": FREE, "groups": 1}
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         self.window = window(self.config, self.rank)
-        self.last = channels_last(self.config)
-        self.activation = activation(self.config.get("activation"))
-        has_bias = bool(self.config.get("use_bias", True))
-        self.vars: dict[str, Real] = self.own("kernel", *(["bias"] if has_bias else []))
-        self.sized(self.vars["kernel"], kernel_size=slice(self.rank), filters=-2)
         if self.config.get("output_padding") is not None:
             raise Refusal("it sets output_padding", "leave output_padding=None")
         if any(d != 1 for d in self.window.dilation):
             raise Refusal("it is dilated", "use dilation_rate=1")
 
-    def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        if not self.last:
-            x = low.move(x, to_last)
-        kernel = self.vars["kernel"].astype(np.float64)  # (*size, filters, channels)
-        bias = self.vars["bias"].astype(np.float64) if "bias" in self.vars else None
-        w, spatial = self.window, x.shape[:-1]
+    def check_kernel(self, kernel: Real) -> None:
+        self.sized(kernel, kernel_size=slice(self.rank), filters=-2)
 
-        def spread(index: Any) -> Any:
-            shape = [(n - 1) * s + 1 for n, s in zip(spatial, w.strides, strict=True)]
-            full = np.full((len(index), *shape, index.shape[-1]), -1, dtype=np.int64)
-            full[(slice(None), *(slice(None, None, s) for s in w.strides))] = index
-            pads = []
-            for k, s in zip(w.size, w.strides, strict=True):
-                # 'same' keeps n * s outputs, cutting k - s of the full result, the smaller half in front.
-                cut = max(k - s, 0) if w.padding == "same" else 0
-                more = max(s - k, 0)
-                before = k - 1 - cut // 2
-                pads.append((before, k - 1 - (cut - cut // 2) + more))
-            return np.pad(full, [(0, 0), *pads, (0, 0)], constant_values=-1)
-
+    def sums(self, low: Lowering, x: Tensor, kernel: Reals, bias: Reals | None, relu: bool) -> Tensor:
         ones = (1,) * self.rank
-        rows = patches(low, low.move(x, spread), Window(w.size, ones, ones, "valid"))
-        turned = np.flip(kernel, axis=tuple(range(self.rank))).swapaxes(-1, -2)
-        y = contract(low, rows, turned.reshape(-1, turned.shape[-1]), bias, self.activation == "relu")
-        check_plain(kernel, y, "kernel")
-        result = Tensor(y) if self.last else low.move(Tensor(y), to_first)
-        return finish(low, result.value, self.activation)
+        turned = np.flip(kernel, axis=tuple(range(self.rank))).swapaxes(
+            -1, -2
+        )  # of (*size, filters, channels)
+
+        def convolved(x: Tensor) -> Tensor:
+            rows = patches(low, low.move(x, self._spread), Window(self.window.size, ones, ones, "valid"))
+            return Tensor(contract(low, rows, turned.reshape(-1, turned.shape[-1]), bias, relu))
+
+        return self.with_last(low, x, convolved)
+
+    def _spread(self, index: Any) -> Any:
+        """The input's elements with zeros between and around them."""
+        w = self.window
+        shape = [(n - 1) * s + 1 for n, s in zip(index.shape[1:-1], w.strides, strict=True)]
+        full = np.full((len(index), *shape, index.shape[-1]), -1, dtype=np.int64)
+        full[(slice(None), *(slice(None, None, s) for s in w.strides))] = index
+        pads = []
+        for k, s in zip(w.size, w.strides, strict=True):
+            # 'same' keeps n * s outputs, cutting k - s of the full result, the smaller half in front.
+            cut = max(k - s, 0) if w.padding == "same" else 0
+            pads.append((k - 1 - cut // 2, k - 1 - (cut - cut // 2) + max(s - k, 0)))
+        return np.pad(full, [(0, 0), *pads, (0, 0)], constant_values=-1)
 
 
 def of_rank(rule: type[Rule], rank: int, **attributes: Any) -> type[Rule]:
     """The same rule for a number of spatial axes."""
-    return type(f"{rule.__name__}{rank}D", (rule,), {"rank": rank, "__doc__": rule.__doc__, **attributes})
+    return variant(rule, f"{rule.__name__}{rank}D", rank=rank, **attributes)

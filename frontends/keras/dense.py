@@ -9,21 +9,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lutc.ir.graph import Value
-from lutc.lowering.attention import ordered
+from lutc.lowering.letters import Contraction, terms, without
+from lutc.lowering.moves import ordered
 from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
-from lutc.types import holding
 
-from .base import HgqRule, Rule, activate, activation
-from .graph import Layer
-from .lowering import FLOAT32_BITS, Lowering, Tensor, common_codes, is_float32
-from .quantizers import Quantizer, Real
+from .base import Rule
+from .functional import Layer
+from .quantizers import Real
 from .unary import Reals
+from .values import Lowering, Tensor
+from .weighted import QWeighted, Weighted
 
 KERAS_EPSILON = np.float32(1e-7)
-
-# The kernel's shape tells them.
-SIZES: Mapping[str, Any] = {"units": FREE, "output_shape": FREE}
 
 
 def contract(
@@ -52,130 +50,90 @@ def contract(
     return y
 
 
-def finish(low: Lowering, y: Value, name: str) -> Tensor:
-    """The activation after a contraction that has already done its relu."""
-    return Tensor(y) if name == "relu" else activate(low, Tensor(y), name)
+def einsum(low: Lowering, equation: str, x: Value, kernel: Reals, bias: Reals | None, relu: bool) -> Value:
+    """`equation` of a value and a constant kernel, as one matrix product; then the bias, and perhaps relu.
 
-
-def check_plain(kernel: Reals, y: Value, what: str) -> None:
-    """Refuse a layer without quantisers whose float32 sums could round, and so differ from exact arithmetic."""
-    if is_float32(y.type):
-        return
-    codes, _ = common_codes(kernel)
-    bits = holding(min([0, *codes]), max([0, *codes]), 0).width
-    said = (
-        f"needs {bits} bits"
-        if bits <= FLOAT32_BITS
-        else f"is not quantised: its numbers take {bits} bits together"
-    )
-    raise Refusal(
-        f"its {what} {said}, and float32 rounds sums of more than {FLOAT32_BITS} bits",
-        "use the HGQ2 layer (QDense for Dense, QConv2D for Conv2D), or round the weights to a few bits before saving",
-    )
-
-
-class EinsumPlan:
-    """`equation` of an input and a constant kernel, as one matrix product.
-
-    The input's axes are ordered (free, shared with kernel and output, contracted), flattened, multiplied by a
-    block-diagonal matrix, and the result's axes put in the order asked for.
+    The value's axes are ordered (rows, shared with kernel and result, summed), flattened, multiplied by a
+    block-diagonal matrix, and the result's axes put in the order asked for. Raises Refusal for sums over the batch and
+    for diagonals.
     """
-
-    def __init__(self, equation: str, rank: int) -> None:
-        left, out = equation.replace(" ", "").split("->")
-        x, w = left.split(",")
-        x, w, out = expanded(x, w, out, rank + 1)
-        if x[0] != out[:1] or x[0] in w or x.count(x[0]) > 1:
-            raise Refusal(
-                f"equation {equation} does not keep the batch axis first", "put it first, in and out"
-            )
-        if len(set(x)) != len(x) or len(set(w)) != len(w):
-            raise Refusal(f"equation {equation} takes a diagonal", "name every axis once")
-        self.x, self.w, self.out = x[1:], w, out[1:]
-        self.free = [c for c in self.x if c in self.out and c not in w]
-        self.shared = [c for c in self.x if c in self.out and c in w]
-        self.summed = [c for c in self.x if c not in self.out and c in w]
-        self.alone = [c for c in self.x if c not in self.out and c not in w]
-        self.made = [c for c in w if c in self.out and c not in self.x]
-
-    def matrix(self, kernel: Reals) -> Reals:
-        """The kernel as a matrix: one block per index of the shared axes."""
-        gone = tuple(i for i, c in enumerate(self.w) if c not in self.x and c not in self.out)
-        kernel = kernel.sum(axis=gone)
-        left = [c for i, c in enumerate(self.w) if i not in gone]
-        sizes = dict(zip(left, kernel.shape, strict=True))
-        order = [*self.shared, *self.summed, *self.made]
-        blocks = kernel.transpose([left.index(c) for c in order]).reshape(
-            [math.prod(sizes[c] for c in part) for part in (self.shared, self.summed, self.made)]
-        )
-        n, rows, columns = blocks.shape
-        full = np.zeros((n, rows, n, columns))
-        full[np.arange(n), :, np.arange(n)] = blocks
-        return full.reshape(n * rows, n * columns)
-
-    def lower(self, low: Lowering, x: Value, kernel: Reals, bias: Reals | None, relu: bool) -> Value:
-        sizes = dict(zip(self.x, x.type.shape, strict=True)) | dict(zip(self.w, kernel.shape, strict=True))
-        if self.alone:
-            x = low.b.sum(x, axes=[self.x.index(c) for c in self.alone])
-        kept = [c for c in self.x if c not in self.alone]
-        x = ordered(low.b, x, kept, [*self.free, *self.shared, *self.summed])
-        lead = [sizes[c] for c in self.free]
-        x = low.reshape(x, (*lead, math.prod(sizes[c] for c in (*self.shared, *self.summed))))
-        result = [*self.free, *self.shared, *self.made]
-        if bias is not None:
-            full = np.broadcast_to(bias, [sizes[c] for c in self.out])
-            bias = full.transpose([self.out.index(c) for c in result]).reshape(*lead, -1)
-        y = contract(low, x, self.matrix(kernel), bias, relu)
-        return ordered(low.b, low.reshape(y, [sizes[c] for c in result]), result, list(self.out))
+    data, w, out = terms(equation, len(x.type.shape) + 1, constant=True)
+    if len(set(data)) != len(data) or len(set(w)) != len(w):
+        raise Refusal(f"equation {equation} takes a diagonal", "name every axis once")
+    sizes = dict(zip(data, x.type.shape, strict=True)) | dict(zip(w, kernel.shape, strict=True))
+    axes = Contraction.of(data, w, out)
+    if gone := axes.alone[0]:
+        x = low.b.sum(x, axes=[data.index(c) for c in gone])
+    x = ordered(low.b, x, without(data, gone), axes.rows + axes.shared + axes.summed)
+    lead = [sizes[c] for c in axes.rows]
+    x = low.reshape(x, (*lead, math.prod(sizes[c] for c in axes.shared + axes.summed)))
+    result = axes.rows + axes.shared + axes.columns
+    if bias is not None:
+        full = np.broadcast_to(bias, [sizes[c] for c in out])
+        bias = full.transpose([out.index(c) for c in result]).reshape(*lead, -1)
+    y = contract(low, x, _matrix(kernel, w, axes), bias, relu)
+    return ordered(low.b, low.reshape(y, [sizes[c] for c in result]), result, out)
 
 
-def expanded(x: str, w: str, out: str, rank: int) -> tuple[str, str, str]:
-    """An einsum's letters with `...` of the first operand written out; `rank` counts the batch axis."""
-    if "..." not in x and "..." not in w and "..." not in out:
-        return x, w, out
-    spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in x + w + out]
-    dots = "".join(spare[: rank - len(x.replace("...", ""))])
-    return x.replace("...", dots), w.replace("...", dots), out.replace("...", dots)
+def _matrix(kernel: Reals, w: str, axes: Contraction) -> Reals:
+    """The kernel as a matrix: one block per index of the shared axes."""
+    kernel = kernel.sum(axis=tuple(w.index(c) for c in axes.alone[1]))
+    w = without(w, axes.alone[1])
+    sizes = dict(zip(w, kernel.shape, strict=True))
+    blocks = kernel.transpose([w.index(c) for c in axes.shared + axes.summed + axes.columns]).reshape(
+        [math.prod(sizes[c] for c in part) for part in (axes.shared, axes.summed, axes.columns)]
+    )
+    n, rows, columns = blocks.shape
+    full = np.zeros((n, rows, n, columns))
+    full[np.arange(n), :, np.arange(n)] = blocks
+    return full.reshape(n * rows, n * columns)
 
 
-class QDense(HgqRule):
-    """QDense and QEinsumDense: iq, then the quantised kernel and bias, activation, oq."""
+class DenseSums(Rule):
+    """What dense layers share, in all spellings: an equation, and a kernel as large as the options say."""
 
-    neutral: ClassVar[Mapping[str, Any]] = {**SIZES, "bias_axes": FREE}
+    # The kernel's shape tells them.
+    neutral: ClassVar[Mapping[str, Any]] = dict.fromkeys(("units", "output_shape", "bias_axes"), FREE)
+
+    @property
+    def equation(self) -> str:
+        """Of input and kernel."""
+        return str(self.config.get("equation", "...x,xy->...y"))
+
+    def check_kernel(self, kernel: Real) -> None:
+        self.sized(kernel, units=-1)
+
+    def sums(self, low: Lowering, x: Tensor, kernel: Reals, bias: Reals | None, relu: bool) -> Tensor:
+        return Tensor(einsum(low, self.equation, low.fixed(x), kernel, bias, relu))
+
+
+class Dense(DenseSums, Weighted):
+    """Keras's Dense and EinsumDense."""
+
+    neutral: ClassVar[Mapping[str, Any]] = {"lora_alpha": FREE, "gptq_unpacked_column_size": None}
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
-        self.equation: str = self.config.get("equation", "...x,xy->...y")
-        self.has_bias = self.config.get("use_bias", self.config.get("bias_axes") is not None)
-        self.kq = self.quantizer("kq")
-        self.bq: Quantizer | None = self.quantizer("bq") if self.has_bias else None
-        self.vars = self.own("kernel", *(["bias"] if self.has_bias else []))
-        self.sized(self.vars["kernel"], units=-1)
-
-    def parameters(self) -> tuple[Real, Real | None]:
-        """Kernel and bias before their quantisers."""
-        return self.vars["kernel"], self.vars.get("bias")
-
-    def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        x = self.take(low, x)
-        kernel, bias = self.parameters()
-        k = low.weights(self.kq, kernel)
-        b = low.weights(self.bq, bias) if self.bq is not None and bias is not None else None
-        relu = self.activation == "relu"
-        plan = EinsumPlan(self.equation, len(x.shape))
-        y = plan.lower(low, low.fixed(x), k, b, relu)
-        low.note_wide(y)
-        t = finish(low, y, self.activation)
-        return t if self.oq is None else low.quantize(t, self.oq)
+        if self.config.get("lora_rank"):
+            raise Refusal("it has LoRA weights", "merge them into the kernel before saving")
 
 
-class QBatchNormDense(QDense):
-    """QDense with a batch norm of its input folded into kernel and bias."""
+class QDense(DenseSums, QWeighted):
+    """QDense and QEinsumDense."""
+
+
+class FoldedNorm(QDense):
+    """A dense layer into which a batch norm is folded, whose shift is the layer's bias."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
-        names = ["kernel", "bias", *(["gamma"] if self.config.get("scale", True) else [])]
-        self.vars = self.own(*names, *_ebops(self.config), "mean", "variance")
+        gamma = ["gamma"] if self.config.get("scale", True) else []
+        ebops = ["beta", "ebops"] if self.config.get("enable_ebops", True) else []  # HGQ2's bookkeeping
+        self.vars = self.own("kernel", "bias", *gamma, *ebops, "mean", "variance")
+
+
+class QBatchNormDense(FoldedNorm):
+    """QDense with a batch norm of its input folded in."""
 
     def parameters(self) -> tuple[Real, Real | None]:
         v = self.vars
@@ -184,13 +142,8 @@ class QBatchNormDense(QDense):
         return scaler[:, np.newaxis] * v["kernel"], v["bias"] + offset
 
 
-class QEinsumDenseBatchnorm(QDense):
-    """QEinsumDense with a batch norm of its result folded into kernel and bias."""
-
-    def __init__(self, layer: Layer) -> None:
-        super().__init__(layer)
-        names = ["kernel", "bias", *(["gamma"] if self.config.get("scale", True) else [])]
-        self.vars = self.own(*names, *_ebops(self.config), "mean", "variance")
+class QEinsumDenseBatchnorm(FoldedNorm):
+    """QEinsumDense with a batch norm of its result folded in."""
 
     def parameters(self) -> tuple[Real, Real | None]:
         v = self.vars
@@ -211,38 +164,3 @@ class QEinsumDenseBatchnorm(QDense):
 
 def _size(letters: str, array: Real, letter: str) -> int:
     return int(array.shape[letters.index(letter)])
-
-
-def _ebops(config: Mapping[str, Any]) -> list[str]:
-    """The two bookkeeping variables HGQ2 layers keep after their trained ones."""
-    return ["beta", "ebops"] if config.get("enable_ebops", True) else []
-
-
-class Dense(Rule):
-    """Keras's Dense and EinsumDense, whose weights must be few bits wide for float32 to be exact."""
-
-    neutral: ClassVar[Mapping[str, Any]] = {
-        **SIZES,
-        "bias_axes": FREE,
-        "lora_alpha": FREE,
-        "gptq_unpacked_column_size": None,
-    }
-
-    def __init__(self, layer: Layer) -> None:
-        super().__init__(layer)
-        self.equation: str = self.config.get("equation", "...x,xy->...y")
-        self.has_bias = self.config.get("use_bias", self.config.get("bias_axes") is not None)
-        self.activation = activation(self.config.get("activation"))
-        if self.config.get("lora_rank"):
-            raise Refusal("it has LoRA weights", "merge them into the kernel before saving")
-        self.vars = self.own("kernel", *(["bias"] if self.has_bias else []))
-        self.sized(self.vars["kernel"], units=-1)
-
-    def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        kernel = self.vars["kernel"].astype(np.float64)
-        bias = self.vars["bias"].astype(np.float64) if self.has_bias else None
-        plan = EinsumPlan(self.equation, len(x.shape))
-        relu = self.activation == "relu"
-        y = plan.lower(low, low.fixed(x), kernel, bias, relu)
-        check_plain(kernel, y, "kernel")
-        return finish(low, y, self.activation)

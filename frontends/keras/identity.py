@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lutc.lowering.refusals import Refusal
 
 if TYPE_CHECKING:
-    from .graph import Layer
+    from .functional import Layer
 
 FUNCTIONAL = ("Functional", "Model")
 MODELS = (*FUNCTIONAL, "Sequential")

@@ -11,13 +11,14 @@ import numpy as np
 from lutc.ir.ops import Relation
 from lutc.lowering.refusals import Refusal
 
-from .base import LayoutRule, Rule, activate, axes_of
-from .dense import EinsumPlan, check_plain
-from .graph import Layer, Ref, _snake, leaves
+from . import dense
+from .base import LayoutRule, MovingRule, Rule, activate, axes_of, check_last
+from .functional import Layer, Ref, _snake, leaves
 from .kinds import Kind
-from .lowering import Lowering, Tensor
 from .merge import einsum, pairwise
 from .unary import FUNCTIONS, Unary, parameters, unary
+from .values import Lowering, Tensor
+from .weighted import check_plain
 
 Array = Any
 
@@ -108,13 +109,10 @@ class SplitOp(LayoutRule):
         return np.split(x, parts if isinstance(parts, int) else list(parts), axis=axis)
 
 
-class JoinOp(Rule):
+class JoinOp(MovingRule):
     """ops.concatenate and ops.stack."""
 
     takes = ("xs",)
-
-    def kind(self, kinds: Sequence[Kind], args: Sequence[Any]) -> Kind:
-        return Kind.common(kinds)
 
     def lower(self, low: Lowering, inputs: Any) -> Tensor:
         axis, parts = self.config.get("axis", 0), list(inputs)
@@ -200,7 +198,7 @@ class BinaryOp(Rule):
             case "Subtract":
                 return low.affine(x, by=-1.0, add=c) if swapped else low.affine(x, add=-c)
             case "Maximum" | "Minimum":
-                if not x.chain and not x.final:
+                if x.exact:
                     shape = np.broadcast_shapes(x.shape, c.shape)
                     value, other = low.spread(x.value, shape), low.constant(c, "limit", shape)
                     return Tensor(getattr(low.b, self.names[self.layer.kind])(value, other))
@@ -319,7 +317,7 @@ class EinsumOp(Rule):
             p, q = left.split(",")
             equation, a, b = f"{q},{p}->{out}", b, a
         kernel = np.asarray(b, dtype=np.float32).astype(np.float64)
-        y = EinsumPlan(equation, len(a.shape)).lower(low, low.fixed(a), kernel, None, False)
+        y = dense.einsum(low, equation, low.fixed(a), kernel, None, False)
         check_plain(kernel, y, "constant")
         return Tensor(y)
 
@@ -360,9 +358,7 @@ class ArgmaxOp(Rule):
         return Kind.INT32
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        axes = axes_of(self.config.get("axis"), len(x.shape))
-        if axes != (len(x.shape) - 1,):
-            raise Refusal("it does not run along the last axis", "transpose first, then argmax over axis=-1")
+        check_last(self.config.get("axis"), len(x.shape), "transpose first, then argmax over axis=-1")
         y = low.b.argmax(low.fixed(x))
         return Tensor(
             low.reshape(y, (*y.type.shape, 1)) if self.config.get("keepdims") or not y.type.shape else y
@@ -389,11 +385,9 @@ class UnaryOp(Rule):
         return super().kind(kinds, args)
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        exact = not x.chain and not x.final
         match self.name:
             case "softmax" | "log_softmax":
-                if axes_of(self.config.get("axis", -1), len(x.shape)) != (len(x.shape) - 1,):
-                    raise Refusal("it does not run along the last axis", "transpose first: axis=-1")
+                check_last(self.config.get("axis", -1), len(x.shape), "transpose first: axis=-1")
                 return activate(low, x, self.name)
             case "relu6" | "hard_tanh":
                 return activate(low, x, self.name)
@@ -402,8 +396,8 @@ class UnaryOp(Rule):
             case "negative":
                 return low.affine(x, by=-1.0)
             case "absolute" | "abs":
-                return Tensor(low.b.abs(x.value)) if exact else low.apply(x, Unary("abs", np.abs))
-            case "square" if exact:
+                return Tensor(low.b.abs(x.value)) if x.exact else low.apply(x, Unary("abs", np.abs))
+            case "square" if x.exact:
                 return Tensor(low.b.mul(x.value, x.value))
             case "clip":
                 return self._clip(low, x)
@@ -414,7 +408,7 @@ class UnaryOp(Rule):
         if any(np.ndim(e) for e in ends if e is not None):
             raise Refusal("its bounds are arrays", "use ops.minimum and ops.maximum")
         lo, hi = (None if e is None else float(np.float32(e)) for e in ends)
-        if not x.chain and not x.final:
+        if x.exact:
             return Tensor(low.clip(x.value, lo, hi))
         return low.apply(x, Unary("clip", lambda v: np.clip(v, lo, hi)))
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
+from lutc.lowering.dtypes import WHOLE
 from lutc.lowering.refusals import Refusal
 from lutc.types import Type
 
-INTEGER_BITS = {"uint8": 8, "int8": 7, "uint16": 16, "int16": 15, "int32": 31, "uint32": 32, "int64": 63}
 WAY_OUT = "give the inputs dtype='float32', which is also what a layer makes of its inputs"
 
 
@@ -55,7 +55,7 @@ class Kind(StrEnum):
         """Raise Refusal unless the type holds all numbers of the formats without wrapping."""
         if self in (Kind.FLOAT32, Kind.BOOL):
             return
-        low = 0 if self.startswith("u") else -(2 ** INTEGER_BITS[self])
+        least, most = WHOLE[self]
         for _, f in kind.runs:
-            if f.frac > 0 or f.value(f.lo) < low or f.value(f.hi) >= 2 ** INTEGER_BITS[self]:
+            if f.frac > 0 or f.value(f.lo) < least or f.value(f.hi) > most:
                 raise Refusal(f"it is of type {self}, which does not hold every {f}", WAY_OUT)

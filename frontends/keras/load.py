@@ -15,14 +15,14 @@ from lutc.lowering.compare import compared, not_compared
 
 from . import H5_SUFFIXES
 from .archive import Archive, read_archive
-from .graph import read_model
+from .calls import all_layers
+from .functional import read_model
 from .hdf5 import MAGIC
 from .identity import family
 from .legacy import read_h5
 from .live import check_live
-from .lower import lower_model
 from .peer import KerasFramework, available
-from .walk import all_layers
+from .to_design import lower_model
 
 
 def load_keras(

@@ -14,37 +14,24 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lutc.ir.graph import Value
-from lutc.lowering.attention import ordered
+from lutc.lowering.letters import terms, without
+from lutc.lowering.moves import ordered
 from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
 
 from .base import HgqRule
-from .conv import channels_last, patches, to_first, to_last, window
-from .dense import expanded
-from .graph import Layer
-from .lowering import Lowering, Tensor
+from .conv import Spatial, patches, window
+from .functional import Layer
 from .quantizers import Int, Quantizer
 from .unary import Reals, Unary, activation_name, unary
+from .values import Lowering, Tensor
 
 # What the shapes of the stored weights tell, what only training reads, and where hardware keeps the tables.
-SHAPES: Mapping[str, Any] = dict.fromkeys(
-    (
-        "n_hl",
-        "d_hl",
-        "use_bias",
-        "filters",
-        "output_shape",
-        "bias_axes",
-        "normalize_axes",
-        "batch_norm",
-        "bn_center",
-        "bn_scale",
-        "bn_momentum",
-        "bn_epsilon",
-        "table_idxs",
-    ),
-    FREE,
-)
+SHAPE_OPTIONS = (
+    "n_hl", "d_hl", "use_bias", "filters", "output_shape", "bias_axes", "normalize_axes", "batch_norm",
+    "bn_center", "bn_scale", "bn_momentum", "bn_epsilon", "table_idxs",
+)  # fmt: skip
+SHAPES: Mapping[str, Any] = dict.fromkeys(SHAPE_OPTIONS, FREE)
 
 
 @dataclass(frozen=True)
@@ -199,15 +186,12 @@ def lookup(
     return low.fixed(low.rescaled(Tensor(y), toq))
 
 
-class QConvT(QDenseT):
-    """LUT-Conv: patches, then LUT-Dense at every position. `rank` is the number of spatial axes."""
-
-    rank: int
+class QConvT(Spatial, QDenseT):
+    """LUT-Conv: patches, then LUT-Dense at every position."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         self.window = window(self.config, self.rank)
-        self.last = channels_last(self.config)
         if int(self.config.get("groups", 1)) != 1:
             raise Refusal("its convolution is grouped", "use groups=1")
 
@@ -218,10 +202,10 @@ class QConvT(QDenseT):
         return super().before_iq(rows)
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        if not self.last:
-            x = low.move(x, to_last)
-        y = Tensor(self.summed(low, Tensor(patches(low, x, self.window))))
-        return self.give(low, y if self.last else low.move(y, to_first))
+        def convolved(x: Tensor) -> Tensor:
+            return Tensor(self.summed(low, Tensor(patches(low, x, self.window))))
+
+        return self.give(low, self.with_last(low, x, convolved))
 
 
 class QEinsumDenseT(HgqRule):
@@ -233,15 +217,12 @@ class QEinsumDenseT(HgqRule):
         super().__init__(layer)
         self.toq = self.quantizer("toq")
         shape = tuple(layer.build.get("input_shape") or ())
-        left, out = self.config["equation"].replace(" ", "").split("->")
-        x, w = left.split(",")
-        if "..." in x and not shape:
+        equation = self.config["equation"]
+        if "..." in equation and not shape:
             raise Refusal("the file does not tell its input shape", "build the model before saving it")
-        self.x, self.w, self.out = expanded(x, w, out, len(shape))
-        if self.x[0] != self.out[0] or self.x[0] in self.w:
-            raise Refusal("its equation does not keep the batch axis first", "put it first, in and out")
-        self.extra = [c for c in self.w if c not in self.x]
-        self.presum = [*self.x, *self.extra][1:]
+        self.x, self.w, self.out = terms(equation, len(shape), constant=True)
+        self.extra = without(self.w, self.x)
+        self.presum = self.x + self.extra
         stored = [layer.weights("module", "layers")(g).own for g in layer.weights("module", "layers").below()]
         kernel = min(
             (s[0] for s in stored if s), key=lambda a: a.ndim
@@ -251,10 +232,7 @@ class QEinsumDenseT(HgqRule):
             raise Refusal("its equation sums an axis that the kernel does not have", "sum it first: QSum")
 
         def norm(edges: int) -> tuple[Reals, Reals]:
-            names = [
-                n for n, on in (("gamma", "bn_scale"), ("beta", "bn_center")) if self.config.get(on, True)
-            ]
-            return self._norm(self.own(*names, "mean", "variance"))
+            return self._norm(self.own(*self.norm("bn_")))
 
         self.network = edge_network(
             layer, self.config, len(self.w), norm if self.config.get("batch_norm") else None
@@ -291,4 +269,4 @@ class QEinsumDenseT(HgqRule):
         if gone:
             y = low.b.sum(y, axes=gone)
         left = [c for c in self.presum if c in self.out]
-        return self.give(low, Tensor(ordered(low.b, y, left, list(self.out[1:]))))
+        return self.give(low, Tensor(ordered(low.b, y, left, self.out)))

@@ -12,14 +12,14 @@ import numpy as np
 
 from lutc.ir.graph import Value
 from lutc.lowering import attention
+from lutc.lowering.letters import terms
 from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
 
-from .base import Demand, HgqRule, Rule, axes_of
-from .dense import expanded
-from .graph import Layer
-from .lowering import Lowering, Tensor
+from .base import Demand, HgqLayer, HgqRule, Rule, axes_of
+from .functional import Layer
 from .quantizers import Quantizer, quantizer
+from .values import Lowering, Tensor
 
 
 def pairwise(low: Lowering, op: str, values: list[Value]) -> Value:
@@ -48,21 +48,14 @@ class Merge(Rule):
         return low.affine(y, over=float(len(tensors))) if self.mean else y
 
 
-class QMerge(Rule):
+class QMerge(HgqLayer):
     """HGQ2's merging layers: a quantiser for every input."""
 
     op: str
-    neutral: ClassVar[Mapping[str, Any]] = {
-        **dict.fromkeys(("enable_ebops", "ebops_factor", "beta0", "parallelization_factor"), FREE),
-        "iq_confs": FREE,  # without enable_iq
-        "oq_conf": FREE,
-    }
+    neutral: ClassVar[Mapping[str, Any]] = {"iq_confs": FREE}  # without enable_iq
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
-        self.oq = None
-        if self.config.get("enable_oq", False):
-            self.oq = quantizer(self.config.get("oq_conf"), layer.weights("oq"), "its oq")
         self.iqs: list[Quantizer] = []
         if self.config.get("enable_iq", True):
             confs = self.config.get("iq_confs")
@@ -84,8 +77,7 @@ class QMerge(Rule):
         tensors = list(inputs)
         if self.iqs:
             tensors = [low.quantize(t, q) for t, q in zip(tensors, self.iqs, strict=True)]
-        y = self.merged(low, tensors)
-        return y if self.oq is None else low.quantize(y, self.oq)
+        return low.quantize(self.merged(low, tensors), self.oq)
 
     def merged(self, low: Lowering, tensors: list[Tensor]) -> Tensor:
         return Tensor(pairwise(low, self.op, [low.fixed(t) for t in tensors]))
@@ -103,14 +95,8 @@ class QAveragePow2(QMerge):
 
 def einsum(low: Lowering, equation: str, a: Tensor, b: Tensor) -> Tensor:
     """Two values contracted: leading axes shared, then a matrix product, then the axes in the order asked for."""
-    left, out = equation.replace(" ", "").split("->")
-    x, y = left.split(",")
-    if "..." in equation:
-        x, y, out = expanded(x, y, out, len(a.shape) + 1)
-    letter = x[:1]
-    if letter != y[:1] or letter != out[:1] or any(letter in part[1:] for part in (x, y, out)):
-        raise Refusal(f"equation {equation} does not keep the batch axis first", "put it first, in and out")
-    return Tensor(attention.einsum(low.b, x[1:], y[1:], out[1:], low.fixed(a), low.fixed(b)))
+    x, y, out = terms(equation, len(a.shape) + 1)
+    return Tensor(attention.einsum(low.b, x, y, out, low.fixed(a), low.fixed(b)))
 
 
 class QEinsum(QMerge):

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from lutc.lowering.compare import CannotRun
 
-from .graph import leaves
+from .functional import leaves
 
 BACKENDS = {"torch": "torch", "jax": "jax", "tensorflow": "tensorflow"}
 TIMEOUT = 600  # seconds, after which the process is given up

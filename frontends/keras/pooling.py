@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .base import HgqRule, Rule
-from .conv import Window, channels_last, to_first, to_last, window
-from .graph import Layer
-from .lowering import Lowering, Tensor
+from .base import HgqRule
+from .conv import Spatial, Window, window
+from .functional import Layer
+from .values import Lowering, Tensor
 
 
 def _at(picks: list[Any], x: Any) -> Any:
@@ -18,30 +18,26 @@ def _at(picks: list[Any], x: Any) -> Any:
     return x[np.ix_(range(len(x)), *picks, range(x.shape[-1]))]
 
 
-class Pooling(Rule):
-    """MaxPooling, AveragePooling and their global forms; `rank` spatial axes."""
+class Pooling(Spatial):
+    """MaxPooling, AveragePooling and their global forms."""
 
-    rank: int
     largest: bool
     whole = False
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
-        self.read_window()
-
-    def read_window(self) -> None:
-        self.last = channels_last(self.config)
         self.window = None if self.whole else window(self.config, self.rank, "pool_size")
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         return self.pooled(low, x)
 
     def pooled(self, low: Lowering, x: Tensor) -> Tensor:
-        if not self.last:
-            x = low.move(x, to_last)
-        y = self._whole(low, x) if self.window is None else self._windows(low, x, self.window)
-        kept = self.window is not None or bool(self.config.get("keepdims"))
-        return y if self.last or not kept else low.move(y, to_first)
+        """The largest or the mean element under every window, or of all positions."""
+        return self.with_last(
+            low,
+            x,
+            lambda t: self._whole(low, t) if self.window is None else self._windows(low, t, self.window),
+        )
 
     def _whole(self, low: Lowering, x: Tensor) -> Tensor:
         spatial, channels = x.shape[:-1], x.shape[-1]
@@ -80,10 +76,6 @@ class Pooling(Rule):
 
 class QPooling(Pooling, HgqRule):
     """HGQ2's pooling: iq, the pooling, oq."""
-
-    def __init__(self, layer: Layer) -> None:
-        HgqRule.__init__(self, layer)
-        self.read_window()
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         return self.give(low, self.pooled(low, self.take(low, x)))

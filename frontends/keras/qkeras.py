@@ -12,12 +12,13 @@ from lutc.lowering.refusals import Refusal
 from lutc.types import Rounding
 
 from .base import Demand, Rule, activate, activation
-from .conv import Convolution, of_rank
-from .dense import EinsumPlan, check_plain
-from .graph import Layer
-from .lowering import Lowering, Tensor
+from .conv import ConvSums, of_rank
+from .dense import DenseSums
+from .functional import Layer
 from .qkeras_quantizers import Spec, data_quantizer, exponents, po2, read_spec, signs, weights
 from .unary import Reals, Unary, unary
+from .values import Lowering, Tensor
+from .weighted import check_plain
 
 # What float32 may be off by in a folded weight: six operations' last bits, a reciprocal root of two among them.
 FOLDING = 2.0**-21
@@ -64,93 +65,75 @@ class QActivation(QKerasRule):
         return self.activation(low, x)
 
 
-class QKerasDense(QKerasRule):
-    """QDense: a product with the quantised kernel, the quantised bias, the activation."""
+class QKerasWeighted(QKerasRule):
+    """A layer with a kernel and perhaps a bias, each with its quantiser; how they meet the input, `sums` says."""
+
+    depthwise = False
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
-        self.weights = _Weights(self, "kernel")
+        what = "depthwise" if self.depthwise else "kernel"
+        self.specs = (
+            read_spec(self.config.get(f"{what}_quantizer"), f"its {what} quantiser"),
+            read_spec(self.config.get("bias_quantizer"), "its bias quantiser"),
+        )
+        self.weights = self.read_weights(["kernel", *(["bias"] if self.has_bias else [])])
         self.activation = _Activation(self.config.get("activation"))
 
+    def read_weights(self, names: list[str]) -> list[Reals]:
+        """Kernel and bias after their quantisers."""
+        return [weights(q, v) for q, v in zip(self.specs, self.own(*names).values(), strict=False)]
+
+    def sums(self, low: Lowering, x: Tensor, kernel: Reals, bias: Reals | None, relu: bool) -> Tensor:
+        """See `weighted.Weighted`."""
+        raise NotImplementedError(type(self).__name__)
+
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        plan = EinsumPlan("...x,xy->...y", len(x.shape))
-        y = Tensor(plan.lower(low, low.fixed(x), self.weights.kernel, self.weights.bias, False))
-        self.weights.check(low, y)
+        kernel, *bias = self.weights
+        y = self.sums(low, x, kernel, bias[0] if bias else None, False)
+        if self.specs[0] is None:
+            check_plain(kernel, y.value, "kernel")
+        low.note_wide(y.value)
         return self.activation(low, y)
 
 
-class QKerasConv(Convolution, QKerasRule):
+class QKerasDense(DenseSums, QKerasWeighted):
+    """QDense."""
+
+
+class QKerasConv(ConvSums, QKerasWeighted):
     """QConv1D, QConv2D and QDepthwiseConv2D."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
         if int(self.config.get("groups") or 1) != 1 and not self.depthwise:
             raise Refusal("its convolution has groups, which QKeras leaves out", "use groups=1")
-        self.weights = _Weights(self, "depthwise" if self.depthwise else "kernel")
-        self.activation = _Activation(self.config.get("activation"))
-
-    def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        y = self.convolve(low, x, self.weights.kernel, self.weights.bias, "linear")
-        self.weights.check(low, y)
-        return self.activation(low, y)
 
 
-class QKerasConvBatchnorm(Convolution, QKerasRule):
+class QKerasConvBatchnorm(ConvSums, QKerasWeighted):
     """QConv2DBatchnorm: the batch norm folded into kernel and bias, which are quantised then."""
 
     neutral: ClassVar[Mapping[str, Any]] = FOLDED
 
-    def __init__(self, layer: Layer) -> None:
-        super().__init__(layer)
-        self.weights = _Weights(self, "kernel", folded=True)
-        self.activation = _Activation(self.config.get("activation"))
-
-    lower = QKerasConv.lower
+    def read_weights(self, names: list[str]) -> list[Reals]:
+        return _folded(self, names, *self.specs)
 
 
-class _Weights:
-    """A layer's quantised kernel and bias. `name` is the kernel's in the layer's config."""
-
-    def __init__(self, rule: Rule, name: str, folded: bool = False) -> None:
-        config = rule.config
-        kernel = read_spec(config.get(f"{name}_quantizer"), f"its {name} quantiser")
-        bias = read_spec(config.get("bias_quantizer"), "its bias quantiser")
-        has_bias = bool(config.get("use_bias", True))
-        names = ["kernel", *(["bias"] if has_bias else [])]
-        self.plain = kernel is None
-        self.bias: Reals | None = None
-        if folded:
-            self.kernel, self.bias = _folded(rule, names, kernel, bias)
-            return
-        stored = rule.own(*names)
-        self.kernel = weights(kernel, stored["kernel"])
-        if has_bias:
-            self.bias = weights(bias, stored["bias"])
-
-    def check(self, low: Lowering, y: Tensor) -> None:
-        """Refuse unquantised weights that float32 rounds with; note sums that it may round."""
-        if self.plain:
-            check_plain(self.kernel, y.value, "kernel")
-        low.note_wide(y.value)
-
-
-def _folded(rule: Rule, names: list[str], kernel: Spec | None, bias: Spec | None) -> tuple[Reals, Reals]:
+def _folded(rule: Rule, names: list[str], kernel: Spec | None, bias: Spec | None) -> list[Reals]:
     """Kernel and bias with the batch norm's moving statistics folded in, then quantised."""
     c = rule.config
     if kernel is None or bias is None:
         raise Refusal(
             "its folded kernel or bias has no quantiser", "give it kernel_quantizer and bias_quantizer"
         )
-    norm = [n for n, on in (("gamma", "scale"), ("beta", "center")) if c.get(on, True)]
-    v = {
-        n: np.asarray(a, dtype=np.float64)
-        for n, a in rule.own(*names, *norm, "steps", "mean", "variance").items()
-    }
+    *affine, mean, variance = rule.norm()
+    stored = rule.own(*names, *affine, "steps", mean, variance)
+    v = {n: np.asarray(a, dtype=np.float64) for n, a in stored.items()}
     by = v.get("gamma", 1.0) / np.sqrt(v["variance"] + float(c["epsilon"]))
     add = by * (v.get("bias", 0.0) - v["mean"]) + v.get("beta", 0.0)
     terms = np.abs(by) * (np.abs(v.get("bias", 0.0)) + np.abs(v["mean"])) + np.abs(v.get("beta", 0.0))
     folded = by * v["kernel"]
-    return _sure(kernel, folded, np.abs(folded)), _sure(bias, add, terms)
+    return [_sure(kernel, folded, np.abs(folded)), _sure(bias, add, terms)]
 
 
 def _sure(spec: Spec, x: Reals, size: Reals) -> Reals:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lutc.lowering.formats import Formats, formats
 from lutc.lowering.options import FREE, Options
 from lutc.lowering.refusals import Refusal
-from lutc.types import ZERO, Fixed, Overflow, Rounding, Type, tensor
+from lutc.types import Overflow, Rounding, Type, tensor
 
 from .archive import Weights
 from .identity import owner
@@ -67,12 +68,14 @@ class Quantizer:
         """Which elements are not cut down to the number 0."""
         return np.asarray(self.k + self.i + self.f > 0)
 
+    @property
+    def formats(self) -> Formats:
+        """The formats of what it gives, before `scale` and `shift`."""
+        return formats(self.k, self.k + self.i + self.f, self.f)
+
     def type(self, shape: Sequence[int]) -> Type:
         """The type of a batch element of this shape after quantising (before `scale` and `shift`)."""
-        rank = len(shape) + 1
-        arrays = [a.reshape((1,) * (rank - a.ndim) + a.shape) for a in (self.k, self.i, self.f)]
-        k, i, f = (np.broadcast_to(a, (1, *shape)).ravel().tolist() for a in arrays)
-        return tensor(shape, [fixed(*e) for e in zip(k, i, f, strict=True)])
+        return tensor(shape, np.broadcast_to(self.formats, (1, *shape)).ravel().tolist())
 
     def with_range(self, k: Int, i: Int) -> Quantizer:
         """The same quantiser with a range that was traced on data."""
@@ -97,11 +100,6 @@ class Quantizer:
         y = np.where(self.live, y, np.float32(0))
         result: Real = (y * np.float32(self.scale) + np.float32(self.shift)).astype(np.float32)
         return result
-
-
-def fixed(k: int, i: int, f: int) -> Fixed:
-    """The format of one element: sign bit, bits before and bits after the point."""
-    return Fixed(bool(k), k + i + f, f) if k + i + f > 0 else ZERO
 
 
 def round_float(x: Any, rounding: Rounding) -> Any:
@@ -144,27 +142,9 @@ def quantizer(conf: Any, saved: Weights, what: str) -> Quantizer:
             f"rounding may be {', '.join(ROUNDINGS)}; overflow {', '.join(OVERFLOWS)}",
         )
     scale, shift = _affine(c, what)
-    stored = saved("quantizer").own
-    wrap = overflow_mode == "WRAP"
-    if len(stored) != (4 if wrap else 3):
-        raise Refusal(
-            f"the file holds {len(stored)} numbers for {what}, not k, i and {'b' if kind == 'kbi' else 'f'}",
-            "save the model again after calling it once on data, so that every quantiser is built",
-        )
-    # A range that was never traced may still be infinite.
-    if any(
-        np.isnan(a).any() or (not wrap and np.isinf(a).any()) for a in (np.asarray(v, float) for v in stored)
-    ):
-        raise Refusal(f"{what} has bits that are no numbers", "train the model again")
-    # Trainable variables come first: (b or f, then k, i, decay) under WRAP, where i is tracked and not trained.
-    if wrap:
-        k, i, last = stored[1], stored[2], stored[0]
-    elif kind == "kbi":
-        last, i, k = stored
-    else:
-        i, last, k = stored
+    k, i, last = _stored(saved, kind, overflow_mode == "WRAP", what)
     ri, rlast = (np.rint(a.astype(np.float32)).astype(np.int64) for a in (i, last))
-    tracked = wrap and bool(c.get("trainable", True))
+    tracked = overflow_mode == "WRAP" and bool(c.get("trainable", True))
     weight = tracked and bool(c.get("is_weight"))
     c.check()
     return Quantizer(
@@ -182,29 +162,33 @@ def quantizer(conf: Any, saved: Weights, what: str) -> Quantizer:
     )
 
 
+def _stored(saved: Weights, kind: str, wrap: bool, what: str) -> tuple[Any, Any, Any]:
+    """The numbers that the file holds: k, i, and b or f. Raises Refusal unless they are all there."""
+    stored = saved("quantizer").own
+    if len(stored) != (4 if wrap else 3):
+        raise Refusal(
+            f"the file holds {len(stored)} numbers for {what}, not k, i and {'b' if kind == 'kbi' else 'f'}",
+            "save the model again after calling it once on data, so that every quantiser is built",
+        )
+    # A range that was never traced may still be infinite.
+    if any(
+        np.isnan(a).any() or (not wrap and np.isinf(a).any()) for a in (np.asarray(v, float) for v in stored)
+    ):
+        raise Refusal(f"{what} has bits that are no numbers", "train the model again")
+    # Trainable variables come first: (b or f, then k, i, decay) under WRAP, where i is tracked and not trained.
+    if wrap:
+        return stored[1], stored[2], stored[0]
+    if kind == "kbi":
+        return stored[2], stored[1], stored[0]
+    return stored[2], stored[0], stored[1]
+
+
 # What a quantiser's variables tell (initial numbers, axes, where it stands), and what only training reads.
-TOLD: Mapping[str, Any] = dict.fromkeys(
-    (
-        "place",
-        "k0",
-        "b0",
-        "i0",
-        "f0",
-        "bc",
-        "ic",
-        "fc",
-        "br",
-        "ir",
-        "fr",
-        "i_decay_speed",
-        "homogeneous_axis",
-        "heterogeneous_axis",
-        "qnoise_factor",
-        "trainable",
-        "is_weight",
-    ),
-    FREE,
-)
+TOLD_OPTIONS = (
+    "place", "k0", "b0", "i0", "f0", "bc", "ic", "fc", "br", "ir", "fr", "i_decay_speed", "homogeneous_axis",
+    "heterogeneous_axis", "qnoise_factor", "trainable", "is_weight",
+)  # fmt: skip
+TOLD: Mapping[str, Any] = dict.fromkeys(TOLD_OPTIONS, FREE)
 CONFIGS = ("QuantizerConfig", "HardTanhConfig", "HardSigmoidConfig")
 
 

@@ -169,9 +169,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "linear": lambda x: x,
 }
 
-# Functions of a whole axis: no table of one number can be made of them.
-WHOLE_AXIS = ("softmax", "log_softmax", "sparsemax", "glu")
-
 
 def unary(name: str, **params: Any) -> Unary:
     """The function Keras calls `name`. Raises Refusal for one that is not known."""

@@ -15,6 +15,7 @@ from lutc.build import Builder
 from lutc.ir.graph import Table, Value
 from lutc.limits import MAX_WIDTH
 from lutc.lowering.edges import edge_sums, edge_tables
+from lutc.lowering.formats import formats
 from lutc.lowering.linear import along_last, mapped
 from lutc.lowering.operands import computed, small
 from lutc.lowering.refusals import Refusal
@@ -59,7 +60,7 @@ def fractions(t: Tensor | None, what: str) -> Any:
     return array
 
 
-def formats(inputs: Inputs) -> Any:
+def stated(inputs: Inputs) -> Any:
     """The formats that inputs 1 to 3 give: an object array of `Fixed`, of their common shape."""
     width, signed = (whole(needed(inputs, i), n) for i, n in ((2, "width"), (3, "signed")))
     try:
@@ -68,15 +69,12 @@ def formats(inputs: Inputs) -> Any:
         raise Refusal("has fraction, width and signed of different shapes", DAMAGED) from None
     if (width < 0).any() or (width > MAX_WIDTH).any() or not np.isin(signed, (0, 1)).all():
         raise Refusal(f"has widths outside of 0 to {MAX_WIDTH}, or a sign that is neither 0 nor 1", DAMAGED)
-    made = np.empty(width.shape, dtype=object)
-    rows = zip(signed.ravel().tolist(), width.ravel().tolist(), fraction.ravel().tolist(), strict=True)
-    made.ravel()[:] = [Fixed(bool(s), w, f) for s, w, f in rows]
-    return made
+    return formats(signed, width, fraction)
 
 
 def quantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Quantize: to a format of each element's own."""
-    t, made = computed(needed(inputs, 0)), formats(inputs)
+    t, made = computed(needed(inputs, 0)), stated(inputs)
     rounding, overflow = modes(node)
     try:
         spread = np.broadcast_to(made, t.shape).ravel().tolist()
@@ -115,7 +113,7 @@ def _port(
 def _tables(walk: Walk, inputs: Inputs, rank: int) -> list[Table]:
     """The tables of inputs 1 to 5, one tensor of them for each group (of a LUTDense: one)."""
     keys, fraction, codes = (
-        formats(inputs),
+        stated(inputs),
         fractions(needed(inputs, 4), "table_fraction"),
         whole(needed(inputs, 5), "codes"),
     )

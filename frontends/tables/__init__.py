@@ -15,8 +15,8 @@ from lutc.plugins import LoadOptions
 from .dwn import is_dwn, read_dwn
 from .form import Encoder, Input, Layer, Network, Rounded
 from .kanele import is_kanele, read_kanele
-from .lower import lower_network
 from .read import is_form, read_form
+from .to_design import lower_network
 from .write import save
 
 __all__ = [

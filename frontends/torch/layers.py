@@ -10,8 +10,8 @@ from lutc.ir.graph import Value
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Pending, Scaled, core
 from lutc.lowering.walk import Walk
-from lutc.nn.lower import port_of
-from lutc.nn.lowering import Exporter, Unsupported, lower, unknown
+from lutc.nn.rules import Exporter, lower, unknown
+from lutc.nn.to_design import port_of
 from lutc.types import Rounding
 
 from .call import Call
@@ -26,19 +26,10 @@ def layer(c: Call, module: nn.Module) -> Any:
     if missing:
         raise Refusal(f"holds a {type(missing[0]).__name__}, which has no exact translation")
     shape = tuple(int(n) for n in c.given["shape"])
-    try:
-        made = lower(module, _exporter(c.walk), _input(c.walk, module, t))
-    except Unsupported as e:
-        raise Refusal(e.reason, e.help) from None
+    # A builder that gives out no name the walk has given.
+    exporter = Exporter(c.walk.b.name, c.walk.names, c.walk.b._origin)
+    made = lower(module, exporter, _input(c.walk, module, t))
     return Scaled(shape, c.walk.reshaped(made, core(shape)), batched=t.batched)
-
-
-def _exporter(walk: Walk) -> Exporter:
-    """A builder for `lutc.nn`'s rules that gives out no name the walk has given."""
-    exporter = Exporter(walk.b.name)
-    exporter._taken = walk.names._taken
-    exporter._origin = walk.b._origin
-    return exporter
 
 
 def _input(walk: Walk, module: nn.Module, t: Scaled) -> Value:

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from lutc.lowering.refusals import Refusal
-from lutc.nn.lowering import lower
 from lutc.nn.quantizer import Layer
+from lutc.nn.rules import lower
 
 from .quantisers import Quantiser, along
 

@@ -6,8 +6,8 @@ from torch import nn
 
 from lutc.diagnostics import Diagnostic, LirError, error
 from lutc.nn.known import HELP, hooked_globally, oddity
-from lutc.nn.lowering import lower, unknown
 from lutc.nn.quantizer import Layer
+from lutc.nn.rules import lower, unknown
 
 from . import brevitas
 from .leaves import is_fake, known_fake

@@ -7,4 +7,8 @@ numbers fit into them), `quantise` and `affine` (the one place that rounds). The
 `layout`, `linear`, `windows`, `conv`, `reduce`, `logic`, `cast`, `einsum`, `curve` and `gather` (tables), `scores`
 (softmax and argmax), `attention`, `edges` (a table on every edge). Around them `ports` (inputs, outputs and the
 finished design) and `compare`, by which the framework itself has the last word.
+
+What needs a builder and values of the design alone serves every rule: `names`, `given` (formats by input), `formats`
+and `constants` (the narrowest), `moves` (movements of elements, written in numpy), `rows` (one function over all
+positions), `letters` (products in Einstein's notation) and `lookup` (truth tables in the order of a ROM).
 """

@@ -7,25 +7,8 @@ from collections.abc import Callable, Sequence
 
 from lutc.build import Builder
 from lutc.ir.graph import Value
-
-
-def reshaped(b: Builder, x: Value, shape: Sequence[int]) -> Value:
-    """The tensor under another shape; itself if it has it already."""
-    result: Value = x if x.type.shape == tuple(shape) else b.reshape(x, shape=tuple(shape))
-    return result
-
-
-def spread(b: Builder, x: Value, shape: Sequence[int]) -> Value:
-    """The tensor broadcast to a shape; itself if it has it already."""
-    result: Value = x if x.type.shape == tuple(shape) else b.broadcast(x, shape=tuple(shape))
-    return result
-
-
-def ordered(b: Builder, x: Value, have: Sequence[str], want: Sequence[str]) -> Value:
-    """Transpose the axes named ``have`` to the order ``want``."""
-    perm = tuple(list(have).index(c) for c in want)
-    result: Value = x if perm == tuple(range(len(perm))) else b.transpose(x, perm=perm)
-    return result
+from lutc.lowering.letters import Contraction, without
+from lutc.lowering.moves import ordered, reshaped, spread
 
 
 def einsum(b: Builder, left: str, right: str, out: str, u: Value, v: Value) -> Value:
@@ -34,25 +17,22 @@ def einsum(b: Builder, left: str, right: str, out: str, u: Value, v: Value) -> V
     A letter stands once in a term. Those in both terms and in ``out`` lead a matrix product over those that are only
     in both terms; what stands in one term alone is summed first.
     """
-    alone = [c for c in left if c not in right + out], [c for c in right if c not in left + out]
-    if alone[0]:
-        u = b.sum(u, axes=[left.index(c) for c in alone[0]])
-    if alone[1]:
-        v = b.sum(v, axes=[right.index(c) for c in alone[1]])
-    left, right = ("".join(c for c in t if c not in a) for t, a in zip((left, right), alone, strict=True))
+    axes = Contraction.of(left, right, out)
+    if axes.alone[0]:
+        u = b.sum(u, axes=[left.index(c) for c in axes.alone[0]])
+    if axes.alone[1]:
+        v = b.sum(v, axes=[right.index(c) for c in axes.alone[1]])
+    left, right = (without(t, gone) for t, gone in zip((left, right), axes.alone, strict=True))
     sizes = dict(zip(left, u.type.shape, strict=True)) | dict(zip(right, v.type.shape, strict=True))
-    shared = [c for c in left if c in right and c in out]
-    summed = [c for c in left if c in right and c not in out]
-    rows, columns = [c for c in left if c not in right], [c for c in right if c not in left]
-    m, k, n = (math.prod(sizes[c] for c in part) for part in (rows, summed, columns))
-    lead = [sizes[c] for c in shared]
-    u = reshaped(b, ordered(b, u, left, [*shared, *rows, *summed]), (*lead, m, k))
-    v = reshaped(b, ordered(b, v, right, [*shared, *summed, *columns]), (*lead, k, n))
-    if summed:
+    m, k, n = (math.prod(sizes[c] for c in part) for part in (axes.rows, axes.summed, axes.columns))
+    lead = [sizes[c] for c in axes.shared]
+    u = reshaped(b, ordered(b, u, left, axes.shared + axes.rows + axes.summed), (*lead, m, k))
+    v = reshaped(b, ordered(b, v, right, axes.shared + axes.summed + axes.columns), (*lead, k, n))
+    if axes.summed:
         z: Value = b.matmul(u, v)
     else:
         z = b.mul(*(spread(b, x, (*lead, m, n)) for x in (u, v)))
-    result = [*shared, *rows, *columns]
+    result = axes.shared + axes.rows + axes.columns
     return ordered(b, reshaped(b, z, [sizes[c] for c in result]), result, out)
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from lutc.ir.graph import Table, Value
 from lutc.lowering import exact as ex
 from lutc.lowering.dtypes import NARROW_FLOATS
-from lutc.lowering.linear import hull
+from lutc.lowering.formats import hull
+from lutc.lowering.lookup import key_codes
 from lutc.lowering.operands import BROKEN, NOTHING
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Curve, Known, Scaled, concrete, core
@@ -117,7 +118,7 @@ def opened_curve(walk: Walk, t: Scaled, op: str, key: Value | None) -> Curve:
             if key is not None and key.operands[:1] == (value,)
             else walk.b.quant(value, to=uniform(kind.shape, fmt))
         )
-    codes = ex.exact(np.array([(c if c <= fmt.hi else c - (1 << fmt.width)) for c in range(1 << fmt.width)]))
+    codes = ex.exact(key_codes(fmt))
     dims = core(t.shape)
     column = ex.spread(codes, (1 << fmt.width,)).reshape(-1, *(1,) * len(dims)) * fmt.step
     scale, offset, lo, hi = (

@@ -12,6 +12,7 @@ from lutc.lowering import exact as ex
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Known, Pending, Scaled, concrete, reach
 from lutc.numbers import twos
+from lutc.types import Type
 
 RANGES = {
     f"{'' if signed else 'u'}int{bits}": (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
@@ -24,12 +25,18 @@ RANGES = {
 WHOLE = {**RANGES, "int64": (-(1 << 63), (1 << 63) - 1), "uint64": (0, (1 << 64) - 1)}
 # Significant bits of a float, and the exponents of the least step and of what is too large.
 NARROW_FLOATS = {"float16": (11, -24, 16), "bfloat16": (8, -133, 128)}
-FLOAT = (24, -149, 128)  # the same of float32
+FLOAT32_BITS = 24  # sums of integers with up to as many bits are exact in float32, whatever their order
+FLOAT = (FLOAT32_BITS, -149, 128)  # the same of float32
 FLOATS = ("float", "double", *NARROW_FLOATS)
 # Operators that keep their numbers in range by definition; formats may hold more than that range.
 SATURATE = ("Cast", "QuantizeLinear", "QLinear", "QGemm")
 DTYPES = frozenset({"bool", *WHOLE, *FLOATS})
 _NUMPY = {"float32": "float", "float64": "double"}
+
+
+def is_float32(kind: Type) -> bool:
+    """Whether float32 holds every number of the type."""
+    return all(f.width - f.signed <= FLOAT32_BITS for _, f in kind.runs)
 
 
 def kind_name(dtype: Any) -> str:

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from lutc.build import Builder
 from lutc.ir.graph import Table, Value
-from lutc.types import Fixed, Overflow, Rounding, holding, tensor
+from lutc.lowering.lookup import Codes, rom_order, rom_tables
+from lutc.types import Fixed, Overflow, Rounding, tensor
 
 
 def edge_tables(
-    name: str, shape: tuple[int, ...], keys: Sequence[Fixed], fractions: Sequence[int], codes: Any
+    name: str, shape: tuple[int, ...], keys: Sequence[Fixed], fractions: Sequence[int], codes: Codes
 ) -> Table:
     """The tables of a layer [n_in, n_out], or one of shape (), in the order of a ROM, each in the narrowest format.
 
     keys: the key's format by edge, row-major.  fractions: by edge, the bits after the point of the table's values.
     codes: the values' codes (integers), all tables one after the other, each from its lowest key code to its highest.
     """
-    values, entries, first = [], [], 0
-    for key, frac in zip(keys, fractions, strict=True):
-        mine = codes[first : first + (1 << key.width)]
-        first += 1 << key.width
-        if key.signed:
-            mine = np.roll(mine, len(mine) // 2)  # a ROM has the negative half last
-        values.append(holding(int(mine.min()), int(mine.max()), int(frac)))
-        entries.append(mine)
-    return Table(
-        name, tensor(shape, list(keys)), tensor(shape, values), np.concatenate(entries).astype(object)
-    )
+    parts = np.split(codes, np.cumsum([1 << key.width for key in keys])[:-1])
+    ordered = [rom_order(key, part) for key, part in zip(keys, parts, strict=True)]
+    return rom_tables(name, tensor(shape, keys), ordered, fractions)
 
 
 def edge_sums(b: Builder, x: Value, tables: Table, rounding: Rounding, overflow: Overflow) -> Value:

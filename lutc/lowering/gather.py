@@ -6,7 +6,8 @@ import numpy as np
 
 from lutc.lowering import exact as ex
 from lutc.lowering.curve import KEY_BITS, looked_up
-from lutc.lowering.linear import hull, integers
+from lutc.lowering.formats import hull
+from lutc.lowering.linear import integers
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Curve, Known, Scaled, concrete, core
 from lutc.lowering.walk import Walk

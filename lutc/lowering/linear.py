@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from lutc.build import Builder
 from lutc.ir.graph import Value
 from lutc.lowering import exact as ex
+from lutc.lowering import rows
 from lutc.lowering.dtypes import WHOLE
 from lutc.lowering.exact import Exact
 from lutc.lowering.layout import joined, settled
@@ -20,7 +22,6 @@ from lutc.lowering.operands import BROKEN, computed, keep_samples_apart, known
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Known, Scaled, Shape, Tensor, concrete, core, plain
 from lutc.lowering.walk import Mapped, Walk
-from lutc.types import Fixed, holding, tensor, uniform
 
 FLOAT_BITS = 16  # a matrix of floats that needs more bits than this was never quantised
 
@@ -151,46 +152,20 @@ def along_last(walk: Walk, value: Value, size: int, inner: Inner, to: Shape) -> 
     count = value.type.size // size
     if count == 1:
         return walk.reshaped(inner(walk.b, walk.reshaped(value, (size,))), to)
-    rows = walk.reshaped(value, (count, size))
-    return mapped(walk, rows, inner, lambda v: walk.reshaped(v, to), len(to) - 1)
-
-
-def mapped(walk: Walk, rows: Value, inner: Inner, place: Callable[[Value], Value], axis: int) -> Value:
-    """One function mapped over the rows of a value, and its result brought into place."""
-    rows = alike(walk, rows)
-    name = walk.names.take(walk.owner, "f")
-    builder = Builder(name)
-    with builder.origin(walk.layer.name if walk.layer else None):
-        shape = rows.type.shape[1:]
-        size = rows.type.size // rows.type.shape[0]
-        x = builder.input("x", tensor(shape, rows.type.formats[:size]))
-        func = builder.function(inner(builder, x))
-    placed: Value = place(walk.b.map(func, [rows]))
-    walk.maps[placed] = Mapped(func, (rows,), place, axis)
-    return placed
-
-
-def alike(walk: Walk, rows: Value) -> Value:
-    """The value with every row in the same formats: the narrowest that hold those of all rows."""
-    kind = rows.type
-    count, size = kind.shape[0], kind.size // kind.shape[0]
-    lines = [kind.formats[i * size : (i + 1) * size] for i in range(count)]
-    if all(line == lines[0] for line in lines):
-        return rows
-    wide = [hull(set(column)) for column in zip(*lines, strict=True)]
-    to = uniform(kind.shape, wide[0]) if len(set(wide)) == 1 else tensor(kind.shape, wide * count)
-    widened: Value = walk.b.quant(rows, to=to)
-    return widened
-
-
-def hull(formats: Collection[Fixed]) -> Fixed:
-    """The narrowest format that holds the numbers of all."""
-    frac = max((f.frac for f in formats if f.width), default=0)
-    return holding(
-        min(f.lo << (frac - f.frac) if f.width else 0 for f in formats),
-        max(f.hi << (frac - f.frac) if f.width else 0 for f in formats),
-        frac,
+    return mapped(
+        walk, walk.reshaped(value, (count, size)), inner, lambda v: walk.reshaped(v, to), len(to) - 1
     )
+
+
+def mapped(walk: Walk, value: Value, inner: Inner, place: Callable[[Value], Value], axis: int) -> Value:
+    """One function mapped over the rows of a value, and its result brought into place."""
+    value = rows.alike(walk.b, value)
+    builder = Builder(walk.names.take(walk.owner, "f"))
+    origin = walk.layer.name if walk.layer else None
+    done = rows.mapped(walk.b, value, builder, partial(inner, builder), origin)
+    placed: Value = place(done)
+    walk.maps[placed] = Mapped(done.func, (value,), place, axis)
+    return placed
 
 
 # -- matrix products ------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import numpy as np
 from lutc.ir.graph import Value
 from lutc.ir.ops.logic import Relation
 from lutc.lowering import exact as ex
+from lutc.lowering.dtypes import FLOAT32_BITS
 from lutc.lowering.elementwise import pair, together, total
 from lutc.lowering.layout import given, merged
 from lutc.lowering.operands import computed
@@ -31,7 +32,6 @@ TURNED = {
     Relation.LE: Relation.GE,
     Relation.GE: Relation.LE,
 }
-FLOAT_DIGITS = 24  # of a float32: wider numbers are compared as they are
 
 
 def compare(walk: Walk, a: Tensor, b: Tensor, relation: Relation) -> Scaled:
@@ -76,7 +76,8 @@ def against(walk: Walk, t: Scaled, constant: Known, relation: Relation) -> Scale
     value, signs = concrete(t), ex.choose(t.scale < 0, ex.number(-1), ex.number(1))
     finest = max((f.frac for f in value.type.formats if f.width), default=0)
     parts: Any = np.broadcast_arrays(abs(t.scale), t.offset, limit)
-    float32 = not t.integer and t.real == "float" and value.type.max_width <= FLOAT_DIGITS
+    # Numbers wider than a float32 are compared as they are.
+    float32 = not t.integer and t.real == "float" and value.type.max_width <= FLOAT32_BITS
     found = np.empty(parts[0].shape, dtype=object)
     for at in np.ndindex(found.shape):
         by, add, c = (p[at] for p in parts)
@@ -96,7 +97,7 @@ def _limit(
 ) -> Fraction:
     """What a multiple v of `step` is compared with instead of `scale * v + offset` with `limit`; scale > 0."""
     zero = offset / scale / step
-    rounds = float32 and zero.denominator == 1 and abs(zero) < 1 << FLOAT_DIGITS
+    rounds = float32 and zero.denominator == 1 and abs(zero) < 1 << FLOAT32_BITS
 
     def number(v: Fraction) -> Fraction:
         exactly = scale * v + offset

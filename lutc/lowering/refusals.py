@@ -1,4 +1,4 @@
-"""What the frontends share: the list of everything that cannot be compiled, and names that the text can hold."""
+"""Refusals of all frontends: a layer that cannot be compiled, and the list of everything that cannot."""
 
 from __future__ import annotations
 
@@ -70,22 +70,3 @@ def _once(found: list[Diagnostic]) -> list[Diagnostic]:
 
 def _kind(d: Diagnostic) -> tuple[str, str | None]:
     return re.sub(r"\d+", "0", d.message), d.help
-
-
-class Names:
-    """Gives out names that text and hardware can spell, each once."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def take(self, wish: str, prefix: str = "n") -> str:
-        """`wish` with every odd character replaced, after `prefix` if it would start with a digit, made unique."""
-        word = re.sub(r"\W+", "_", wish, flags=re.ASCII).strip("_") or prefix
-        if word[0].isdigit():
-            word = f"{prefix}_{word}"
-        name, count = word, 1
-        while name.lower() in self._taken:  # VHDL does not tell case apart
-            count += 1
-            name = f"{word}_{count}"
-        self._taken.add(name.lower())
-        return name

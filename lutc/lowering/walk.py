@@ -15,11 +15,13 @@ from lutc.ir.graph import Const, Func, Output, Param, Value
 from lutc.ir.ops.moves import Reshape, Transpose
 from lutc.limits import MAX_ELEMENTS
 from lutc.lowering import exact as ex
+from lutc.lowering.constants import Constants
 from lutc.lowering.exact import Exact
 from lutc.lowering.model import Layer, Model
-from lutc.lowering.refusals import Names, Refusal, Refusals
+from lutc.lowering.moves import even, per_axis
+from lutc.lowering.names import Names
+from lutc.lowering.refusals import Refusal, Refusals
 from lutc.lowering.tensors import Missing, Pending, Scaled, Shape, Tensor, concrete, core, ends
-from lutc.numbers import twos
 from lutc.types import Overflow, Rounding, Type, holding, tensor, uniform
 
 # How many bits a factor or a term may have that joins two scales. Any two float32 scales of like size stay below it.
@@ -56,7 +58,7 @@ class Walk:
         self.hosted: dict[str, Any] = {}  # behind a last layer that is left to the host: see `scores`
         self.undefined: list[str] = []  # tensors that are no number for some inputs
         self.layer: Layer | None = None
-        self._consts: dict[tuple[Any, ...], Const] = {}
+        self.constants = Constants(self.names)
         for layer in model.layers:
             self.read_by(layer)
 
@@ -107,16 +109,8 @@ class Walk:
 
     def const(self, values: Exact, what: str = "") -> Const:
         """Dyadic numbers as a named constant of one format, the narrowest; equal constants are one."""
-        flat = values.ravel().tolist()
-        frac = max((twos(v) for v in flat if v), default=0)
-        codes = [int(v * Fraction(2) ** frac) for v in flat]
-        kind = uniform(values.shape, holding(min(codes, default=0), max(codes, default=0), frac))
-        key = (kind, tuple(codes))
-        if key not in self._consts:
-            owner = self.layer.name if self.layer else "model"
-            name = self.names.take(f"{owner}_{what}" if what else owner, "c")
-            self._consts[key] = Const(name, kind, np.array(codes, dtype=object).reshape(values.shape))
-        return self._consts[key]
+        owner = self.layer.name if self.layer else "model"
+        return self.constants.of(values, f"{owner}_{what}" if what else owner)
 
     def constant(self, values: Exact, shape: Shape, what: str = "", b: Builder | None = None) -> Value:
         """Dyadic numbers, broadcast to the shape of a value of the design."""
@@ -380,18 +374,9 @@ class Walk:
 
 def _slices(positions: Any, shape: Shape) -> tuple[Any, Any, Any] | None:
     """Starts, stops and steps of the slices that take these flat positions from a tensor; None if none do."""
-    if positions.ndim != len(shape) or not core(shape):
-        return None
-    starts, stops, steps = [], [], []
-    for axis, at in enumerate(np.unravel_index(positions, shape)):
-        line = np.moveaxis(at, axis, 0).reshape(at.shape[axis], -1)
-        step = int(line[1, 0] - line[0, 0]) if len(line) > 1 else 1
-        if step < 1 or (line != line[0, 0] + step * np.arange(len(line))[:, None]).any():
-            return None
-        starts.append(int(line[0, 0]))
-        stops.append(int(line[-1, 0]) + 1)
-        steps.append(step)
-    return starts, stops, steps
+    cuts = [even(taken) for taken in per_axis(positions, shape) or ()] if core(shape) else []
+    starts, stops, steps = zip(*(c for c in cuts if c), strict=True) if cuts and all(cuts) else ((), (), ())
+    return (starts, stops, steps) if starts else None
 
 
 def _bits(value: Fraction) -> int:

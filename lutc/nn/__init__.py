@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from lutc.nn.einsum import QEinsum
     from lutc.nn.function import QFunction
     from lutc.nn.layers import QAdd, QBatchNorm, QConcat, QConv1d, QConv2d, QLinear, QReLU, Sum
-    from lutc.nn.lower import export
     from lutc.nn.lut import LUTDense, LutTables
     from lutc.nn.lutconv import LUTConv1d, LUTConv2d
     from lutc.nn.pareto import ParetoFront
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from lutc.nn.quantizer import Quantizer
     from lutc.nn.quantizer import Quantizer as Quantize
     from lutc.nn.schedules import PID, Constant, LogRamp
+    from lutc.nn.to_design import export
     from lutc.nn.to_onnx import export_onnx
     from lutc.nn.training import Trainer, accuracy, freeze_ranges, settle_norms, trace_ranges, traced
 
@@ -55,7 +55,7 @@ _HOMES = {
     "Quantizer": "quantizer",
     "Resources": "cost",
     "Sum": "layers",
-    "export": "lower",
+    "export": "to_design",
     "export_onnx": "to_onnx",
     "load": "checkpoint",
     "save": "checkpoint",

@@ -33,9 +33,8 @@ class QEinsum(_Affine):
         self.terms = _terms(self.equation)
         if len(self.terms[1]) != len(weight_shape):
             raise ValueError(f"{equation!r} with a constant of shape {tuple(weight_shape)}")
-        options = dict(data or {})
         self.size: tuple[int, ...] | None = None  # of the last input, without the batch
-        super().__init__(tuple(weight_shape), tuple(options.pop("shape", ())), False, options, weights)
+        super().__init__(tuple(weight_shape), (), False, data, weights)
 
     def _draw(self) -> None:
         _, constant, out = self.terms

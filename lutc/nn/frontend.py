@@ -31,8 +31,8 @@ class NNFrontend:
             return False
         if not any(type(m).__module__.startswith("lutc.nn.") for m in source.modules()):
             return False
-        from . import lower  # noqa: F401 - it adds the rules
-        from .lowering import chain, unknown
+        from . import to_design  # noqa: F401 - it adds the rules
+        from .rules import chain, unknown
 
         return not any(unknown(layer) for _, layer in chain(source, ""))
 
@@ -47,7 +47,7 @@ class NNFrontend:
             help = "install it: pip install 'lutc[torch]'"
             raise error("models of lutc.nn need PyTorch", where=str(source), help=help) from None
         from .checkpoint import Checkpoint, read
-        from .lower import export
+        from .to_design import export
         from .training import traced
 
         options.only("calibrate", "example_inputs", kind="a model of lutc.nn")

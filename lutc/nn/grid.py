@@ -20,6 +20,7 @@ from torch import Tensor
 from lutc.types import Overflow, Rounding
 
 from . import kernels, kernels_backward
+from .kernel_records import Gradients, Networks, Normed, Steps, Values
 from .points import Grid, Layout, make_grid, spread
 from .quantizer import Array, Quantizer, Views
 
@@ -64,10 +65,11 @@ class _Traced:
     """The networks of all edges at the grid's points by torch's autograd, for those that have no compiled form."""
 
     def __init__(self, network: Callable[..., Tensor], grid: Grid, weights: Sequence[Tensor]) -> None:
-        sizes: Array = grid.at[1:] - grid.at[:-1]
-        edge = torch.from_numpy(np.repeat(grid.edge.astype(np.int64), sizes))
-        within = np.arange(edge.numel()) - np.repeat(grid.at[:-1].astype(np.int64), sizes)
-        x = torch.from_numpy(grid.x_at[np.repeat(grid.start[grid.group].astype(np.int64), sizes) + within])
+        p = grid.points
+        sizes: Array = p.at[1:] - p.at[:-1]
+        edge = torch.from_numpy(np.repeat(grid.groups.edge.astype(np.int64), sizes))
+        within = np.arange(edge.numel()) - np.repeat(p.at[:-1].astype(np.int64), sizes)
+        x = torch.from_numpy(p.x_at[np.repeat(p.start[p.group].astype(np.int64), sizes) + within])
         with torch.enable_grad():
             self.leaves = [w.detach().requires_grad_() for w in weights]
             x.requires_grad_()
@@ -101,90 +103,82 @@ class GridLUT(torch.autograd.Function):
         dtype = xt.dtype
         grid = make_grid(xt, _keys(iq, sign, whole, fraction), ROUND[iq.rounding], n_out, settings.layout)
         settings.layout = grid.layout
-        points, edges = int(grid.at[-1]), n_in * n_out
+        points, edges = grid.points, n_in * n_out
+        size = int(points.at[-1])
         traced = None
         if settings.network is None:
-            t, slope = np.empty((2, points), dtype)
+            values = Values(*np.empty((2, size), dtype))
             inner = [view(k, w).reshape(edges, -1) for k, w in enumerate(weights[:3])] + [view(3, weights[3])]
         else:
             traced = _Traced(settings.network, grid, weights)
-            t, slope = traced.t, traced.slope
+            values = Values(traced.t, traced.slope)
             inner = [np.empty((edges, 0), dtype)] * 3 + [np.empty(0, dtype)]
+        networks = Networks(traced is None, settings.activation, *inner)
+        mean, var = np.empty((2, n_out))
         if norm is None or gamma is None or beta is None:
             none = np.empty(0, dtype)
-            norm_of, eps, divisor, given = kernels.NONE, 0.0, 1.0, (none, none, none, none, 0.0)
+            normed = Normed(kernels.NONE, 0.0, 0.0, 1.0, none, none, none, none, mean, var)
         else:
-            norm_of, eps, divisor = (
-                kernels.BATCH if norm.from_batch else kernels.GIVEN,
-                norm.eps,
-                norm.divisor,
+            kind = kernels.BATCH if norm.from_batch else kernels.GIVEN
+            affine = view("gamma", gamma), view("beta", beta)
+            normed = Normed(
+                kind, norm.momentum, norm.eps, norm.divisor, norm.mean, norm.var, *affine, mean, var
             )
-            given = norm.mean, norm.var, view("gamma", gamma), view("beta", beta), norm.momentum
-        mean, var = np.empty((2, n_out))
-        scale, limit = np.empty((2, edges), dtype)
-        gain, bias = np.empty((2, n_out), dtype)
+        steps = Steps(*np.empty((2, edges), dtype), *np.empty((2, n_out), dtype))
         out = np.empty((n_out, grid.samples), dtype)
-        where = (grid.place, grid.group, grid.start, grid.at, grid.index, grid.x_at, grid.count)
         spread(
-            grid.work, n_out, kernels.outputs, *where, traced is None, *inner, settings.activation, norm_of, *given,
-            mean, var, eps, divisor, tq.plain(project=True), t, slope, scale, limit, gain, bias,
-            np.empty(points, dtype), out,
+            grid.work, n_out, kernels.outputs, points, networks, normed, tq.plain(project=True), values, steps,
+            np.empty(size, dtype), out,
         )  # fmt: skip
         rails = None
         if not iq.tracks:
-            heads = grid.edge[grid.edges_of[:-1]]
+            heads = grid.groups.edge[grid.groups.edges[:-1]]
             rails = _rails(iq, *(v[heads] for v in (sign, whole, fraction))).astype(dtype)
-        ctx.kept = (
-            grid, where, rails, traced, inner[:3], t, slope, (norm_of, mean, var, eps, divisor),
-            (scale, limit, gain, bias), settings,
-        )  # fmt: skip
+        ctx.kept = grid, rails, traced, networks, normed, values, steps, settings
         ctx.shapes = [w.shape for w in weights]
         ctx.shape = (n_in, n_out)
         if iq.tracks and not iq.frozen:
-            iq.follow(grid.low, grid.high, grid.place, grid.group, fraction)
+            iq.follow(grid.low, grid.high, points.place, points.group, fraction)
         return torch.from_numpy(out).t()
 
     @staticmethod
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        grid, where, rails, traced, inner, t, slope, norm, quantised, settings = ctx.kept
+        grid, rails, traced, networks, norm, values, steps, settings = ctx.kept
         n_in, n_out = ctx.shape
-        iq, tq = settings.inputs, settings.tables
-        dtype = t.dtype
-        edges = n_in * n_out
+        iq, tq, dtype, edges = settings.inputs, settings.tables, values.t.dtype, n_in * n_out
         go = np.ascontiguousarray(grad_out.t().numpy())
-        g, per_sample, offset = np.empty((3, t.size), dtype)
-        affine = np.empty((2, n_out), dtype)
-        table_f, table_i, in_f, in_i = np.empty((4, edges), dtype)
         by_weight = [np.empty(shape, dtype) for shape in ctx.shapes] if traced is None else []
-        flat_weights = [v.reshape(edges, -1) for v in by_weight[:3]] or inner
-        flat_bias = by_weight[3].reshape(-1) if by_weight else np.empty(0, dtype)
-        spread(
-            grid.work, n_out, kernels_backward.outputs_backward, *where, traced is None, *inner, settings.activation,
-            *norm, t, slope, *quantised, go, g, affine, table_f, table_i, per_sample, offset, *flat_weights,
-            flat_bias,
-        )  # fmt: skip
+        flat = [v.reshape(edges, -1) for v in by_weight[:3]] or [networks.w1, networks.b1, networks.w2]
+        value, per_sample, offset = np.empty((3, values.t.size), dtype)
+        table_f, table_i, in_f, in_i = np.empty((4, edges), dtype)
+        affine = np.empty((2, n_out), dtype)
+        flat_bias = by_weight[3].reshape(-1) if by_weight else networks.b2
+        found = Gradients(
+            value, per_sample, offset, affine, table_f, table_i, flat[0], flat[1], flat[2], flat_bias
+        )
+        backward, given = kernels_backward.outputs_backward, (networks, norm, values, steps)
+        spread(grid.work, n_out, backward, grid.points, *given, go, found)
         gx = np.empty_like(grid.x)
         need_x = bool(ctx.needs_input_grad[1])
-        layout = (grid.first_group, grid.edges_of, grid.edge)
         if iq.tracks:
+            has_offset = norm.kind == kernels.BATCH
             spread(
-                grid.work, n_in, kernels_backward.input_backward, *layout, grid.start, grid.at, grid.index, grid.x,
-                grid.x_at, go, per_sample, offset, norm[0] == kernels.BATCH, need_x, gx, in_f,
+                grid.work, n_in, kernels_backward.input_backward, grid.groups, grid.points, grid.x, go, found,
+                has_offset, need_x, gx, in_f,
             )  # fmt: skip
         else:
             spread(
-                grid.work, n_in, kernels_backward.input_backward_saturating, *layout, grid.start, grid.at, grid.index,
-                grid.x, grid.x_at, grid.scale, grid.lo, grid.hi, ROUND[iq.rounding], rails, go, per_sample, offset, gx,
-                in_f, in_i,
+                grid.work, n_in, kernels_backward.input_backward_saturating, grid.groups, grid.points, grid.x,
+                grid.codes, rails, go, found, gx, in_f, in_i,
             )  # fmt: skip
         ctx.kept = None
         return (
             None,
             torch.from_numpy(gx).t() if need_x else None,
             *iq.pull(in_f, in_i),
-            *tq.pull(table_f, table_i),
-            *((None, None) if norm[0] == kernels.NONE else map(torch.from_numpy, affine)),
-            *(map(torch.from_numpy, by_weight) if traced is None else traced.backward(g)),
+            *tq.pull(found.fraction, found.integer),
+            *((None, None) if norm.kind == kernels.NONE else map(torch.from_numpy, found.affine)),
+            *(map(torch.from_numpy, by_weight) if traced is None else traced.backward(found.value)),
         )
 
 

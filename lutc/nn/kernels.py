@@ -1,6 +1,7 @@
 """Compiled inner loops of training on the grid (numba).
 
-Every kernel works on flat arrays that :mod:`lutc.nn.grid` lays out.  The words used here:
+Every kernel works on flat arrays that :mod:`lutc.nn.grid` lays out, in records of `lutc.nn.kernel_records`.  The words
+used here:
 
 edge      one (input i, output o) pair, numbered ``i * n_out + o``;
 group     edges of one input that quantise it in the same way, hence share their codes;
@@ -91,17 +92,14 @@ def _round_overload(v: Any, rounding: int) -> Any:
 
 
 @njit(**_FLAGS)
-def points(  # type: ignore[no-untyped-def]
-    a, z, x, owner, scale, lo, hi, rounding, cap, index, room, x_at, count, size, low, high
-):
-    """Encode the batch x [n_in, B] for groups a..z and number each group's points.
+def points(a, z, x, quantised, cap, room, found):  # type: ignore[no-untyped-def]
+    """Encode the batch x [n_in, B] for groups a..z (`Codes`) and number each group's points (``found``: `Numbering`).
 
     A group with at most ``cap`` levels between its extreme codes uses its levels as points, without the unused ones
-    if they are many; any other uses its samples.  index [G, B] takes each sample's point; group g's points start at
-    g * room, where x_at and count (float) take their values and how many samples lie on each; size [G] takes how
-    many there are, padding included; low and high [G] the extreme codes.  lo, hi [G]: limits of the codes, in x's
-    float type and at most 2**30 in size.
+    if they are many; any other uses its samples.  Every group has ``room`` points.
     """
+    owner, scale, lo, hi, rounding = quantised
+    index, x_at, count, size, low, high = found
     n = x.shape[1]
     half, one, zero = x.dtype.type(0.5), x.dtype.type(1.0), x.dtype.type(0.0)
     codes = np.empty(n, np.int32)
@@ -210,8 +208,9 @@ def _network(xs_all, u_all, c_all, v_all, bias, act, ts_all, ds_all):  # type: i
 
 
 @njit(inline="always", **_FLAGS)
-def _moments(o, n_out, place, group, start, at, count, t, samples):  # type: ignore[no-untyped-def]
+def _moments(o, n_out, points, t, samples):  # type: ignore[no-untyped-def]
     """Mean and biased variance of output o's table values over samples and inputs, from level counts."""
+    place, group, start, at, _, _, count = points
     share = n_out / (samples * place.size)
     zero = t.dtype.type(0)
     mean, var = 0.0, 0.0
@@ -249,8 +248,9 @@ def _quantised(ts, a, c, s, m, out):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always", **_FLAGS)
-def _gather(o, n_out, place, group, at, table, index, out):  # type: ignore[no-untyped-def]
+def _gather(o, n_out, points, table, out):  # type: ignore[no-untyped-def]
     """out[o, :] = sum over inputs of each sample's table entry; four inputs at a time, a block of samples at a time."""
+    place, group, _, at, index, _, _ = points
     n = out.shape[1]
     edges = place.size
     block = 2048
@@ -279,34 +279,32 @@ def _gather(o, n_out, place, group, at, table, index, out):  # type: ignore[no-u
 
 
 @njit(**_FLAGS)
-def outputs(  # type: ignore[no-untyped-def]
-    a, z, place, group, start, at, index, x_at, count, own_network, w1, b1, w2, b2, act, norm, running_mean,
-    running_var, gamma, beta, momentum, mean, var, eps, divisor, table_bits, t, slope, scale, limit, gain, bias, table,
-    out,
-):  # fmt: skip
+def outputs(a, z, points, networks, norm, table_bits, values, steps, table, out):  # type: ignore[no-untyped-def]
     """The layer's outputs a..z: networks, batch norm, table quantiser, and the sum over inputs, out [n_out, B].
 
-    With ``own_network`` the networks (w1, b1, w2 [E, hidden], b2 [E]) give t and slope, else these are there already.
-    norm: BATCH statistics, which the running ones then follow with ``momentum``, or GIVEN, or NONE; mean and var
-    [n_out], float64, take the ones in use. table_bits [3, E]: `formats` of the table quantiser. By edge, for the way
-    back: scale 2**fraction and limit, the largest code; by output: gain and bias, so that a table value is
-    gain * t + bias.
+    Compiled networks give the values, else these are there already. The batch norm's mean and var take the statistics
+    in use, and ``steps`` what the way back needs of the table quantiser, whose `formats` are table_bits [3, E].
     """
+    place, group, start, at, _, x_at, _ = points
+    compiled, act, w1, b1, w2, b2 = networks
+    kind, momentum, eps, divisor, running_mean, running_var, gamma, beta, mean, var = norm
+    t, slope = values
+    scale, limit, gain, bias = steps
     n_out, samples = out.shape
     for o in range(a, z):
         for e in range(o, place.size, n_out):
             q = place[e]
             scale[e] = np.exp2(table_bits[2, e])
             limit[e] = max(np.floor(np.exp2(table_bits[1, e] + table_bits[2, e])) - 1, 0)
-            if own_network:
+            if compiled:
                 first = start[group[q]]
                 xs = x_at[first : first + at[q + 1] - at[q]]
                 _network(xs, w1[e], b1[e], w2[e], b2[e], act, t[at[q] : at[q + 1]], slope[at[q] : at[q + 1]])
-        if norm == NONE:
+        if kind == NONE:
             mean[o], var[o], gain[o], bias[o] = 0, 1, 1, 0
         else:
-            if norm == BATCH:
-                m, v = _moments(o, n_out, place, group, start, at, count, t, samples)
+            if kind == BATCH:
+                m, v = _moments(o, n_out, points, t, samples)
                 running_mean[o] += momentum * (m - running_mean[o])
                 running_var[o] += momentum * (v - running_var[o])
             else:
@@ -317,15 +315,13 @@ def outputs(  # type: ignore[no-untyped-def]
             q = place[e]
             here = slice(at[q], at[q + 1])
             _quantised(t[here], gain[o], bias[o], scale[e], limit[e], table[here])
-        _gather(o, n_out, place, group, at, table, index, out)
+        _gather(o, n_out, points, table, out)
 
 
 @njit(**_FLAGS)
-def look_up(a, z, n_in, x, scale, lo, entries, rounding, wrap, at, table, out):  # type: ignore[no-untyped-def]
-    """The layer in fixed point, float64, for outputs a..z: x [n_in, B], out [n_out, B].
-
-    By edge: scale, lowest code lo, number of entries (a power of two if ``wrap``), place ``at`` in the flat table.
-    """
+def look_up(a, z, x, keys, table, out):  # type: ignore[no-untyped-def]
+    """The layer in fixed point, float64, for outputs a..z: x [n_in, B], the flat table, out [n_out, B]."""
+    scale, lo, entries, at, rounding, wrap = keys
     n_out, n = out.shape
     block = 2048
     far = 2.0**62
@@ -335,7 +331,7 @@ def look_up(a, z, n_in, x, scale, lo, entries, rounding, wrap, at, table, out): 
             acc = out[o, b0:b1]
             for b in range(acc.size):
                 acc[b] = 0.0
-            for i in range(n_in):
+            for i in range(x.shape[0]):
                 e = i * n_out + o
                 row = x[i, b0:b1]
                 part = table[at[e] : at[e + 1]]

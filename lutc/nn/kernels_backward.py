@@ -13,11 +13,12 @@ _LN2 = math.log(2.0)
 
 
 @njit(inline="always", **_FLAGS)
-def _scatter(o, n_out, place, group, at, index, grad, out):  # type: ignore[no-untyped-def]
+def _scatter(o, n_out, points, grad, out):  # type: ignore[no-untyped-def]
     """out[point] = sum of grad [B] over the samples on the point, for all tables of output o.
 
     Four tables are done at a time: their additions to memory do not wait for each other.
     """
+    place, group, _, at, index, _, _ = points
     for e in range(o, place.size, n_out):
         q = place[e]
         for p in range(at[q], at[q + 1]):
@@ -113,20 +114,18 @@ def _network_backward(xs_all, u_all, c_all, v_all, act, gs_all, gu, gc, gv):  # 
 
 
 @njit(**_FLAGS)
-def outputs_backward(  # type: ignore[no-untyped-def]
-    a, z, place, group, start, at, index, x_at, count, own_network, w1, b1, w2, act, norm, mean, var, eps, divisor,
-    t, slope, scale, limit, gain, bias, grad_out, grad, affine_grad, fraction_grad, integer_grad, per_sample, offset,
-    gw1, gb1, gw2, gb2,
-):  # fmt: skip
-    """`kernels.outputs` backward, for outputs a..z, from grad_out [n_out, B].
-
-    Out: grad, the gradient at each point's value; affine_grad [2, n_out]; fraction_grad and integer_grad by edge, at
-    the table quantiser's bits; per_sample and offset, see `_norm_backward`; with ``own_network`` those at its weights.
-    """
+def outputs_backward(a, z, points, networks, norm, values, steps, grad_out, found):  # type: ignore[no-untyped-def]
+    """`kernels.outputs` backward, for outputs a..z, from grad_out [n_out, B]; ``found`` takes the `Gradients`."""
+    place, group, start, at, _, x_at, count = points
+    compiled, act, w1, b1, w2, _ = networks
+    kind, _, eps, divisor, _, _, _, _, mean, var = norm
+    t, slope = values
+    scale, limit, gain, bias = steps
+    grad, per_sample, offset, affine_grad, fraction_grad, integer_grad, gw1, gb1, gw2, gb2 = found
     n_out, samples = grad_out.shape
     share = n_out / (samples * place.size)
     for o in range(a, z):
-        _scatter(o, n_out, place, group, at, index, grad_out[o], grad)
+        _scatter(o, n_out, points, grad_out[o], grad)
         by_factor, by_addend = 0.0, 0.0
         mu, iv = t.dtype.type(mean[o]), t.dtype.type(1 / np.sqrt(var[o] + eps))
         for e in range(o, place.size, n_out):
@@ -139,7 +138,7 @@ def outputs_backward(  # type: ignore[no-untyped-def]
             by_factor += total_hat
         affine_grad[0, o], affine_grad[1, o] = by_factor / divisor, by_addend / divisor
         by_mean, by_var = t.dtype.type(0), t.dtype.type(0)
-        if norm == BATCH:
+        if kind == BATCH:
             by_mean, by_var = t.dtype.type(by_addend * share), t.dtype.type(by_factor * share)
         for e in range(o, place.size, n_out):
             q = place[e]
@@ -150,7 +149,7 @@ def outputs_backward(  # type: ignore[no-untyped-def]
                 t[here], slope[here], count[first : first + size], gain[o], mu, iv, by_mean, by_var, grad[here],
                 per_sample[here], offset[here],
             )  # fmt: skip
-            if own_network:
+            if compiled:
                 gs = grad[here]
                 total = gs[0] * 0
                 for p in range(size):
@@ -192,30 +191,17 @@ def _through_table(grad, slope, offset, with_offset, row, error, here, there, gx
 
 @njit(**_FLAGS)
 def input_backward(  # type: ignore[no-untyped-def]
-    a,
-    z,
-    first_group,
-    edges_of,
-    edge,
-    start,
-    at,
-    index,
-    x,
-    x_at,
-    grad,
-    per_sample,
-    offset,
-    has_offset,
-    need_x,
-    gx,
-    fraction_grad,
+    a, z, groups, points, x, grad, outputs, has_offset, need_x, gx, fraction_grad
 ):
     """Gradients at the layer's input and at the fraction bits of a quantiser that does not saturate, inputs a..z.
 
-    x, gx [n_in, B], the latter only filled if ``need_x``; fraction_grad by edge.  ``offset`` depends on a sample
-    by its point alone: in groups with many edges it is added up over them before the samples read it, and meets
-    the rounding errors as sums over each point.
+    x, gx [n_in, B], the latter only filled if ``need_x``; fraction_grad by edge.  ``outputs``: the `Gradients`
+    found so far; their offset depends on a sample by its point alone: in groups with many edges it is added up over
+    them before the samples read it, and meets the rounding errors as sums over each point.
     """
+    first_group, edges_of, edge = groups
+    _, _, start, at, index, x_at, _ = points
+    per_sample, offset = outputs.per_sample, outputs.offset
     n_out, n = grad.shape
     block = 2048
     error, here, there = np.empty(block, x.dtype), np.empty(block, x.dtype), np.empty(block, x.dtype)
@@ -226,17 +212,17 @@ def input_backward(  # type: ignore[no-untyped-def]
                 gx[i, b] = 0
         for g in range(first_group[i], first_group[i + 1]):
             q0, q1 = edges_of[g], edges_of[g + 1]
-            points = at[q0 + 1] - at[q0]
-            levels = x_at[start[g] : start[g] + points]
+            size = at[q0 + 1] - at[q0]
+            levels = x_at[start[g] : start[g] + size]
             for q in range(q0, q1):
                 fraction_grad[edge[q]] = 0
             together = has_offset and q1 - q0 > 1
-            common = np.zeros(points, x.dtype)
-            errors = np.zeros((4, points), x.dtype)  # four, for the reason that scatter has
+            common = np.zeros(size, x.dtype)
+            errors = np.zeros((4, size), x.dtype)  # four, for the reason that scatter has
             if together:
                 for q in range(q0, q1):
                     fs = offset[at[q] : at[q + 1]]
-                    for p in range(points):
+                    for p in range(size):
                         common[p] += fs[p]
             for b0 in range(0, n, block):
                 b1 = min(b0 + block, n)
@@ -268,40 +254,23 @@ def input_backward(  # type: ignore[no-untyped-def]
                 t = zero
                 if together:
                     fs = offset[at[q] : at[q + 1]]
-                    for p in range(points):
+                    for p in range(size):
                         t += fs[p] * (errors[0, p] + errors[1, p] + errors[2, p] + errors[3, p])
                 fraction_grad[edge[q]] = _LN2 * (fraction_grad[edge[q]] + t)
 
 
 @njit(**_FLAGS)
 def input_backward_saturating(  # type: ignore[no-untyped-def]
-    a,
-    z,
-    first_group,
-    edges_of,
-    edge,
-    start,
-    at,
-    index,
-    x,
-    x_at,
-    scale,
-    lo,
-    hi,
-    rounding,
-    rails,
-    grad,
-    per_sample,
-    offset,
-    gx,
-    fraction_grad,
-    integer_grad,
+    a, z, groups, points, x, quantised, rails, grad, outputs, gx, fraction_grad, integer_grad
 ):
     """The same for a quantiser that saturates; a sample outside its range follows the limit it is held at.
 
-    lo, hi [G]: the limits of the codes; rails [3, G]: 2**integer, and the derivatives by integer and fraction bits
-    of the lower limit, over ln 2.
+    rails [3, G]: 2**integer, and the derivatives by integer and fraction bits of the lower limit, over ln 2.
     """
+    first_group, edges_of, edge = groups
+    _, _, start, at, index, x_at, _ = points
+    _, scale, lo, hi, rounding = quantised
+    per_sample, offset = outputs.per_sample, outputs.offset
     n_out, n = grad.shape
     error = np.empty(n, x.dtype)
     inside = np.empty(n, x.dtype)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lutc.lowering.windows import Window
+
 from .quantizer import Layer, Quantizer
 
 Options = dict[str, Any]
@@ -33,7 +35,7 @@ class _Affine(Layer):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(weight_shape))
         self.bias = nn.Parameter(torch.zeros(weight_shape[0])) if bias else None
-        self.input_quantizer = Quantizer(bits_shape, **(data or {}))
+        self.input_quantizer = Quantizer(**{"shape": bits_shape, **(data or {})})
         options = {"shape": weight_shape, **_WEIGHT, **(weights or {})}
         self.weight_quantizer = Quantizer(**options)
         self.bias_quantizer = Quantizer(**(options | {"shape": weight_shape[:1]})) if bias else None
@@ -78,6 +80,14 @@ class QLinear(_Affine):
 
     ``data`` and ``weights`` are options of the quantisers (`Quantizer`): by default one format per input element,
     which follows its range, and one per weight.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lutc import nn
+    >>> layer = nn.QLinear(16, 5, weights={"fraction": 4, "overflow": "saturate"})
+    >>> layer(torch.rand(8, 16)).shape
+    torch.Size([8, 5])
     """
 
     def __init__(
@@ -89,8 +99,7 @@ class QLinear(_Affine):
         data: Options | None = None,
         weights: Options | None = None,
     ) -> None:
-        options = dict(data or {})
-        super().__init__((n_out, n_in), tuple(options.pop("shape", (n_in,))), bias, options, weights)
+        super().__init__((n_out, n_in), (n_in,), bias, data, weights)
         self.n_in, self.n_out = n_in, n_out
 
     def _apply_to(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -98,35 +107,58 @@ class QLinear(_Affine):
         return F.linear(x, weight, bias)
 
 
-class _Conv(_Affine):
-    """A quantised convolution; subclasses say over how many dimensions."""
+Size = int | tuple[int, ...]  # of all dimensions, or of each
+
+
+class _Windowed:
+    """What convolutions have: windows over ``dims`` dimensions, of groups of channels."""
 
     dims = 0
+
+    def windowed(
+        self,
+        channels: int,
+        filters: int,
+        groups: int,
+        kernel: Size,
+        stride: Size,
+        padding: Size,
+        dilation: Size,
+    ) -> None:
+        """Keep the options. Raises ValueError for those that do not fit together."""
+        if channels % groups or filters % groups:
+            raise ValueError(f"{groups} groups do not divide {channels} channels and {filters} filters")
+        self.channels, self.filters, self.groups = channels, filters, groups
+        self.kernel, self.stride, self.padding, self.dilation = (
+            tuple_of(v, self.dims) for v in (kernel, stride, padding, dilation)
+        )
+
+    @property
+    def window(self) -> Window:
+        """How the window moves."""
+        return Window(self.kernel, self.stride, self.dilation, self.padding, self.padding)
+
+
+class _Conv(_Windowed, _Affine):
+    """A quantised convolution; subclasses say over how many dimensions."""
 
     def __init__(
         self,
         channels: int,
         filters: int,
-        kernel: int | tuple[int, ...],
+        kernel: Size,
         *,
-        stride: int | tuple[int, ...] = 1,
-        padding: int | tuple[int, ...] = 0,
-        dilation: int | tuple[int, ...] = 1,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
         data: Options | None = None,
         weights: Options | None = None,
     ) -> None:
-        if channels % groups or filters % groups:
-            raise ValueError(f"{groups} groups do not divide {channels} channels and {filters} filters")
-        options = dict(data or {})
-        shape = tuple(options.pop("shape", (channels, *[1] * self.dims)))
-        self.kernel = tuple_of(kernel, self.dims)
-        super().__init__((filters, channels // groups, *self.kernel), shape, bias, options, weights)
-        self.channels, self.filters, self.groups = channels, filters, groups
-        self.stride, self.padding, self.dilation = (
-            tuple_of(v, self.dims) for v in (stride, padding, dilation)
-        )
+        self.windowed(channels, filters, groups, kernel, stride, padding, dilation)
+        shape = (filters, channels // groups, *self.kernel)
+        super().__init__(shape, (channels, *[1] * self.dims), bias, data, weights)
 
     def _apply_to(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         conv: Any = F.conv1d if self.dims == 1 else F.conv2d

@@ -16,6 +16,7 @@ from lutc.types import Overflow, Rounding
 
 from . import grid_device, kernels
 from .grid import ROUND, GridLUT, Norm, Settings, Surrogate
+from .kernel_records import Keys
 from .points import Layout, spread
 from .quantizer import Array, Formats, Layer, Quantizer, Views, fake_quantize, flat, round_code
 
@@ -85,21 +86,28 @@ class LUTDense(Layer):
     inputs, as in HGQ-LUT), divided by sqrt(n_in); the table quantiser of the edge.  Inputs [..., n_in], outputs
     [..., n_out].
 
-    Parameters
-    ----------
-    activation: name in `ACTIVATIONS`; with depth 1, "tanh" and "relu" have compiled networks.
-    integer, fraction, rounding, overflow, max_key_bits: the input quantisers (`Quantizer`); key widths <= 16.
-    table_integer, table_fraction: the table quantisers, of (total, integer) bits, saturating symmetrically.
-    momentum, eps: of the batch norm, in torch's sense of momentum.
-    weight_scale: of the initial weights. Where a batch norm sets the outputs' size anyway, 0.3 lets the tables begin
-        smooth: in long trainings such ones need fewer key bits and overfit less.
-    method: "grid" trains on the grid (`lutc.nn.grid` on a CPU, `lutc.nn.grid_device` on a GPU); "reference" is plain
-        autograd; "auto" takes the grid where it can.  Both give the same values and gradients.
+    - `activation`: name in `ACTIVATIONS`; with depth 1, "tanh" and "relu" have compiled networks.
+    - `integer`, `fraction`, `rounding`, `overflow`, `max_key_bits`: the input quantisers (`Quantizer`); key
+      widths <= 16.
+    - `table_integer`, `table_fraction`: the table quantisers, of (total, integer) bits, saturating symmetrically.
+    - `momentum`, `eps`: of the batch norm, in torch's sense of momentum.
+    - `weight_scale`: of the initial weights. Where a batch norm sets the outputs' size anyway, 0.3 lets the tables
+      begin smooth: in long trainings such ones need fewer key bits and overfit less.
+    - `method`: "grid" trains on the grid (`lutc.nn.grid` on a CPU, `lutc.nn.grid_device` on a GPU); "reference"
+      is plain autograd; "auto" takes the grid where it can.  Both give the same values and gradients.
 
     In evaluation the layer is its tables: exact fixed-point arithmetic, without gradient, computed in float64 and
     returned in the input's type (exact there for results of up to 24 bits in float32, 53 in float64).
 
     Raises ValueError for a bad option, or for inputs of another width.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lutc import nn
+    >>> layer = nn.LUTDense(16, 5, fraction=2)
+    >>> layer(torch.rand(8, 16)).shape
+    torch.Size([8, 5])
     """
 
     running_mean: Tensor
@@ -315,10 +323,9 @@ class LUTDense(Layer):
             iq.bits().fraction.double().cpu()
         )  # also where the format has no bits: the key is then 0
         out = np.empty((self.n_out, len(x)))
-        spread(
-            2 * xt.size * self.n_out, self.n_out, kernels.look_up, self.n_in, xt, np.exp2(fraction), tables.lowest,
-            1 << flat(tables.keys.width), ROUND[iq.rounding], iq.tracks, tables.at, tables.reals(), out,
-        )  # fmt: skip
+        entries, rounding = 1 << flat(tables.keys.width), ROUND[iq.rounding]
+        keys = Keys(np.exp2(fraction), tables.lowest, entries, tables.at, rounding, iq.tracks)
+        spread(2 * xt.size * self.n_out, self.n_out, kernels.look_up, xt, keys, tables.reals(), out)
         return torch.from_numpy(out).t().to(x)
 
     # -- resources ----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from . import kernels
+from .kernel_records import Codes, Groups, Numbering, Points
 from .quantizer import Array
 
 FAR = 1 << 30  # codes are kept within +-FAR; float32 data cannot resolve more
@@ -44,25 +45,15 @@ def spread(work: int, count: int, kernel: Callable[..., None], *arguments: Any) 
 
 @dataclass
 class Grid:
-    """A batch's points; see `lutc.nn.kernels` for the words. Arrays by group, by position, by point."""
+    """A batch's points; see `lutc.nn.kernels` for the words."""
 
     layout: Layout
     x: Array  # [n_in, B]
-    scale: Array  # [G] 2**fraction
-    lo: Array  # [G] limits of the codes
-    hi: Array
+    codes: Codes
     low: Array  # [G] extreme codes of the batch
-    high: Array
-    index: Array  # [G, B] unsigned, a sample's point
-    start: Array  # [G] where a group's points start
-    edges_of: Array  # [G + 1] positions of a group
-    first_group: Array  # [n_in + 1] groups of an input
-    edge: Array  # [E] position -> edge
-    place: Array  # [E] edge -> position
-    group: Array  # [E] position -> group
-    at: Array  # [E + 1] a position's table
-    x_at: Array  # points' values and counts
-    count: Array
+    high: Array  # [G]
+    groups: Groups
+    points: Points
 
     @property
     def samples(self) -> int:
@@ -70,7 +61,7 @@ class Grid:
 
     @property
     def work(self) -> int:
-        return self.samples * self.edge.size
+        return self.samples * self.points.place.size
 
 
 @dataclass
@@ -152,18 +143,21 @@ def make_grid(
         layout = make_layout(keys, n_in, n_out)
     count = layout.owner.size
     scale, lo, hi = layout.cast(x.dtype)
-    low, high, size = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int64)
+    codes = Codes(layout.owner, scale, lo, hi, rounding)
     cap = max(2 * samples, 4 * kernels.LANES)
     room = max(samples, 4 * kernels.LANES) + kernels.LANES
-    index = np.empty((count, samples), np.uint16 if room < 1 << 16 else np.uint32)
-    x_at, weight = np.empty(room * count, x.dtype), np.empty(room * count, x.dtype)
-    spread(
-        2 * index.size, count, kernels.points, x, layout.owner, scale, lo, hi, rounding, cap, index, room, x_at, weight,
-        size, low, high,
-    )  # fmt: skip
+    found = Numbering(
+        np.empty((count, samples), np.uint16 if room < 1 << 16 else np.uint32),
+        np.empty(room * count, x.dtype),
+        np.empty(room * count, x.dtype),
+        np.empty(count, np.int64),
+        np.empty(count, np.int32),
+        np.empty(count, np.int32),
+    )
+    spread(2 * found.point_of.size, count, kernels.points, x, codes, cap, room, found)
     at = np.empty(layout.edge.size + 1, np.int64)
-    kernels.offsets(size, layout.group, at)
-    return Grid(
-        layout, x, scale, lo, hi, low, high, index, layout.starts(room), layout.edges_of, layout.first_group,
-        layout.edge, layout.place, layout.group, at, x_at, weight,
-    )  # fmt: skip
+    kernels.offsets(found.size, layout.group, at)
+    numbered = found.point_of, found.x_at, found.weight
+    points = Points(layout.place, layout.group, layout.starts(room), at, *numbered)
+    groups = Groups(layout.first_group, layout.edges_of, layout.edge)
+    return Grid(layout, x, codes, found.low, found.high, groups, points)

@@ -18,18 +18,19 @@ from torch import nn
 from lutc._version import __version__
 from lutc.diagnostics import error
 from lutc.files.writing import written
+from lutc.lowering.names import Names
 from lutc.types import Overflow, Rounding
 
 from .attention import QAttention, QProduct, QSoftmax
 from .einsum import QEinsum
 from .function import QFunction
 from .layers import QAdd, QBatchNorm, QConcat, QLinear, QReLU, Sum, _Conv, tuple_of
-from .lower import evaluating, export
-from .lowering import chain
 from .lut import LUTDense
 from .lutconv import _LUTConv
 from .pooling import _AvgPool
 from .quantizer import Formats, Quantizer
+from .rules import chain
+from .to_design import evaluating, export
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -53,6 +54,16 @@ def export_onnx(
     float32. The model is left as it was.
 
     Raises LirError listing every layer that has no exact translation, or for a weight that float32 does not hold.
+
+    Examples
+    --------
+    >>> import lutc, torch
+    >>> from lutc import nn
+    >>> model = torch.nn.Sequential(nn.QLinear(4, 2), nn.QReLU()).eval()
+    >>> _ = nn.export_onnx(model, "model.onnx")
+    >>> x = torch.rand(5, 4, dtype=torch.float64)
+    >>> bool((lutc.load("model.onnx").run(x.numpy()) == model(x).detach().numpy()).all())
+    True
     """
     try:
         import onnx
@@ -98,16 +109,10 @@ class _Graph:
         self.nodes: list[tuple[str, list[str], list[str], str, str, dict[str, Any]]] = []
         self.constants: dict[str, NDArray[Any]] = {}
         self.where = ""
-        self._taken = {"x", "y"}
+        self.names = Names(("x", "y"))
 
     def name(self, word: str) -> str:
-        base = f"{self.where}.{word}" if self.where else word
-        name, n = base, 1
-        while name in self._taken:
-            n += 1
-            name = f"{base}_{n}"
-        self._taken.add(name)
-        return name
+        return self.names.distinct(f"{self.where}.{word}" if self.where else word)
 
     def add(
         self,

@@ -15,8 +15,9 @@ from torch import nn
 import lutc
 from lutc import nn as lnn
 from lutc.diagnostics import LirError
-from lutc.nn import lower as lower_module
-from lutc.nn import lower_conv, lowering
+from lutc.nn import rules as lowering
+from lutc.nn import rules_conv as lower_conv
+from lutc.nn import to_design as lower_module
 
 
 def seen(model: nn.Module, *shape: int) -> nn.Module:

@@ -11,7 +11,7 @@ from keras_options import SHARED, SIZE, Item, Refused, arguments, conv, pool, po
 from keras_zoo import QuantizerConfig, config, functional, keras, q, samples, scramble
 from settings import Setting
 
-from lutc.frontends.keras.rules import HGQ
+from lutc.frontends.keras.registry import HGQ
 
 FREE: dict[str, list[Any]] = {
     "enable_ebops": [False, True],

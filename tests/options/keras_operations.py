@@ -11,7 +11,7 @@ from keras_options import Make, Refused, k, posed, rounded, weighted
 from keras_zoo import functional, keras
 from settings import Setting
 
-from lutc.frontends.keras.graph import _snake
+from lutc.frontends.keras.functional import _snake
 from lutc.frontends.keras.kerasops import MOVES, OPS
 from lutc.frontends.keras.unary import FUNCTIONS
 

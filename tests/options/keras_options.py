@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "frontends" / "kera
 from keras_zoo import coarse, config, functional, gridded, keras, predict
 
 from lutc.frontends.keras import load_keras
-from lutc.frontends.keras.rules import LAYERS
+from lutc.frontends.keras.registry import LAYERS
 
 k = keras.layers
 Make = Callable[..., Any]

@@ -16,8 +16,9 @@ from torch import nn
 
 import lutc
 from lutc import nn as lnn
-from lutc.nn import checkpoint, lowering
-from lutc.nn.lower import export  # noqa: F401 - with it come all rules
+from lutc.nn import checkpoint
+from lutc.nn import rules as lowering
+from lutc.nn.to_design import export  # noqa: F401 - with it come all rules
 
 N = 24
 Make = Callable[[], nn.Module]
