@@ -70,8 +70,7 @@ def dropout(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 def extreme(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Min and Max of any number of tensors."""
-    tensors = [t for t in inputs if t is not None]
-    return elementwise.minimum(walk, tensors) if node.op == "Min" else elementwise.maximum(walk, tensors)
+    return elementwise.extreme(walk, [t for t in inputs if t is not None], largest=node.op == "Max")
 
 
 def many(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
