@@ -189,8 +189,4 @@ def lut_conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     return plain((1, filters, *counts), done, t)
 
 
-RULES: dict[str, Rule] = {
-    "Quantize": rule(quantize),
-    "LUTDense": rule(lut_dense),
-    "LUTConv": rule(lut_conv),
-}
+RULES: dict[str, Rule] = {"Quantize": rule(quantize), "LUTDense": rule(lut_dense), "LUTConv": rule(lut_conv)}

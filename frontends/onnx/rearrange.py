@@ -151,10 +151,7 @@ def _sizes(node: Node, inputs: Inputs, shape: list[int]) -> tuple[list[Fraction]
         raw = node.get("scales", ()) if given is None else np.asarray(small(given)).ravel().tolist()
         factors = [Fraction(float(f)) for f in raw]
         if len(factors) != len(shape):
-            raise Refusal(
-                f"has {len(factors)} scales for {len(shape)} dimensions",
-                BROKEN,
-            )
+            raise Refusal(f"has {len(factors)} scales for {len(shape)} dimensions", BROKEN)
         lengths = [int(f * n) for f, n in zip(factors, shape, strict=True)]
         if lengths != [
             int(np.float32(float(f)) * np.float32(n)) for f, n in zip(factors, shape, strict=True)

@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-from . import (
-    arithmetic,
-    channels_last,
-    conv,
-    layout,
-    logic,
-    lutlayers,
-    qdq,
-    qonnx,
-    qoperator,
-    rearrange,
-)
+from . import arithmetic, channels_last, conv, layout, logic, lutlayers, qdq, qonnx, qoperator, rearrange
 from .model import QONNX, Node
 from .rule import Rule
 from .schema import described
