@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
 
 
+FLOAT, DOUBLE = 1, 11  # TensorProto.FLOAT and DOUBLE
 # Attributes that name an element type.
 KINDS = frozenset(
     {
@@ -103,15 +104,15 @@ def _narrow(proto: ModelProto, names: Collection[str]) -> None:
         for i, name in enumerate(node.input):
             if name in doubles:
                 inside.input[i] = f"{name} narrow"
-                nodes.append(make_node("Cast", [name], [inside.input[i]], to=_float()))
+                nodes.append(make_node("Cast", [name], [inside.input[i]], to=FLOAT))
         for i, name in enumerate(node.output):
             if name in names:
                 inside.output[i] = f"{name} narrow"
         for a in inside.attribute:
-            if a.name == "to" and a.i == _double():
-                a.i = _float()
+            if a.name == "to" and a.i == DOUBLE:
+                a.i = FLOAT
         nodes.append(inside)
-        nodes += [make_node("Cast", [f"{n} narrow"], [n], to=_double()) for n in node.output if n in names]
+        nodes += [make_node("Cast", [f"{n} narrow"], [n], to=DOUBLE) for n in node.output if n in names]
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
 
@@ -124,14 +125,14 @@ def _floats(proto: ModelProto) -> set[str]:
     known = {v.name: v.type.tensor_type.elem_type for v in [*graph.input, *graph.value_info, *graph.output]}
     known |= {t.name: t.data_type for t in graph.initializer}
     made = {name for node in graph.node for name in node.output}
-    return {n for n in {*known, *made} if known.get(n, _double()) == _double()}
+    return {n for n in {*known, *made} if known.get(n, DOUBLE) == DOUBLE}
 
 
 def _graph(graph: GraphProto) -> None:
     for value in [*graph.input, *graph.output, *graph.value_info]:
         tensor = value.type.tensor_type
-        if tensor.elem_type == _float():
-            tensor.elem_type = _double()
+        if tensor.elem_type == FLOAT:
+            tensor.elem_type = DOUBLE
     for stored in graph.initializer:
         _tensor(stored)
     for node in graph.node:
@@ -141,8 +142,8 @@ def _graph(graph: GraphProto) -> None:
 def _node(node: Any) -> None:
     constant = node.op_type == "Constant"
     for a in node.attribute:
-        if (node.op_type, a.name) in KINDS and a.i == _float():
-            a.i = _double()
+        if (node.op_type, a.name) in KINDS and a.i == FLOAT:
+            a.i = DOUBLE
         elif constant and a.name in ("value_float", "value_floats"):
             numbers = np.array(a.f if a.name == "value_float" else list(a.floats), dtype=np.float64)
             _replace(a, numbers)
@@ -172,17 +173,5 @@ def _replace(a: Any, numbers: Any) -> None:
 def _tensor(stored: TensorProto) -> None:
     from onnx.numpy_helper import from_array, to_array
 
-    if stored.data_type == _float():
+    if stored.data_type == FLOAT:
         stored.CopyFrom(from_array(to_array(stored).astype(np.float64), stored.name))
-
-
-def _float() -> int:
-    from onnx import TensorProto
-
-    return int(TensorProto.FLOAT)
-
-
-def _double() -> int:
-    from onnx import TensorProto
-
-    return int(TensorProto.DOUBLE)

@@ -118,13 +118,7 @@ def dequantize(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 
 def to_reals(
-    x: Tensor,
-    scale: Tensor,
-    zero: Tensor | None,
-    *,
-    axis: int = 1,
-    block: int = 0,
-    asked: str | None = None,
+    x: Tensor, scale: Tensor, zero: Tensor | None, *, axis: int = 1, block: int = 0, asked: str | None = None
 ) -> Tensor:
     """What integers mean, in the float type of the scale or the one `asked` for.
 

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from . import (
-    channels_last,
-    conv,
-    elementwise,
-    layout,
-    linear,
-    logic,
-    lutlayers,
-    qdq,
-    qonnx,
-    qoperator,
-    rearrange,
-    reduce,
-    resample,
-)
+from . import arithmetic, channels_last, conv, layout, logic, lutlayers, qdq, qonnx, qoperator, rearrange
 from .model import QONNX, Node
 from .rule import Rule
 from .schema import described
 
 STANDARD_RULES: dict[str, Rule] = {
     **conv.RULES,
-    **elementwise.RULES,
+    **arithmetic.RULES,
     **layout.RULES,
-    **linear.RULES,
     **logic.RULES,
     **qdq.RULES,
     **qoperator.STANDARD,
     **rearrange.RULES,
-    **reduce.RULES,
-    **resample.RULES,
 }
 QONNX_RULES: dict[str, Rule] = qonnx.RULES
 MICROSOFT = "com.microsoft"

@@ -1,4 +1,4 @@
-"""PyTorch modules and saved `torch.export` programs, through the rules the ONNX importer has. Bit-exact or refused."""
+"""PyTorch modules and saved `torch.export` programs, by the lowering kit. Bit-exact or refused."""
 
 from __future__ import annotations
 

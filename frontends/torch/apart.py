@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from lutc.diagnostics import error
-from lutc.lowering.compare import ROWS, SINGLE
+from lutc.lowering.compare import ROWS, SINGLE, samples
 
+from .call import State
 from .trace import Traced
 
 TOGETHER = [2, 7, 11]
@@ -112,3 +113,17 @@ def _apart(a: Any, b: Any, share: float) -> bool:
 
 def _stacked(several: list[list[Any]]) -> list[Any]:
     return [np.stack([one[i] for one in several]) for i in range(len(several[0]))]
+
+
+def test_inputs(traced: Traced, state: State, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows of real numbers for each input, `(ROWS, *shape)`, with the shape that it was traced with."""
+    found = {}
+    for item in traced.inputs:
+        if item.dtype == "nothing":
+            continue
+        shape = tuple(n or 1 for n in item.dims or ())
+        param = state.walk.params.get(item.name)
+        fixed = bool(given) or item.dtype not in ("float", "double")
+        rows = np.zeros((ROWS, *shape)) if param is None else samples(param, fixed)
+        found[item.name] = rows.reshape(ROWS, *shape)
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,9 +90,9 @@ def div(c: Call) -> Any:
     return c.table("Div", a, b) if isinstance(a, Known) else c.pointwise("Div", kit.divide, a, b)
 
 
-def several(op: str, lower: Callable[..., Any]) -> Handler:
-    """An operator on two tensors, whose function of the kit takes any number."""
-    return lambda c: c.pointwise(op, lower, [c.tensor("self"), c.tensor("other")])
+def bounded(c: Call, op: str, *tensors: Any) -> Any:
+    """The larger or smaller of tensors: `op` is Max or Min."""
+    return c.pointwise(op, partial(kit.extreme, largest=op == "Max"), list(tensors))
 
 
 def clamp(*names: str, lo: float | None = None, hi: float | None = None) -> Handler:
@@ -104,8 +105,8 @@ def clamp(*names: str, lo: float | None = None, hi: float | None = None) -> Hand
             ends.append(c.constant(fixed) if value is None and fixed is not None else value)
         if any(e is not None and (not isinstance(e, Known) or e.array.size != 1) for e in ends):
             done = c.tensor("self")
-            for op, lower, end in zip(("Max", "Min"), (kit.maximum, kit.minimum), ends, strict=True):
-                done = done if end is None else c.pointwise(op, lower, [done, end])
+            for op, end in zip(("Max", "Min"), ends, strict=True):
+                done = done if end is None else bounded(c, op, done, end)
             return done
         x = c.tensor("self")
         if not isinstance(x, Scaled):
@@ -190,12 +191,12 @@ def computes_in(c: Call, x: Any) -> None:
         raise Refusal(f"sums in {str(kind).removeprefix('torch.')}", "leave the dtype away")
 
 
-def extreme(op: str, lower: Callable[..., Any], by: Callable[..., Any]) -> Handler:
+def extreme(op: str, by: Callable[..., Any]) -> Handler:
     """`max` and `min`: of two tensors, along a dimension (with the index), or of everything."""
 
     def rule(c: Call) -> Any:
         if c.given.get("other") is not None:
-            return several(op, lower)(c)
+            return bounded(c, op, c.tensor("self"), c.tensor("other"))
         return reduced(by, index=op == "Max")(c)
 
     return rule
@@ -298,8 +299,8 @@ RULES: dict[str, Handler] = {
     "aten::neg": one("Neg", kit.negative),
     "aten::abs": one("Abs", kit.absolute),
     "aten::relu": one("Relu", kit.relu),
-    "aten::minimum": several("Min", kit.minimum),
-    "aten::maximum": several("Max", kit.maximum),
+    "aten::minimum": extreme("Min", reductions.smallest),
+    "aten::maximum": extreme("Max", reductions.largest),
     "aten::clamp": clamp("min", "max"),
     "aten::clip": clamp("min", "max"),
     "aten::clamp_min": clamp("min"),
@@ -317,8 +318,8 @@ RULES: dict[str, Handler] = {
     "aten::sum": reduced(reductions.summed),
     "aten::amax": reduced(reductions.largest),
     "aten::amin": reduced(reductions.smallest),
-    "aten::max": extreme("Max", kit.maximum, reductions.largest),
-    "aten::min": extreme("Min", kit.minimum, reductions.smallest),
+    "aten::max": extreme("Max", reductions.largest),
+    "aten::min": extreme("Min", reductions.smallest),
     "aten::einsum": einstein_sum,
     "aten::cumsum": cumsum,
     "aten::ne": unequal,

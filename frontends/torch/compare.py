@@ -20,13 +20,12 @@ from torch import fx
 
 from lutc.diagnostics import error
 from lutc.ir.graph import Design, Output, Value
-from lutc.lowering.compare import DOUBLE, HELP, ROWS, SINGLE, floats, not_compared
+from lutc.lowering.compare import DOUBLE, HELP, ROWS, SINGLE, close, floats, not_compared
 from lutc.lowering.tensors import Pending, Scaled, core
 
-from .apart import Single
+from .apart import Single, test_inputs
 from .call import State
 from .run import Run, left_to_host, near_tie, one_step, read
-from .samples import test_inputs
 from .trace import Traced
 
 FLOAT32 = 2.0**-20  # of a number in steps: what float32 may lose in a quantiser
@@ -150,12 +149,9 @@ def _equal(answer: list[Any], found: Sequence[Any], traced: Traced) -> bool:
 
 def _close(answer: list[Any], found: Sequence[Any]) -> bool:
     return all(
-        a.size == f.size and _near(a.ravel(), f.ravel()).all() for a, f in zip(answer, found, strict=True)
+        a.size == f.size and close(a.ravel(), f.ravel(), DOUBLE).all()
+        for a, f in zip(answer, found, strict=True)
     )
-
-
-def _near(mine: Any, theirs: Any) -> Any:
-    return np.abs(mine - theirs) <= DOUBLE * max(1e-300, float(np.abs(theirs).max(initial=0)))
 
 
 def _readings_hold(traced: Traced, state: State, run: Mapping[fx.Node, Any]) -> None:
@@ -244,7 +240,7 @@ class _Probe:
                 shape, other = list(theirs.shape[1:]), list(mine.shape[1:])
                 raise error(f"is {shape} in the model, {other} in the design", where=label, help=HELP)
             theirs = theirs.reshape(mine.shape)
-            bad = np.argwhere(~_near(mine, theirs))
+            bad = np.argwhere(~close(mine, theirs, DOUBLE))
             if len(bad):
                 at = tuple(map(int, bad[0]))
                 _differs(label, theirs[at], mine[at], at[0])

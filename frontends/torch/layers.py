@@ -28,14 +28,9 @@ def layer(c: Call, module: nn.Module) -> Any:
     shape = tuple(int(n) for n in c.given["shape"])
     # A builder that gives out no name the walk has given.
     exporter = Exporter(c.walk.b.name, c.walk.names, c.walk.b._origin)
-    made = lower(module, exporter, _input(c.walk, module, t))
+    value = _port(c.walk, module, t, t.value) if isinstance(t.value, Pending) else c.walk.fixed_point(t)
+    made = lower(module, exporter, value)
     return Scaled(shape, c.walk.reshaped(made, core(shape)), batched=t.batched)
-
-
-def _input(walk: Walk, module: nn.Module, t: Scaled) -> Value:
-    if isinstance(t.value, Pending):
-        return _port(walk, module, t, t.value)
-    return walk.fixed_point(t)
 
 
 def _port(walk: Walk, module: nn.Module, t: Scaled, pending: Pending) -> Value:

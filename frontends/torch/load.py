@@ -12,10 +12,9 @@ from lutc.lowering.compare import not_compared
 from lutc.lowering.ports import finished
 from lutc.types import Fixed
 
-from .apart import Single
+from .apart import Single, test_inputs
 from .compare import compared
 from .lower import lowered
-from .samples import test_inputs
 from .trace import Traced, evaluated, read, traced
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,6 @@ import torch
 from torch import fx
 
 from lutc.lowering.dtypes import WHOLE, bounds
-from lutc.lowering.options import Options
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Pending, Scaled
 
@@ -29,22 +27,23 @@ def entered(call: Call) -> Call:
     if to is None or name in AS_THEY_ARE:
         return call
     if to.is_floating_point:
-        return _changed(call, lambda t: replace(t, integer=None))
+        return _read_as(call, None)
     if name in SUMS and to == torch.int64:
-        return _changed(call, lambda t: replace(t, integer="int64"))
+        return _read_as(call, "int64")
     return call
 
 
 def kept(node: fx.Node, found: Any) -> Any:
     """A result under its type's name. Raises Refusal if integers of the model might wrap around."""
     to = _kind(node)
-    if to is None or not isinstance(found, Scaled) or to == torch.bool:
-        if to == torch.bool and isinstance(found, Scaled) and found.integer != "bool":
+    if to is None or not isinstance(found, Scaled):
+        return found
+    if to == torch.bool:
+        if found.integer != "bool":
             raise Refusal("makes truth values of numbers", "compare them: x != 0")
-        if to == torch.bool and isinstance(found, Scaled) and not isinstance(found.value, Pending):
-            low, high = bounds(found)
-            if low < 0 or high > 1:
-                raise Refusal("computes with bool numbers, of which 1 + 1 is 1", "convert them: x.float()")
+        low, high = (0, 1) if isinstance(found.value, Pending) else bounds(found)
+        if low < 0 or high > 1:
+            raise Refusal("computes with bool numbers, of which 1 + 1 is 1", "convert them: x.float()")
         return found
     if to.is_floating_point:
         return found if found.integer is None else replace(found, integer=None)
@@ -67,18 +66,12 @@ def _kind(node: fx.Node) -> torch.dtype | None:
     return value.dtype if isinstance(value, torch.Tensor) else None
 
 
-def _changed(call: Call, change: Callable[[Scaled], Scaled]) -> Call:
-    """A call with another reading of its tensors; which arguments are looked up is noted as before."""
-    tensors = [t for t in call.tensors() if isinstance(t, Scaled) and t.integer is not None]
-    if not tensors:
-        return call
-    given: Options = call.given.changed(
-        lambda v: (
-            [change(t) if isinstance(t, Scaled) and t.integer is not None else t for t in v]
-            if isinstance(v, list)
-            else change(v)
-            if isinstance(v, Scaled) and v.integer is not None
-            else v
-        )
+def _read_as(call: Call, integer: str | None) -> Call:
+    """A call whose integers are of another type, or floats; which arguments are looked up is noted as before."""
+
+    def one(t: Any) -> Any:
+        return replace(t, integer=integer) if isinstance(t, Scaled) and t.integer is not None else t
+
+    return replace(
+        call, given=call.given.changed(lambda v: list(map(one, v)) if isinstance(v, list) else one(v))
     )
-    return replace(call, given=given)

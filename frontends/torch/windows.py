@@ -56,54 +56,50 @@ def _pooled(c: Call, window: Window, pool: Callable[..., Scaled], **options: Any
     return c.exactly(pooled, c.tensor("self"))
 
 
-def _window(c: Call, rank: int, dilations: tuple[int, ...]) -> Window:
+def _window(c: Call, rank: int, dilations: Any = 1) -> Window:
     size = listed(c.get("kernel_size"), rank)
     padding = listed(c.get("padding", 0), rank)
     strides = listed(c.get("stride") or size, rank)
-    return Window(size, strides, dilations, padding, padding, bool(c.get("ceil_mode", False)))
+    ceil = bool(c.get("ceil_mode", False))
+    return Window(size, strides, listed(dilations, rank), padding, padding, ceil)
 
 
-def max_pool(rank: int, pair: bool = False) -> Callable[[Call], Any]:
-    def rule(c: Call) -> Any:
-        done = _pooled(c, _window(c, rank, listed(c.get("dilation", 1), rank)), reduce.max_pool)
-        return (done, Missing()) if pair else done
-
-    return rule
+def _rank(c: Call) -> int:
+    """How many spatial dimensions a pool has, which its name says."""
+    return next(int(n) for n in schema_name(c.fx) if n.isdigit())
 
 
-def avg_pool(rank: int) -> Callable[[Call], Any]:
-    def rule(c: Call) -> Any:
-        if c.get("divisor_override") is not None:
-            raise Refusal(
-                "divides by a number of its own (divisor_override)", "multiply by a constant instead"
-            )
-        counted = bool(c.get("count_include_pad", True))
-        return _pooled(c, _window(c, rank, (1,) * rank), reduce.average_pool, count_padding=counted)
-
-    return rule
+def max_pool(c: Call) -> Any:
+    """`aten::max_pool*d`, and with the positions, which have no translation."""
+    done = _pooled(c, _window(c, _rank(c), c.get("dilation", 1)), reduce.max_pool)
+    return (done, Missing()) if "with_indices" in schema_name(c.fx) else done
 
 
-def adaptive(rank: int, whole: Any, pool: Any, pair: bool = False) -> Callable[[Call], Any]:
-    """Adaptive pools whose windows are all of one size; `whole` is the reduction of all elements."""
+def avg_pool(c: Call) -> Any:
+    if c.get("divisor_override") is not None:
+        raise Refusal("divides by a number of its own (divisor_override)", "multiply by a constant instead")
+    counted = bool(c.get("count_include_pad", True))
+    return _pooled(c, _window(c, _rank(c)), reduce.average_pool, count_padding=counted)
 
-    def rule(c: Call) -> Any:
-        x = c.tensor("self")
-        lengths = x.shape[-rank:]
-        counts = listed(c.get("output_size"), rank)
-        if any(n % m for n, m in zip(lengths, counts, strict=True)):
-            raise Refusal(
-                f"pools {list(lengths)} elements into {list(counts)}, so that windows overlap and differ in size",
-                "choose sizes that divide the input's",
-            )
-        if set(counts) == {1}:
-            done = c.exactly(whole, x, axes=range(2, len(x.shape)))
-        else:
-            size = tuple(n // m for n, m in zip(lengths, counts, strict=True))
-            ones, none = (1,) * rank, (0,) * rank
-            done = _pooled(c, Window(size, size, ones, none, none), pool)
-        return (done, Missing()) if pair else done
 
-    return rule
+def adaptive_pool(c: Call) -> Any:
+    """Adaptive pools whose windows are all of one size."""
+    x, rank, largest = c.tensor("self"), _rank(c), "max" in schema_name(c.fx)
+    lengths = x.shape[-rank:]
+    counts = listed(c.get("output_size"), rank)
+    if any(n % m for n, m in zip(lengths, counts, strict=True)):
+        raise Refusal(
+            f"pools {list(lengths)} elements into {list(counts)}, so that windows overlap and differ in size",
+            "choose sizes that divide the input's",
+        )
+    if set(counts) == {1}:
+        whole = reduce.largest if largest else reduce.mean
+        done = c.exactly(whole, x, axes=range(2, len(x.shape)))
+    else:
+        size = tuple(n // m for n, m in zip(lengths, counts, strict=True))
+        window = Window(size, size, (1,) * rank, (0,) * rank, (0,) * rank)
+        done = _pooled(c, window, reduce.max_pool if largest else reduce.average_pool)
+    return (done, Missing()) if largest else done
 
 
 def pad(c: Call) -> Any:
@@ -120,19 +116,16 @@ def pad(c: Call) -> Any:
     return c.exactly(layout.pad, x, widths=widths, number=ex.exact(value.array))
 
 
+ADAPTIVE = (
+    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d "
+)
+ADAPTIVE += "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d"
 RULES: dict[str, Callable[[Call], Any]] = {
-    **{f"aten::conv{n}d": conv for n in (1, 2, 3)},
-    **{f"aten::conv_transpose{n}d": conv for n in (1, 2, 3)},
+    **{f"aten::{name}{n}d": conv for name in ("conv", "conv_transpose") for n in (1, 2, 3)},
     "aten::convolution": conv,
-    **{f"aten::max_pool{n}d": max_pool(n) for n in (1, 2, 3)},
-    **{f"aten::max_pool{n}d_with_indices": max_pool(n, pair=True) for n in (1, 2, 3)},
-    **{f"aten::avg_pool{n}d": avg_pool(n) for n in (1, 2, 3)},
-    **{f"aten::adaptive_avg_pool{n}d": adaptive(n, reduce.mean, reduce.average_pool) for n in (1, 2, 3)},
-    **{f"aten::_adaptive_avg_pool{n}d": adaptive(n, reduce.mean, reduce.average_pool) for n in (2, 3)},
-    **{
-        f"aten::adaptive_max_pool{n}d": adaptive(n, reduce.largest, reduce.max_pool, pair=True)
-        for n in (1, 2, 3)
-    },
+    **{f"aten::max_pool{n}d{more}": max_pool for n in (1, 2, 3) for more in ("", "_with_indices")},
+    **{f"aten::avg_pool{n}d": avg_pool for n in (1, 2, 3)},
+    **{f"aten::{name}": adaptive_pool for name in ADAPTIVE.split()},
     "aten::constant_pad_nd": pad,
     "aten::pad": pad,
     **{f"aten::{kind}_pad{n}d": pad for kind in ("reflection", "replication") for n in (1, 2, 3)},

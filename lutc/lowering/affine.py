@@ -92,11 +92,9 @@ def round_floats(y: Any, rounding: Rounding) -> Any:
         return _NUMPY[rounding](y)
     whole = np.trunc(y)
     part = np.abs(y - whole)  # exact: the digits behind the point are some of the number's own
-    more = {
-        Rounding.AWAY: part > 0,
-        Rounding.HALF_AWAY: part >= 0.5,
-        Rounding.HALF_ZERO: part > 0.5,
-    }[rounding]
+    more = {Rounding.AWAY: part > 0, Rounding.HALF_AWAY: part >= 0.5, Rounding.HALF_ZERO: part > 0.5}[
+        rounding
+    ]
     return whole + np.sign(y) * more
 
 

@@ -91,12 +91,12 @@ def compared(design: Design, framework: Framework, where: str, look: Look | None
     try:
         precise = [b[rows] for b in _fitted(design, whole, framework.run(inputs, True), framework, where)]
     except CannotRun as reason:
-        if all(_close(a, b, SINGLE).all() for a, b in zip(mine, own, strict=True)):
+        if all(close(a, b, SINGLE).all() for a, b in zip(mine, own, strict=True)):
             return replace(design, compared=f"{said}: equal to within float32's rounding")
         raise _different(
             design, mine, own, SINGLE, framework, where, f" (double precision: {reason})"
         ) from None
-    if not all(_close(a, b, DOUBLE).all() for a, b in zip(mine, precise, strict=True)):
+    if not all(close(a, b, DOUBLE).all() for a, b in zip(mine, precise, strict=True)):
         raise _different(design, mine, precise, DOUBLE, framework, where, " in double precision")
     return _noted(design, mine, own, said)
 
@@ -185,11 +185,12 @@ def _defined(answers: Sequence[Reals]) -> Any:
 
 def _equal(mine: Reals, theirs: Reals, loose: bool) -> Any:
     if loose:
-        return _close(mine, theirs, SINGLE)
+        return close(mine, theirs, SINGLE)
     return (mine == theirs) | (mine.astype(np.float32) == theirs)
 
 
-def _close(mine: Reals, theirs: Reals, part: float) -> Any:
+def close(mine: Reals, theirs: Reals, part: float) -> Any:
+    """Where numbers differ by no more than this part of the largest of theirs."""
     return np.abs(mine - theirs) <= part * max(1e-300, float(np.abs(theirs).max(initial=0)))
 
 
@@ -203,7 +204,7 @@ def _different(
     how: str,
 ) -> Exception:
     for output, a, b in zip(design.outputs, mine, theirs, strict=True):
-        bad = np.argwhere(~_close(a, b, part))
+        bad = np.argwhere(~close(a, b, part))
         if len(bad):
             at = tuple(bad[0])
             place = f"[{', '.join(map(str, at[1:]))}]" if len(at) > 1 else ""
@@ -218,7 +219,7 @@ def _different(
 
 def _noted(design: Design, mine: Sequence[Reals], own: Sequence[Reals], said: str) -> Design:
     """The design, with a note if the framework's floats round to other steps, not only in their last bits."""
-    moved = sum(int((~_close(a, b, SINGLE)).sum()) for a, b in zip(mine, own, strict=True))
+    moved = sum(int((~close(a, b, SINGLE)).sum()) for a, b in zip(mine, own, strict=True))
     if not moved:
         return replace(design, compared=f"{said}: equal to within float32's rounding")
     most = max(float(np.abs(a - b).max(initial=0)) for a, b in zip(mine, own, strict=True))

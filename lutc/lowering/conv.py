@@ -126,13 +126,7 @@ def grown(spatial: Shape, window: Window, extra: Shape) -> Shape:
 
 
 def conv_transpose(
-    walk: Walk,
-    t: Scaled,
-    kernel: Known,
-    bias: Tensor | None,
-    window: Window,
-    counts: Shape,
-    groups: int = 1,
+    walk: Walk, t: Scaled, kernel: Known, bias: Tensor | None, window: Window, counts: Shape, groups: int = 1
 ) -> Scaled:
     """A transposed convolution with `[channels, outputs of a group, taps...]`, of `counts` elements in each dimension.
 

@@ -60,9 +60,7 @@ def subtract(walk: Walk, a: Tensor, b: Tensor) -> Scaled:
     a, b = pair(walk, a, b)
     if isinstance(b, Known):
         return absorbed(walk, computed(a), b.reals()).plus(ex.times(b.reals(), MINUS))
-    if isinstance(a, Known):
-        return absorbed(walk, b, a.reals()).times(MINUS).plus(a.reals())
-    return total(walk, [a, negative(walk, b)])
+    return add(walk, a, negative(walk, b))
 
 
 def absorbed(walk: Walk, t: Scaled, term: Exact) -> Scaled:
@@ -249,17 +247,8 @@ def batch_norm(
     return t.times(a).plus(b)
 
 
-def minimum(walk: Walk, tensors: Sequence[Tensor]) -> Scaled:
-    """The smallest of several tensors: constants become bounds, tensors are compared on one scale."""
-    return _extreme(walk, tensors, largest=False)
-
-
-def maximum(walk: Walk, tensors: Sequence[Tensor]) -> Scaled:
-    """The largest of several tensors, as `minimum` has the smallest."""
-    return _extreme(walk, tensors, largest=True)
-
-
-def _extreme(walk: Walk, tensors: Sequence[Tensor], largest: bool) -> Scaled:
+def extreme(walk: Walk, tensors: Sequence[Tensor], largest: bool) -> Scaled:
+    """The largest or smallest of several tensors: constants become bounds, tensors are compared on one scale."""
     shape = together(*tensors)
     data = [walk.broadcast(t, shape) for t in tensors if isinstance(t, Scaled)]
     result = data[0]

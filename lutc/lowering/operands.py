@@ -13,10 +13,7 @@ FOLDED_AT_MOST = 1 << 26  # elements: more than a circuit can hold
 BROKEN = "the model is broken: export it again"
 NOTHING = ("leaves nothing of its input", BROKEN)
 ACROSS_HELP = "export the model with a batch of 1 if this is meant"
-ACROSS = (
-    "works across the batch: dimension 0 counts samples, and a circuit sees one at a time",
-    ACROSS_HELP,
-)
+ACROSS = ("works across the batch: dimension 0 counts samples, and a circuit sees one at a time", ACROSS_HELP)
 
 
 def computed(t: Tensor | None) -> Scaled:

@@ -136,18 +136,13 @@ class Scaled:
     def plus(self, term: Exact) -> Scaled:
         """The tensor plus constants that broadcast to its shape."""
         return replace(
-            self,
-            offset=ex.plus(self.offset, term),
-            lo=ex.plus(self.lo, term),
-            hi=ex.plus(self.hi, term),
+            self, offset=ex.plus(self.offset, term), lo=ex.plus(self.lo, term), hi=ex.plus(self.hi, term)
         )
 
     def clip(self, lo: Exact, hi: Exact) -> Scaled:
         """The tensor kept within constants; where `lo` is above `hi`, `hi` counts."""
         return replace(
-            self,
-            lo=ex.minimum(ex.maximum(self.lo, lo), hi),
-            hi=ex.minimum(ex.maximum(self.hi, lo), hi),
+            self, lo=ex.minimum(ex.maximum(self.lo, lo), hi), hi=ex.minimum(ex.maximum(self.hi, lo), hi)
         )
 
     def bare(self) -> bool:
