@@ -22,16 +22,30 @@ def bounded(onnx: Any, op: str, model: Any, given: Mapping[str, Any]) -> None:
         )
     asked = onnx.ModelProto()
     asked.CopyFrom(model)
-    del asked.graph.input[:]
-    for name, array in given.items():
-        if array.size <= SMALL and array.dtype.kind in "biuf":
-            asked.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-        else:
-            kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
-            asked.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, array.shape))
+    asked.graph.ClearField("input")
+    small, inputs = constants(onnx, given)
+    asked.graph.initializer.extend(small)
+    asked.graph.input.extend(inputs)
+    for shape in inferred(onnx, asked):
+        check_elements(math.prod(shape))
+
+
+def constants(onnx: Any, arrays: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Constants as initializers where they may be shapes; of all others the types are enough."""
+    kind = onnx.helper.np_dtype_to_tensor_dtype
+    short = {n: a for n, a in arrays.items() if a.size <= SMALL and a.dtype.kind in "biuf"}
+    types = [
+        onnx.helper.make_tensor_value_info(n, kind(a.dtype), a.shape)
+        for n, a in arrays.items()
+        if n not in short
+    ]
+    return [onnx.numpy_helper.from_array(a, n) for n, a in short.items()], types
+
+
+def inferred(onnx: Any, model: Any) -> list[tuple[int, ...]]:
+    """The shapes of a model's results, as far as the standard's inference tells; an unknown length is 0."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(asked)
-    except Exception:  # of several kinds: what is wrong with the node, its evaluation tells better
-        return
-    for result in inferred.graph.output:
-        check_elements(math.prod(d.dim_value for d in result.type.tensor_type.shape.dim))
+        done = onnx.shape_inference.infer_shapes(model)
+    except Exception:  # of several kinds: what is wrong with the model, its rules tell better
+        return []
+    return [tuple(d.dim_value for d in r.type.tensor_type.shape.dim) for r in done.graph.output]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Known, Missing, Tensor
 from lutc.lowering.walk import Walk
 
-from .functions import renamed_apart
+from .functions import identity, renamed_apart
 from .model import Node, OnnxModel
 from .read import constants_of, in_order, nodes_of
 
@@ -35,15 +33,9 @@ def taken(walk: Walk, model: OnnxModel, node: Node, condition: Tensor | Missing 
     graph = renamed_apart(graph, functions, node.name)
     walk.tensors.update(constants_of(graph, node.label))
     inside = nodes_of(graph.node, node.versions, functions)
-    handed = [_identity(o.name, to) for o, to in zip(graph.output, node.outputs, strict=True) if to]
+    handed = [identity(o.name, to) for o, to in zip(graph.output, node.outputs, strict=True) if to]
     inside += nodes_of(handed, node.versions, functions)
     nodes = in_order(inside, set(walk.tensors), node.label)
     for inner in nodes:
         walk.read_by(inner)
     return list(nodes)
-
-
-def _identity(source: str, to: str) -> Any:
-    from onnx.helper import make_node
-
-    return make_node("Identity", [source], [to], name=to)

@@ -12,8 +12,8 @@ from lutc.lowering.operands import computed
 from lutc.lowering.tensors import Scaled, Tensor
 from lutc.lowering.walk import Walk
 
+from .arithmetic import batch_norm
 from .conv import average_pool, conv, max_pool
-from .elementwise import batch_norm
 from .model import Node
 from .rule import Inputs, Rule, needed, rule
 

@@ -96,7 +96,7 @@ class Functions:
         """Nodes with every call replaced by its function. Raises LirError for calls without end, or too many."""
         if not self.by_key:
             return [Call(n, versions) for n in nodes]
-        size = sum(self._size(_key(n), ()) for n in _all(nodes))
+        size = sum(self._size(_key(n), ()) for n in all_nodes(nodes))
         if size > MOST:
             raise error(
                 f"becomes {size} layers when its functions are written out, and up to {MOST} are taken",
@@ -122,7 +122,7 @@ class Functions:
                 "nests functions over 200 deep", where=self.where, help="export the model without them"
             )
         if key not in self._sizes:
-            inside = (self._size(_key(n), (*path, key)) for n in _all(function.node))
+            inside = (self._size(_key(n), (*path, key)) for n in all_nodes(function.node))
             self._sizes[key] = 1 + sum(inside)
         return self._sizes[key]
 
@@ -163,7 +163,7 @@ class Functions:
         through: list[NodeProto] = []
         for own, given in zip(function.output, call.node.output, strict=False):
             if given and own in names:  # an input, or an output named twice: handed through
-                through.append(_identity(names[own], given))
+                through.append(identity(names[own], given))
             elif given:
                 names[own] = given
         for node in function.node:
@@ -194,20 +194,21 @@ def _label(node: NodeProto) -> str:
     return node.name or next((o for o in node.output if o), "") or node.op_type
 
 
-def _all(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+def all_nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
     """Nodes with those of their subgraphs."""
     for node in nodes:
         yield node
         for a in node.attribute:
             for graph in _graphs(a):
-                yield from _all(graph.node)
+                yield from all_nodes(graph.node)
 
 
 def _graphs(a: AttributeProto) -> list[GraphProto]:
     return ([a.g] if a.HasField("g") else []) + list(a.graphs)
 
 
-def _identity(source: str, to: str) -> NodeProto:
+def identity(source: str, to: str) -> NodeProto:
+    """A node that hands a tensor on under another name."""
     from onnx.helper import make_node
 
     return make_node("Identity", [source], [to], name=to)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from lutc.lowering import layout as kit
-from lutc.lowering.operands import BROKEN, axis_of, computed, keep_samples_apart, small
-from lutc.lowering.refusals import Refusal
+from lutc.lowering.operands import axis_of, computed, keep_samples_apart, small
 from lutc.lowering.tensors import SAMPLES, Known, Scaled, Tensor
 from lutc.lowering.walk import Walk
 
-from .model import Node
-from .rule import Inputs, Rule, needed, optional, rule
+from .model import Node, fold
+from .rule import Inputs, Rule, needed, rule
 
 
 def ints(t: Tensor | None) -> list[int]:
@@ -26,33 +26,16 @@ def reshape(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     wish = ints(needed(inputs, 1))
     if not node.get("allowzero", 0):
         wish = [t.shape[i] if n == 0 and i < len(t.shape) else n for i, n in enumerate(wish)]
-    rest = int(np.prod([n for n in wish if n != -1], dtype=np.int64))
-    size = int(np.prod(t.shape, dtype=np.int64))
+    rest = math.prod(n for n in wish if n != -1)
+    size = math.prod(t.shape)
     return kit.reshaped(walk, t, tuple(size // max(rest, 1) if n == -1 else n for n in wish))
 
 
-def flatten(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+def shaped(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
+    """Flatten, Squeeze and Unsqueeze: the shape that the standard's own evaluator gives."""
     t = computed(needed(inputs, 0))
-    axis = int(node.get("axis", 1))
-    axis = axis + len(t.shape) if axis < 0 else axis
-    ends = (int(np.prod(t.shape[:axis], dtype=np.int64)), int(np.prod(t.shape[axis:], dtype=np.int64)))
-    return kit.reshaped(walk, t, ends)
-
-
-def squeeze(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    t = computed(needed(inputs, 0))
-    axes = list(node.get("axes", ())) or (ints(inputs[1]) if optional(inputs, 1) is not None else [])
-    gone = [axis_of(a, len(t.shape)) for a in axes] or [i for i, n in enumerate(t.shape) if n == 1]
-    return kit.reshaped(walk, t, tuple(n for i, n in enumerate(t.shape) if i not in gone))
-
-
-def unsqueeze(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    t = computed(needed(inputs, 0))
-    axes = list(node.get("axes", ())) or ints(needed(inputs, 1))
-    rank = len(t.shape) + len(axes)
-    new = {axis_of(a, rank) for a in axes}
-    rest = iter(t.shape)
-    return kit.reshaped(walk, t, tuple(1 if i in new else next(rest) for i in range(rank)))
+    others = [None if x is None else small(x) for x in inputs[1:]]
+    return kit.reshaped(walk, t, np.asarray(fold(node, [np.zeros(t.shape), *others])[0]).shape)
 
 
 def transpose(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -67,49 +50,6 @@ def concat(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     parts = [p for p in inputs if p is not None]
     axis = axis_of(node.get("axis", 1), len(parts[0].shape))
     return kit.concat(walk, parts, axis)
-
-
-def slice_(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
-    """Slice: attributes before operator set 10, inputs since."""
-    t = computed(needed(inputs, 0))
-    rank = len(t.shape)
-    if node.version < 10:
-        starts, ends = list(node.get("starts", ())), list(node.get("ends", ()))
-        axes, steps = list(node.get("axes", ())) or list(range(len(starts))), [1] * len(starts)
-    else:
-        starts, ends = ints(needed(inputs, 1)), ints(needed(inputs, 2))
-        axes = ints(inputs[3]) if optional(inputs, 3) is not None else list(range(len(starts)))
-        steps = ints(inputs[4]) if optional(inputs, 4) is not None else [1] * len(starts)
-    where = [slice(None)] * rank
-    for a, first, last, step in zip(axes, starts, ends, steps, strict=True):
-        axis = axis_of(a, rank)
-        keep_samples_apart(t, (axis,) if step != 1 or first != 0 or last < 1 else ())
-        # An end far below zero means "through element 0" when walking backwards.
-        stop = None if step < 0 and last < -t.shape[axis] else last
-        where[axis] = slice(first, stop, step)
-    return kit.picked(walk, t, lambda a: a[tuple(where)])
-
-
-def split(walk: Walk, node: Node, inputs: Inputs) -> tuple[Tensor, ...]:
-    """Split: the sizes are an attribute before operator set 13 and an input since."""
-    t = computed(needed(inputs, 0))
-    axis = axis_of(node.get("axis", 0), len(t.shape))
-    keep_samples_apart(t, (axis,))
-    length, count = t.shape[axis], len(node.outputs)
-    if node.get("num_outputs", count) != count:
-        raise Refusal(
-            f"has num_outputs={node.get('num_outputs', count)} and {count} outputs",
-            BROKEN,
-        )
-    sizes = list(node.get("split", ())) or (ints(inputs[1]) if optional(inputs, 1) is not None else [])
-    if not sizes:
-        each = -(-length // count)
-        sizes = [each] * (count - 1) + [length - each * (count - 1)]
-    edges = np.cumsum([0, *sizes])
-    return tuple(
-        kit.picked(walk, t, lambda a, i=i: np.take(a, range(edges[i], edges[i + 1]), axis=axis))
-        for i in range(len(sizes))
-    )
 
 
 def expand(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
@@ -138,13 +78,9 @@ def _counted(t: Tensor, of: Callable[[tuple[int, ...]], Any]) -> Known:
 
 RULES: dict[str, Rule] = {
     "Reshape": rule(reshape, moves=True),
-    "Flatten": rule(flatten, moves=True),
-    "Squeeze": rule(squeeze, moves=True),
-    "Unsqueeze": rule(unsqueeze, moves=True),
+    **{op: rule(shaped, moves=True, evaluated=True) for op in ("Flatten", "Squeeze", "Unsqueeze")},
     "Transpose": rule(transpose, moves=True),
     "Concat": rule(concat),
-    "Slice": rule(slice_, moves=True),
-    "Split": rule(split),
     "Expand": rule(expand, moves=True),
     "Shape": rule(shape_of),
     "Size": rule(size_of),

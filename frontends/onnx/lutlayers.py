@@ -16,7 +16,7 @@ from lutc.ir.graph import Table, Value
 from lutc.limits import MAX_WIDTH
 from lutc.lowering.edges import edge_sums, edge_tables
 from lutc.lowering.formats import formats
-from lutc.lowering.linear import mapped
+from lutc.lowering.linear import along_last, mapped
 from lutc.lowering.operands import computed, small
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Pending, Scaled, Tensor, concrete, core, plain
@@ -146,17 +146,11 @@ def lut_dense(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     if not t.shape or t.shape[-1] != n_in:
         raise Refusal(f"reads {list(t.shape)}, and has tables for {n_in} inputs", DAMAGED)
     shape = (*t.shape[:-1], n_out)
-    value, count = walk.fixed_point(t), math.prod(t.shape[:-1])
 
     def inner(b: Builder, x: Value) -> Value:
         return edge_sums(b, x, table, *rounding)
 
-    if count == 1:
-        done = walk.reshaped(inner(walk.b, walk.reshaped(value, (n_in,))), core(shape))
-    else:
-        rows = walk.reshaped(value, (count, n_in))
-        done = mapped(walk, rows, inner, lambda v: walk.reshaped(v, core(shape)), len(core(shape)) - 1)
-    return plain(shape, done, t)
+    return plain(shape, along_last(walk, walk.fixed_point(t), n_in, inner, core(shape)), t)
 
 
 def lut_conv(walk: Walk, node: Node, inputs: Inputs) -> Tensor:

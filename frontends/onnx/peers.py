@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from lutc.lowering.compare import CannotRun
 
 from .doubled import doubled, with_versions
+from .functions import all_nodes
 from .model import QONNX, OnnxModel
 from .table import MICROSOFT
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto
 
 AT_ONCE = 3  # samples of a batch, where the model leaves its length open
 
@@ -201,15 +202,9 @@ def _is_dialect(domain: str) -> bool:
     return domain in QONNX or domain.startswith("qonnx.")
 
 
-def _all_nodes(proto: ModelProto) -> list[Any]:
+def _all_nodes(proto: ModelProto) -> list[NodeProto]:
     """Every node, those of functions and of subgraphs included."""
-    found, left = [], [*proto.graph.node, *(n for f in proto.functions for n in f.node)]
-    while left:
-        node = left.pop()
-        found.append(node)
-        for a in node.attribute:
-            left += [*a.g.node, *(n for g in a.graphs for n in g.node)]
-    return found
+    return list(all_nodes([*proto.graph.node, *(n for f in proto.functions for n in f.node)]))
 
 
 def _left_out(proto: ModelProto, hosted: Collection[str]) -> ModelProto | None:

@@ -21,11 +21,10 @@ from lutc.lowering.operands import computed, known, small
 from lutc.lowering.tensors import Known, Scaled, Tensor
 from lutc.lowering.walk import Walk
 
+from .arithmetic import gemm, leaky
 from .channels_last import first, last
 from .conv import average_pool, conv, global_pool
-from .elementwise import leaky
 from .layout import concat
-from .linear import gemm
 from .model import Node, fold, operator
 from .qdq import dequantize, quantize, to_integers, to_reals
 from .rule import Inputs, Rule, needed, optional, rule

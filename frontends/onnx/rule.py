@@ -63,8 +63,7 @@ class Rule:
     evaluated: bool = False
 
 
-def rule(lower: Lower, folds: bool = False, moves: bool = False, evaluated: bool = False) -> Rule:
-    return Rule(lower, folds, moves, evaluated)
+rule = Rule
 
 
 def needed(inputs: Inputs, at: int) -> Tensor:

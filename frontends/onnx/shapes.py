@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lutc.diagnostics import Diagnostic, LirError
@@ -11,7 +11,7 @@ from lutc.limits import MAX_ELEMENTS
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Curve, Known, Scaled
 
-from .bounds import SMALL
+from .bounds import constants, inferred
 from .model import QONNX, Node, OnnxModel
 
 # Operators with results larger than what they are given, by numbers the model states.
@@ -36,32 +36,24 @@ def shapes_of(model: OnnxModel) -> dict[str, tuple[int, ...]]:
     info = onnx.helper.make_tensor_value_info
     kind = onnx.TensorProto.FLOAT
     inputs = [info(i.name, kind, [n or 1 for n in i.dims]) for i in model.inputs if i.dims is not None]
-    constants, large = _constants(onnx, {n: k.array for n, k in model.constants.items()})
+    small, large = constants(onnx, {n: k.array for n, k in model.constants.items()})
     given = [info(n, kind, s) for n, s in model.stated.items()]
     outputs = [onnx.helper.make_empty_tensor_value_info(n) for n in model.outputs]
-    graph = onnx.helper.make_graph(nodes, "shapes", inputs + large, outputs, constants, value_info=given)
+    graph = onnx.helper.make_graph(nodes, "shapes", inputs + large, outputs, small, value_info=given)
     whole = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", model.opset)])
     try:
         # A Range is written out by it, however long.
         known = all(n.op_type != "Range" for n in whole.graph.node)
-        inferred = onnx.shape_inference.infer_shapes(whole, data_prop=known).graph
+        found_by = onnx.shape_inference.infer_shapes(whole, data_prop=known).graph
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
         return dict(model.stated)
     found = dict(model.stated)
-    for value in [*inferred.value_info, *inferred.output]:
+    for value in [*found_by.value_info, *found_by.output]:
         if value.type.tensor_type.HasField("shape"):
             found[value.name] = tuple(d.dim_value or 1 for d in value.type.tensor_type.shape.dim)
             if any(not d.dim_value for d in value.type.tensor_type.shape.dim[1:]):
                 del found[value.name]  # nobody can say
     return found
-
-
-def _constants(onnx: Any, arrays: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Constants as initializers where they may be shapes; of large ones the types are enough."""
-    kind = onnx.helper.np_dtype_to_tensor_dtype
-    info = onnx.helper.make_tensor_value_info
-    small = [onnx.numpy_helper.from_array(a, n) for n, a in arrays.items() if a.size <= SMALL]
-    return small, [info(n, kind(a.dtype), a.shape) for n, a in arrays.items() if a.size > SMALL]
 
 
 def check_sizes(model: OnnxModel) -> None:
@@ -86,7 +78,7 @@ def counted(node: Node, tensors: Sequence[Any]) -> None:
 
     info = onnx.helper.make_tensor_value_info
     given = {n: t for n, t in zip(node.inputs, tensors, strict=True) if n}
-    small, inputs = _constants(onnx, {n: t.array for n, t in given.items() if isinstance(t, Known)})
+    small, inputs = constants(onnx, {n: t.array for n, t in given.items() if isinstance(t, Known)})
     for name, t in given.items():
         if isinstance(t, Scaled | Curve):
             inputs.append(info(name, onnx.TensorProto.FLOAT, t.shape))
@@ -96,12 +88,7 @@ def counted(node: Node, tensors: Sequence[Any]) -> None:
     outputs = [onnx.helper.make_empty_tensor_value_info(n) for n in node.outputs if n]
     graph = onnx.helper.make_graph([proto], "sizes", inputs, outputs, small)
     whole = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", node.version)])
-    try:
-        inferred = onnx.shape_inference.infer_shapes(whole).graph
-    except Exception:  # of several kinds: what is wrong with the node, its rule tells better
-        return
-    for result in inferred.output:
-        shape = tuple(d.dim_value for d in result.type.tensor_type.shape.dim)
+    for shape in inferred(onnx, whole):
         if math.prod(shape) > MAX_ELEMENTS:
             raise Refusal(*_too_large(shape))
 

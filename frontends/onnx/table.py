@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from . import (
+    arithmetic,
     channels_last,
     conv,
-    elementwise,
     layout,
-    linear,
     logic,
     lutlayers,
     qdq,
     qonnx,
     qoperator,
     rearrange,
-    reduce,
-    resample,
 )
 from .model import QONNX, Node
 from .rule import Rule
@@ -23,15 +20,12 @@ from .schema import described
 
 STANDARD_RULES: dict[str, Rule] = {
     **conv.RULES,
-    **elementwise.RULES,
+    **arithmetic.RULES,
     **layout.RULES,
-    **linear.RULES,
     **logic.RULES,
     **qdq.RULES,
     **qoperator.STANDARD,
     **rearrange.RULES,
-    **reduce.RULES,
-    **resample.RULES,
 }
 QONNX_RULES: dict[str, Rule] = qonnx.RULES
 MICROSOFT = "com.microsoft"

@@ -31,25 +31,11 @@ LARGE = 1 << 22  # elements, or what numbers among the arguments might make of t
 SHORT = 10_000  # the largest denominator of a number that somebody wrote
 TENSORS = (Known, Scaled, Curve)
 # What these do to one sample tells what they do to several: no argument of theirs is a shape that was traced with one.
-APART = frozenset(
-    f"aten::{name}"
-    for name in [
-        "flip",
-        "roll",
-        "slice",
-        "select",
-        "narrow",
-        "index_select",
-        "split",
-        "split_with_sizes",
-        "chunk",
-        "unbind",
-        "repeat_interleave",
-        "diagonal",
-        "rot90",
-        "unfold",
-    ]
+ALONE = (
+    "flip roll slice select narrow index_select split split_with_sizes chunk unbind repeat_interleave diagonal rot90 "
+    "unfold"
 )
+APART = frozenset(f"aten::{name}" for name in ALONE.split())
 
 
 @dataclass(eq=False)

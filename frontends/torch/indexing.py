@@ -82,23 +82,12 @@ def triangle(c: Call) -> Any:
     return c.exactly(rearranged, x, at=at)
 
 
+LIKE = "full_like zeros_like ones_like new_full new_zeros new_ones fill"
+WRITTEN = "select_scatter slice_scatter scatter index_put diagonal_scatter index_fill"
 RULES: dict[str, Handler] = {
-    **{
-        f"aten::{name}": like
-        for name in ["full_like", "zeros_like", "ones_like", "new_full", "new_zeros", "new_ones", "fill"]
-    },
+    **{f"aten::{name}": like for name in LIKE.split()},
+    **{f"aten::{name}": written for name in WRITTEN.split()},
     "aten::copy": copy,
-    **{
-        f"aten::{name}": written
-        for name in [
-            "select_scatter",
-            "slice_scatter",
-            "scatter",
-            "index_put",
-            "diagonal_scatter",
-            "index_fill",
-        ]
-    },
     "aten::masked_fill": masked_fill,
     "aten::tril": triangle,
     "aten::triu": triangle,

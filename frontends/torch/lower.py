@@ -28,13 +28,10 @@ RULES: dict[str, Callable[[Call], Any]] = {
     **rounding.RULES,
     **indexing.RULES,
 }
-# What a node is to those that ask what follows a layer: these leave the order of scores alone.
+# What a node is to those that ask what follows a softmax: these leave the order of scores alone.
+MOVES = "view reshape flatten _unsafe_view squeeze unsqueeze permute transpose t dropout native_dropout"
 ROLES = {
-    **dict.fromkeys((f"aten::{n}" for n in moves.SAME.split()), Role.MOVES),
-    **dict.fromkeys(("aten::view", "aten::reshape", "aten::flatten", "aten::_unsafe_view"), Role.MOVES),
-    **dict.fromkeys(("aten::squeeze", "aten::unsqueeze"), Role.MOVES),
-    **dict.fromkeys(("aten::permute", "aten::transpose", "aten::t"), Role.MOVES),
-    **dict.fromkeys(("aten::dropout", "aten::native_dropout"), Role.MOVES),
+    **{f"aten::{name}": Role.MOVES for name in (*moves.SAME.split(), *MOVES.split())},
     "aten::argmax": Role.CHOOSES,
 }
 HALF = (torch.float16, torch.bfloat16)
@@ -199,7 +196,7 @@ def _keeps_codes(name: str, tensors: list[Any]) -> bool:
 
 
 # Arguments that change no number: where and how tensors lie, and what only matters in training.
-PLACED = (
+PLACED = [
     "layout",
     "device",
     "pin_memory",
@@ -208,15 +205,12 @@ PLACED = (
     "copy",
     "implicit",
     "requires_grad",
-)
+]
+DROPOUTS = "dropout feature_dropout alpha_dropout native_dropout feature_alpha_dropout"
 LEARNING = {
+    **{f"aten::{name}": ("p",) for name in DROPOUTS.split()},
     "aten::batch_norm": ("momentum", "cudnn_enabled"),
     "aten::_native_batch_norm_legit_no_training": ("momentum",),
-    "aten::dropout": ("p",),
-    "aten::feature_dropout": ("p",),
-    "aten::alpha_dropout": ("p",),
-    "aten::native_dropout": ("p",),
-    "aten::feature_alpha_dropout": ("p",),
     "aten::convolution": ("benchmark", "deterministic", "cudnn_enabled", "allow_tf32"),
     "aten::_softmax": ("half_to_float",),
     "aten::_log_softmax": ("half_to_float",),

@@ -60,9 +60,7 @@ def subtract(walk: Walk, a: Tensor, b: Tensor) -> Scaled:
     a, b = pair(walk, a, b)
     if isinstance(b, Known):
         return absorbed(walk, computed(a), b.reals()).plus(ex.times(b.reals(), MINUS))
-    if isinstance(a, Known):
-        return absorbed(walk, b, a.reals()).times(MINUS).plus(a.reals())
-    return total(walk, [a, negative(walk, b)])
+    return add(walk, a, negative(walk, b))
 
 
 def absorbed(walk: Walk, t: Scaled, term: Exact) -> Scaled:

@@ -115,27 +115,22 @@ def rearranged(walk: Walk, t: Scaled, at: Any) -> Scaled:
     return walk.index(t, at, np.maximum(near, 0))
 
 
-def pad(walk: Walk, t: Scaled, widths: Sequence[tuple[int, int]], number: Exact) -> Scaled:
-    """The tensor with a number around it: how many of it before and after, in every dimension; fewer than 0 cut."""
+def pad(
+    walk: Walk, t: Scaled, widths: Sequence[tuple[int, int]], number: Exact, mode: Any = "constant"
+) -> Scaled:
+    """The tensor with a number around it, or with elements of its own in another of numpy's modes.
+
+    The widths say how much is added before and after in every dimension; below 0 they cut elements off.
+    """
     keep_samples_apart(t, [i for i, w in enumerate(widths) if w != (0, 0)])
-    t, index, more = _cut(walk, t, widths)
-    near = np.pad(index, more, mode="edge")
-    # The constant is moved to 0, which is what stands in for elements outside.
-    moved = settled(walk, t.plus(ex.times(number, ex.number(-1))))
-    return walk.index(moved, np.pad(index, more, constant_values=-1), near).plus(number)
-
-
-def pad_with_own(walk: Walk, t: Scaled, widths: Sequence[tuple[int, int]], mode: Any) -> Scaled:
-    """The same with elements of the tensor, in one of numpy's modes."""
-    keep_samples_apart(t, [i for i, w in enumerate(widths) if w != (0, 0)])
-    t, index, more = _cut(walk, t, widths)
-    return walk.index(t, np.pad(index, more, mode=mode))
-
-
-def _cut(walk: Walk, t: Scaled, widths: Sequence[tuple[int, int]]) -> tuple[Scaled, Any, Any]:
-    """The tensor without what negative widths take away, the positions of its elements, and the other widths."""
     cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(t.shape, widths, strict=True))
     if any(min(w) < 0 for w in widths):
         t = picked(walk, t, lambda a: a[cut])
     index = np.arange(int(np.prod(t.shape))).reshape(t.shape)
-    return t, index, [(max(a, 0), max(b, 0)) for a, b in widths]
+    more = [(max(a, 0), max(b, 0)) for a, b in widths]
+    if mode != "constant":
+        return walk.index(t, np.pad(index, more, mode=mode))
+    near = np.pad(index, more, mode="edge")
+    # The constant is moved to 0, which is what stands in for elements outside.
+    moved = settled(walk, t.plus(ex.times(number, ex.number(-1))))
+    return walk.index(moved, np.pad(index, more, constant_values=-1), near).plus(number)

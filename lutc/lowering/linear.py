@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -19,10 +20,12 @@ from lutc.lowering.exact import Exact
 from lutc.lowering.layout import joined, settled
 from lutc.lowering.operands import BROKEN, computed, keep_samples_apart, known
 from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import Known, Scaled, Tensor, concrete, core, plain
+from lutc.lowering.tensors import Known, Scaled, Shape, Tensor, concrete, core, plain
 from lutc.lowering.walk import Mapped, Walk
 
 FLOAT_BITS = 16  # a matrix of floats that needs more bits than this was never quantised
+
+Inner = Callable[[Builder, Value], Value]
 
 
 def integers(weights: Known) -> tuple[Any, Exact]:
@@ -139,20 +142,27 @@ def _product(walk: Walk, t: Scaled, matrix: Exact, shape: tuple[int, ...], group
         return b.concat([b.dense(s, w) for s, w in zip(slices, blocks, strict=True)], axis=0)  # type: ignore[no-any-return]
 
     count = math.prod(core(shape)[:-1])
+    if count > 1:
+        walk.b.room(count * int(np.count_nonzero(matrix)))  # before any work on the rows
+    return along_last(walk, value, t.shape[-1], product, core(shape))
+
+
+def along_last(walk: Walk, value: Value, size: int, inner: Inner, to: Shape) -> Value:
+    """A function of `size` elements on every row of a value, whose results lie along the last dimension of `to`."""
+    count = value.type.size // size
     if count == 1:
-        return walk.reshaped(product(walk.b, walk.reshaped(value, (t.shape[-1],))), core(shape))
-    walk.b.room(count * int(np.count_nonzero(matrix)))  # before any work on the rows
-    rows = walk.reshaped(value, (count, t.shape[-1]))
-    return mapped(walk, rows, product, lambda v: walk.reshaped(v, core(shape)), len(core(shape)) - 1)
+        return walk.reshaped(inner(walk.b, walk.reshaped(value, (size,))), to)
+    rows = walk.reshaped(value, (count, size))
+    return mapped(walk, rows, inner, lambda v: walk.reshaped(v, to), len(to) - 1)
 
 
-def mapped(walk: Walk, value: Value, inner: Any, place: Any, axis: int) -> Value:
+def mapped(walk: Walk, value: Value, inner: Inner, place: Callable[[Value], Value], axis: int) -> Value:
     """One function mapped over the rows of a value, and its result brought into place."""
     value = rows.alike(walk.b, value)
     builder = Builder(walk.names.take(walk.owner, "f"))
     origin = walk.layer.name if walk.layer else None
     done = rows.mapped(walk.b, value, builder, partial(inner, builder), origin)
-    placed: Value = place(done)
+    placed = place(done)
     walk.maps[placed] = Mapped(done.func, (value,), place, axis)
     return placed
 

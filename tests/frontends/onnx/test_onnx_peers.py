@@ -12,7 +12,8 @@ from onnx import ModelProto, TensorProto, helper
 from onnx_models import QONNX, Graph
 
 from lutc.diagnostics import LirError
-from lutc.frontends.onnx import elementwise, load_onnx, peers, qonnx, table
+from lutc.frontends.onnx import arithmetic as elementwise
+from lutc.frontends.onnx import load_onnx, peers, qonnx, table
 from lutc.frontends.onnx.rule import rule
 from lutc.lowering import exact as ex
 
