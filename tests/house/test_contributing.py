@@ -17,7 +17,7 @@ EXAMPLES = [
 
 
 def test_there_are_examples() -> None:
-    assert {path.split("/")[1] for path, _ in EXAMPLES} == {"onnx", "torch"}
+    assert {path.split("/")[1] for path, _ in EXAMPLES} == {"onnx", "torch", "keras", "nn"}
 
 
 @pytest.mark.parametrize(("path", "code"), EXAMPLES)
