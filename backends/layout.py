@@ -7,11 +7,12 @@ extensions of a named net) is written in place however often it is read. Everyth
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from lutc.rtl.nets import (
+    DATA,
     VALID,
     Append,
     As,
@@ -139,6 +140,18 @@ def _arranged(modules: tuple[Module, ...]) -> tuple[Layout, ...]:
     for module in modules:
         place(module)
     return tuple(done.values())
+
+
+def identifiers(modules: Sequence[Module]) -> tuple[str, dict[str, str]]:
+    """The top module's identifier, and those of its ports by the names the design gives them."""
+    top = {placed.module: placed for placed in arrange(modules)}[modules[-1]]
+    return top.name, by_data_port(top.ports)
+
+
+def by_data_port(names: Mapping[str, str]) -> dict[str, str]:
+    """Ports' identifiers by the names the design gives them; a control port gives way to a data port of its name."""
+    plain = {asked: name for asked, name in names.items() if not asked.endswith(DATA)}
+    return plain | {asked.removesuffix(DATA): name for asked, name in names.items() if asked.endswith(DATA)}
 
 
 def _lay_out(module: Module, name: str, callees: dict[Module, Layout]) -> Layout:

@@ -1,4 +1,4 @@
-"""What a build folder needs around the HDL: the names ports got, the bench, and running it."""
+"""The bench of build folders, as `lutc.plugins.Bench` says: writing and running it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from lutc.diagnostics import error
 from lutc.ir.graph import Design
 from lutc.rtl.nets import Module
 
-from .layout import arrange
-from .simulate import bench_for, by_data_port, reads, simulate, write_bench
+from .bench.run import SIMULATORS
+from .simulate import bench_for, reads, simulate, write_bench
 from .vectors import element_runs, stimulus
 
-__all__ = ["identifiers", "reads", "simulate", "write"]
+__all__ = ["reads", "simulate", "simulators", "write"]
 
 _SEED = 2604  # any number will do, as long as a build folder is the same each time it is made
 NUMBERS = 100_000_000  # in all vectors of a bench: several gigabytes
 
 
-def identifiers(modules: Sequence[Module]) -> tuple[str, dict[str, str]]:
-    """The top module's identifier, and those of its ports by the names the design gives them."""
-    layout = {placed.module: placed for placed in arrange(modules)}[modules[-1]]
-    return layout.name, by_data_port(layout.ports)
+# What the bench's simulators read. `bench/run.py` starts them; it stands alone in a build folder.
+simulators = {name: simulator.hdl for name, simulator in SIMULATORS.items()}
 
 
 def write(

@@ -27,7 +27,7 @@ from lutc.files.writing import naming, write_text
 from lutc.rtl.nets import DATA, VALID, Module
 
 from .bench.plan import Bench, Failure, save
-from .layout import arrange
+from .layout import arrange, by_data_port
 
 __all__ = ["Bench", "Failure", "Result", "bench_for", "simulate", "write_bench"]
 
@@ -81,12 +81,6 @@ def bench_for(
         top.reset,
     )
     return bench, by_data_port(names)
-
-
-def by_data_port(names: Mapping[str, str]) -> dict[str, str]:
-    """Ports' identifiers by the names the design gives them; a control port gives way to a data port of its name."""
-    plain = {asked: name for asked, name in names.items() if not asked.endswith(DATA)}
-    return plain | {asked.removesuffix(DATA): name for asked, name in names.items() if asked.endswith(DATA)}
 
 
 def write_bench(

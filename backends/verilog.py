@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+from lutc.plugins import Backend
 from lutc.rtl.nets import (
     Add,
     And,
@@ -45,7 +46,7 @@ from lutc.rtl.nets import (
     Xor,
 )
 
-from .layout import Layout, Section, Table, arrange
+from .layout import Layout, Section, Table, arrange, identifiers
 from .text import aligned, comment, fold, header, in_rows, steered, with_comments
 
 _LARGEST_CASE = 256
@@ -66,6 +67,20 @@ def emit(modules: Sequence[Module], head: str) -> dict[str, str]:
     files = {f"{layout.name}.v": _Printer(layout).file(head) for layout in arrange(modules)}
     sizes = {net.key.width for module in modules for net in module.nets if isinstance(net, Lut)}
     return files | {f"LUT{inputs}.v": _lut_model(inputs, head) for inputs in sorted(sizes)}
+
+
+class Verilog:
+    """The emitter, as `lutc.plugins.Backend` says."""
+
+    name = "verilog"
+    suffix = ".v"
+    named_luts = True
+    simulators: tuple[str, ...] = ("icarus", "verilator")
+    identifiers = staticmethod(identifiers)
+    emit = staticmethod(emit)
+
+
+BACKEND: Backend = Verilog()
 
 
 def _lut_model(inputs: int, head: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from lutc.plugins import Backend
 from lutc.rtl.nets import (
     Add,
     And,
@@ -36,7 +37,7 @@ from lutc.rtl.nets import (
     Xor,
 )
 
-from .layout import Layout, Section, Table, arrange
+from .layout import Layout, Section, Table, arrange, identifiers
 from .text import aligned, comment, fold, header, in_rows, steered, with_comments
 
 _OPERATORS: dict[type[Net], str] = {
@@ -61,6 +62,20 @@ _TRUNCATE = """
 def emit(modules: Sequence[Module], head: str) -> dict[str, str]:
     """The files of ``modules`` by name, instantiated modules first. ``head`` starts each file, as a comment."""
     return {f"{layout.name}.vhd": _Printer(layout).file(head) for layout in arrange(modules)}
+
+
+class Vhdl:
+    """The emitter, as `lutc.plugins.Backend` says."""
+
+    name = "vhdl"
+    suffix = ".vhd"
+    named_luts = False
+    simulators: tuple[str, ...] = ("ghdl",)
+    identifiers = staticmethod(identifiers)
+    emit = staticmethod(emit)
+
+
+BACKEND: Backend = Vhdl()
 
 
 def _kind(net: Net) -> str:

@@ -1,9 +1,11 @@
 """lutc: trained, quantised neural networks as fixed-latency FPGA circuits.
 
-design = lutc.load("model.onnx")  # or lutc.loads(TEXT), for IR
-y = design.run(x)
-build = lutc.compile(design, target="xcvu13p", clock_ns=2.0)
-build.write("build")
+    design = lutc.load("model.onnx")  # or lutc.loads(TEXT), for IR
+    y = design.run(x)
+    build = lutc.compile(design, target="xcvu13p", clock_ns=2.0)
+    build.write("build")
+
+The names are imported when they are first used.
 """
 
 from importlib import import_module
@@ -13,21 +15,24 @@ from lutc._version import __version__
 
 if TYPE_CHECKING:
     from lutc.build import Builder
+    from lutc.built import Build, simulate
     from lutc.diagnostics import Diagnostic, LirError
-    from lutc.driver import Build, compile, load, simulate
+    from lutc.driver import compile, load
     from lutc.ir.graph import Design
+    from lutc.settings import Settings
     from lutc.text.parse import parse as loads
 
-# Where the public names live. They are imported when first used: `lutc --help` must not wait for numpy.
+# Where the public names live: `lutc --help` must not wait for numpy.
 _HOMES = {
     "Builder": "build",
     "Diagnostic": "diagnostics",
     "LirError": "diagnostics",
-    "Build": "driver",
+    "Build": "built",
     "compile": "driver",
     "load": "driver",
-    "simulate": "driver",
+    "simulate": "built",
     "Design": "ir.graph",
+    "Settings": "settings",
     "loads": "text.parse",
 }
 
@@ -37,6 +42,7 @@ __all__ = [
     "Design",
     "Diagnostic",
     "LirError",
+    "Settings",
     "__version__",
     "compile",
     "load",

@@ -1,3 +1,3 @@
 """The one place that states lutc's version; pyproject.toml and the reports read it."""
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0.dev0"

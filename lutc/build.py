@@ -1,11 +1,13 @@
 """Building IR in Python. Every operation of the op table is a method of `Builder`, named by its keyword:
 
-b = lutc.Builder("tagger")
-x = b.input("x", "s6f3[4]")
-w = b.constant("w1", "s4f2[4, 3]", weights)
-h = b.relu(b.dense(x, w, origin="dense_1"))
-b.output("score", b.quant(h, to="s6f2[3]", round="nearest-half-up", overflow="saturate"))
-design = b.design()
+    b = lutc.Builder("tagger")
+    x = b.input("x", "s6f3[4]")
+    w = b.constant("w1", "s4f2[4, 3]", weights)
+    h = b.relu(b.dense(x, w, origin="dense_1"))
+    b.output("score", b.quant(h, to="s6f2[3]", round="nearest-half-up", overflow="saturate"))
+    design = b.design()
+
+Constants and tables are given in real numbers, and must be exact in their formats.
 """
 
 from __future__ import annotations
@@ -67,7 +69,20 @@ def _exact_code(value: Any, fmt: Fixed, what: str) -> int:
 
 
 class Builder:
-    """Collects one design, or one function. Raises LirError for what does not fit together."""
+    """Collects one design, or one function. Raises LirError for what does not fit together.
+
+    Every operation is a method named by its keyword: `b.add(x, y)`, `b.quant(x, to="u4")`, `b.and_(x, y)`.
+
+    Examples
+    --------
+    >>> import lutc
+    >>> b = lutc.Builder("scorer")
+    >>> x = b.input("x", "s6f3[4]")
+    >>> w = b.constant("w", "s4f2[4, 1]", [[1.25], [0], [-2], [0.25]])
+    >>> b.output("score", b.relu(b.dense(x, w)))
+    >>> b.design().run([[1.0, -0.5, 0.25, 2.0]]).tolist()
+    [[1.25]]
+    """
 
     def __init__(self, name: str, stage: Stage = Stage.TENSOR) -> None:
         self.name = name

@@ -44,7 +44,15 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One thing that is wrong: the message, the place (a span, or a name such as a layer's) and the next step."""
+    """One thing that is wrong: the message, the place (a span, or a name such as a layer's) and the next step.
+
+    Examples
+    --------
+    >>> from lutc import Diagnostic
+    >>> print(Diagnostic("a stride of 0", where="conv_1", help="give it 1 or more"))
+    conv_1: error: a stride of 0
+      = help: give it 1 or more
+    """
 
     message: str
     span: Span | None = None
@@ -95,7 +103,17 @@ def _excerpt(line: str, first: int, length: int) -> tuple[str, int, int]:
 
 
 class LirError(Exception):
-    """One or more diagnostics. `lutc` prints them and exits with 2."""
+    """One or more diagnostics. `lutc` prints them and exits with 2.
+
+    Examples
+    --------
+    >>> import lutc
+    >>> try:
+    ...     lutc.loads("lir 1\\ndesign d(%x: u4) -> (y = %y) {\\n %y = add %x, %z\\n}\\n", "d.lir")
+    ... except lutc.LirError as e:
+    ...     print(e.diagnostics[0].message)
+    there is no value %z
+    """
 
     def __init__(self, *diagnostics: Diagnostic) -> None:
         self.diagnostics: tuple[Diagnostic, ...] = diagnostics

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from lutc import plugins, settings
-from lutc import target as targets
+from lutc import plugins
+from lutc.analysis.cost import costs
 from lutc.analysis.timing import longest_stage
-from lutc.cmvm.search import EFFORTS
-from lutc.diagnostics import error, shortened
+from lutc.built import Build as Build
+from lutc.built import simulate as simulate
+from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error, shortened
 from lutc.emit import Control, netlist
-from lutc.files.folder import check, exchange, held, names
-from lutc.files.manifest import changed, lack, listed
-from lutc.files.writing import naming
 from lutc.ir.graph import Design, body, owners
 from lutc.ir.latency import latency
 from lutc.ir.ops import Rescale
-from lutc.passes.approximate.worth import Approximation, weighed
+from lutc.loading import LoadOptions
+from lutc.passes import pipelines
+from lutc.passes.approximate.approximate import Approximate
+from lutc.passes.approximate.worth import Approximation
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass, run
-from lutc.passes.pipelines import standard
-from lutc.passes.sums.dsp import MODES
+from lutc.passes.pipelines import Step
 from lutc.report.facts import facts
-from lutc.rtl.nets import Module
+from lutc.settings import Settings
+from lutc.target import Target
 from lutc.text.parse import parse_file
-from lutc.text.print import Known, print_design
 
 Progress = Callable[[str], None]
+Stages = list[tuple[str, Design]]
 
 
 def load(
@@ -41,291 +41,237 @@ def load(
     input_types: Mapping[str, str] | str | None = None,
     calibrate: Any = None,
     compare: bool = True,
+    frontend: str | None = None,
 ) -> Design:
     """A design from a model: a path (`.lir`, `.onnx`, `.keras`, a folder ...) or a live model object.
 
     `input_types` gives formats to inputs that are never quantised: one for all, or one per input name.
     Unless `compare` is false, the design is compared with the model as its own framework runs it, where that is
-    installed; `Design.compared` says what came of it. Raises LirError listing everything that cannot be compiled
+    installed; `Design.compared` says what came of it. `frontend` names the importer that is to read it, where the
+    kind of the model does not say. Raises LirError listing everything that cannot be compiled
     exactly, or where the framework answers otherwise.
+
+    Examples
+    --------
+    >>> import lutc, pathlib
+    >>> text = "lir 1\\ndesign double(%x: u4) -> (y = %y) {\\n %y = scale %x, by=2\\n}\\n"
+    >>> _ = pathlib.Path("double.lir").write_text(text)
+    >>> design = lutc.load("double.lir")
+    >>> design.run([0, 1, 15]).tolist()
+    [0.0, 2.0, 30.0]
     """
-    kinds, samples = settings.input_types(input_types), settings.samples(calibrate)
-    given = plugins.LoadOptions(kinds, samples, example_inputs, compare)
+    given = LoadOptions(input_types, calibrate, example_inputs, compare)
+    chosen = plugins.frontend(frontend) if frontend is not None else None
     if isinstance(source, Design):
         given.only(kind="a design", where=source.name)
         return source
     if isinstance(source, str | Path):
-        return _load_file(Path(source), given)
+        return _load_file(Path(source), given, chosen)
     if isinstance(source, bytes | bytearray | memoryview):
         help = "write them to a file whose suffix says its kind, and load its path"
         raise error("bytes do not say what kind of model they are", help=help)
-    for frontend in plugins.frontends():
-        if frontend.matches(source):
-            return frontend.load(source, given)
-    raise error(f"no frontend takes a {type(source).__module__}.{type(source).__name__}", help=_known_kinds())
+    taker = chosen or next((f for f in plugins.frontends() if f.matches(source)), None)
+    if taker:
+        return taker.load(source, given)
+    raise _unread(f"no frontend takes a {type(source).__module__}.{type(source).__name__}")
 
 
-def _load_file(path: Path, given: plugins.LoadOptions) -> Design:
+def _load_file(path: Path, given: LoadOptions, chosen: plugins.Frontend | None) -> Design:
     try:
         there = path.exists()
     except (OSError, ValueError):  # a name that no file can have
         there = False
     if not there:
         raise error("no such file", where=shortened(str(path), 200))
-    if path.suffix == Design.extension:
+    if path.suffix == Design.extension and not chosen:
         given.only(kind="a .lir file", where=shortened(str(path), 200))
         return parse_file(path)
-    frontend = plugins.reader(path)
-    if frontend:
-        return frontend.load(path, given)
+    reader = chosen or plugins.reader(path)
+    if reader:
+        return reader.load(path, given)
     what = "this folder" if path.is_dir() else path.suffix or "files without a suffix"
-    raise error(f"no frontend reads {what}", where=str(path), help=_known_kinds())
+    raise _unread(f"no frontend reads {what}", str(path))
 
 
-def _known_kinds() -> str:
+def _unread(message: str, where: str | None = None) -> LirError:
+    """That nothing reads a model; also what is wrong with the importers that could not be asked."""
     suffixes = [s for f in plugins.frontends() for s in f.suffixes]
-    return "lutc reads " + ", ".join(dict.fromkeys([Design.extension, *suffixes]))
-
-
-@dataclass(frozen=True)
-class Build:
-    """A compiled design: the source it means the same as, the final scalar stage, the netlist and the report.
-
-    With an `approximation`, the circuit means the same as `approximation.near`, and about the same as the source.
-    """
-
-    source: Design
-    design: Design
-    modules: tuple[Module, ...]
-    control: Control
-    hdl: str
-    report: dict[str, Any]
-    stages: tuple[tuple[str, Design], ...] = field(repr=False, default=())
-    approximation: Approximation | None = field(repr=False, default=None)
-
-    @property
-    def reference(self) -> Design:
-        """What the circuit means the same as, bit for bit."""
-        return self.approximation.near if self.approximation else self.source
-
-    @property
-    def files(self) -> dict[str, str]:
-        """The HDL, by file name."""
-        emit: Callable[..., dict[str, str]] = plugins.backend(self.hdl)
-        return emit(self.modules, _header(self.report))
-
-    def run(self, /, *inputs: Any, **named: Any) -> Any:
-        """What the circuit answers, by the interpreter on the final stage; see `lutc.ir.interp.run`."""
-        return self.design.run(*inputs, **named)
-
-    def write(self, folder: str | Path, *, vectors: int = 1000, user_vectors: Any = None) -> Path:
-        """Write the build folder: model.lir, stages/, rtl/, sim/, report.json. It is complete or not there at all.
-
-        An approximation is beside them as approximated.lir; the bench compares the circuit with that.
-        Of a design compiled with the effort "fast", stages/ holds the last stage alone.
-        `vectors` counts the bench's random and corner vectors; `user_vectors` are rows of real numbers, by input
-        name, that come before them. Of what was in `folder`, a build's own files are replaced (those that it lists in
-        `.lutc-files.json`), and what was put beside them stays. Raises LirError if `folder` holds something that is
-        no build, or one whose files were edited; OSError where it cannot be written.
-        """
-        settings.vectors(vectors, bool(user_vectors))
-        exchange(_place(folder), str(folder), lambda new: self._fill(new, vectors, user_vectors))
-        return Path(folder)
-
-    def _fill(self, folder: Path, vectors: int, user_vectors: Any) -> None:
-        known: Known = {}
-        shown, text = self.source, print_design(self.source, known=known)
-        _put(folder / "model.lir", text)
-        if self.approximation:
-            _put(folder / "approximated.lir", print_design(self.reference, known=known))
-        (folder / "stages").mkdir()
-        for number, (name, design) in enumerate(self.stages, 1):
-            if self.report["effort"] == "fast" and number < len(self.stages):
-                continue
-            if design is not shown:  # a pass may leave it as it is
-                text, shown = print_design(design, known=known), design
-            _put(folder / "stages" / f"{number:02}-{name}.lir", text)
-        (folder / "rtl").mkdir()
-        files = self.files
-        for name, text in files.items():
-            _put(folder / "rtl" / name, text)
-        bench = plugins.backend("bench")
-        bench.write(
-            folder,
-            self.reference,
-            self.modules,
-            hdl=self.hdl,
-            files=[f"rtl/{n}" for n in files],
-            latency=latency(self.design),
-            valid=self.control.valid,
-            count=vectors,
-            user=user_vectors,
-        )
-        if self.approximation and user_vectors:
-            self.report["approximation"] = self.approximation.facts(user_vectors)
-        _put(folder / "report.json", json.dumps(self.report, indent=2) + "\n")
-
-
-def _place(folder: str | Path) -> Path:
-    """Where a folder really is, behind links. Raises LirError for the empty path, which is none."""
-    if not os.fspath(folder):
-        raise error("the path of the folder is empty", help="the folder that you are in is .")
-    return Path(os.path.realpath(folder))
-
-
-def may_write(folder: str | Path) -> None:
-    """Raise LirError if no build may come to a folder, because it holds other things; said before the work."""
-    check(_place(folder), str(folder))
-
-
-@contextmanager
-def alone(folder: str | Path) -> Iterator[None]:
-    """Keep other lutcs out of a build folder."""
-    _place(folder).parent.mkdir(parents=True, exist_ok=True)
-    with held(_place(folder)):
-        yield
-
-
-def _put(path: Path, text: str) -> None:
-    with naming(path):
-        path.write_text(text)
-
-
-def checked(
-    target: str,
-    *,
-    clock_ns: Any = None,
-    stages: Any = None,
-    hdl: Any = "verilog",
-    clock_enable: Any = False,
-    valid: Any = False,
-    top: Any = None,
-    effort: Any = "normal",
-    dsp: Any = "none",
-    approx_lsb: Any = 0.0,
-    check: Any = 0,
-) -> targets.Target:
-    """The target, if all that `compile` is asked for makes sense. Raises LirError before any work is done."""
-    if clock_ns is not None and stages is not None:
-        raise error("a clock period and a number of stages exclude each other", help="give one of them")
-    if clock_ns is not None:
-        settings.period(clock_ns)
-    if stages is not None:
-        settings.stages(stages)
-    settings.choice(hdl, "hardware description language", plugins.languages())
-    settings.flag(clock_enable, "clock_enable")
-    settings.flag(valid, "valid")
-    if top is not None:
-        settings.name(top, "a design")
-    settings.choice(effort, "effort", EFFORTS)
-    settings.choice(dsp, "choice of DSP blocks", MODES)
-    settings.lsb(approx_lsb)
-    settings.count(check, "a number of vectors to check with", settings.VECTORS)
-    return targets.load(target)
+    help = "lutc reads " + ", ".join(dict.fromkeys([Design.extension, *suffixes]))
+    return LirError(Diagnostic(message, where=where, help=help), *plugins.broken_frontends())
 
 
 def compile(
     source: Any,
-    target: str = "xcvu13p",
+    target: str | Settings = Settings.target,
     *,
-    clock_ns: float | None = None,
-    stages: int | None = None,
-    hdl: str = "verilog",
-    clock_enable: bool = False,
-    valid: bool = False,
-    top: str | None = None,
-    effort: str = "normal",
-    dsp: str = "none",
-    approx_lsb: float = 0.0,
-    passes: list[Pass] | None = None,
-    check: int = 0,
     progress: Progress | None = None,
-    **loading: Any,
+    **options: Any,
 ) -> Build:
-    """Compile a model (see `load`, which takes `loading`) for a target.
+    """Compile a model for a target.
 
-    `clock_ns` is the clock period to meet, or `stages` the ranks of registers to cut the design into (0: none); if
-    neither is given, the target's usual clock. `effort` (fast, normal or high) is how long to look for a smaller
-    circuit; the answer is the same every time; `fast` verifies only the last stage. `dsp` says which products go to
-    DSP blocks: `none`, `auto` (those that cost more LUTs than a block is worth on the target) or `all`; what a `.lir`
-    sends there stays there. `check` random vectors are compared before and after every pass.
+    `options` are the fields of `Settings`, which says what each means, and what `load` takes besides the model. In
+    the place of the target there may be `Settings` that were made before. `progress` is told what is being done.
+    Raises LirError for settings that make no sense before any work is done, and for what `load` and the passes refuse.
 
-    With `approx_lsb` above 0, outputs may be off by so many units of their least significant bits; that they are not
-    off by more is proven, and the circuit, the folder and the report say so. See `lutc.passes.approximate.approximate`.
+    Examples
+    --------
+    >>> import lutc
+    >>> design = lutc.loads("lir 1\\ndesign sum(%x: u4, %y: u4) -> (z = %z) {\\n %z = add %x, %y\\n}\\n")
+    >>> build = lutc.compile(design, "xcvu13p", stages=2, hdl="vhdl")
+    >>> build.report["latency_cycles"], build.report["ii"]
+    (2, 1)
     """
-    device = checked(
-        target,
-        clock_ns=clock_ns,
-        stages=stages,
-        hdl=hdl,
-        clock_enable=clock_enable,
-        valid=valid,
-        top=top,
-        effort=effort,
-        dsp=dsp,
-        approx_lsb=approx_lsb,
-        check=check,
-    )
-    if approx_lsb and passes is not None:
-        raise error(
-            "passes of your own leave no place for approx_lsb", help="put Approximate(lsb) among them"
-        )
+    settings, loading = _sorted_out(target, options)
+    if settings.passes is not None:
+        _approximating(settings.passes)
     tell = progress or (lambda text: None)
     tell("reading the model")
     model = load(source, **loading)
-    if top:
-        model = replace(model, name=top)
-    if stages is None and clock_ns is None and latency(model):
-        stages = 0  # it brings its own registers
-    rescales = any(isinstance(v, Rescale) for owner in owners(model) for v in body(owner))
-    cut = -1 if stages is None else stages
-    usual = standard(target, clock_ns or 0.0, cut, effort, dsp, approx_lsb, rescales)
-    steps = usual if passes is None else passes
-    dumps: list[tuple[str, Design]] = []
+    if settings.top:
+        model = replace(model, name=settings.top)
+    settings = fitted(settings, model)
+    steps = list(settings.passes) if settings.passes is not None else usual(settings, model)
+    stages, approximation = _run(model, steps, settings, tell)
+    tell("building the netlist")
+    return _built(model, stages, settings, approximation)
+
+
+def _signature() -> Signature:
+    """What `compile` takes, each of its settings among it: for `help()` and for editors that ask."""
+    first, _, progress, _ = signature(compile).parameters.values()
+    taken = [
+        *(
+            Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+            for f in fields(Settings)
+        ),
+        progress,
+        *(p for name, p in signature(load).parameters.items() if name != "source"),
+    ]
+    target, *others = (p.replace(kind=Parameter.KEYWORD_ONLY) for p in taken)
+    return Signature(
+        [first, target.replace(kind=Parameter.POSITIONAL_OR_KEYWORD), *others], return_annotation="Build"
+    )
+
+
+compile.__signature__ = _signature()  # type: ignore[attr-defined]
+
+
+def _sorted_out(target: str | Settings, options: dict[str, Any]) -> tuple[Settings, dict[str, Any]]:
+    """Options that are settings, and those of `load`."""
+    asked = [f.name for f in fields(Settings)]
+    loading = [name for name in signature(load).parameters if name != "source"]
+    for name in options:
+        if name not in asked and name not in loading:
+            known = [*asked, *loading]
+            help = did_you_mean(name, known) or f"there are {', '.join(known)}"
+            raise error(f"there is no setting {shortened(name)!r}", help=help)
+    given = {name: value for name, value in options.items() if name in asked}
+    if isinstance(target, Settings) and given:
+        help = "dataclasses.replace(settings, ...) makes other ones"
+        raise error(f"the settings are made already, and {', '.join(given)} given again", help=help)
+    settings = target if isinstance(target, Settings) else Settings(target=target, **given)
+    return settings, {name: value for name, value in options.items() if name in loading}
+
+
+def fitted(settings: Settings, model: Design) -> Settings:
+    """The settings for a model: one that brings its own registers gets no more unless they are asked for."""
+    if settings.stages is None and settings.clock_ns is None and latency(model):
+        return replace(settings, stages=0)
+    return settings
+
+
+def explained(settings: Settings, model: Design | None = None) -> list[Step]:
+    """The standard pipeline with its reasons; for a model that has no `rescale`, some passes may be left out."""
+    rescales = model is None or any(isinstance(v, Rescale) for owner in owners(model) for v in body(owner))
+    cut = -1 if settings.stages is None else settings.stages
+    period = settings.clock_ns or 0.0
+    return pipelines.steps(period, cut, settings.effort, settings.dsp, settings.approx_lsb, rescales)
+
+
+def usual(settings: Settings, model: Design | None = None) -> list[Pass]:
+    """The passes of the standard pipeline."""
+    return [s.step for s in explained(settings, model)]
+
+
+def _run(
+    model: Design, steps: Sequence[Pass], settings: Settings, tell: Progress
+) -> tuple[Stages, Approximation | None]:
+    """The stages of the circuit to build, by their passes' names.
+
+    If a pass approximates, the exact design goes the rest of the way too, and what is built is the smaller circuit of
+    the two: an error that saves nothing is not made.
+    """
+    stages: Stages = []
+    context = Context(settings.device, settings.effort)
 
     def begin(number: int) -> None:
         if number <= len(steps):
             tell(f"{steps[number - 1].name} ({number} of {len(steps)})")
 
     def observe(number: int, step: Pass, design: Design) -> None:
-        dumps.append((step.name, design))
+        stages.append((step.name, design))
         begin(number + 1)
 
     begin(1)
-    design = run(model, steps, check=check, observer=observe, each=effort != "fast")
-    approximation = weighed(model, steps, dumps, device)
-    if approximation and not approximation.pays:
-        dumps = approximation.exact_stages
-        design = dumps[-1][1] if dumps else model
-    period = clock_ns or (device.clock_ns if stages is None else None)
-    design = _told_of_slowness(design, device, period)
-    control = Control(clock_enable and latency(design) > 0, valid)
-    tell("building the netlist")
-    luts = hdl == "verilog" and device.named_luts
+    run(model, steps, context, check=settings.check, observer=observe, each=settings.effort != "fast")
+    at = _approximating(steps)
+    if at is None:
+        return stages, None
+    exact, near = stages[at - 1][1] if at else model, stages[at][1]
+    others = stages[:at]
+    if near is exact:
+        others += stages[at + 1 :]
+    else:
+        run(
+            exact,
+            steps[at + 1 :],
+            context,
+            observer=lambda number, step, design: others.append((step.name, design)),
+        )
+    finished = others[-1][1] if others else model
+    luts_exact, luts = (
+        sum(c.luts for c in costs(d, settings.device).values()) for d in (finished, stages[-1][1])
+    )
+    smaller = luts < luts_exact
+    allowed = cast(Approximate, steps[at]).lsb
+    return stages if smaller else others, Approximation(allowed, exact, near, luts_exact, luts, smaller)
+
+
+def _approximating(steps: Sequence[Pass]) -> int | None:
+    """Which of the passes approximates. Raises LirError if several do."""
+    found = [i for i, step in enumerate(steps) if isinstance(step, Approximate) and step.lsb]
+    if len(found) > 1:
+        what = "a design is approximated once: the bounds of two passes are not added up"
+        raise error(what, help="keep one")
+    return found[0] if found else None
+
+
+def _built(model: Design, stages: Stages, settings: Settings, approximation: Approximation | None) -> Build:
+    """The netlist of the last stage and the report."""
+    device, fast = settings.device, settings.effort == "fast"
+    period = settings.clock_ns or (device.clock_ns if settings.stages is None else None)
+    design = _told_of_slowness(stages[-1][1] if stages else model, device, period)
+    control = Control(settings.clock_enable and latency(design) > 0, settings.valid)
+    luts = settings.backend.named_luts and device.named_luts
     notes = _notes(design, device, approximation)
-    modules = tuple(netlist(design, control, notes, luts=luts, tables=effort != "fast"))
+    modules = tuple(netlist(design, control, notes, luts=luts, tables=not fast))
     report = facts(
         design,
-        device,
-        hdl=hdl,
+        settings,
         period=period,
-        control={"clock_enable": control.clock_enable, "valid": valid},
-        effort=effort,
-        dsp=dsp,
-        stages=() if effort == "fast" else dumps,
+        stages=() if fast else stages,
         compared=model.compared,
     )
     if approximation:
         report["approximation"] = approximation.facts()
-    report["top"], names = plugins.backend("bench").identifiers(modules)
+    report["top"], names = settings.backend.identifiers(modules)
     for port in (*report["inputs"], *report["outputs"]):
         port["port"] = names.get(port["name"])
-    if approximation and not approximation.pays:
-        approximation = None
-    return Build(model, design, modules, control, hdl, report, tuple(dumps), approximation)
+    taken = approximation if approximation and approximation.taken else None
+    return Build(model, design, modules, control, settings, report, tuple(stages), taken)
 
 
-def _told_of_slowness(design: Design, device: targets.Target, period: float | None) -> Design:
+def _told_of_slowness(design: Design, device: Target, period: float | None) -> Design:
     """The design with a note if a stage takes longer than the clock period asked for."""
     needed = longest_stage(design, device)
     if period is None or not latency(design) or needed <= period + 1e-9:
@@ -334,46 +280,12 @@ def _told_of_slowness(design: Design, device: targets.Target, period: float | No
     return replace(design, notes=(*design.notes, note))
 
 
-def _notes(design: Design, device: targets.Target, approximation: Approximation | None) -> dict[str, str]:
+def _notes(design: Design, device: Target, approximation: Approximation | None) -> dict[str, str]:
     """The facts that stand in the header of the top module."""
-    said = {"approximation": approximation.said} if approximation and approximation.pays else {}
+    said = {"approximation": approximation.said} if approximation and approximation.taken else {}
     return {
         **said,
         "target": device.part,
         "latency": f"{latency(design)} cycles",
         "initiation interval": "1 cycle",
     }
-
-
-def _header(report: dict[str, Any]) -> str:
-    return f"Generated by lutc {report['lutc']}. Yours to use under any terms you like."
-
-
-_AGAIN = (
-    "compile again, into another folder or when this one is moved away; or put back the files as they were"
-)
-
-
-def simulate(folder: str | Path) -> Any:
-    """Run a build folder's bench again. Returns the result of `lutc.backends.simulate.simulate`.
-
-    Raises LirError, naming the files, unless the build is there whole and as lutc wrote it: a verdict on anything
-    else would be taken for one on the model.
-    """
-    path = Path(folder)
-    with held(_place(path), always=False):
-        digests = listed(path)
-        if digests is None and not (path / "sim").is_dir():
-            raise error(
-                "no build of lutc's", where=str(path), help="make one: lutc compile MODEL -o " + str(path)
-            )
-        if digests is None:
-            raise error(f"nothing says which files lutc wrote: {lack(path)}", where=str(path), help=_AGAIN)
-        if wrong := changed(path, digests):
-            raise error(f"the build is not as lutc wrote it: {names(wrong)}", where=str(path), help=_AGAIN)
-        bench = plugins.backend("bench")
-        if strange := [Path(name) for name in bench.reads(path) if name not in digests]:
-            raise error(
-                f"lutc did not write all of the build: {names(strange)}", where=str(path), help=_AGAIN
-            )
-        return bench.simulate(path)

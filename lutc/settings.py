@@ -1,27 +1,26 @@
 """What a user may ask of a compilation: numbers and words checked before any work is begun.
 
-Each function gives back what it was given, in its proper type, or raises LirError.
+The functions give back what they were given, in its proper type, or raise LirError; `Settings` is all of it together,
+for the library, the command line, whose options are made of its fields, and the report.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from math import isfinite
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from lutc.choices import DSP_MODES, EFFORTS, USUAL_TARGET
+from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error, shortened
 
-from lutc.build import as_type
-from lutc.diagnostics import did_you_mean, error, shortened
-from lutc.numbers import masked
-from lutc.types import Fixed, Type
+if TYPE_CHECKING:
+    from lutc.plugins import Backend
+    from lutc.target import Target
 
-PERIODS = (
-    0.001,
-    1e6,
-)  # nanoseconds: a register alone takes more than the one, and nobody waits for the other
+PERIODS = (0.001, 1e6)  # nanoseconds: a register takes more than the one, and nobody waits for the other
 STAGES = 1000  # ranks of registers; each holds some of every value on its way
 VECTORS = 10_000_000  # of a bench, or compared around every pass: the words of each are kept
 NAME = 200  # letters of a top module
@@ -88,42 +87,156 @@ def name(value: Any, what: str) -> str:
     return value
 
 
-def input_types(value: Any) -> dict[str, Any]:
-    """Formats of inputs by their names: from a mapping, or one for all."""
-    kinds = {"": value} if isinstance(value, str | Fixed | Type) else value or {}
-    if not isinstance(kinds, Mapping) or not all(isinstance(name, str) for name in kinds):
-        help = 'write "s8f4", or {"x": "s8f4"}'
-        raise error(f"input_types is a format, or one for each name, not {_shown(value)}", help=help)
-    for key, kind in kinds.items():
-        if not isinstance(kind, str | Fixed | Type):
-            raise error(f"the format of {key or 'the inputs'!r} is a text such as 's8f4', not {_shown(kind)}")
-        as_type(kind)
-    return dict(kinds)
+def _target(value: Any) -> str:
+    from lutc import target as targets
+
+    targets.load(value)
+    return str(value)
 
 
-def samples(value: Any) -> Any:
-    """Data to calibrate with: an array of finite numbers, or several in a list or by name; none may be empty."""
-    if value is None:
-        return None
-    named = isinstance(value, Mapping)
-    parts = value.items() if named else enumerate(value if isinstance(value, list | tuple) else [value])
-    for name, part in parts:
-        what = f"the calibration data of {name!r}" if named else "the calibration data"
-        held = part.detach().cpu() if hasattr(part, "detach") else part  # a tensor of PyTorch's
-        if masked(held):
-            raise error(f"{what} have masked elements", help="fill them, or leave those samples out")
-        try:
-            if np.iscomplexobj(held):
-                raise TypeError
-            with np.errstate(over="ignore"):
-                numbers = np.asarray(held).astype(np.float32)  # as the frameworks take them
-        except (ValueError, TypeError, OverflowError):
-            raise error(f"{what} are no array of real numbers") from None
-        if not np.isfinite(numbers).all():
-            raise error(f"{what} have numbers that are not finite in float32")
-        if not numbers.size:
-            raise error(f"{what} hold no numbers")
-    return value
+def _language(value: Any) -> str:
+    from lutc import plugins
+
+    choice(value, "hardware description language", plugins.languages())
+    plugins.backend(value)
+    return str(value)
+
+
+def _own_passes(value: Any) -> tuple[Any, ...]:
+    """Passes in place of the usual ones."""
+    steps = tuple(value) if isinstance(value, list | tuple) else ()
+    if not isinstance(value, list | tuple) or not all(
+        callable(s) and not isinstance(s, type) and hasattr(s, "name") for s in steps
+    ):
+        raise error(f"passes are a list such as [Scalarize(), Narrow()], not {_shown(value)}")
+    return steps
+
+
+Check = Callable[[Any], Any]
+
+
+def _setting(
+    default: Any,
+    help: str,
+    check: Check,
+    *,
+    words: tuple[str, ...] = (),
+    metavar: str | None = None,
+    switch: Any = None,
+    command: bool = True,
+) -> Any:
+    """A field of `Settings`: its help, how it is checked, and how the command line spells it.
+
+    `words` are all that there are to choose among. `switch` is the value that an option without a value stands for. A
+    field that is not for the `command` line has no option.
+    """
+    about = {"help": help, "check": check, "words": words, "metavar": metavar}
+    return field(default=default, metadata=about | {"switch": switch, "command": command})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that may be asked of a compilation. Raises LirError, listing everything that makes no sense, when made.
+
+    `clock_ns` is the clock period to meet, or `stages` the ranks of registers to cut the design into (0: none); if
+    neither is given, the target's usual clock. `effort` (fast, normal or high) is how long to look for a smaller
+    circuit; the answer is the same every time; `fast` verifies only the last stage. `dsp` says which products go to
+    DSP blocks: `none`, `auto` (those that cost more LUTs than a block is worth on the target) or `all`; what a `.lir`
+    sends there stays there. `check` random vectors are compared before and after every pass.
+
+    With `approx_lsb` above 0, outputs may be off by so many units of their least significant bits; that they are not
+    off by more is proven, and the circuit, the folder and the report say so. See `lutc.passes.approximate.approximate`.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import lutc
+    >>> fast = lutc.Settings(target="xc7a100t", clock_ns=5.0)
+    >>> replace(fast, hdl="vhdl").clock_ns
+    5.0
+    """
+
+    target: str = _setting(USUAL_TARGET, "A name from `lutc targets`, or a .toml file.", _target)
+    hdl: str = _setting(
+        "verilog",
+        "Language of the circuit: verilog, vhdl, or one that another package adds.",
+        _language,
+        metavar="NAME",
+    )
+    clock_ns: float | None = _setting(None, "Clock period to meet, in nanoseconds.", period)
+    stages: int | None = _setting(
+        None, "Ranks of registers instead of a clock; 0 makes it combinational.", stages
+    )
+    clock_enable: bool = _setting(
+        False, "Add the input `ce`; registers hold while it is 0.", lambda value: flag(value, "clock_enable")
+    )
+    valid: bool = _setting(
+        False,
+        "Add `valid_in` and `valid_out`, which follows it by the latency.",
+        lambda value: flag(value, "valid"),
+    )
+    top: str | None = _setting(None, "Name of the top module.", lambda value: name(value, "a design"))
+    effort: str = _setting(
+        "normal",
+        "How long to look for a smaller circuit. `fast` also leaves tables to synthesis, writes the last of the "
+        "stages only, and reports no LUTs by pass.",
+        lambda value: choice(value, "effort", EFFORTS),
+        words=EFFORTS,
+    )
+    dsp: str = _setting(
+        "none",
+        "Which products go to DSP blocks; `auto`: those that cost more LUTs than a block is worth on the target.",
+        lambda value: choice(value, "choice of DSP blocks", DSP_MODES),
+        words=DSP_MODES,
+    )
+    approx_lsb: float = _setting(
+        0.0,
+        "Let every output be off by up to N units of its least significant bit, proven, for a smaller circuit.",
+        lsb,
+        metavar="N",
+    )
+    check: int = _setting(
+        0,
+        "Compare random vectors before and after every pass.",
+        lambda value: count(value, "a number of vectors to check with", VECTORS),
+        switch=1000,
+    )
+    passes: tuple[Any, ...] | None = _setting(
+        None, "Passes in place of the standard pipeline.", _own_passes, command=False
+    )
+
+    def __post_init__(self) -> None:
+        wrong: list[Diagnostic] = []
+        if self.clock_ns is not None and self.stages is not None:
+            said = "a clock period and a number of stages exclude each other"
+            wrong.append(Diagnostic(said, help="give one of them"))
+        if self.approx_lsb and self.passes is not None:
+            said = "passes of your own leave no place for approx_lsb"
+            wrong.append(Diagnostic(said, help="put Approximate(lsb) among them"))
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value is None and f.default is None:
+                continue  # it is not asked for
+            try:
+                object.__setattr__(self, f.name, f.metadata["check"](value))
+            except LirError as e:
+                wrong += e.diagnostics
+        if wrong:
+            raise LirError(*wrong)
+
+    @property
+    def device(self) -> Target:
+        """The target itself."""
+        from lutc import target as targets
+
+        return targets.load(self.target)
+
+    @property
+    def backend(self) -> Backend:
+        """What prints the circuit."""
+        from lutc import plugins
+
+        return plugins.backend(self.hdl)
 
 
 def _is(value: Any, kind: type) -> bool:

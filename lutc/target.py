@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean, error, shortened
+from lutc.extensions import TARGETS, extensions
 from lutc.types import Fixed
 
 MAX_TARGET_FILE = 1 << 16  # bytes; lutc's own have one 64th of it
@@ -126,23 +127,83 @@ def _folder() -> Path:
 
 
 def names() -> list[str]:
-    """The targets lutc knows by name."""
-    return sorted(p.stem for p in _folder().glob("*.toml"))
+    """The targets that can be named: lutc's own and those of other packages."""
+    return sorted({*_own(), *(path.stem for path, _ in _foreign()[0])})
 
 
 def load(name: str) -> Target:
     """A target by name, or from a `.toml` file of the user's own; the same object while the file stays the same.
 
-    Raises LirError if there is none such, and with every wrong entry of the file at its line.
+    Raises LirError if there is none such or two packages have one, and with every wrong entry of the file at its line.
     """
     if not isinstance(name, str):
         raise error(f"a target is a name or the path of a .toml file, not {shortened(repr(name))}")
     own = name.endswith(".toml")
-    if not own and name not in names():
-        help = did_you_mean(name, names()) or "lutc targets lists them; or give the path of a .toml file"
-        raise error(f"no target {shortened(name)!r}", help=help)
-    path = Path(name) if own else _folder() / f"{name}.toml"
+    path = Path(name) if own else _own().get(name) or _others(name)
     return _target(_text(path), path.stem, str(path))
+
+
+def listed() -> tuple[list[tuple[Target, str]], list[Diagnostic]]:
+    """All targets by name, each with the package it comes from ("" for lutc's own), and what is wrong with others."""
+    found, wrong = _foreign()
+    places = sorted([*((path, "") for path in _own().values()), *found], key=lambda place: place[0].stem)
+    right: list[tuple[Target, str]] = []
+    for path, origin in places:
+        try:
+            right.append((_target(_text(path), path.stem, str(path)), origin))
+        except LirError as e:
+            wrong += e.diagnostics
+    return right, wrong
+
+
+def _own() -> dict[str, Path]:
+    return {path.stem: path for path in _folder().glob("*.toml")}
+
+
+def _others(name: str) -> Path:
+    """The file of a target that is not lutc's own, whose packages are not even looked at for those that are."""
+    found, wrong = _foreign()
+    places = [(path, origin) for path, origin in found if path.stem == name]
+    if len(places) == 1:
+        return places[0][0]
+    if places:
+        origins = " and from ".join(origin for _, origin in places)
+        raise error(f"the target {name!r} comes from {origins}", help="give the path of the .toml file")
+    help = did_you_mean(name, names()) or "lutc targets lists them; or give the path of a .toml file"
+    raise LirError(Diagnostic(f"no target {shortened(name)!r}", help=help), *wrong)
+
+
+def _foreign() -> tuple[list[tuple[Path, str]], list[Diagnostic]]:
+    """The files of other packages' targets, each with its package, and what is wrong with others.
+
+    An entry of the group `lutc.targets` names a package or a module in whose folder they stand, or the folder.
+    """
+    found: list[tuple[Path, str]] = []
+    wrong: list[Diagnostic] = []
+    for extension in extensions(TARGETS):
+        try:
+            files = _files(extension.load(_no_folder))
+        except LirError as e:
+            wrong += e.diagnostics
+            continue
+        for file in files:
+            if file.stem in _own():
+                wrong.append(
+                    extension.broken(f"has a target {file.stem!r}, and that name is one of lutc's own")
+                )
+            else:
+                found.append((file, extension.origin))
+    return found, wrong
+
+
+def _files(named: Any) -> list[Path]:
+    file = getattr(named, "__file__", None)
+    folder = Path(file).parent if file else Path(named) if isinstance(named, str | Path) else None
+    return sorted(folder.glob("*.toml")) if folder else []
+
+
+def _no_folder(named: Any) -> str | None:
+    return None if _files(named) else "names no folder with .toml files, nor a module in one"
 
 
 def _text(path: Path) -> str:

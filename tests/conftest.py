@@ -40,6 +40,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bless", action="store_true", help="rewrite the answers that files under tests/ carry")
 
 
+@pytest.fixture
+def bless(request: pytest.FixtureRequest) -> bool:
+    """Whether files are to be rewritten as the code now answers."""
+    return bool(request.config.getoption("--bless"))
+
+
 @pytest.fixture(name="need_tool")
 def _need_tool() -> Callable[[str], str]:
     """:func:`need_tool`, for tests that would rather not import it."""

@@ -5,9 +5,13 @@ It follows from the graph below a value, which never changes, and is kept with t
 
 from __future__ import annotations
 
-from lutc.ir.graph import RANGE, Bounds, Value, topo
+from lutc.analysis.dataflow import dataflow
+from lutc.ir.facts import Fact
+from lutc.ir.graph import Bounds, Design, Func, Value, topo
 from lutc.ir.ops import Call
 from lutc.ir.ops.base import Op
+
+RANGE: Fact[Bounds] = Fact("range", from_below=True)
 
 
 def range_of(value: Value) -> Bounds:
@@ -15,30 +19,31 @@ def range_of(value: Value) -> Bounds:
 
     A call's result counts as anything its type holds: a function is optimised for all of its uses.
     """
-    known: Bounds | None = value.__dict__.get(RANGE)
-    if known is None:
-        for v in [value] if all(v in _RANGED for v in value.operands) else topo([value], _RANGED):
-            set_range(v, _found(v))
-        known = value.__dict__[RANGE]
+    known = RANGE.of(value)
+    if known is not None:
+        return known
+    for v in [value] if all(v in RANGE for v in value.operands) else topo([value], RANGE):
+        known = RANGE.keep(v, _found(v))
+    assert known is not None
     return known
+
+
+def propagate(owner: Design | Func) -> None:
+    """Find the range of every value of a body, in the order of its data flow.
+
+    One walk is enough: what a body's values depend on has no loop.
+    """
+    for layer in dataflow(owner).generations():
+        for value in layer:
+            range_of(value)
 
 
 def set_range(value: Value, bounds: Bounds) -> None:
     """What is known of a value better than its operation shows."""
-    value.__dict__[RANGE] = bounds
-
-
-class _Ranged:
-    """The values whose range is known."""
-
-    def __contains__(self, value: object) -> bool:
-        return RANGE in value.__dict__
-
-
-_RANGED = _Ranged()
+    RANGE.keep(value, bounds)
 
 
 def _found(value: Value) -> Bounds:
     if not isinstance(value, Op) or isinstance(value, Call):
         return value.type.ranges
-    return value.bounds(*[v.__dict__[RANGE] for v in value.operands])
+    return value.bounds(*[range_of(v) for v in value.operands])

@@ -1,4 +1,4 @@
-"""Carry chains over a heap of bits: which bits of a sum's operands each chain of three rows adds.
+"""Compressor trees of carry chains: which bits of a sum's operands each chain of three rows adds.
 
 A chain takes any three bits of a column, whichever operands they are of, and gives one bit of each column it covers,
 and two above. As in Dadda's multipliers ("Some schemes for parallel multipliers", 1965), a chain covers only those
@@ -41,7 +41,7 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Heap:
+class CompressorTree:
     """Chains to make one after the other, and the row they leave.
 
     Items are numbered: the operands, the constant (`constant`, of `width` columns), the chains. The result is the
@@ -117,7 +117,7 @@ class _Open:
 
 
 @lru_cache(maxsize=1 << 14)
-def heap(operands: tuple[Operand, ...]) -> Heap | None:
+def compressor_tree(operands: tuple[Operand, ...]) -> CompressorTree | None:
     """The chains for a sum of which nothing is subtracted, no deeper than it has to be; None if this finds none."""
     if any(o.sign < 0 for o in operands):
         return None
@@ -159,7 +159,7 @@ def heap(operands: tuple[Operand, ...]) -> Heap | None:
             luts += chain.top - chain.low + (chain.last == ROWS and item.top > chain.top)
     if any(len(bits) > 1 for bits in columns):
         return None
-    return Heap(tuple(made), _row(columns), constant, width, luts)
+    return CompressorTree(tuple(made), _row(columns), constant, width, luts)
 
 
 def _level(columns: list[list[_Item]], level: int, depth: int) -> list[_Open] | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 
+from lutc.choices import EFFORTS as EFFORTS
 from lutc.cmvm.climb import climbed
 from lutc.cmvm.cse import Style, eliminate
 from lutc.cmvm.groups import grouped
@@ -24,7 +25,6 @@ from lutc.cmvm.price import dissolved, total
 from lutc.cmvm.single import single
 from lutc.cmvm.tree import Parent, parents
 
-EFFORTS = ("fast", "normal", "high")
 # Work allowed on one problem, in digits looked at (some 5 million a second), and the number of ways to go about it.
 _WORK = {"fast": 400_000, "normal": 5_000_000, "high": 80_000_000}
 _TRIES = {"fast": 1, "normal": 4, "high": 40}

@@ -6,7 +6,7 @@ graph can therefore not be cyclic, and a pass never changes one; it makes anothe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
@@ -182,10 +182,15 @@ class Func:
     result: Value
     span: Span | None = None
 
+    @property
+    def roots(self) -> tuple[Value, ...]:
+        """The values that are given out."""
+        return (self.result,)
+
     @lazy
     def values(self) -> tuple[Value, ...]:
         """See `body`."""
-        return tuple(topo([*self.params, self.result]))
+        return tuple(topo([*self.params, *self.roots]))
 
     @lazy
     def functions(self) -> tuple[Func, ...]:
@@ -223,6 +228,20 @@ class Design:
 
     `compared` says what a model's design was compared with when it was loaded (see `lutc.lowering.compare`). It is no
     part of the text, which means the same whoever has looked at it.
+
+    Examples
+    --------
+    >>> import lutc
+    >>> design = lutc.loads("lir 1\\ndesign half(%x: u4) -> (y = %y) {\\n %y = scale %x, by=1/2\\n}\\n")
+    >>> design.run([1, 2]).tolist()
+    [0.5, 1.0]
+    >>> print(design)
+    lir 1
+    <BLANKLINE>
+    design half(%x: u4) -> (y = %y) {
+      %y = scale %x, by=0.5
+    }
+    <BLANKLINE>
     """
 
     name: str
@@ -234,10 +253,15 @@ class Design:
     compared: str = ""
     extension: ClassVar[str] = ".lir"
 
+    @property
+    def roots(self) -> tuple[Value, ...]:
+        """The values that are given out, one for each output."""
+        return tuple([o.value for o in self.outputs])
+
     @lazy
     def values(self) -> tuple[Value, ...]:
         """See `body`."""
-        return tuple(topo([*self.params, *(o.value for o in self.outputs)]))
+        return tuple(topo([*self.params, *self.roots]))
 
     @lazy
     def functions(self) -> tuple[Func, ...]:
@@ -320,8 +344,3 @@ def users(values: Sequence[Value]) -> dict[Value, list[Value]]:
 
 
 Bounds = tuple[Ints, Ints]
-RANGE, SIMPLE, NARROW = "range", "simple", "narrow"
-"""Where a value's own dictionary keeps what follows from the graph below it, which never changes: its `Bounds` (see
-`lutc.analysis.ranges`); that no rule of `simplify`, of `narrow` has anything to do."""
-
-Evaluate = Callable[..., Any]

@@ -37,7 +37,7 @@ def execute(design: Design, codes: Mapping[str, Ints]) -> dict[str, Ints]:
 
 def _answers(design: Design, values: Sequence[Value], inputs: dict[Value, Ints]) -> dict[str, Ints]:
     batch = max((len(x) for x in inputs.values()), default=1)
-    known = evaluate(values, inputs, [o.value for o in design.outputs])
+    known = evaluate(values, inputs, design.roots)
     return {o.name: np.broadcast_to(known[o.value], (batch, *o.value.type.shape)) for o in design.outputs}
 
 

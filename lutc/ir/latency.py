@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lutc.ir.facts import Fact
 from lutc.ir.graph import Design, Func, Param, Value, body, functions
 from lutc.ir.ops.flow import Call, Reg
 
 
 def latency(owner: Design | Func) -> int:
     """The clock cycles from the inputs of a verified design or function to its outputs; 0 if none depends on them."""
-    kept: int | None = owner.__dict__.get("latency")
-    if kept is None:
-        kept = owner.__dict__["latency"] = _latency(owner)
-    return kept
+    kept = _LATENCY.of(owner)
+    return _LATENCY.keep(owner, _latency(owner)) if kept is None else kept
+
+
+_LATENCY: Fact[int] = Fact("latency", from_below=True)
 
 
 def _latency(owner: Design | Func) -> int:
-    cycles = latencies(owner)
-    roots = [owner.result] if isinstance(owner, Func) else [o.value for o in owner.outputs]
-    times = arrivals(body(owner), cycles)
-    return max((t for v in roots if (t := times[v]) is not None), default=0)
+    times = arrivals(body(owner), latencies(owner))
+    return max((t for v in owner.roots if (t := times[v]) is not None), default=0)
 
 
 def latencies(owner: Design | Func) -> dict[Func, int]:

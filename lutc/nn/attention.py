@@ -60,15 +60,13 @@ class QSoftmax(Layer):
     not ``stable``, no maximum is taken and ``e = E(q)`` is a table of ``exp(scale q)``: smaller and sooner ready, for
     inputs whose range is known.
 
-    Parameters
-    ----------
-    dim: the axis, the batch being axis 0; short, because the sum's table grows with it.
-    scale: factor of the inputs, free in hardware.
-    data: options of the quantiser Q of the inputs (`Quantizer`), of one format by default.
-    keys, exp: options of the two quantisers of E: of the differences (unsigned and saturating by default, so that far
-        ones count as 0 where ``exp`` has no bit for them) and of its values (unsigned, below 2).
-    total, inverse: options of the two quantisers of R: of the sum (unsigned and saturating; its integer bits are
-        trained) and of its values.
+    - `dim`: the axis, the batch being axis 0; short, because the sum's table grows with it.
+    - `scale`: factor of the inputs, free in hardware.
+    - `data`: options of the quantiser Q of the inputs (`Quantizer`), of one format by default.
+    - `keys`, `exp`: options of the two quantisers of E: of the differences (unsigned and saturating by default, so
+      that far ones count as 0 where ``exp`` has no bit for them) and of its values (unsigned, below 2).
+    - `total`, `inverse`: options of the two quantisers of R: of the sum (unsigned and saturating; its integer bits are
+      trained) and of its values.
 
     Raises ValueError for ``dim=0`` or bad options.
     """
@@ -133,14 +131,13 @@ class QAttention(Layer):
     Queries, keys and values by a `QLinear` each, their products (`QProduct`) divided by sqrt(dim) through a
     `QSoftmax` over the positions, the values' means with those weights (`QProduct`), and a `QLinear` of them all.
 
-    Parameters
-    ----------
-    features: of every position. heads, dim: number of heads, and of each head's features; ``features // heads`` by
-        default. out: features of the result, as many as there are by default.
-    data, weights: options of the quantisers in the linear layers.
-    products: options of the quantisers of queries, keys and values.
-    shares: options of the quantiser of the softmax's results (unsigned and saturating by default).
-    softmax: options of `QSoftmax`.
+    - `features`: of every position.
+    - `heads`, `dim`: number of heads, and of each head's features; ``features // heads`` by default.
+    - `out`: features of the result, as many as there are by default.
+    - `data`, `weights`: options of the quantisers in the linear layers.
+    - `products`: options of the quantisers of queries, keys and values.
+    - `shares`: options of the quantiser of the softmax's results (unsigned and saturating by default).
+    - `softmax`: options of `QSoftmax`.
 
     Raises ValueError if ``heads`` does not divide the features and no ``dim`` is given.
     """

@@ -72,6 +72,15 @@ def save(
 
     ``shape`` is the input's without the batch, needed where no layer tells it; ``name`` becomes the design's (by
     default the file's); ``about`` may hold numbers and text. Raises LirError for a layer the file cannot describe.
+
+    Examples
+    --------
+    >>> import lutc, torch
+    >>> from lutc import nn
+    >>> model = torch.nn.Sequential(nn.LUTDense(4, 2))
+    >>> nn.save(model, "model.pt")
+    >>> str(lutc.load("model.pt")) == str(lutc.load(model.eval()))
+    True
     """
     path = Path(path)
     content = {
@@ -98,7 +107,16 @@ def save(
 
 
 def load(path: str | Path) -> nn.Module:
-    """The model of a file that `save` wrote, in evaluation mode. Raises LirError if it is no such file."""
+    """The model of a file that `save` wrote, in evaluation mode. Raises LirError if it is no such file.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lutc import nn
+    >>> nn.save(torch.nn.Sequential(nn.LUTDense(4, 2)), "model.pt")
+    >>> nn.load("model.pt").training
+    False
+    """
     return read(path).model
 
 

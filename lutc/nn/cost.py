@@ -62,6 +62,16 @@ def resources(model: nn.Module) -> Resources:
     For layers of arithmetic these are EBOPs, the sum of products of operand widths (HGQ, arXiv 2405.00645), for LUT
     layers the surrogate of HGQ-LUT (arXiv 2604.22293). A convolution counts its kernel as often as it is applied in
     parallel to the last input it has seen. A layer that stands in the model twice is built twice, and counts twice.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lutc import nn
+    >>> model = torch.nn.Sequential(nn.LUTDense(4, 3), nn.LUTDense(3, 2))
+    >>> loss = 1e-3 * nn.resources(model).total
+    >>> loss.backward()  # differentiable, so bit widths can be trained to cost less
+    >>> [layer.kind for layer in nn.resources(model).layers]
+    ['LUTDense', 'LUTDense']
     """
     rows = []
     for name, module in _used(model):

@@ -26,12 +26,11 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class QFunction(Layer):
     """``Q_out(f(scale * Q_in(x)))``, element by element: in hardware one truth table, read at every element.
 
-    Parameters
-    ----------
-    function: name in `FUNCTIONS`; "exp" does not grow beyond exp(80), "reciprocal" of what is below 2**-16 is 2**16.
-    scale: factor of the quantised input; part of the table, hence free.
-    data: options of the input quantiser (`Quantizer`, of one format); ``max_bits`` is 10 by default, 16 at most.
-    table: options of the output quantiser, also of one format; by default it saturates.
+    - `function`: name in `FUNCTIONS`; "exp" does not grow beyond exp(80), "reciprocal" of what is below 2**-16
+      is 2**16.
+    - `scale`: factor of the quantised input; part of the table, hence free.
+    - `data`: options of the input quantiser (`Quantizer`, of one format); ``max_bits`` is 10 by default, 16 at most.
+    - `table`: options of the output quantiser, also of one format; by default it saturates.
 
     In evaluation the layer is its table: exact fixed-point arithmetic, without gradient, in the input's type.
 

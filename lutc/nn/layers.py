@@ -80,6 +80,14 @@ class QLinear(_Affine):
 
     ``data`` and ``weights`` are options of the quantisers (`Quantizer`): by default one format per input element,
     which follows its range, and one per weight.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lutc import nn
+    >>> layer = nn.QLinear(16, 5, weights={"fraction": 4, "overflow": "saturate"})
+    >>> layer(torch.rand(8, 16)).shape
+    torch.Size([8, 5])
     """
 
     def __init__(

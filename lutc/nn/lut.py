@@ -86,21 +86,28 @@ class LUTDense(Layer):
     inputs, as in HGQ-LUT), divided by sqrt(n_in); the table quantiser of the edge.  Inputs [..., n_in], outputs
     [..., n_out].
 
-    Parameters
-    ----------
-    activation: name in `ACTIVATIONS`; with depth 1, "tanh" and "relu" have compiled networks.
-    integer, fraction, rounding, overflow, max_key_bits: the input quantisers (`Quantizer`); key widths <= 16.
-    table_integer, table_fraction: the table quantisers, of (total, integer) bits, saturating symmetrically.
-    momentum, eps: of the batch norm, in torch's sense of momentum.
-    weight_scale: of the initial weights. Where a batch norm sets the outputs' size anyway, 0.3 lets the tables begin
-        smooth: in long trainings such ones need fewer key bits and overfit less.
-    method: "grid" trains on the grid (`lutc.nn.grid` on a CPU, `lutc.nn.grid_device` on a GPU); "reference" is plain
-        autograd; "auto" takes the grid where it can.  Both give the same values and gradients.
+    - `activation`: name in `ACTIVATIONS`; with depth 1, "tanh" and "relu" have compiled networks.
+    - `integer`, `fraction`, `rounding`, `overflow`, `max_key_bits`: the input quantisers (`Quantizer`); key
+      widths <= 16.
+    - `table_integer`, `table_fraction`: the table quantisers, of (total, integer) bits, saturating symmetrically.
+    - `momentum`, `eps`: of the batch norm, in torch's sense of momentum.
+    - `weight_scale`: of the initial weights. Where a batch norm sets the outputs' size anyway, 0.3 lets the tables
+      begin smooth: in long trainings such ones need fewer key bits and overfit less.
+    - `method`: "grid" trains on the grid (`lutc.nn.grid` on a CPU, `lutc.nn.grid_device` on a GPU); "reference"
+      is plain autograd; "auto" takes the grid where it can.  Both give the same values and gradients.
 
     In evaluation the layer is its tables: exact fixed-point arithmetic, without gradient, computed in float64 and
     returned in the input's type (exact there for results of up to 24 bits in float32, 53 in float64).
 
     Raises ValueError for a bad option, or for inputs of another width.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lutc import nn
+    >>> layer = nn.LUTDense(16, 5, fraction=2)
+    >>> layer(torch.rand(8, 16)).shape
+    torch.Size([8, 5])
     """
 
     running_mean: Tensor

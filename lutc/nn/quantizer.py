@@ -190,23 +190,29 @@ class Layer(nn.Module):
 class Quantizer(Layer):
     """A fixed-point quantiser with trained bit widths.
 
-    Parameters
-    ----------
-    shape: shape of the bit widths; it must broadcast to the data without the batch axis: ``()`` for one format per
-        tensor, ``(channels, 1, 1)`` per channel of an image, the data's own shape per element.
-    integer, fraction: initial bits before (sign not counted) and after the point.
-    total: initial wire width, sign included.  If given, (total, integer) are the parameters instead of
-        (integer, fraction), and fraction follows; not for ``"wrap"``.
-    rounding: ``"floor"``, ``"nearest-half-up"`` or ``"nearest-half-even"``.
-    overflow: ``"wrap"``: the integer bits and the sign are no parameters but follow the data: each training batch sets
-        integer = max(integer - decay, what the batch needs), and likewise the sign; nothing wraps in training.
-        ``"saturate"`` and ``"saturate-symmetric"``: the integer bits are trained, the sign is fixed.
-    max_bits: the wire width never exceeds it.
+    - `shape`: shape of the bit widths; it must broadcast to the data without the batch axis: ``()`` for one format per
+      tensor, ``(channels, 1, 1)`` per channel of an image, the data's own shape per element.
+    - `integer`, `fraction`: initial bits before (sign not counted) and after the point.
+    - `total`: initial wire width, sign included.  If given, (total, integer) are the parameters instead of
+      (integer, fraction), and fraction follows; not for ``"wrap"``.
+    - `rounding`: ``"floor"``, ``"nearest-half-up"`` or ``"nearest-half-even"``.
+    - `overflow`: ``"wrap"``: the integer bits and the sign are no parameters but follow the data: each training batch
+      sets integer = max(integer - decay, what the batch needs), and likewise the sign; nothing wraps in training.
+      ``"saturate"`` and ``"saturate-symmetric"``: the integer bits are trained, the sign is fixed.
+    - `max_bits`: the wire width never exceeds it.
 
     In training ``forward`` gives the fake-quantised value with the gradients of `fake_quantize`; in evaluation it is
     the exact fixed-point function that hardware computes.  A width of 0 prunes: the value is 0.
 
     Raises ValueError for an unknown mode or a negative width.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lutc import nn
+    >>> quantizer = nn.Quantizer(integer=1, fraction=2, overflow="saturate").eval()
+    >>> quantizer(torch.tensor([0.3, -0.9, 5.0])).tolist()
+    [0.25, -1.0, 1.75]
     """
 
     sign: Tensor

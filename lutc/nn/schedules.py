@@ -39,6 +39,13 @@ class LogRamp:
     """``first`` for ``hold`` steps, then geometrically to ``last`` over ``steps`` more, and ``last`` from there.
 
     One run along a ramp visits the whole front of accuracy against resources (HGQ-LUT, arXiv 2604.22293, sec. 4).
+
+    Examples
+    --------
+    >>> from lutc import nn
+    >>> ramp = nn.LogRamp(1e-5, 1e-3, steps=100)
+    >>> [f"{ramp(step, used=0.0):.0e}" for step in (0, 50, 100, 200)]
+    ['1e-05', '1e-04', '1e-03', '1e-03']
     """
 
     first: float

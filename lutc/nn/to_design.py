@@ -35,6 +35,16 @@ def export(
     The model is left as it was.  Unless ``compare`` is false, a copy runs on a few samples, and the design has to give
     the same.  The input port rounds down to one bit more than the first layer's finest input has,
     which cannot change what that layer reads.  Raises LirError listing every layer that cannot be translated.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lutc import nn
+    >>> model = torch.nn.Sequential(nn.LUTDense(4, 3), nn.LUTDense(3, 2)).eval()
+    >>> design = nn.export(model)
+    >>> x = torch.rand(5, 4, dtype=torch.float64)
+    >>> bool((design.run(x.numpy()) == model(x).numpy()).all())
+    True
     """
     stages = list(chain(model, ""))
     if hook := hooked_globally():

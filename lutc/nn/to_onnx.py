@@ -54,6 +54,16 @@ def export_onnx(
     float32. The model is left as it was.
 
     Raises LirError listing every layer that has no exact translation, or for a weight that float32 does not hold.
+
+    Examples
+    --------
+    >>> import lutc, torch
+    >>> from lutc import nn
+    >>> model = torch.nn.Sequential(nn.QLinear(4, 2), nn.QReLU()).eval()
+    >>> _ = nn.export_onnx(model, "model.onnx")
+    >>> x = torch.rand(5, 4, dtype=torch.float64)
+    >>> bool((lutc.load("model.onnx").run(x.numpy()) == model(x).detach().numpy()).all())
+    True
     """
     try:
         import onnx

@@ -109,17 +109,15 @@ def traced(model: nn.Module, batches: Iterable[Tensor], *, norms: bool = False) 
 class Trainer:
     """Trains ``loss(model(x), y) + beta * resources`` and keeps the front of validation metric against resources.
 
-    Parameters
-    ----------
-    train: (x, y); validation: (x, y), the only data that checkpoints are chosen by.
-    metric: of the validation outputs and targets; larger is better.
-    beta: the schedule of the factor (`lutc.nn.schedules`), by step.
-    folder: holds ``last.pt`` (everything needed to resume) and ``front/``. A run that finds them goes on from there
-        and ends with the weights of a run that was never interrupted.
-    schedule: makes the learning-rate scheduler, stepped once per batch.
-    every: epochs between validations, which are also the checkpoints.
-    average: decay per step of the running mean of the weights that checkpoints are made of (`RunningMean`); 0 makes
-        them of the weights themselves.
+    - `train`: (x, y); `validation`: (x, y), the only data that checkpoints are chosen by.
+    - `metric`: of the validation outputs and targets; larger is better.
+    - `beta`: the schedule of the factor (`lutc.nn.schedules`), by step.
+    - `folder`: holds ``last.pt`` (everything needed to resume) and ``front/``. A run that finds them goes on from there
+      and ends with the weights of a run that was never interrupted.
+    - `schedule`: makes the learning-rate scheduler, stepped once per batch.
+    - `every`: epochs between validations, which are also the checkpoints.
+    - `average`: decay per step of the running mean of the weights that checkpoints are made of (`RunningMean`); 0 makes
+      them of the weights themselves.
 
     A checkpoint is a copy of the model with those weights, whose batch norms and ranges are set by the training data
     (`trace_ranges`); `checkpoint` gives it at any time. The training goes on with what it had.

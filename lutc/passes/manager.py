@@ -10,27 +10,25 @@ from typing import Any, ClassVar, get_type_hints
 
 import numpy as np
 
-from lutc import target as targets
 from lutc.diagnostics import did_you_mean, error
 from lutc.ir.graph import Design, Value, owners
 from lutc.ir.interp import execute
 from lutc.ir.verify import verify
+from lutc.passes.context import Context
 from lutc.passes.dump import Dump
 
 
 @dataclass(frozen=True)
 class Pass:
-    """Design in, design out; the fields are its options, the docstring its help."""
+    """Design in, design out; the fields are its options, the docstring its help.
+
+    An option that makes no sense is refused when the pass is made (`__post_init__` raises LirError), before any has
+    run. What it needs to know of the target, and how long it may look, stands in the context.
+    """
 
     name: ClassVar[str]
 
-    def __post_init__(self) -> None:
-        """Raise LirError for options that make no sense: before any pass has run."""
-        for f in fields(self):
-            if f.name == "target":
-                targets.load(getattr(self, f.name))
-
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         raise NotImplementedError
 
     def tolerance(self, before: Design, after: Design) -> dict[str, list[tuple[int, int]]] | None:
@@ -48,6 +46,7 @@ Observer = Callable[[int, Pass, Design], None]
 def run(
     design: Design,
     passes: Sequence[Pass],
+    context: Context | None = None,
     *,
     dump: Path | None = None,
     check: int = 0,
@@ -56,11 +55,13 @@ def run(
 ) -> Design:
     """Run passes in order and verify the design after each, or only after the last one.
 
+    `context` is what all of them are told (the usual target and effort if none is given).
     `dump` is a folder for the designs after each pass (see `lutc.passes.dump`). `check` is the number of random vectors
     on which the design must mean the same after each pass as before, or something within what the pass promises; the
     first difference raises LirError, because a pass that changes the meaning is a bug of lutc's. `observer` is told
     of every pass that has run.
     """
+    context = context or Context()
     dumped = Dump(dump) if dump else None
     if dumped:
         dumped.put(0, "input", design)
@@ -68,7 +69,7 @@ def run(
     expected = execute(design, vectors) if vectors is not None else None
     right: set[Value] = set()  # values verified already
     for number, step in enumerate(passes, 1):
-        before, design = design, step(design)
+        before, design = design, step(design, context)
         if design.stage is not before.stage:
             right.clear()
         if each or number == len(passes):

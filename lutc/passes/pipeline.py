@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import ClassVar
 
+import networkx as nx
+
 from lutc import settings
-from lutc import target as targets
+from lutc.analysis.dataflow import dataflow
 from lutc.diagnostics import error
 from lutc.ir.graph import Design, Func, Output, Param, Stage, Value, body, functions
 from lutc.ir.latency import latency
 from lutc.ir.ops import Call, Element, Pack, Reg
 from lutc.ir.ops.base import Op
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, with_operands
+from lutc.passes.rewriter import Rewriter, with_operands
 from lutc.target import Target
 
 _TRIED = 4  # periods between the shortest and the one asked for
@@ -35,16 +38,14 @@ class Pipeline(Pass):
     name: ClassVar[str] = "pipeline"
     period: float = 0.0
     stages: int = -1
-    target: str = "xcvu13p"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.period:  # 0 and -1 say that it is not given
             settings.period(self.period)
         if self.stages != -1:
             settings.stages(self.stages)
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         if design.stage is not Stage.SCALAR:
             raise error(
                 "only a scalar-stage design can be pipelined", where=design.name, help="run scalarize first"
@@ -57,7 +58,7 @@ class Pipeline(Pass):
                 where=design.name,
                 help="take them out, or name neither a clock nor a number of stages",
             )
-        target = targets.load(self.target)
+        target = context.target
         period = self.period or target.clock_ns
         times = _Times(design, target)
         if self.stages > 0:
@@ -98,28 +99,27 @@ Row = tuple[Value, tuple[Value, ...], Func | None, float]
 
 
 class _Times:
-    """What every attempt at a period needs of a design: its values in order, and their delays."""
+    """What every attempt at a period needs of a design: its values along the data flow, and their delays."""
 
     def __init__(self, design: Design, target: Target) -> None:
         self.design = design
         self.target = target
         # What depends on no input: the same in every cycle, so without registers.
         self.fixed: set[Value] = set()
-        self.funcs = [(f, self.rows(body(f))) for f in functions(design)]
-        self.values = self.rows(body(design))
+        self.funcs = [(f, self.rows(f)) for f in functions(design)]
+        self.values = self.rows(design)
 
-    def rows(self, values: Sequence[Value]) -> list[Row]:
+    def rows(self, owner: Design | Func) -> list[Row]:
+        flow = dataflow(owner)
+        fixed = {*flow.values} - flow.above(owner.params)
+        self.fixed |= fixed
         rows: list[Row] = []
-        for value in values:
-            if isinstance(value, Param):
-                rows.append((value, (), None, 0.0))
-                continue
-            assert isinstance(value, Op)
-            moving = tuple([v for v in value.operands if v not in self.fixed])
-            if not moving:
-                self.fixed.add(value)
+        for node in nx.topological_sort(flow.digraph):
+            value = flow.values[node]
+            moving = tuple([v for p in flow.digraph.pred[node] if (v := flow.values[p]) not in fixed])
             func = value.func if isinstance(value, Call) else None
-            rows.append((value, moving, func, 0.0 if func else value.delay(self.target)))
+            delay = value.delay(self.target) if isinstance(value, Op) and not func else 0.0
+            rows.append((value, moving, func, delay))
         return rows
 
 
@@ -128,7 +128,7 @@ class _Cut:
 
     def __init__(self, times: _Times, period: float, ranks: int = 0) -> None:
         self.fixed = times.fixed
-        self.budget = period - times.target.register
+        self.room = period - times.target.register
         self.places: dict[Value, Place] = {}
         # Of a function, its delay if it fits into one stage, else how many ranks it takes by itself.
         self.funcs: dict[Func, tuple[int, float]] = {}
@@ -141,6 +141,7 @@ class _Cut:
         self.ranks = max(last + 1, ranks)
 
     def place(self, rows: Sequence[Row]) -> None:
+        """The longest path to every value, in stages and nanoseconds, as a stage holds so many of them."""
         places = self.places
         for value, moving, func, delay in rows:
             if not moving:
@@ -153,7 +154,7 @@ class _Cut:
                     # A pipelined function wants its arguments at the start of a stage, and ends in registers.
                     places[value] = (stage + (time > 0) + ranks, 0.0)
                     continue
-            if delay > 0 and time > 0 and time + delay > self.budget:
+            if delay > 0 and time > 0 and time + delay > self.room:
                 stage, time = stage + 1, 0.0
             places[value] = (stage, time + delay)
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import ParamSpec
+
 from lutc.passes.approximate.approximate import Approximate
 from lutc.passes.canonical.narrow import Narrow
 from lutc.passes.canonical.prune import Prune
@@ -42,42 +47,71 @@ ALL: tuple[type[Pass], ...] = (
 )
 
 
-def standard(
-    target: str,
+@dataclass(frozen=True)
+class Step:
+    """A pass, and why it has its place."""
+
+    step: Pass
+    why: str
+
+
+def steps(
     period: float = 0.0,
     stages: int = -1,
     effort: str = "normal",
     dsp: str = "none",
     approx_lsb: float = 0.0,
     rescales: bool = True,
-) -> list[Pass]:
+) -> list[Step]:
     """From a tensor-stage design to one that is ready for the netlist.
 
     A design may be known to have no `rescale` in it: what is done again for its multipliers is then left out if it is
     to go fast.
     """
-    thorough = effort != "fast"
-    return [
-        Simplify(),  # small tensors first: everything after has less to do
-        Prune(),  # while a weight matrix is still one thing
-        Scalarize(),  # from here on each number has its own width
-        Collect(),  # before narrowing puts wire operations between the additions
-        Narrow(),  # ranges decide how `rescale` is done
-        LowerRescale(target),  # needs the ranges
-        # the multipliers of `rescale` are sums too, and have ranges of their own
-        *([Collect(), Narrow()] if thorough or rescales else []),
-        *([RoundingConstant()] if thorough else []),  # a rounding that is free needs no table to take it in
-        Absorb(target, thorough),  # tables take in roundings while those are still one operation
-        # tables are as long as they get; a fortieth of the time, for a few LUTs in a thousand
-        *([DontCare(target)] if effort == "high" else []),
-        # on request; sums are whole yet, and what they read is as it will be
-        *([Approximate(approx_lsb, target, thorough)] if approx_lsb else []),
-        Offsets(target, thorough),  # the n-ary sums take up what tables give away
-        *([Encode(target)] if thorough else []),  # what sums could not take in two
-        *([Dsp(target, dsp)] if dsp != "none" else []),  # what blocks take, sums need not share
-        *([Multiply()] if thorough else []),  # what products are left are sums of rows
-        Share(target, effort),  # sums share partial sums, after all that changes their weights
-        Adders(target, thorough),  # last of all choices: until here every sum was whole
-        Narrow(),  # partial sums are narrower than their formats say
-        Pipeline(period, stages, target),
+    thorough, again = (
+        effort != "fast",
+        "the multipliers of `rescale` are sums too, and have ranges of their own",
+    )
+    found: list[tuple[bool, Pass, str]] = [
+        (True, Simplify(), "small tensors first: everything after has less to do"),
+        (True, Prune(), "while a weight matrix is still one thing"),
+        (True, Scalarize(), "from here on each number has its own width"),
+        (True, Collect(), "before narrowing puts wire operations between the additions"),
+        (True, Narrow(), "ranges decide how `rescale` is done"),
+        (True, LowerRescale(), "needs the ranges"),
+        (thorough or rescales, Collect(), again),
+        (thorough or rescales, Narrow(), again),
+        (thorough, RoundingConstant(), "a rounding that is free needs no table to take it in"),
+        (True, Absorb(), "tables take in roundings while those are still one operation"),
+        (effort == "high", DontCare(), "tables are as long as they get; slow, for a few LUTs in a thousand"),
+        (
+            approx_lsb > 0,
+            Approximate(approx_lsb),
+            "on request; sums are whole yet, and what they read is final",
+        ),
+        (True, Offsets(), "the n-ary sums take up what tables give away"),
+        (thorough, Encode(), "what sums could not take in two"),
+        (dsp != "none", Dsp(dsp), "what blocks take, sums need not share"),
+        (thorough, Multiply(), "what products are left are sums of partial products"),
+        (True, Share(), "sums share partial sums, after all that changes their weights"),
+        (True, Adders(), "last of all choices: until here every sum was whole"),
+        (True, Narrow(), "partial sums are narrower than their formats say"),
+        (True, Pipeline(period, stages), "nothing after it changes a delay"),
     ]
+    return [Step(step, why) for wanted, step, why in found if wanted]
+
+
+Given = ParamSpec("Given")
+
+
+def _alone(explained: Callable[Given, list[Step]]) -> Callable[Given, list[Pass]]:
+    """The same pipeline without the reasons."""
+
+    @wraps(explained)
+    def passes(*args: Given.args, **options: Given.kwargs) -> list[Pass]:
+        return [s.step for s in explained(*args, **options)]
+
+    return passes
+
+
+standard = _alone(steps)

@@ -1,186 +1,35 @@
 """The one way a pass rewrites: from the inputs to the outputs, every value made anew by a rule.
 
-What comes for free: types are inferred again, equal values become one, and what no output reads is gone. So there is
-no pass for dead code or for common subexpressions.
+What comes for free: types are inferred again, what the rule gives is made canonical (`identities`), equal values become
+one, and what no output reads is gone. So there is no pass for dead code or for common subexpressions, and a pass's rule
+says only what is its own.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Literal
 
-from lutc.ir.graph import (
-    NARROW,
-    RANGE,
-    SIMPLE,
-    Const,
-    Design,
-    Func,
-    Output,
-    Param,
-    Stage,
-    Table,
-    Value,
-    body,
-    functions,
-    owners,
-    topo,
-)
-from lutc.ir.ops import Pack, Quant
-from lutc.ir.ops.base import Op, Spec, spec
-from lutc.ir.verify import symbols_of
-from lutc.types import Type, scalar
+from lutc.ir.graph import Design, Func, Output, Param, Value, body, functions
+from lutc.ir.ops.base import Op
+from lutc.passes.identities import simplified
+from lutc.passes.rewriter import Rewriter, Symbols, rename, with_operands
 
 # Made from an operation whose operands are the new ones already; gives the value that takes its place.
-Rule = Callable[["Rewriter", Op], Value]
+Rule = Callable[[Rewriter, Op], Value]
 
 
-class Symbols:
-    """The constants, tables and functions of a design: equal ones become one, new ones get names of their own."""
+def rebuild(
+    design: Design, rule: Rule, *, canonical: Literal["after", "before", "never"] = "after"
+) -> Design:
+    """Rewrite a design and its functions, bottom up, by a rule.
 
-    def __init__(self, design: Design | None = None) -> None:
-        self._canonical: dict[Any, Any] = {}
-        self._equal: dict[tuple[Any, ...], Any] = {}
-        self._taken: set[str] = set()
-        found = owners(design) if design else []
-        own = dict.fromkeys(
-            s for owner in found for v in body(owner) if isinstance(v, Op) for s in symbols_of(v)
-        )
-        self._taken.update(s.name for s in own)
-        for symbol in own:
-            self._canonical.setdefault(symbol, self._equal.setdefault(contents(symbol), symbol))
-
-    def one(self, symbol: Any) -> Any:
-        """The symbol that stands for all with these contents; a new one is renamed if its name is taken or no name."""
-        known = self._canonical.get(symbol)
-        if known is None:
-            key = contents(symbol)
-            known = self._equal.get(key)
-            if known is None:
-                name = self._fresh(symbol.name)
-                known = symbol if name == symbol.name else replace(symbol, name=name)
-                self._equal[key] = self._canonical[known] = known
-            self._canonical[symbol] = known
-        return known
-
-    def _fresh(self, name: str) -> str:
-        stem = re.sub(r"[^A-Za-z0-9_.]", "_", name) or "_"
-        found, n = stem, 1
-        while found in self._taken:
-            found, n = f"{stem}_{n}", n + 1
-        self._taken.add(found)
-        return found
-
-
-def contents(symbol: Const | Table | Func) -> tuple[Any, ...]:
-    """Equal for constants and for tables that are the same number for number; a function equals only itself."""
-    return ("func", symbol) if isinstance(symbol, Func) else symbol.contents
-
-
-class Rewriter:
-    """Makes values, each only once."""
-
-    def __init__(self, symbols: Symbols | None = None) -> None:
-        self._known: dict[tuple[Any, ...], Value] = {}
-        self._symbols = symbols or Symbols()
-        self._constant: dict[Func, bool] = {}
-        self.origin: str | None = None
-        self.name: str | None = None
-        self.original: Op | None = None  # what is being rewritten, as it was
-
-    def make(self, kind: type[Op], *arguments: Any, name: str | None = None, **attributes: Any) -> Op:
-        """An operation of this kind, from the layer now being rewritten; an equal one made before is reused."""
-        mine = [self.symbol(a) if isinstance(a, Const | Table) else a for a in arguments]
-        return self.keep(kind(*mine, **attributes, name=name, origin=self.origin))
-
-    def keep(self, op: Op) -> Op:
-        """The value equal to `op` that was made first: `op` itself if there is none."""
-        return self._known.setdefault(identity(op, self), op)  # type: ignore[return-value]
-
-    def symbol(self, thing: Any) -> Any:
-        """The first constant or table with the same contents; a new one gets a name that no other has."""
-        return self._symbols.one(thing) if isinstance(thing, Const | Table) else thing
-
-    def constant(self, func: Func) -> bool:
-        """Whether a function returns the same whatever it is given."""
-        if func not in self._constant:
-            self._constant[func] = not any(isinstance(v, Param) for v in topo([func.result]))
-        return self._constant[func]
-
-    def fit(self, value: Value, to: Type) -> Value:
-        """The value in another format that is known to hold it: wires only. A bundle's parts are fitted one by one."""
-        if value.type == to:
-            return value
-        if isinstance(value, Pack):
-            parts = zip(value.parts, to.formats, strict=True)
-            return self.make(Pack, tuple(self.fit(v, scalar(f)) for v, f in parts), value.shape)
-        return self.make(Quant, value, to)
-
-
-def identity(op: Op, rewriter: Rewriter) -> tuple[Any, ...]:
-    """What makes two operations the same: kind, operands, symbols, attributes."""
-    kind = type(op)
-    row = spec(kind)
-    if not row.symbols:
-        return (kind, op.operands, op.attributes)
-    symbols = [id(rewriter.symbol(getattr(op, n))) for n, _ in row.symbols]
-    return (kind, op.operands, op.attributes, *symbols)
-
-
-def with_operands(op: Op, operands: Sequence[Value], **changes: Any) -> Op:
-    """The same operation on other operands (and with other fields, if given)."""
-    kind = type(op)
-    row = spec(kind)
-    if not changes.keys() - {"name"} and _same_types(operands, op.operands):
-        return _moved(op, row, tuple(operands), changes)
-    arguments: dict[str, Any] = {"name": op.name, "origin": op.origin, "span": op.span}
-    arguments |= _by_field(op, row, operands)
-    for name, _ in row.symbols:
-        arguments[name] = getattr(op, name)
-    for name in row.plain:
-        arguments[name] = getattr(op, name)
-    arguments.update(changes)
-    return kind(**arguments)
-
-
-def _same_types(some: Sequence[Value], others: Sequence[Value]) -> bool:
-    return all(a.type is b.type or a.type == b.type for a, b in zip(some, others, strict=True))
-
-
-def _by_field(op: Op, row: Spec, operands: Sequence[Value]) -> dict[str, Any]:
-    """Operands by the fields they stand in."""
-    found: dict[str, Any] = {}
-    at = 0
-    for name, many in row.operands:
-        if many:
-            count = len(getattr(op, name))
-            found[name] = tuple(operands[at : at + count])
-            at += count
-        else:
-            found[name] = operands[at]
-            at += 1
-    return found
-
-
-def _moved(op: Op, row: Spec, operands: tuple[Value, ...], changes: dict[str, Any]) -> Op:
-    """The operation on other operands of the same types: all that follows from types is as it was."""
-    new: Op = object.__new__(type(op))
-    kept = new.__dict__
-    kept.update(op.__dict__)
-    kept.update(_by_field(op, row, operands))
-    kept["operands"] = operands
-    if changes:
-        kept.update(changes)
-    for fact in (RANGE, SIMPLE, NARROW):
-        if fact in kept:
-            del kept[fact]
-    return new
-
-
-def rebuild(design: Design, rule: Rule, *, stage: Stage | None = None) -> Design:
-    """Rewrite a design and its functions, bottom up, by a rule."""
+    The rule meets every operation as it was, on the new operands, and what it gives is made canonical `after` it. A
+    rule that compares nothing with the original may ask for canonical operations, `before` it: what it makes of them
+    then stays as it is, as it does where nothing is made canonical (`never`).
+    """
+    rule = {"after": _and_canonical, "before": _on_canonical, "never": _alone}[canonical](rule)
     made: dict[Func, Func] = {}
     symbols = Symbols(design)
     for func in functions(design):
@@ -193,7 +42,27 @@ def rebuild(design: Design, rule: Rule, *, stage: Stage | None = None) -> Design
     for o in design.outputs:
         rewriter.origin = o.value.origin
         outputs.append(Output(o.name, rewriter.fit(new[o.value], o.value.type), o.scale, o.offset))
-    return replace(design, outputs=tuple(outputs), stage=stage or design.stage)
+    return replace(design, outputs=tuple(outputs))
+
+
+def _and_canonical(rule: Rule) -> Rule:
+    def both(rw: Rewriter, op: Op) -> Value:
+        result = rule(rw, op)
+        return simplified(rw, result) if isinstance(result, Op) else result
+
+    return both
+
+
+def _on_canonical(rule: Rule) -> Rule:
+    def both(rw: Rewriter, op: Op) -> Value:
+        result = simplified(rw, op)
+        return rule(rw, result) if isinstance(result, Op) else result
+
+    return both
+
+
+def _alone(rule: Rule) -> Rule:
+    return rule
 
 
 def _rewrite(
@@ -224,12 +93,6 @@ def _rewrite(
             result = rename(result, value.name)
         new[value] = result
     return new
-
-
-def rename(op: Op, name: str) -> Op:
-    """Give a value that has no name yet the name of the one it replaces, so that the output stays readable."""
-    object.__setattr__(op, "name", name)  # made a moment ago by this very pass: no other design holds it
-    return op
 
 
 def keep_all(rewriter: Rewriter, op: Op) -> Value:

@@ -24,15 +24,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from lutc import target as targets
 from lutc.analysis.ranges import range_of
 from lutc.ir.graph import Design, Table, Value
 from lutc.ir.ops import Cat, Compare, Lincomb, Lut, Number, Quant, Relation, Rescale, Scale, Select
 from lutc.ir.ops.base import Op
 from lutc.numbers import bounded, digits, dtype, quantised, rounded
-from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
+from lutc.passes.identities import simplified
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.target import Target
 from lutc.types import BIT, Fixed, Ints, Overflow, Rounding, holding, scalar
 
@@ -45,18 +46,15 @@ class LowerRescale(Pass):
     """Write `rescale` as tables, thresholds or multiply-add-shift, the smallest, proved for all inputs."""
 
     name: ClassVar[str] = "rescale"
-    target: str = "xcvu13p"
 
-    def __call__(self, design: Design) -> Design:
-        target = targets.load(self.target)
+    def __call__(self, design: Design, context: Context) -> Design:
 
         def rule(rw: Rewriter, op: Op) -> Value:
-            op_new = simplified(rw, op)
-            if isinstance(op_new, Rescale) and not op_new.type.shape:
-                return lowered(rw, op_new, target)
-            return op_new
+            if isinstance(op, Rescale) and not op.type.shape:
+                return lowered(rw, op, context.target)
+            return op
 
-        return rebuild(design, rule)
+        return rebuild(design, rule, canonical="before")
 
 
 def lowered(rw: Rewriter, op: Rescale, target: Target) -> Value:

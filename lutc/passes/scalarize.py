@@ -39,8 +39,9 @@ from lutc.ir.ops import (
 )
 from lutc.ir.ops.base import Op
 from lutc.ir.ops.moves import Layout
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, Symbols, with_operands
+from lutc.passes.rewriter import Rewriter, Symbols, with_operands
 from lutc.types import Fixed, Type, scalar
 
 Elements = Any  # an object array of scalar values, in the tensor's shape
@@ -52,7 +53,7 @@ class Scalarize(Pass):
 
     name: ClassVar[str] = "scalarize"
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         if design.stage is Stage.SCALAR:
             return design
         _countable(design)

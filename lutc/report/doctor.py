@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from lutc._version import __version__
+from lutc.extensions import KINDS, extensions
 
 # Package, what for, how to get it, and whether lutc can do its main job without.
 _PACKAGES = (
@@ -31,10 +32,12 @@ _TOOLS = (
 def examine() -> Iterator[tuple[str, bool]]:
     """Lines to show, each with whether what it tells is fine."""
     yield f"lutc {__version__}, Python {sys.version.split()[0]}", True
+    whole = True
     for package, purpose, remedy, optional in _PACKAGES:
         try:
             yield f"  ok       {package} {version(package)} ({purpose})", True
         except PackageNotFoundError:
+            whole = whole and optional
             yield f"  missing  {package} ({purpose}): {remedy}", optional
     for tool, arguments, purpose, remedy in _TOOLS:
         path = shutil.which(tool)
@@ -44,3 +47,19 @@ def examine() -> Iterator[tuple[str, bool]]:
         done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=30, check=False)
         first = (done.stdout or done.stderr).strip().splitlines()[:1]
         yield f"  ok       {tool}: {first[0] if first else path} ({purpose})", True
+    if whole:
+        yield from _added()
+
+
+def _added() -> Iterator[tuple[str, bool]]:
+    """What other packages add, and what of it cannot be used."""
+    for group, kind in KINDS.items():
+        for extension in extensions(group):
+            if not extension.own:
+                yield f"  found    {kind} {extension.name} ({extension.origin})", True
+    from lutc import plugins, target  # they need the packages above
+    from lutc.passes import registry
+
+    faults = [*plugins.faults(), *registry.listed()[1], *target.listed()[1]]
+    for fault in faults:
+        yield f"  broken   {fault.message}: {fault.help}", False

@@ -12,19 +12,15 @@ from lutc.ir.graph import Design, Output, Param
 from lutc.ir.latency import latency
 from lutc.ir.ops.base import number
 from lutc.rtl.circuits import offset
-from lutc.target import Target
+from lutc.settings import Settings
 from lutc.types import Type
 
 
 def facts(
     design: Design,
-    target: Target,
+    settings: Settings,
     *,
-    hdl: str,
     period: float | None,
-    control: dict[str, bool],
-    effort: str,
-    dsp: str = "none",
     stages: Sequence[tuple[str, Design]] = (),
     compared: str = "",
 ) -> dict[str, Any]:
@@ -36,21 +32,22 @@ def facts(
     delay model. `passes` tells the LUTs after each of the `stages`, in all and by layer; they are null as long as
     operations are left that have no circuit yet. `compared` says what the design was compared with when it was loaded.
     """
-    ranks = latency(design)
+    ranks, target = latency(design), settings.device
     layers = costs(design, target)
     return {
         "lutc": __version__,
         "top": design.name,
-        "hdl": hdl,
-        "effort": effort,
-        "dsp": dsp,
+        "hdl": settings.hdl,
+        "effort": settings.effort,
+        "dsp": settings.dsp,
         "target": target.name,
         "part": target.part,
         "clock_ns": period if ranks else None,
         "stages": ranks,
         "latency_cycles": ranks,
         "ii": 1,
-        **{k: v and ranks > 0 for k, v in control.items()},
+        "clock_enable": settings.clock_enable and ranks > 0,
+        "valid": settings.valid and ranks > 0,
         "inputs": [_input(p) for p in design.params],
         "outputs": [_output(o) for o in design.outputs],
         "estimate": {

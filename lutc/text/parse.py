@@ -35,6 +35,13 @@ def parse(text: str, name: str = "<text>", folder: Path | None = None) -> Design
     """The design that `text` describes; `name` is what messages call it, `folder` where its data files lie.
 
     Raises LirError with everything that is wrong.
+
+    Examples
+    --------
+    >>> import lutc
+    >>> design = lutc.loads("lir 1\\ndesign half(%x: u4) -> (y = %y) {\\n %y = scale %x, by=0.5\\n}\\n")
+    >>> print(design.outputs[0].value.type)
+    u4f1
     """
     with _untroubled():
         source = Source(name, text)

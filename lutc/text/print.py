@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lutc.files.writing import write_array
+from lutc.ir.facts import Fact
 from lutc.ir.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions
 from lutc.ir.ops import Op
 from lutc.ir.ops.base import attributes_of, encode, number, spec, spell
@@ -156,11 +157,11 @@ def _output(output: Output, name: str) -> str:
     return " ".join(parts)
 
 
+_TEXTS: Fact[tuple[str, str, str]] = Fact("texts", from_below=False)
+
+
 def _row(op: Op, names: dict[Value, str], symbols: dict[Const | Table | Func, str]) -> Row:
-    kept: tuple[str, str, str] | None = op.__dict__.get("texts")
-    if kept is None:
-        kept = op.__dict__["texts"] = _texts(op)
-    typed, attributes, origin = kept
+    typed, attributes, origin = _TEXTS.of(op) or _TEXTS.keep(op, _texts(op))
     row = spec(type(op))
     parts = ["%" + names[v] for v in op.operands]
     if row.symbols:

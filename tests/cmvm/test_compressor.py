@@ -1,4 +1,4 @@
-"""Sums by chains over a heap of bits: they add up exactly, no deeper than need be, and take fewer LUTs."""
+"""Sums by compressor trees: they add up exactly, no deeper than need be, and take fewer LUTs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from netlist_model import Model
 
 from lutc.cmvm import order
-from lutc.cmvm.compressor import ROWS, Heap, Row, heap
+from lutc.cmvm.compressor import ROWS, CompressorTree, Row, compressor_tree
 from lutc.cmvm.network import balanced
 from lutc.cmvm.order import Operand
 from lutc.ir.graph import Design, body
 from lutc.ir.ops import BitSlice
 from lutc.passes.canonical.narrow import Narrow
+from lutc.passes.context import Context
 from lutc.passes.manager import run
 from lutc.passes.sums.adders import Adders
 from lutc.rtl.builder import ModuleBuilder
@@ -56,7 +57,7 @@ def read(row: Row, values: list[int], taken: list[int]) -> int:
     return total
 
 
-def added(found: Heap, numbers: list[int]) -> int:
+def added(found: CompressorTree, numbers: list[int]) -> int:
     """The sum, as the chains add it up, modulo `2**width`."""
     values = [*numbers, found.constant]
     taken = [0] * (len(values) + len(found.chains))
@@ -70,7 +71,7 @@ def added(found: Heap, numbers: list[int]) -> int:
     return read(found.result, values, taken)
 
 
-def levels(found: Heap, given: tuple[Operand, ...]) -> int:
+def levels(found: CompressorTree, given: tuple[Operand, ...]) -> int:
     """Chains one after the other, the operands' own levels counted."""
     at = [*(o.level for o in given), 0]
     for chain in found.chains:
@@ -80,8 +81,8 @@ def levels(found: Heap, given: tuple[Operand, ...]) -> int:
 
 @settings(max_examples=400)
 @given(operands(), st.randoms(use_true_random=False))
-def test_heaps_add_up(given: tuple[Operand, ...], rng: random.Random) -> None:
-    found = heap(given)
+def test_compressor_trees_add_up(given: tuple[Operand, ...], rng: random.Random) -> None:
+    found = compressor_tree(given)
     if found is None or not found.result:
         return
     assert levels(found, given) <= balanced((o.level for o in given), ROWS)
@@ -92,23 +93,23 @@ def test_heaps_add_up(given: tuple[Operand, ...], rng: random.Random) -> None:
 
 def test_every_code_of_small_operands() -> None:
     small = (Operand(0, 2, 0), Operand(-2, 1, 0), Operand(0, 6, 1), Operand(-6, -4, 1), Operand(0, 3, 0))
-    found = heap(small)
+    found = compressor_tree(small)
     assert found is not None
     for numbers in product(*(range(o.lo, o.hi + 1, 1 << o.low) for o in small)):
         assert added(found, list(numbers)) == sum(numbers) & (1 << found.width) - 1
 
 
 def test_what_is_subtracted_is_left_to_whole_chains() -> None:
-    assert heap((*EDGES, Operand(0, 3, 0, -1))) is None
+    assert compressor_tree((*EDGES, Operand(0, 3, 0, -1))) is None
 
 
 def test_narrow_operands_take_fewer_luts() -> None:
-    found = heap(EDGES)
+    found = compressor_tree(EDGES)
     assert found is not None and found.luts <= 0.85 * order.chains(EDGES, ROWS)[0]
 
 
 def test_bits_apart_need_no_chain() -> None:
-    found = heap((Operand(0, 3, 0), Operand(0, 12, 2), Operand(0, 48, 4)))
+    found = compressor_tree((Operand(0, 3, 0), Operand(0, 12, 2), Operand(0, 48, 4)))
     assert found is not None and not found.chains and not found.luts and found.width == 6
 
 
@@ -122,7 +123,7 @@ design d({", ".join(f"{n}: {k}" for n, k in zip(names, kinds, strict=True))}) ->
   %y = lincomb {", ".join(names)}, weights=[{", ".join("1" for _ in names)}], bias={bias}
 }}
 """
-    return run(parse(text), [Adders(target), Narrow()], check=300)
+    return run(parse(text), [Adders(), Narrow()], Context.of(target), check=300)
 
 
 def sliced(design: Design) -> bool:
@@ -139,7 +140,7 @@ def sliced(design: Design) -> bool:
     ],
 )
 def test_the_pass(kinds: str, bias: str) -> None:
-    """Checked against the sum itself; the heap is chosen where there are few signs."""
+    """Checked against the sum itself; the compressor tree is chosen where there are few signs."""
     design = summed(kinds.split(), bias)
     assert sliced(design) or bias == "-5" or kinds.startswith("s3")
 

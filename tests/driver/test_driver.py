@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import lutc
-from lutc import plugins
 from lutc.diagnostics import LirError
 from lutc.ir.graph import Design, Param, Stage
 from lutc.ir.interp import port_codes
 from lutc.ir.latency import latency
 from lutc.numbers import quantised
+from lutc.passes.context import Context
 from lutc.passes.scalarize import Scalarize
 from lutc.types import Fixed, Overflow, Rounding, scalar
 
@@ -99,9 +99,9 @@ def test_progress_names_the_pass_that_runs() -> None:
     running: list[str] = []
 
     class Watched(Scalarize):
-        def __call__(self, design: Design) -> Design:
+        def __call__(self, design: Design, context: Context) -> Design:
             running.append(told[-1])
-            return super().__call__(design)
+            return super().__call__(design, context)
 
     lutc.compile(tagger(), passes=[Watched(), Watched()], progress=told.append)
     assert running == ["scalarize (1 of 2)", "scalarize (2 of 2)"]
@@ -118,29 +118,6 @@ def test_load_takes_designs_paths_and_says_what_else(tmp_path: Path) -> None:
     with pytest.raises(LirError, match=r"no frontend reads .tflite"):
         (tmp_path / "m.tflite").touch()
         lutc.load(tmp_path / "m.tflite")
-
-
-def test_other_frontends_take_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """By entry point: a model object that somebody else's package knows."""
-
-    class Theirs:
-        name = "theirs"
-        suffixes = (".theirs",)
-
-        def matches(self, source: object) -> bool:
-            return source == 42
-
-        def load(self, source: Any, options: plugins.LoadOptions) -> Design:
-            assert options.input_types == {"": "s6f3", "z": "u2"} or not options.input_types
-            return tagger()
-
-    monkeypatch.setattr(plugins, "frontends", lambda: [Theirs()])
-    assert lutc.load(42, input_types={"": "s6f3", "z": "u2"}).name == "tagger"
-    (tmp_path / "m.theirs").touch()
-    assert lutc.load(tmp_path / "m.theirs").name == "tagger"
-    assert plugins.backend("verilog") is not None
-    with pytest.raises(LirError, match=r"no backend 'verilogg'(.|\n)*did you mean verilog"):
-        plugins.backend("verilogg")
 
 
 # -- real numbers in and out ------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def test_nothing_is_done_before_the_target_is_checked(
     done = CliRunner().invoke(main, ["compile", "none.lir", "--target", str(path)])
     assert done.exit_code == 2 and "own.toml:" in done.output and "no such file" not in done.output
     Path("d.lir").write_text("lir 1\ndesign d(%x: s4) -> (y = %y) {\n  %y = neg %x\n}\n")
-    passes = f"scalarize, pipeline{{stages=1, target={path}}}"
-    done = CliRunner().invoke(main, ["opt", "d.lir", "-p", passes, "--dump", "dumped"])
+    words = ["-p", "scalarize, pipeline{stages=1}", "--target", str(path), "--dump", "dumped"]
+    done = CliRunner().invoke(main, ["opt", "d.lir", *words])
     assert done.exit_code == 2 and "own.toml:" in done.output
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d.lir", "own.toml"]

@@ -412,7 +412,7 @@ def test_one_waits_for_the_other(compile: Compile, monkeypatch: pytest.MonkeyPat
     """While one writes, another one touches nothing; the folder of a living process is never cleared away."""
     compile()
     build = lutc.compile("d.lir", stages=0)
-    write = plugins.backend("bench").write
+    write = plugins.bench().write
     other: list[subprocess.Popen[str]] = []
 
     def slow(*arguments: Any, **options: Any) -> None:
@@ -423,7 +423,7 @@ def test_one_waits_for_the_other(compile: Compile, monkeypatch: pytest.MonkeyPat
         assert Path(".build-lutc-new/model.lir").exists()
         write(*arguments, **options)
 
-    monkeypatch.setattr(plugins.backend("bench"), "write", slow)
+    monkeypatch.setattr(plugins.bench(), "write", slow)
     build.write("build", vectors=4)
     assert other[0].wait(timeout=120) == 0
     assert [p.name for p in Path("build/rtl").iterdir()] == ["other.vhd"] and alone()

@@ -44,7 +44,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache")
     for name in (*FOLDERS.values(), "tests", "tools"):
         shutil.copytree(ROOT / name, copy / name, ignore=ignored)
-    for name in ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md"):
+    for name in (
+        "pyproject.toml",
+        "MANIFEST.in",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "ARCHITECTURE.md",
+    ):
         shutil.copy(ROOT / name, copy)
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(where / "dist"), str(copy)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=where)
@@ -114,7 +122,15 @@ def test_wheel_metadata(unpacked: Path) -> None:
     metadata = email.message_from_string((info / "METADATA").read_text())
     assert metadata["Version"] == lutc.__version__
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert set(metadata.get_all("Provides-Extra", [])) == {"onnx", "keras", "torch", "sim", "synth", "dev"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {
+        "onnx",
+        "keras",
+        "torch",
+        "sim",
+        "synth",
+        "docs",
+        "dev",
+    }
     assert (info / "licenses" / "LICENSE").exists()
 
 

@@ -79,7 +79,7 @@ def test_every_operation(statement: str, shape: tuple[int, ...]) -> None:
         reals = {p.name or "": np.zeros((samples, *p.type.shape)) for p in design.params}
         answer = design.run(**reals)["y"]
         assert answer.shape == (samples, *shape) and not np.any(answer)
-    done = run(design, standard("xcvu13p", stages=1), check=8)
+    done = run(design, standard(stages=1), check=8)
     codes = random_codes(design, 5)
     assert execute(done, codes)["y"].shape == (5, *shape)
     assert "module d" in "".join(lutc.compile(design, stages=1).files.values())

@@ -34,7 +34,7 @@ from lutc.ir.ops import TABLE
 from lutc.ir.verify import violations
 from lutc.passes.manager import parse_passes, run
 from lutc.passes.pipelines import ALL
-from lutc.passes.rebuild import with_operands
+from lutc.passes.rewriter import with_operands
 from lutc.text.parse import parse_file
 from lutc.text.print import print_design
 from lutc.types import Ints
@@ -191,7 +191,7 @@ def _trial(build: Build, hdl: str, codes: Mapping[str, Ints], expected: Mapping[
         for o in build.source.outputs
         if o.value.type.bits
     }
-    files = plugins.backend(hdl)(build.modules, "fuzz")
+    files = plugins.backend(hdl).emit(build.modules, "fuzz")
     return Trial(bench, files, inputs or {"": [0] * VECTORS}, outputs or {"": [0] * VECTORS})
 
 
@@ -256,7 +256,7 @@ def _earlier_outputs(case: Case) -> Iterator[Case]:
     """The values inside as the only output, first ones first."""
     values = body(case.design)
     for value in values:
-        if not isinstance(value, Param) and [o.value for o in case.design.outputs] != [value]:
+        if not isinstance(value, Param) and case.design.roots != (value,):
             first = replace(case.design.outputs[0], value=value, scale=(Fraction(1),), offset=(Fraction(0),))
             smaller = _with(case, outputs=(first,))
             if len(body(smaller.design)) < len(values):

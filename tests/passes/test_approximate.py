@@ -26,6 +26,7 @@ from lutc.ir.interp import execute
 from lutc.ir.ops import Element, Lincomb, Lut, Number, Pack, Quant, Relu
 from lutc.passes.approximate.approximate import Approximate
 from lutc.passes.approximate.deviation import deviations
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass, random_codes, run
 from lutc.passes.pipelines import standard
 from lutc.passes.rebuild import rebuild
@@ -70,12 +71,12 @@ def luts(design: Design, lsb: float) -> int:
 
 def test_nothing_changes_unless_asked() -> None:
     design = tables()
-    assert Approximate(0)(design) is design
+    assert Approximate(0)(design, Context()) is design
     plain, asked = lutc.compile(design, stages=0), lutc.compile(design, stages=0, approx_lsb=0)
     assert plain.report == asked.report and "approximation" not in plain.report and plain.files == asked.files
     assert [n for n, _ in plain.stages] == [n for n, _ in asked.stages]
-    assert not any(isinstance(p, Approximate) for p in standard("xcvu13p"))
-    assert Approximate(0.5)(design) is design  # the outputs count in whole units
+    assert not any(isinstance(p, Approximate) for p in standard())
+    assert Approximate(0.5)(design, Context()) is design  # the outputs count in whole units
 
 
 @pytest.mark.parametrize("keep", [0, 1])
@@ -84,7 +85,7 @@ def test_it_is_smaller_and_within_what_is_allowed(keep: int) -> None:
     before = luts(design, 0)
     found = []
     for lsb in (1, 4, 16, 64):
-        near = Approximate(lsb)(design)
+        near = Approximate(lsb)(design, Context())
         proven = deviations(design, near)
         worst = check(design, near, proven)
         assert 0 < worst <= max(max(-lo, hi) for lo, hi in proven["y"]) <= lsb
@@ -92,26 +93,28 @@ def test_it_is_smaller_and_within_what_is_allowed(keep: int) -> None:
         found.append(luts(design, lsb))
     assert before > found[0] > found[1] > found[2] > found[3]
     assert found[2] < 0.85 * before
-    assert print_design(Approximate(4)(design)) == print_design(Approximate(4)(tables(keep=keep)))
+    assert print_design(Approximate(4)(design, Context())) == print_design(
+        Approximate(4)(tables(keep=keep), Context())
+    )
 
 
 def test_errors_are_balanced() -> None:
     design = tables()
-    for lo, hi in deviations(design, Approximate(8)(design))["y"]:
+    for lo, hi in deviations(design, Approximate(8)(design, Context()))["y"]:
         assert abs(lo + hi) <= 2 and hi - lo >= 10
 
 
 def test_inner_sums_take_part_if_outputs_can_bear_it() -> None:
     """A wide first layer that few coarse outputs read: the error is spent there."""
     design = tables(seed=3, inputs=10, hidden=1, outputs=1, keep=1)
-    near = Approximate(24)(design)
+    near = Approximate(24)(design, Context())
     (old,) = (v for v in body(design) if isinstance(v, Lincomb) and len(v.terms) == 10)
     (new,) = (v for v in body(near) if isinstance(v, Lincomb) and len(v.terms) == 10)
     changed = [a for a, b in zip(old.terms, new.terms, strict=True) if a.table is not b.table]  # type: ignore[attr-defined]
     assert len(changed) >= 5
     assert 0 < check(design, near, deviations(design, near)) <= 24
     for lsb in (1, 2, 5, 10):  # and not if they cannot
-        near = Approximate(lsb)(design)
+        near = Approximate(lsb)(design, Context())
         assert check(design, near, deviations(design, near)) <= lsb
 
 
@@ -135,7 +138,7 @@ def arithmetic(overflow: Overflow) -> Design:
 @pytest.mark.parametrize("overflow", [Overflow.WRAP, Overflow.SATURATE])
 def test_weights_lose_digits_and_terms_low_bits(overflow: Overflow) -> None:
     design = arithmetic(overflow)
-    near = Approximate(16)(design)
+    near = Approximate(16)(design, Context())
     assert 0 < check(design, near, deviations(design, near)) <= 16
     first, second = near.outputs[0].value.operands
     assert isinstance(first, Lincomb) and isinstance(second, Lincomb)
@@ -146,7 +149,7 @@ def test_weights_lose_digits_and_terms_low_bits(overflow: Overflow) -> None:
 def test_no_error_goes_into_a_number_that_may_wrap() -> None:
     """Of the first layer, whose conversions wrap, nothing changes."""
     design = arithmetic(Overflow.WRAP)
-    near = Approximate(64)(design)
+    near = Approximate(64)(design, Context())
     old, new = (
         [v for v in body(d) if isinstance(v, Quant) and not v.to.scalar.signed] for d in (design, near)
     )
@@ -161,7 +164,7 @@ def test_an_output_at_the_edge_of_its_format_does_not_wrap() -> None:
     halves = [Lut(x, Table(n, x.type, scalar(Fixed(True, 7)), ramp)) for n in "ab"]
     total = Lincomb((halves[0], halves[1], Number(ONE)), (ONE, ONE, ONE))
     design = Design("edge", (x,), (Output("y", Quant(total, scalar(Fixed(True, 8)))),), Stage.SCALAR)
-    near = Approximate(3)(design)
+    near = Approximate(3)(design, Context())
     assert check(design, near, deviations(design, near)) <= 3
 
 
@@ -170,14 +173,16 @@ def test_an_output_at_the_edge_of_its_format_does_not_wrap() -> None:
 def test_any_design_stays_within_what_is_allowed(seed: int, lsb: int) -> None:
     rng = random.Random(seed)
     design = random_design(rng, "scalar") if seed % 4 == 0 else network(rng)
-    near = Approximate(lsb)(design)
+    near = Approximate(lsb)(design, Context())
     proven = deviations(design, near)
     assert all(-lsb <= lo <= hi <= lsb for some in proven.values() for lo, hi in some)
     check(design, near, proven)
 
 
 def test_random_designs_are_changed_often_enough_to_count() -> None:
-    changed = sum(Approximate(8)(d) is not d for d in (network(random.Random(s)) for s in range(60)))
+    changed = sum(
+        Approximate(8)(d, Context()) is not d for d in (network(random.Random(s)) for s in range(60))
+    )
     assert changed > 15
 
 
@@ -191,7 +196,7 @@ class Careless(Pass):
     name: ClassVar[str] = "careless"
     promised: int = 0
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         def rule(rw: Any, op: Any) -> Value:
             if isinstance(op, Lincomb) and all(isinstance(v, Lut) for v in op.terms) and len(op.terms) == 4:
                 return rw.make(Lincomb, op.terms, op.weights, op.bias + Fraction(1, 32))  # type: ignore[no-any-return]
@@ -205,12 +210,12 @@ class Careless(Pass):
 
 def test_check_holds_the_pass_to_its_promise() -> None:
     design = tables()
-    run(design, [Careless(1), *standard("xcvu13p", stages=0)], check=50)
+    run(design, [Careless(1), *standard(stages=0)], check=50)
     with pytest.raises(LirError, match="changed output 'y'"):
         run(design, [Careless()], check=50)
     with pytest.raises(LirError, match="by more than is proven"):
         run(design, [Careless(1), Careless(1), CarelessTwice(1)], check=50)
-    run(design, standard("xcvu13p", stages=0, approx_lsb=4), check=200)
+    run(design, standard(stages=0, approx_lsb=4), check=200)
 
 
 @dataclass(frozen=True)
@@ -219,8 +224,8 @@ class CarelessTwice(Careless):
 
     name: ClassVar[str] = "careless-twice"
 
-    def __call__(self, design: Design) -> Design:
-        return super().__call__(super().__call__(design))
+    def __call__(self, design: Design, context: Context) -> Design:
+        return super().__call__(super().__call__(design, context), context)
 
 
 @pytest.mark.parametrize("lsb", [-1, float("nan"), float("inf")])
@@ -229,11 +234,11 @@ def test_numbers_that_are_none_to_be_off_by(lsb: float) -> None:
         lutc.compile(tables(), stages=0, approx_lsb=lsb)
     assert "--approx-lsb 1" in str(caught.value)
     with pytest.raises(LirError, match="least significant bit"):
-        Approximate(lsb)(tables())
+        Approximate(lsb)(tables(), Context())
 
 
 def test_own_passes() -> None:
-    steps = standard("xcvu13p", stages=0, approx_lsb=2)
+    steps = standard(stages=0, approx_lsb=2)
     build = lutc.compile(tables(), passes=steps)
     assert build.approximation and build.report["approximation"]["allowed_lsb"] == 2
     with pytest.raises(LirError, match="no place for approx_lsb"):
@@ -244,7 +249,9 @@ def test_own_passes() -> None:
 
 def test_tensors_come_first() -> None:
     with pytest.raises(LirError, match="tensors"):
-        Approximate(1)(lutc.loads("lir 1\n\ndesign d(%x: s4[2]) -> (y = %y) {\n  %y = add %x, %x\n}\n"))
+        Approximate(1)(
+            lutc.loads("lir 1\n\ndesign d(%x: s4[2]) -> (y = %y) {\n  %y = add %x, %x\n}\n"), Context()
+        )
 
 
 # -- the build --------------------------------------------------------------------------------------------------------

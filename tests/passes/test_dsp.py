@@ -20,6 +20,7 @@ from lutc.cli import main
 from lutc.diagnostics import LirError
 from lutc.ir.graph import Design, body
 from lutc.ir.ops import Lincomb, Mul, Scale
+from lutc.passes.context import Context
 from lutc.passes.manager import run
 from lutc.passes.sums.adders import Adders
 from lutc.passes.sums.collect import Collect
@@ -43,7 +44,7 @@ def total(terms: str, weights: str, formats: str = "s24") -> Design:
 
 def sent(design: Design, mode: str = "auto", target: str = "xcvu13p") -> Design:
     """The design after the pass, which is held to mean the same by the pass runner."""
-    return run(design, [Dsp(target, mode)], check=60)
+    return run(design, [Dsp(mode)], Context.of(target), check=60)
 
 
 def products(design: Design) -> list[Mul | Scale]:

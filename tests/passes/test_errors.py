@@ -40,7 +40,8 @@ from lutc.ir.verify import verify
 from lutc.passes.approximate.deviation import deviations
 from lutc.passes.approximate.errors import Seen, Unbounded, table_error, through
 from lutc.passes.manager import random_codes
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.types import Fixed, Overflow, Rounding, holding, scalar
 
 OPS = [

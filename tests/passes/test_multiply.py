@@ -1,4 +1,4 @@
-"""The pass `multiply`: products of two values as sums of rows."""
+"""The pass `multiply`: products of two values as sums of partial products."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from lutc.ir.graph import Design, Func, Stage, body, functions, owners
 from lutc.ir.latency import arrivals, latencies, latency
 from lutc.ir.ops import Call, Pack, Reg
 from lutc.ir.ops.base import Op
+from lutc.passes.context import Context
 from lutc.passes.manager import run
 from lutc.passes.pipeline import Pipeline
 from lutc.passes.pipelines import standard
@@ -26,7 +27,7 @@ TARGET = targets.load("xcvu13p")
 def combinational(seed: int, size: int = 12) -> Design:
     """A scalar-stage design as `pipeline` meets it."""
     design = random_design(random.Random(seed), "tensor", size=size)
-    return run(design, standard("xcvu13p")[:-1])
+    return run(design, standard()[:-1])
 
 
 def registers(design: Design) -> list[Reg]:
@@ -94,7 +95,7 @@ design wide(%x: u8) -> (y = %y) {{
 """
     )
     whole = longest_stage(design, TARGET)
-    piped = Pipeline(period=whole - 0.01)(design)
+    piped = Pipeline(period=whole - 0.01)(design, Context())
     assert latency(piped) == 2 and longest_stage(piped, TARGET) <= whole - 0.01
     inner = [r for r in registers(piped) if arrivals(body(piped), {})[r] == 1]
     assert sum(r.type.bits for r in inner) <= 10
@@ -145,7 +146,7 @@ def test_bundles_are_delayed_wire_by_wire() -> None:
     b.output("same", x)
     b.output("y", b.relu(b.neg(x)))
     for stages in (1, 3):
-        piped = run(b.design(), [*standard("xcvu13p", stages=stages)], check=60)
+        piped = run(b.design(), [*standard(stages=stages)], check=60)
         assert latency(piped) == stages
         assert all(not r.type.shape for r in registers(piped))
 
@@ -189,7 +190,7 @@ design calls(%x: s6[2, 4], %y: s6) -> (a = %a, b = %b, c = %c) {
 def test_functions_with_and_without_registers_inside(period: float) -> None:
     """Short functions stay combinational and share a stage; long ones have ranks of their own, each with its last."""
     design = parse(FUNCTIONS, "calls.lir")
-    steps = standard("xcvu13p", period, -1 if period else 0)
+    steps = standard(period, -1 if period else 0)
     piped = run(design, steps, check=100)
     inside: dict[str, int] = {f.name: n for f, n in latencies(piped).items()}
     assert set(inside) == {"long", "short", "outer"}
@@ -207,7 +208,7 @@ def test_functions_with_and_without_registers_inside(period: float) -> None:
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 5, 9])
 def test_functions_in_a_number_of_stages(stages: int) -> None:
-    piped = run(parse(FUNCTIONS, "calls.lir"), standard("xcvu13p", stages=stages), check=60)
+    piped = run(parse(FUNCTIONS, "calls.lir"), standard(stages=stages), check=60)
     assert latency(piped) == stages
 
 
@@ -240,9 +241,9 @@ design d(%x: s8) -> (y = %y) {
 def test_what_cannot_be_pipelined_is_said() -> None:
     tensor = random_design(random.Random(3), "tensor", size=4)
     with pytest.raises(LirError, match=r"only a scalar-stage design(.|\n)*run scalarize first"):
-        Pipeline(stages=2)(tensor)
+        Pipeline(stages=2)(tensor, Context())
     twice = run(combinational(2), [Pipeline(stages=2)])
     with pytest.raises(LirError, match="has registers already"):
-        Pipeline(stages=2)(twice)
+        Pipeline(stages=2)(twice, Context())
     with pytest.raises(LirError, match=r"0\.1 ns leaves no time between registers"):
-        Pipeline(period=0.1)(combinational(2))
+        Pipeline(period=0.1)(combinational(2), Context())

@@ -19,8 +19,8 @@ from lutc.numbers import quantised, rounded
 from lutc.passes import rescale
 from lutc.passes.manager import run
 from lutc.passes.pipelines import standard
-from lutc.passes.rebuild import Rewriter
 from lutc.passes.rescale import Affine, Line, LowerRescale, multiplier
+from lutc.passes.rewriter import Rewriter
 from lutc.types import Fixed, Overflow, Rounding, scalar, uniform
 
 FORMATS = [
@@ -113,7 +113,7 @@ def test_the_pass_on_every_code(rounding: Rounding, overflow: Overflow) -> None:
         codes = every(op.x.type.scalar)
         same(op, Rewriter().fit(chosen, op.to), codes)
         source = design_of(op, op.x)  # type: ignore[arg-type]
-        final = run(source, standard("xcvu13p", stages=0))
+        final = run(source, standard(stages=0))
         assert not any(isinstance(v, Rescale) for v in body(final))
         assert (execute(final, {"x": codes})["y"] == execute(source, {"x": codes})["y"]).all()
 
@@ -222,7 +222,7 @@ def test_bounds_make_it_cheaper() -> None:
     x = Param(scalar(Fixed(False, 3)), name="x")
     wide = Quant(x, scalar(Fixed(True, 16)))
     op = Rescale(wide, scalar(Fixed(True, 6, 1)), (Fraction(7, 3),), (Fraction(1, 7),))
-    design = run(design_of(op, x), standard("xcvu13p", stages=0), check=8)
+    design = run(design_of(op, x), standard(stages=0), check=8)
     assert all(v.type.max_width <= 8 for v in body(design))
 
 
@@ -232,7 +232,7 @@ def test_one_factor_per_index() -> None:
     by = (Fraction(1, 3), Fraction(-2, 7), Fraction(5, 11))
     for axis, numbers in ((-1, by), (1, by), (0, by[:2])):
         op = Rescale(x, uniform((2, 3), Fixed(True, 6, 2)), numbers, (Fraction(1, 9),), axis)
-        run(Design("d", (x,), (Output("y", op),)), standard("xcvu13p", stages=2), check=200)
+        run(Design("d", (x,), (Output("y", op),)), standard(stages=2), check=200)
 
 
 @pytest.mark.parametrize("mode", Rounding, ids=lambda m: m.value)

@@ -19,6 +19,7 @@ from lutc.ir.interp import execute
 from lutc.ir.ops import Add, Lincomb, Neg, Quant, Scale, Sub
 from lutc.passes import pipelines
 from lutc.passes.canonical.narrow import Narrow
+from lutc.passes.context import Context
 from lutc.passes.manager import run
 from lutc.passes.scalarize import Scalarize
 from lutc.passes.sums.adders import Adders
@@ -65,18 +66,18 @@ MIXED = "<s6f3*3, u1, s9f7, u0, s2f-2, u4f4>"
 def test_the_pass_shares(target: str, formats: str) -> None:
     """The meaning stays, and fewer adder bits are left."""
     before = scalars(parse(layer(2, formats=formats)))
-    after = run(before, [Share(target)], check=100)
+    after = run(before, [Share()], Context.of(target), check=100)
     assert count(after, Lincomb) > count(before, Lincomb)
     bits = []
     for design in (before, after):
-        final = run(design, [Adders(target), Narrow()], check=100)
+        final = run(design, [Adders(), Narrow()], Context.of(target), check=100)
         adders = [
             v for owner in owners(final) for v in body(owner) if isinstance(v, Add | Sub | Lincomb | Neg)
         ]
         bits.append(sum(v.type.scalar.width for v in adders))
     assert bits[1] < 0.9 * bits[0]
     assert [o.value.type for o in after.outputs] == [o.value.type for o in before.outputs]
-    assert str(run(before, [Share(target)])) == str(after), "not the same twice"
+    assert str(run(before, [Share()], Context.of(target))) == str(after), "not the same twice"
     assert {v.origin for v in body(after) if isinstance(v, Lincomb)} == {"dense"}
 
 
@@ -97,7 +98,7 @@ design d(%x: s4, %y: s4, %z: s4) -> (u = %u, v = %v, w = %w) {
 }
 """
     design = parse(text)
-    after = run(design, [Share("ice40up5k")], check=200)
+    after = run(design, [Share()], Context.of("ice40up5k"), check=200)
     assert count(after, Lincomb, Scale) > count(design, Lincomb, Scale)
     run(design, [Share(), Adders(), Narrow()], check=200)
 
@@ -122,9 +123,9 @@ design d(%x: s5, %y: s5) -> (a = %a) {
 }
 """
     design = parse(text)
-    assert Share()(design) is design
+    assert Share()(design, Context()) is design
     tensors = parse(layer(1))
-    assert Share()(tensors) is tensors
+    assert Share()(tensors, Context()) is tensors
 
 
 def test_weights_of_any_width() -> None:
@@ -140,13 +141,13 @@ design d(%x: s5, %y: s5) -> (a = %a, b = %b) {{
 
 def test_unknown_effort() -> None:
     with pytest.raises(LirError) as caught:
-        Share(effort="hard")(parse(layer(1)))
+        Context(effort="hard")
     assert "effort 'hard'" in str(caught.value)
 
 
 def test_the_whole_pipeline() -> None:
     for seed in range(3):
-        run(parse(layer(seed)), pipelines.standard("xcvu13p", stages=2), check=100)
+        run(parse(layer(seed)), pipelines.standard(stages=2), check=100)
 
 
 # -- any product ------------------------------------------------------------------------------------------------------
@@ -205,8 +206,8 @@ def products(draw: st.DrawFn) -> str:
 def test_any_product_keeps_its_meaning(text: str, target: str) -> None:
     """The pass, the adders and the formats of all partial sums, against the interpreter on whole ranges."""
     design = parse(text)
-    run(design, [Share(target), Adders(target), Narrow()], check=64)
-    run(design, [Collect(), Narrow(), Share(target), Adders(target), Narrow()], check=64)
+    run(design, [Share(), Adders(), Narrow()], Context.of(target), check=64)
+    run(design, [Collect(), Narrow(), Share(), Adders(), Narrow()], Context.of(target), check=64)
 
 
 def scrambled(problem: Problem, rng: random.Random) -> Network:
@@ -274,7 +275,7 @@ def test_every_code(target: str) -> None:
         design = parse(
             f"lir 1 scalar\ndesign d(%x0: s3f2, %x1: u3f-1, %x2: s3) -> ({ports}) {{\n{text}\n}}\n"
         )
-        after = run(design, [Share(target), Adders(target), Narrow()])
+        after = run(design, [Share(), Adders(), Narrow()], Context.of(target))
         expected, got = execute(design, inputs), execute(after, inputs)
         assert all(np.array_equal(got[port], codes) for port, codes in expected.items())
 
@@ -314,7 +315,7 @@ design d({", ".join(f"{n}: s5" for n in names)}) -> (y = %y) {{
   %y = lincomb {", ".join(names)}, weights=[{", ".join(weights)}], bias={bias}
 }}
 """
-    return run(parse(text), [Adders(target)], check=200)
+    return run(parse(text), [Adders()], Context.of(target), check=200)
 
 
 @pytest.mark.parametrize("target", ["xcvu13p", "ice40up5k"])

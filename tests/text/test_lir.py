@@ -11,31 +11,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
+from programs import with_end, with_runs
 
 from lutc.diagnostics import LirError
-from lutc.ir.graph import Design
-from lutc.ir.ops.base import number
 from lutc.ir.same import same
 from lutc.text.fmt import format_text
-from lutc.text.literals import list_of, number_of
 from lutc.text.parse import parse
 from lutc.text.print import Known, print_design
 
 FOLDER = Path(__file__).parents[1] / "lir"
-FILES = sorted(
-    p for p in FOLDER.rglob("*.lir") if p.parent.name != "crashers"
-)  # those: tests/fuzz/test_fuzz.py
-
-
-@pytest.fixture
-def bless(request: pytest.FixtureRequest) -> bool:
-    return bool(request.config.getoption("--bless"))
+ELSEWHERE = ("crashers", "passes")  # tests/fuzz/test_fuzz.py, tests/passes/test_programs.py
+FILES = sorted(p for p in FOLDER.rglob("*.lir") if p.relative_to(FOLDER).parts[0] not in ELSEWHERE)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(FOLDER).with_suffix("")))
@@ -52,10 +41,9 @@ def test_file(path: Path, bless: bool) -> None:
         assert found == expected
         return
     assert not expected, "the file was accepted"
-    if path.parent.name != "crashers":  # which are compiled and simulated elsewhere
-        assert any(mark in text for mark in ("# run:", "# print:")), "the file expects nothing"
+    assert any(mark in text for mark in ("# run:", "# print:")), "the file expects nothing"
     new = with_runs(text, design)
-    new = _with_print(new, design)
+    new = with_end(new, "print", print_design(design))
     if bless:
         path.write_text(new)
         return
@@ -90,49 +78,6 @@ def _with_errors(text: str, found: list[tuple[int, str, str | None]]) -> str:
     for line, message, help in found:
         lines[line - 1] += f"  # error: {message}" + (f"  # help: {help}" if help else "")
     return "\n".join(lines)
-
-
-# -- runs -------------------------------------------------------------------------------------------------------------
-
-
-def with_runs(text: str, design: Design) -> str:
-    return re.sub(r"^# run: (.*?)=>.*$", lambda m: f"# run: {m[1]}=> {_run(design, m[1])}", text, flags=re.M)
-
-
-def _run(design: Design, given: str) -> str:
-    inputs = {name: np.array([value], dtype=object) for name, value in _assignments(given)}
-    answers = design.run(**inputs)
-    if not isinstance(answers, dict):
-        answers = {design.outputs[0].name: answers}
-    return ", ".join(f"{name}={_shown(np.asarray(y)[0])}" for name, y in answers.items())
-
-
-def _assignments(text: str) -> Iterator[tuple[str, Any]]:
-    for place in re.finditer(r"(\w+)=(\[(?:[^=]*)\]|[^\s,\[]+)", text):
-        value = place[2]
-        yield place[1], _numbers(list_of(value)) if value.startswith("[") else number_of(value)
-
-
-def _numbers(items: list[Any]) -> list[Any]:
-    return [_numbers(i) if isinstance(i, list) else number_of(str(i)) for i in items]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, np.ndarray) and value.ndim:
-        return "[" + ", ".join(_shown(v) for v in value) + "]"
-    return number(Fraction(value.item() if isinstance(value, np.ndarray | np.generic) else value))
-
-
-# -- print ------------------------------------------------------------------------------------------------------------
-
-
-def _with_print(text: str, design: Design) -> str:
-    head, mark, _ = text.partition("\n# print:\n")
-    if not mark:
-        return text
-    return (
-        head + mark + "".join(f"# {line}".rstrip() + "\n" for line in print_design(design).split("\n")[:-1])
-    )
 
 
 def test_collector_sees_a_wrong_answer(tmp_path: Path) -> None:

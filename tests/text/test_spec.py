@@ -2,6 +2,8 @@
 
     ```lir NAME       a whole file; its `# run:` lines are right. A ```text block right after it holds the errors that
                       it ends in, or its canonical text. NAME may be left out.
+    ```lir passes=... as above; the block after it, ```lir after, is what these passes make of it, and means the same on
+                      random inputs. --bless writes it.
     ```python         runs; the blocks of a page share their variables.
     ```console        each line `$ lutc ...` runs in a folder with the page's files; lines below it are what it prints,
                       `...` standing for any lines. Exit code 0, or 2 where `error:` is printed.
@@ -17,14 +19,16 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from magic_rows import rows
-from test_lir import with_runs
+from programs import with_runs
 
+import lutc
 from conftest import need_tool
 from lutc.cli import main
 from lutc.diagnostics import LirError
@@ -32,6 +36,8 @@ from lutc.ir.ops import ALL
 from lutc.ir.ops.base import Op, spec
 from lutc.ir.ops.moves import Layout
 from lutc.ir.same import same
+from lutc.passes import pipelines as passes
+from lutc.target import Target
 from lutc.text.fmt import format_text
 from lutc.text.parse import parse
 from lutc.text.print import print_design
@@ -54,12 +60,14 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     text = page.read_text()
-    found = re.finditer(r"^```(\w+)? *(\S*)\n(.*?)^```$", text, re.M | re.S)
+    found = re.finditer(r"^```(\w+)? *(.*?)\n(.*?)^```$", text, re.M | re.S)
     return [Block(m[1] or "", m[2], m[3], text.count("\n", 0, m.start()) + 1) for m in found]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
     (tmp_path / "tools").symlink_to(ROOT / "tools")
@@ -69,10 +77,18 @@ def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv("LUTC_DATA", str(tmp_path))
         (tmp_path / "magic04.data").write_text("\n".join(rows()))
     names: dict[str, object] = {}
+    answers: list[str] = []
     found = blocks(page)
-    for block, following in zip(found, [*found[1:], None], strict=True):
+    for block, following in zip_longest(found, found[1:]):
         where = f"{page.name}:{block.line}"
         match block.language:
+            case "lir" if block.name == "after":
+                continue
+            case "lir" if block.name.startswith("passes="):
+                assert following and following.name == "after", f"{where}: write ```lir after behind it"
+                answers.append(transformed(block, where))
+                if not pytestconfig.getoption("--bless"):
+                    assert answers[-1] == following.text, f"{where}: --bless writes what comes out now"
             case "lir":
                 expected = following.text if following and following.language == "text" else None
                 program(block, expected, where)
@@ -81,6 +97,8 @@ def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             case "console" | "sh":
                 for command, output in commands(block.text):
                     run(command, output, where)
+    if answers and pytestconfig.getoption("--bless"):
+        bless(page, answers)
 
 
 def program(block: Block, expected: str | None, where: str) -> None:
@@ -96,6 +114,23 @@ def program(block: Block, expected: str | None, where: str) -> None:
     assert same(design, parse(print_design(design))) is None, where
     if expected is not None:
         assert print_design(design) == expected, where
+
+
+def bless(page: Path, answers: list[str]) -> None:
+    """Write what passes give now into the blocks that say it."""
+    left = iter(answers)
+    after = re.compile(r"^(```lir after\n).*?(?=^```$)", re.M | re.S)
+    page.write_text(after.sub(lambda block: block[1] + next(left), page.read_text()))
+
+
+def transformed(block: Block, where: str) -> str:
+    """What the passes named by a block make of the design in it, as `lutc opt` prints it."""
+    program(replace(block, name="before.lir"), None, where)
+    passes = block.name.removeprefix("passes=")
+    result = CliRunner().invoke(main, ["opt", "before.lir", "-p", passes, "--check"])
+    assert result.exit_code == 0, f"{where}: {result.output}"
+    parse(result.output, "after.lir")
+    return result.output
 
 
 def commands(text: str) -> Iterator[tuple[list[str], str]]:
@@ -144,10 +179,45 @@ def test_links_lead_somewhere() -> None:
                 assert anchor in slugs, f"{page.name}: {target}#{anchor}"
 
 
-def test_ops_page_is_what_the_table_says() -> None:
+@pytest.mark.parametrize("tool", ["opdoc", "clidoc"])
+def test_generated_pages_are_what_the_code_says(tool: str) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, ROOT / "tools" / "opdoc", "--check"], env=environment, check=False)
-    assert done.returncode == 0, "run tools/opdoc"
+    done = subprocess.run([sys.executable, ROOT / "tools" / tool, "--check"], env=environment, check=False)
+    assert done.returncode == 0, f"run tools/{tool}"
+
+
+def test_every_pass_has_its_section() -> None:
+    pages = {p.stem: p.read_text() for p in SPEC.glob("passes-*.md")}
+    sections = [name for text in pages.values() for name in re.findall(r"^## (.*)$", text, re.M)]
+    assert sorted(sections) == sorted(p.name for p in passes.ALL)
+
+
+def test_the_pages_of_passes_show_each_at_work() -> None:
+    shown = {block.name.removeprefix("passes=").partition("{")[0] for page in PAGES for block in blocks(page)}
+    assert {p.name for p in passes.ALL} <= shown
+
+
+def test_the_page_of_passes_lists_the_standard_pipeline() -> None:
+    """In its order, with everything on that an option turns on."""
+    table = re.findall(r"^\| (\[.*?\)) \|", (SPEC / "passes.md").read_text(), re.M)
+    listed = [name for row in table for name in re.findall(r"\[([\w-]+)\]", row)]
+    approximable = next(b for b in blocks(SPEC / "passes-approximate.md") if b.name.startswith("passes="))
+    design = lutc.loads(approximable.text)
+    build = lutc.compile(design, effort="high", dsp="auto", approx_lsb=1, stages=1)
+    assert listed == [name for name, _ in build.stages]
+
+
+def test_every_key_of_a_target_is_on_its_page() -> None:
+    page = (SPEC / "targets.md").read_text().partition("## LUTs")[0]
+    kinds = {"str": "text", "int": "count", "float": "ns", "bool": "yes or no"}
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", page, re.M))
+    assert rows == {f.name: kinds[str(f.type)] for f in fields(Target) if f.name != "name"}
+
+
+def test_every_priced_operation_is_on_the_page_of_targets() -> None:
+    page = (SPEC / "targets.md").read_text().partition("## LUTs")[2].partition("## Delays")[0]
+    rows = {word for row in re.findall(r"^\| (`.*?) \|", page, re.M) for word in re.findall(r"`(\w+)`", row)}
+    assert rows == {op.keyword for op in ALL if op.luts is not Op.luts or op.delay is not Op.delay}
 
 
 def test_typing_page_knows_every_operation() -> None:

@@ -133,7 +133,7 @@ def breakdown(final: Path, args: argparse.Namespace) -> dict[str, int]:
             continue
         with tempfile.TemporaryDirectory() as folder:
             files = []
-            for file, text in backend("verilog")(netlist(cut, luts=True), "").items():
+            for file, text in backend("verilog").emit(netlist(cut, luts=True), "").items():
                 files.append(Path(folder, file))
                 files[-1].write_text(text)
             rows[name] = int(sites("part", files, args)["sites"])
@@ -145,7 +145,7 @@ def _part(design: Any, wanted: Any) -> Any:
     from lutc import target
     from lutc.ir.graph import Design, Output, Param, Stage, body
     from lutc.ir.ops.base import Op
-    from lutc.passes.rebuild import with_operands
+    from lutc.passes.rewriter import with_operands
 
     device = target.load("xcvu13p")
     params: list[Param] = []

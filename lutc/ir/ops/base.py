@@ -42,8 +42,7 @@ class Op(Value):
     """A value made by an operation.
 
     What an operation keeps beside its fields may depend on its attributes and its operands' types, not on the operands
-    themselves: `passes.rebuild.with_operands` takes it along. What follows from the graph below stands apart
-    (`graph.RANGE` and its like), and is left behind there.
+    themselves; what follows from the graph below is a fact that says so (`lutc.ir.facts`).
     """
 
     keyword: ClassVar[str]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from lutc.ir.facts import Fact
 from lutc.ir.graph import Bounds, Func, OpMistake, Param, Value, body
 from lutc.ir.ops.base import SCALAR, TENSOR, Op, need, sized
 from lutc.limits import MAX_DEPTH
@@ -96,9 +97,14 @@ class Call(Op):
         return evaluate(body(self.func), inputs, [self.func.result])[self.func.result]
 
 
+_RETURNED: Fact[dict[Any, Bounds]] = Fact("returned", from_below=True)  # by the ranges of the arguments
+
+
 def _returned(func: Func, arguments: Sequence[Bounds]) -> Bounds:
     """The range of a function's result. Functions that call functions are asked for the same again and again."""
-    known: dict[Any, Bounds] = func.__dict__.setdefault("returned", {})
+    known = _RETURNED.of(func)
+    if known is None:
+        known = _RETURNED.keep(func, {})
     plain = all(isinstance(end, int) for ends in arguments for end in ends)
     key = tuple(arguments) if plain else None
     if key is None or key not in known:

@@ -1,8 +1,8 @@
 """On request only: a smaller circuit whose every output stays within so many units of its least significant bit.
 
 Before tables and sums are reshaped, each sum is one operation of whole tables and terms, and what a coarser term saves
-and costs is plain to see (`coarser`). What is chosen is `budget`'s business, and how errors reach the outputs that of
-`analysis.errors`. In the end `analysis.deviation` compares the two designs anew, and what it proves is what counts.
+and costs is plain to see (`coarser`). What is chosen is `error_budget`'s business, and how errors reach the outputs
+that of `errors`. In the end `deviation` compares the two designs anew, and what it proves is what counts.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from math import floor
 from typing import ClassVar
 
 from lutc import settings
-from lutc import target as targets
 from lutc.diagnostics import error
 from lutc.ir.graph import Design, Stage, Table, Value
 from lutc.ir.ops import Lincomb, Lut, Quant
 from lutc.ir.ops.base import Op
-from lutc.passes.approximate.budget import Search, Sum
 from lutc.passes.approximate.coarser import Way
 from lutc.passes.approximate.deviation import deviations
+from lutc.passes.approximate.error_budget import Search, Sum
 from lutc.passes.approximate.errors import Interval, Unbounded
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.passes.tables.splits import Price
 from lutc.types import Fixed, holding, scalar
 
@@ -37,19 +38,16 @@ class Approximate(Pass):
 
     name: ClassVar[str] = "approximate"
     lsb: float = 0.0
-    target: str = "xcvu13p"
-    encoders: bool = True  # count on wide tables being encoded
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         settings.lsb(self.lsb)
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         if not self.lsb:
             return design
         if design.stage is not Stage.SCALAR:
             raise error("approximate meets a design of tensors", where=design.name, help=_SCALARIZE_FIRST)
-        search = Search(design, floor(self.lsb), Price(targets.load(self.target), self.encoders))
+        search = Search(design, floor(self.lsb), Price(context.target, encoders=context.thorough))
         chosen = search.chosen()
         if not chosen:
             return design
@@ -96,7 +94,7 @@ def _applied(design: Design, chosen: dict[Value, Sum]) -> Design:
             return _coarser_sum(rw, op, original, chosen[original])
         return op
 
-    return rebuild(design, rule)
+    return rebuild(design, rule, canonical="never")
 
 
 def _coarser_table(rw: Rewriter, op: Lut, way: Way) -> Value:

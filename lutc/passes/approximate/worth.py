@@ -1,52 +1,42 @@
-"""What an approximation is worth and what it does: proven, measured, and set against the exact circuit."""
+"""What an approximation does and what it is worth: proven, measured, and set against the exact circuit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from lutc.analysis.cost import costs
-from lutc.diagnostics import error
 from lutc.ir.graph import Design
 from lutc.ir.interp import execute, port_codes
-from lutc.passes.approximate.approximate import Approximate
 from lutc.passes.approximate.deviation import deviations
 from lutc.passes.approximate.errors import Interval
-from lutc.passes.manager import Pass, random_codes, run
-from lutc.target import Target
+from lutc.passes.manager import random_codes
 
 _VECTORS = 1000
-
-Stages = list[tuple[str, Design]]
 
 
 @dataclass(frozen=True)
 class Approximation:
-    """A design in front of the pass `approximate` and behind it, and the stages that the exact one goes through.
+    """A design in front of the pass `approximate` and behind it, and what became of the two.
 
-    `luts_exact` and `luts` are the estimates of the finished circuits.
+    `luts_exact` and `luts` are the estimates of the finished circuits; `taken` says whether the approximated one is
+    what was built.
     """
 
     allowed: float
     exact: Design
     near: Design
-    exact_stages: Stages
     luts_exact: float
     luts: float
-
-    @property
-    def pays(self) -> bool:
-        """Whether the approximated circuit is the smaller one."""
-        return self.luts < self.luts_exact
+    taken: bool
 
     @cached_property
     def proven(self) -> dict[str, list[Interval]]:
         """The guaranteed error of every element of every output, in its least significant bits."""
-        if not self.pays:
+        if not self.taken:
             return {o.name: [(0, 0)] * o.value.type.size for o in self.exact.outputs}
         return deviations(self.exact, self.near)
 
@@ -74,12 +64,12 @@ class Approximation:
         """
         codes = self._codes(rows) if rows else random_codes(self.exact, _VECTORS)
         want = execute(self.exact, codes)
-        got = execute(self.near, codes) if self.pays else want
+        got = execute(self.near, codes) if self.taken else want
         return {
             "allowed_lsb": self.allowed,
             "proven_lsb": self.worst,
             "luts_exact": round(self.luts_exact),
-            "luts": round(self.luts if self.pays else self.luts_exact),
+            "luts": round(self.luts if self.taken else self.luts_exact),
             "vectors": len(next(iter(want.values()))),
             "measured_on": "rows of test data" if rows else "random vectors",
             "outputs": [
@@ -101,32 +91,3 @@ def _measured(got: Any, want: Any) -> dict[str, Any]:
         "mean_lsb": round(float(off.mean()), 4) if off.size else 0.0,
         "rows_differing": round(float(off.any(axis=1).mean()), 4) if len(off) else 0.0,
     }
-
-
-def weighed(model: Design, steps: Sequence[Pass], stages: Stages, device: Target) -> Approximation | None:
-    """What the pass `approximate` did among `steps`, which gave `stages`; None if it was not among them.
-
-    The exact design goes the rest of the way too, to be compared with.
-    """
-    found = [(i, step) for i, step in enumerate(steps) if isinstance(step, Approximate) and step.lsb]
-    if not found:
-        return None
-    if len(found) > 1:
-        raise error(
-            "a design is approximated once: the bounds of two passes are not added up", help="keep one"
-        )
-    ((at, step),) = found
-    exact, near = stages[at - 1][1] if at else model, stages[at][1]
-    before = stages[:at]
-    if near is exact:
-        luts = _luts(stages[-1][1], device)
-        return Approximation(step.lsb, exact, near, [*before, *stages[at + 1 :]], luts, luts)
-    rest: Stages = []
-    run(exact, steps[at + 1 :], observer=lambda number, done, design: rest.append((done.name, design)))
-    final = rest[-1][1] if rest else exact
-    luts_exact, luts = (_luts(d, device) for d in (final, stages[-1][1]))
-    return Approximation(step.lsb, exact, near, [*before, *rest], luts_exact, luts)
-
-
-def _luts(design: Design, device: Target) -> float:
-    return sum(c.luts for c in costs(design, device).values())

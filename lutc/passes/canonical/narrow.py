@@ -8,15 +8,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.analysis.ranges import range_of, set_range
-from lutc.ir.graph import NARROW, Design, Value
+from lutc.analysis.ranges import propagate, range_of, set_range
+from lutc.ir.facts import Fact
+from lutc.ir.graph import Design, Value, owners
 from lutc.ir.ops import Call, ConstOp, Number, Pack, Quant, Reg
 from lutc.ir.ops.base import Op
 from lutc.numbers import divide, narrowest
-from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
+from lutc.passes.identities import simplified
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild, with_operands
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter, with_operands
 from lutc.types import Overflow, Type
+
+_NARROW: Fact[bool] = Fact("narrow", from_below=True)  # that its format is as narrow as its range
 
 
 @dataclass(frozen=True)
@@ -25,20 +30,19 @@ class Narrow(Pass):
 
     name: ClassVar[str] = "narrow"
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
+        for owner in owners(design):
+            propagate(owner)  # what no narrowing reaches keeps these ranges; what is made anew has its own
 
         def rule(rw: Rewriter, op: Op) -> Value:
-            result = simplified(rw, op)
-            if not isinstance(result, Op) or isinstance(result, ConstOp | Number | Reg | Call | Pack):
-                return result
-            if NARROW in result.__dict__:
-                return result
-            narrowed = _narrowed(rw, result)
-            if narrowed is result:
-                result.__dict__[NARROW] = True
+            if isinstance(op, ConstOp | Number | Reg | Call | Pack) or op in _NARROW:
+                return op
+            narrowed = _narrowed(rw, op)
+            if narrowed is op:
+                _NARROW.keep(op, True)
             return narrowed
 
-        return rebuild(design, rule)
+        return rebuild(design, rule, canonical="before")
 
 
 def _narrowed(rw: Rewriter, op: Op) -> Value:

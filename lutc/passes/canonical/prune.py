@@ -7,12 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from lutc.ir.graph import Const, Design, Table, Value, body
+from lutc.analysis.dataflow import dataflow
+from lutc.ir.graph import Const, Design, Table, Value
 from lutc.ir.ops import ConstOp, Dense, Gather, Lut
 from lutc.ir.ops.base import Op
-from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.types import tensor
 
 
@@ -22,22 +24,20 @@ class Prune(Pass):
 
     name: ClassVar[str] = "prune"
 
-    def __call__(self, design: Design) -> Design:
-        design = rebuild(design, _pruned)
-        read = {v for value in body(design) for v in value.operands} | {o.value for o in design.outputs}
-        unread = [p.name for p in design.params if p not in read]
-        notes = tuple(f"input {name!r} is read by nothing" for name in unread)
+    def __call__(self, design: Design, context: Context) -> Design:
+        design = rebuild(design, _pruned, canonical="before")
+        read = dataflow(design).below(design.roots)
+        notes = tuple(f"input {p.name!r} is read by nothing" for p in design.params if p not in read)
         return replace(design, notes=(*design.notes, *(n for n in notes if n not in design.notes)))
 
 
 def _pruned(rw: Rewriter, op: Op) -> Value:
-    result = simplified(rw, op)
-    match result:
+    match op:
         case Dense(x=x, w=w) if len(x.type.shape) == 1:
-            return _dense(rw, result, x, w)
+            return _dense(rw, op, x, w)
         case Lut(key=key, table=table) if table.key.shape:
-            return _lut(rw, result, key, table)
-    return result
+            return _lut(rw, op, key, table)
+    return op
 
 
 def _dense(rw: Rewriter, op: Dense, x: Value, w: Const) -> Value:

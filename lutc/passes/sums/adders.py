@@ -6,47 +6,45 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from lutc import target as targets
 from lutc.analysis.ranges import range_of, set_range
-from lutc.analysis.timing import Arrivals
 from lutc.cmvm import order
-from lutc.cmvm.compressor import ROWS, Heap, heap
+from lutc.cmvm.compressor import ROWS, CompressorTree, compressor_tree
 from lutc.ir.graph import Design, Value
 from lutc.ir.ops import Add, Lincomb, Neg, Number, Quant, Scale, Sub
 from lutc.ir.ops.base import Op
 from lutc.numbers import digits
-from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
-from lutc.passes.sums.compressors import heaped
-from lutc.target import Target
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
+from lutc.passes.sums.compressors import compressed
 from lutc.types import holding, scalar
 
 
 @dataclass(frozen=True)
 class Adders(Pass):
-    """Write every n-ary sum and every constant factor as adders and shifts, no deeper than arrival times ask for."""
+    """Write every n-ary sum and every constant factor as adders and shifts, no deeper than arrival times ask for.
+
+    Unless it is to go fast, several orders are tried for each sum, and a compressor tree.
+    """
 
     name: ClassVar[str] = "adders"
-    target: str = "xcvu13p"
-    thorough: bool = True  # try several orders for each sum, and chains over its heap of bits
 
-    def __call__(self, design: Design) -> Design:
-        trees = _Trees(targets.load(self.target), self.thorough)
+    def __call__(self, design: Design, context: Context) -> Design:
+        trees = _Trees(context)
 
         def rule(rw: Rewriter, op: Op) -> Value:
-            op_new = simplified(rw, op)
-            match op_new:
-                case Lincomb(terms=terms, weights=weights, bias=bias) if not op_new.type.shape:
+            match op:
+                case Lincomb(terms=terms, weights=weights, bias=bias) if not op.type.shape:
                     return trees.tree(rw, terms, weights, bias)
-                case Scale(x=x, by=by, dsp=False) if abs(op_new.odd) != 1 and not op_new.type.shape:
+                case Scale(x=x, by=by, dsp=False) if abs(op.odd) != 1 and not op.type.shape:
                     return trees.tree(rw, (x,), (by,), Fraction(0))
-            return op_new
+            return op
 
-        return rebuild(design, rule)
+        return rebuild(design, rule, canonical="before")
 
 
-# A heap of bits that takes no more than this share of two quick orders' LUTs is better than any order.
+# A compressor tree that takes no more than this share of two quick orders' LUTs is better than any order.
 _CLEARLY = 0.95
 
 # What a value's code is the sum of: the codes of other values by their weights, and a constant under None.
@@ -66,9 +64,10 @@ class _Trees:
     The range of `8*x - x` is that of `7*x`: less than what two operands of any value would reach.
     """
 
-    def __init__(self, target: Target, thorough: bool) -> None:
-        self.thorough = thorough
-        self.arrivals = Arrivals(target)
+    def __init__(self, context: Context) -> None:
+        target = context.target
+        self.thorough = context.thorough
+        self.arrivals = context.arrivals()
         self.made_of: dict[Value, Parts] = {}
         self.most = 3 if target.ternary else 2
         self.step = target.ternary_ns(12) if target.ternary else target.adder_ns(12)
@@ -81,12 +80,12 @@ class _Trees:
         if not known:
             return rw.make(Number, Fraction(0))
         measured = self.measured(known)
-        found = heap(measured) if self.thorough and self.most == ROWS < len(known) else None
+        found = compressor_tree(measured) if self.thorough and self.most == ROWS < len(known) else None
         luts, chains = order.chains(measured, self.most, thorough=self.thorough and not found)
         if found and found.luts > _CLEARLY * luts:
             luts, chains = order.chains(measured, self.most)
         if found and found.luts < luts:
-            return self.heaped(rw, known, measured, found)
+            return self.compressed(rw, known, measured, found)
         for numbers, sign in chains:
             known.append(self.added(rw, [known[n] for n in numbers], sign))
         last = known[-1]
@@ -122,13 +121,13 @@ class _Trees:
             found.append(order.Operand(lo, hi, low, o.sign, level))
         return tuple(found)
 
-    def heaped(
-        self, rw: Rewriter, known: list[_Operand], measured: tuple[order.Operand, ...], found: Heap
+    def compressed(
+        self, rw: Rewriter, known: list[_Operand], measured: tuple[order.Operand, ...], found: CompressorTree
     ) -> Value:
-        """The sum by chains over its heap of bits."""
+        """The sum by a compressor tree."""
         columns = [(o.value, m.low) for o, m in zip(known, measured, strict=True)]
         lo, hi = sum(m.lo for m in measured), sum(m.hi for m in measured)
-        result = heaped(rw, found, columns, signed=lo < 0)
+        result = compressed(rw, found, columns, signed=lo < 0)
         low = -result.type.scalar.frac
         finest = max(o.value.type.scalar.frac for o in known)
         if finest:

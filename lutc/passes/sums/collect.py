@@ -10,9 +10,10 @@ from lutc.ir.graph import Design, Value, body, owners, users
 from lutc.ir.ops import Add, Lincomb, Neg, Quant, Relu, Scale, Sub
 from lutc.ir.ops.base import Op
 from lutc.numbers import digits
-from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.types import Rounding
 
 
@@ -28,20 +29,19 @@ class Collect(Pass):
 
     name: ClassVar[str] = "collect"
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         readers: dict[Value, int] = {}
         for owner in owners(design):
             readers |= {v: len(r) for v, r in users(body(owner)).items()}
-            roots = [o.value for o in owner.outputs] if isinstance(owner, Design) else [owner.result]
-            for root in roots:
+            for root in owner.roots:
                 readers[root] += 2  # a port needs it as it is
 
         def rule(rw: Rewriter, op: Op) -> Value:
             if isinstance(op, Quant) and isinstance(rw.original, Quant):
-                return simplified(rw, _floored(rw, op, rw.original, readers) or op)
+                return _floored(rw, op, rw.original, readers) or op
             op_terms = _terms(op)
             if op_terms is None or op.type.shape:
-                return simplified(rw, op)
+                return op
             original = rw.original
             assert original is not None
             terms: list[tuple[Value, Fraction]] = []
@@ -53,9 +53,7 @@ class Collect(Pass):
                 else:
                     terms += [(v, weight * w) for v, w in inner]
                     bias += weight * value.bias if isinstance(value, Lincomb) else 0
-            return simplified(
-                rw, rw.make(Lincomb, tuple(v for v, _ in terms), tuple(w for _, w in terms), bias)
-            )
+            return rw.make(Lincomb, tuple(v for v, _ in terms), tuple(w for _, w in terms), bias)
 
         return rebuild(design, rule)
 

@@ -1,31 +1,33 @@
-"""A sum by the carry chains that were found for its heap of bits (`lutc.cmvm.compressor`)."""
+"""A sum by the carry chains that were found for its bits (`lutc.cmvm.compressor`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
 
-from lutc.cmvm.compressor import Heap, Piece, Row
+from lutc.cmvm.compressor import CompressorTree, Piece, Row
 from lutc.ir.graph import Value
 from lutc.ir.ops import Add, BitSlice, Cat, Lincomb, Number, Quant, Scale
-from lutc.passes.rebuild import Rewriter
+from lutc.passes.rewriter import Rewriter
 from lutc.types import Fixed, scalar
 
 
-def heaped(rw: Rewriter, heap: Heap, operands: Sequence[tuple[Value, int]], *, signed: bool) -> Value:
+def compressed(
+    rw: Rewriter, tree: CompressorTree, operands: Sequence[tuple[Value, int]], *, signed: bool
+) -> Value:
     """The sum of values of which each is given with the column of its lowest bit, in steps of column 0."""
     rows = _Rows(rw, operands)
-    for chain in heap.chains:
+    for chain in tree.chains:
         total = _added(rw, [rows.row(row) for row in chain.rows])
         if total.type.scalar.width > chain.width:
             total = rw.make(Quant, total, scalar(Fixed(False, chain.width, -chain.low)))
         rows.items.append((total, chain.low))
-    result = _scaled(rw, *rows.row(heap.result))
+    result = _scaled(rw, *rows.row(tree.result))
     if not signed:
         return result
     fmt = result.type.scalar
-    whole = rw.make(Quant, result, scalar(Fixed(False, heap.width + fmt.frac, fmt.frac)))
-    return rw.make(Quant, whole, scalar(Fixed(True, heap.width + fmt.frac, fmt.frac)))
+    whole = rw.make(Quant, result, scalar(Fixed(False, tree.width + fmt.frac, fmt.frac)))
+    return rw.make(Quant, whole, scalar(Fixed(True, tree.width + fmt.frac, fmt.frac)))
 
 
 def _added(rw: Rewriter, rows: list[tuple[Value, Fraction]]) -> Value:

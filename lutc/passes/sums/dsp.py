@@ -13,20 +13,20 @@ from fractions import Fraction
 from typing import ClassVar
 
 from lutc import settings
-from lutc import target as targets
 from lutc.analysis.cost import instances
+from lutc.choices import DSP_MODES
 from lutc.ir.graph import Design, Value, body
 from lutc.ir.ops import Lincomb, Mul, Scale
 from lutc.ir.ops.base import Op
 from lutc.ir.ops.products import split
 from lutc.numbers import signed_digits
-from lutc.passes.canonical.simplify import simplified, sum_for
+from lutc.passes.context import Context
+from lutc.passes.identities import sum_for
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.target import Target
 from lutc.types import Fixed, holding, scalar
-
-MODES = ("none", "auto", "all")
 
 # A product of two values by itself; one with a constant by the value and the constant's odd part, whatever its sign:
 # the sums that want it share it.
@@ -43,15 +43,13 @@ class Dsp(Pass):
     """
 
     name: ClassVar[str] = "dsp"
-    target: str = "xcvu13p"
     mode: str = "auto"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        settings.choice(self.mode, "choice of DSP blocks", MODES)
+        settings.choice(self.mode, "choice of DSP blocks", DSP_MODES)
 
-    def __call__(self, design: Design) -> Design:
-        target = targets.load(self.target)
+    def __call__(self, design: Design, context: Context) -> Design:
+        target = context.target
         if self.mode == "none" or not target.dsps:
             return design
         prices = _Prices(target, target.dsp_luts() if self.mode == "auto" else 0.0)
@@ -188,7 +186,7 @@ class _Writer:
             return terms[0][0] if len(terms) == 1 else sum_for(rw, terms, Fraction(0), op)
         keys = [(v, abs(split(w)[0])) for v, w in _terms(before)] if not op.type.shape else []
         if not any(key in self.chosen for key in keys):
-            return simplified(rw, op)
+            return op
         terms = []
         for (value, weight), key in zip(_terms(op), keys, strict=True):
             odd = self.chosen.get(key)

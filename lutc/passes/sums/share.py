@@ -7,18 +7,21 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
 
+from networkx.utils import UnionFind
+
 from lutc import settings
-from lutc import target as targets
 from lutc.analysis.ranges import range_of
 from lutc.cmvm.cache import solved
 from lutc.cmvm.network import Network, Problem, Span, Sum, balanced, ordered, sharing, spans
-from lutc.cmvm.search import EFFORTS, Goal, deepest
+from lutc.cmvm.search import Goal, deepest
 from lutc.ir.graph import Design, Func, Output, Value, body, functions, topo
 from lutc.ir.ops import Call, Lincomb, Quant, Scale
 from lutc.ir.ops.base import Op
 from lutc.numbers import digits, twos
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import keep_all, rebuild, with_operands
+from lutc.passes.rebuild import keep_all, rebuild
+from lutc.passes.rewriter import with_operands
 from lutc.target import Target
 from lutc.types import Fixed, holding, scalar
 
@@ -29,21 +32,17 @@ _WIDEST = 900  # bits of a weight; nobody has such weights, and the search could
 class Share(Pass):
     """Give n-ary sums of the same values common partial sums, where that saves adders.
 
-    `effort` is fast, normal or high; `extra` is how many adders deeper than it must be a matrix product may get.
+    `extra` is how many adders deeper than it must be a matrix product may get.
     """
 
     name: ClassVar[str] = "share"
-    target: str = "xcvu13p"
-    effort: str = "normal"
     extra: int = 0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        settings.choice(self.effort, "effort", EFFORTS)
         settings.count(self.extra, "a depth beyond the least", 1000)
 
-    def __call__(self, design: Design) -> Design:
-        target = targets.load(self.target)
+    def __call__(self, design: Design, context: Context) -> Design:
+        target = context.target
         goal = Goal(3 if target.ternary else 2, self.extra)
         ready = _Ready(target)
         plan: dict[Value, Value] = {}
@@ -56,8 +55,8 @@ class Share(Pass):
                 if product.problem is not None:
                     ready.together(sums, product.problem, goal)
                     if sharing(product.problem):
-                        plan |= product.written(solved(product.problem, goal, self.effort))
-        return rebuild(_replaced(design, plan), keep_all) if plan else design
+                        plan |= product.written(solved(product.problem, goal, context.effort))
+        return rebuild(_replaced(design, plan), keep_all, canonical="never") if plan else design
 
 
 def _groups(values: list[Value]) -> Iterator[list[Lincomb]]:
@@ -82,21 +81,13 @@ def _shares(sums: list[Lincomb]) -> bool:
 
 def _connected(sums: list[Lincomb]) -> Iterator[list[Lincomb]]:
     """Sums that have terms in common, directly or by way of others."""
-    parent: dict[Value, Value] = {}
-
-    def root(v: Value) -> Value:
-        while (up := parent.setdefault(v, v)) is not v:
-            parent[v] = parent.setdefault(up, up)
-            v = up
-        return v
-
+    joined = UnionFind()
     for s in sums:
-        for term in s.terms:
-            parent[root(term)] = root(s)
+        joined.union(s, *s.terms)
     groups: dict[Value, list[Lincomb]] = {}
     for s in sums:
         if s.terms:  # one without has nothing to share
-            groups.setdefault(root(s), []).append(s)
+            groups.setdefault(joined[s], []).append(s)
     yield from groups.values()
 
 
@@ -228,7 +219,7 @@ def _replaced(design: Design, plan: dict[Value, Value]) -> Design:
     for func in functions(design):
         (result,) = _rewritten([func.result], plan, made)
         made[func] = Func(func.name, func.params, result, func.span)
-    values = _rewritten([o.value for o in design.outputs], plan, made)
+    values = _rewritten(list(design.roots), plan, made)
     outputs = [Output(o.name, v, o.scale, o.offset) for o, v in zip(design.outputs, values, strict=True)]
     return replace(design, outputs=tuple(outputs))
 

@@ -13,14 +13,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from lutc import target as targets
 from lutc.ir.graph import Design, Table, Value, body, owners, users
 from lutc.ir.ops import Lut, Quant
 from lutc.ir.ops.base import Op
 from lutc.numbers import SAFE_BITS, divide, overflow
-from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.passes.tables.encoders import all_luts
 from lutc.target import Target
 from lutc.truth import Codes
@@ -34,18 +34,15 @@ class Absorb(Pass):
     """Take the rounding of a table's key into the table, where that is smaller than an adder."""
 
     name: ClassVar[str] = "absorb"
-    target: str = "xcvu13p"
-    encoders: bool = True  # count on wide tables being encoded
 
-    def __call__(self, design: Design) -> Design:
-        target = targets.load(self.target)
+    def __call__(self, design: Design, context: Context) -> Design:
+        target = context.target
         candidates: dict[Quant, list[Lut]] = {}
         for owner in owners(design):
-            roots = [o.value for o in owner.outputs] if isinstance(owner, Design) else [owner.result]
             for v, read in users(body(owner)).items():
-                if isinstance(v, Quant) and v not in roots and _may(v, read):
+                if isinstance(v, Quant) and v not in owner.roots and _may(v, read):
                     candidates[v] = [r for r in read if isinstance(r, Lut)]
-        growths = _growths(candidates, target, self.encoders)
+        growths = _growths(candidates, target, encoders=context.thorough)
         chosen: set[Value] = {q for q, growth in growths.items() if growth < q.luts(target)}
 
         def rule(rw: Rewriter, op: Op) -> Value:
@@ -54,7 +51,7 @@ class Absorb(Pass):
                 quant = op.key
                 if isinstance(quant, Quant):
                     return _absorbed(rw, op, quant)
-            return simplified(rw, op)
+            return op
 
         return rebuild(design, rule)
 
@@ -66,7 +63,7 @@ def _may(quant: Quant, read: list[Value]) -> bool:
     return all(isinstance(r, Lut) and not r.table.key.shape and r.type.max_width <= SAFE_BITS for r in read)
 
 
-def _growths(candidates: dict[Quant, list[Lut]], target: Target, encoders: bool) -> dict[Quant, float]:
+def _growths(candidates: dict[Quant, list[Lut]], target: Target, *, encoders: bool) -> dict[Quant, float]:
     """How many LUTs more the readers of each rounding take without it."""
     pairs = [(quant, reader) for quant, read in candidates.items() for reader in read]
     tables = [r.table.words for _, r in pairs] + [_unrounded(r.table.words, q) for q, r in pairs]

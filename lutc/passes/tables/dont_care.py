@@ -12,15 +12,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from lutc import target as targets
 from lutc.analysis.ranges import range_of
 from lutc.ir.graph import Design, Table, Value, body, owners
 from lutc.ir.ops import Lut
 from lutc.ir.ops.base import Op
 from lutc.numbers import SAFE_BITS
-from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.passes.tables.encoders import all_luts
 from lutc.truth import Codes
 from lutc.types import Fixed
@@ -33,10 +33,8 @@ class DontCare(Pass):
     """Let the entries of tables that no key reaches answer whatever makes the table cheapest."""
 
     name: ClassVar[str] = "dont-care"
-    target: str = "xcvu13p"
-    encoders: bool = True  # count on wide tables being encoded
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         ways: list[tuple[Lut, Codes]] = []
         for owner in owners(design):
             for value in body(owner):
@@ -48,8 +46,8 @@ class DontCare(Pass):
         luts = all_luts(
             [codes for _, codes in ways],
             [value.type.scalar.width for value, _ in ways],
-            targets.load(self.target),
-            search=self.encoders,
+            context.target,
+            search=context.thorough,
         )
         best: dict[Value | None, tuple[float, Codes]] = {}
         for (value, codes), price in zip(ways, luts, strict=True):
@@ -60,7 +58,7 @@ class DontCare(Pass):
             if isinstance(op, Lut) and rw.original in best:
                 codes = best[rw.original][1]
                 op = rw.make(Lut, op.key, Table(op.table.name, op.table.key, op.table.value, codes))
-            return simplified(rw, op)
+            return op
 
         return rebuild(design, rule) if best else design
 

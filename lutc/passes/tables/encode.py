@@ -10,13 +10,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from lutc import target as targets
 from lutc.ir.graph import Design, Table, Value
 from lutc.ir.ops import BitSlice, Cat, Lut, Scale
 from lutc.ir.ops.base import Op
-from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.passes.tables.encoders import encoder, groups
 from lutc.target import Target
 from lutc.truth import Codes
@@ -30,17 +30,16 @@ class Encode(Pass):
     """Encode a run of a table's key bits where that saves LUTs; the netlist keeps the encoder's LUTs as they are."""
 
     name: ClassVar[str] = "encode"
-    target: str = "xcvu13p"
 
-    def __call__(self, design: Design) -> Design:
-        target = targets.load(self.target)
+    def __call__(self, design: Design, context: Context) -> Design:
+        target = context.target
 
         def rule(rw: Rewriter, op: Op) -> Value:
             if isinstance(op, Lut) and not op.table.key.shape and not op.key.type.shape:
                 return _encoded(rw, op, target)
-            return simplified(rw, op)
+            return op
 
-        return rebuild(design, rule)
+        return rebuild(design, rule, canonical="before")
 
 
 def _encoded(rw: Rewriter, op: Lut, target: Target) -> Value:

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
 
-from lutc import target as targets
 from lutc.ir.graph import Design, Table, Value, body, owners, users
 from lutc.ir.ops import Lincomb, Lut, Quant
 from lutc.ir.ops.base import Op
 from lutc.numbers import twos
-from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.passes.tables.splits import Price, Splits
 from lutc.truth import Codes
 from lutc.types import Fixed, holding, scalar
@@ -35,15 +35,13 @@ class Offsets(Pass):
     """Shift tables that only a sum reads to start at 0, split smooth ones in two, fold the constants left over."""
 
     name: ClassVar[str] = "offsets"
-    target: str = "xcvu13p"
-    encoders: bool = True  # count on wide tables being encoded
 
-    def __call__(self, design: Design) -> Design:
-        splits = Splits(Price(targets.load(self.target), self.encoders))
+    def __call__(self, design: Design, context: Context) -> Design:
+        splits = Splits(Price(context.target, encoders=context.thorough))
         single: set[Value] = set()
         movable: list[Lut] = []
         for owner in owners(design):
-            roots = [o.value for o in owner.outputs] if isinstance(owner, Design) else [owner.result]
+            roots = owner.roots
             single |= {v for v, read in users(body(owner)).items() if len(read) == 1 and v not in roots}
             for total in body(owner):
                 if isinstance(total, Lincomb) and not total.type.shape:
@@ -55,7 +53,7 @@ class Offsets(Pass):
                 assert rw.original is not None
                 own = [v in single for v in rw.original.operands]
                 return _sum(rw, op, own, splits)
-            return simplified(rw, op)
+            return op
 
         return rebuild(design, rule)
 
@@ -98,14 +96,14 @@ def _sum(rw: Rewriter, op: Lincomb, own: list[bool], splits: Splits) -> Value:
         splits.learn([codes])  # a look-up that became another by what was rewritten before
         parts += _split(_Part(value.key, codes, frac, weight, value.table.name), splits, rw)
     if not parts:
-        return simplified(rw, op)
+        return op
     for part in parts:
         start = splits.start(part.codes)
         part.codes = part.codes + start
         bias -= part.weight * start * Fraction(2) ** -part.frac
     bias = _fold(parts, bias, splits.price)
     terms = others + [(_lookup(rw, p), p.weight) for p in parts if p.codes.any()]
-    return simplified(rw, rw.make(Lincomb, tuple(v for v, _ in terms), tuple(w for _, w in terms), bias))
+    return rw.make(Lincomb, tuple(v for v, _ in terms), tuple(w for _, w in terms), bias)
 
 
 def _split(part: _Part, splits: Splits, rw: Rewriter) -> list[_Part]:

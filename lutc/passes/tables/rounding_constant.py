@@ -1,4 +1,4 @@
-"""A sum that tables read at several roundings takes the half of the coarsest rounding into its bias.
+"""A sum that tables read at several roundings takes the rounding constant of the coarsest into its bias.
 
 With y the sum and h half a step of the coarsest reader, that reader's `round(y)` is `floor(y + h)`: wires. Any finer
 reader's steps divide h, so `round(y + h) = round(y) + h` there, and `floor` likewise: its key is the old one plus a
@@ -16,9 +16,10 @@ import numpy as np
 from lutc.ir.graph import Design, Table, Value, body, owners, users
 from lutc.ir.ops import Lincomb, Lut, Quant
 from lutc.ir.ops.base import Op
-from lutc.passes.canonical.simplify import simplified
+from lutc.passes.context import Context
 from lutc.passes.manager import Pass
-from lutc.passes.rebuild import Rewriter, rebuild
+from lutc.passes.rebuild import rebuild
+from lutc.passes.rewriter import Rewriter
 from lutc.types import Overflow, Rounding
 
 
@@ -28,35 +29,35 @@ class RoundingConstant(Pass):
 
     name: ClassVar[str] = "rounding-constant"
 
-    def __call__(self, design: Design) -> Design:
+    def __call__(self, design: Design, context: Context) -> Design:
         chosen = _Chosen()
         for owner in owners(design):
             read = users(body(owner))
-            roots = {o.value for o in owner.outputs} if isinstance(owner, Design) else {owner.result}
+            roots = {*owner.roots}
             for value in read:
                 if isinstance(value, Lincomb) and not value.type.shape and value not in roots:
                     chosen.consider(value, read, roots)
 
         def rule(rw: Rewriter, op: Op) -> Value:
             original = rw.original
-            if isinstance(op, Lincomb) and original in chosen.halves:
-                op = rw.make(Lincomb, op.terms, op.weights, op.bias + chosen.halves[original])
+            if isinstance(op, Lincomb) and original in chosen.constants:
+                op = rw.make(Lincomb, op.terms, op.weights, op.bias + chosen.constants[original])
             elif isinstance(op, Quant) and original in chosen.floors:
                 op = rw.make(Quant, op.x, op.to, Rounding.FLOOR, op.overflow)
             elif isinstance(op, Lut) and original in chosen.turns:
                 codes = np.roll(op.table.codes, chosen.turns[original])
                 table = Table(op.table.name, op.table.key, op.table.value, codes)
                 op = rw.make(Lut, op.key, rw.symbol(table))
-            return simplified(rw, op)
+            return op
 
         return rebuild(design, rule)
 
 
 @dataclass
 class _Chosen:
-    """What changes: halves added to sums, roundings that become floors, tables by how far they turn."""
+    """What changes: rounding constants added to sums, roundings that become floors, tables by how far they turn."""
 
-    halves: dict[Value | None, Fraction] = field(default_factory=dict)
+    constants: dict[Value | None, Fraction] = field(default_factory=dict)
     floors: set[Value | None] = field(default_factory=set)
     turns: dict[Value | None, int] = field(default_factory=dict)
 
@@ -80,6 +81,6 @@ class _Chosen:
             if not whole or not all(isinstance(v, Lut) and not v.table.key.shape for v in read[quant]):
                 return
             tables |= dict.fromkeys(read[quant], int(turn))
-        self.halves[total] = half
+        self.constants[total] = half
         self.floors |= free
         self.turns |= tables

@@ -1,0 +1,204 @@
+"""What comes out: a compiled design, its build folder, and the folder's bench."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lutc import plugins
+from lutc.diagnostics import error
+from lutc.emit import Control
+from lutc.files.folder import check, exchange, held, names
+from lutc.files.manifest import changed, lack, listed
+from lutc.files.writing import naming
+from lutc.ir.graph import Design
+from lutc.ir.latency import latency
+from lutc.passes.approximate.worth import Approximation
+from lutc.rtl.nets import Module
+from lutc.settings import Settings
+from lutc.settings import vectors as checked_vectors
+from lutc.text.print import Known, print_design
+
+
+@dataclass(frozen=True)
+class Build:
+    """A compiled design: the source it means the same as, the final scalar stage, the netlist and the report.
+
+    With an `approximation`, the circuit means the same as `approximation.near`, and about the same as the source.
+
+    Examples
+    --------
+    >>> import lutc
+    >>> design = lutc.loads("lir 1\\ndesign sum(%x: u4, %y: u4) -> (z = %z) {\\n %z = add %x, %y\\n}\\n")
+    >>> build = lutc.compile(design, clock_ns=2.0)
+    >>> sorted(build.files)
+    ['sum.v']
+    >>> build.run([3], [4]).tolist()
+    [7.0]
+    >>> sorted(path.name for path in build.write("build").iterdir() if not path.name.startswith("."))
+    ['model.lir', 'report.json', 'rtl', 'sim', 'stages']
+    """
+
+    source: Design
+    design: Design
+    modules: tuple[Module, ...]
+    control: Control
+    settings: Settings
+    report: dict[str, Any]
+    stages: tuple[tuple[str, Design], ...] = field(repr=False, default=())
+    approximation: Approximation | None = field(repr=False, default=None)
+
+    @property
+    def reference(self) -> Design:
+        """What the circuit means the same as, bit for bit."""
+        return self.approximation.near if self.approximation else self.source
+
+    @property
+    def hdl(self) -> str:
+        """The emitter's name."""
+        return self.settings.hdl
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The HDL, by file name. Raises LirError if an emitter gives anything else."""
+        found: Any = self.settings.backend.emit(self.modules, _header(self.report))
+        if not isinstance(found, dict) or not all(_is_file(name, text) for name, text in found.items()):
+            said = f"the emitter {self.settings.hdl!r} gives no texts by file name"
+            raise error(said, help="see lutc.plugins.Backend")
+        return found
+
+    def run(self, /, *inputs: Any, **named: Any) -> Any:
+        """What the circuit answers, by the interpreter on the final stage; see `lutc.ir.interp.run`."""
+        return self.design.run(*inputs, **named)
+
+    def write(self, folder: str | Path, *, vectors: int = 1000, user_vectors: Any = None) -> Path:
+        """Write the build folder: model.lir, stages/, rtl/, sim/, report.json. It is complete or not there at all.
+
+        An approximation is beside them as approximated.lir; the bench compares the circuit with that. Without a
+        simulator for what the emitter writes there is no bench.
+        Of a design compiled with the effort "fast", stages/ holds the last stage alone.
+        `vectors` counts the bench's random and corner vectors; `user_vectors` are rows of real numbers, by input
+        name, that come before them. Of what was in `folder`, a build's own files are replaced (those that it lists in
+        `.lutc-files.json`), and what was put beside them stays. Raises LirError if `folder` holds something that is
+        no build, or one whose files were edited; OSError where it cannot be written.
+        """
+        checked_vectors(vectors, bool(user_vectors))
+        exchange(_place(folder), str(folder), lambda new: self._fill(new, vectors, user_vectors))
+        return Path(folder)
+
+    def _fill(self, folder: Path, vectors: int, user_vectors: Any) -> None:
+        known: Known = {}
+        shown, text = self.source, print_design(self.source, known=known)
+        _put(folder / "model.lir", text)
+        if self.approximation:
+            _put(folder / "approximated.lir", print_design(self.reference, known=known))
+        (folder / "stages").mkdir()
+        for number, (name, design) in enumerate(self.stages, 1):
+            if self.report["effort"] == "fast" and number < len(self.stages):
+                continue
+            if design is not shown:  # a pass may leave it as it is
+                text, shown = print_design(design, known=known), design
+            _put(folder / "stages" / f"{number:02}-{name}.lir", text)
+        (folder / "rtl").mkdir()
+        files = self.files
+        for name, text in files.items():
+            _put(folder / "rtl" / name, text)
+        backend = self.settings.backend
+        if backend.simulators:
+            bench = plugins.bench()
+            bench.write(
+                folder,
+                self.reference,
+                self.modules,
+                hdl=bench.simulators[backend.simulators[0]],
+                files=[f"rtl/{n}" for n in files if n.endswith(backend.suffix)],
+                latency=latency(self.design),
+                valid=self.control.valid,
+                count=vectors,
+                user=user_vectors,
+            )
+        report = self.report
+        if self.approximation and user_vectors:
+            report = report | {"approximation": self.approximation.facts(user_vectors)}
+        _put(folder / "report.json", json.dumps(report, indent=2) + "\n")
+
+
+def _place(folder: str | Path) -> Path:
+    """Where a folder really is, behind links. Raises LirError for the empty path, which is none."""
+    if not os.fspath(folder):
+        raise error("the path of the folder is empty", help="the folder that you are in is .")
+    return Path(os.path.realpath(folder))
+
+
+def may_write(folder: str | Path) -> None:
+    """Raise LirError if no build may come to a folder, because it holds other things; said before the work."""
+    check(_place(folder), str(folder))
+
+
+@contextmanager
+def alone(folder: str | Path) -> Iterator[None]:
+    """Keep other lutcs out of a build folder."""
+    _place(folder).parent.mkdir(parents=True, exist_ok=True)
+    with held(_place(folder)):
+        yield
+
+
+def _put(path: Path, text: str) -> None:
+    with naming(path):
+        path.write_text(text)
+
+
+def _is_file(name: Any, text: Any) -> bool:
+    """Whether it is a name in one folder, and a text."""
+    plain = isinstance(name, str) and name not in ("", ".", "..") and name == Path(name).name
+    return plain and isinstance(text, str)
+
+
+def _header(report: dict[str, Any]) -> str:
+    return f"Generated by lutc {report['lutc']}. Yours to use under any terms you like."
+
+
+_AGAIN = (
+    "compile again, into another folder or when this one is moved away; or put back the files as they were"
+)
+
+
+def simulate(folder: str | Path) -> Any:
+    """Run a build folder's bench again. Returns the result of `lutc.backends.simulate.simulate`.
+
+    Raises LirError, naming the files, unless the build is there whole and as lutc wrote it: a verdict on anything
+    else would be taken for one on the model.
+
+    Examples
+    --------
+    >>> import lutc
+    >>> design = lutc.loads("lir 1\\ndesign sum(%x: u4, %y: u4) -> (z = %z) {\\n %z = add %x, %y\\n}\\n")
+    >>> result = lutc.simulate(lutc.compile(design).write("build", vectors=20))
+    >>> result.passed, result.vectors
+    (True, 20)
+    """
+    path = Path(folder)
+    with held(_place(path), always=False):
+        digests = listed(path)
+        if digests is None and not (path / "sim").is_dir():
+            raise error(
+                "no build of lutc's", where=str(path), help="make one: lutc compile MODEL -o " + str(path)
+            )
+        if digests is None:
+            raise error(f"nothing says which files lutc wrote: {lack(path)}", where=str(path), help=_AGAIN)
+        if wrong := changed(path, digests):
+            raise error(f"the build is not as lutc wrote it: {names(wrong)}", where=str(path), help=_AGAIN)
+        if not (path / "sim").is_dir():
+            help = "compile it again with --hdl verilog or --hdl vhdl"
+            raise error("no simulator reads what this build's emitter writes", where=str(path), help=help)
+        bench = plugins.bench()
+        if strange := [Path(name) for name in bench.reads(path) if name not in digests]:
+            raise error(
+                f"lutc did not write all of the build: {names(strange)}", where=str(path), help=_AGAIN
+            )
+        return bench.simulate(path)

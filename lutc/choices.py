@@ -1,0 +1,7 @@
+"""Words that a user chooses among, apart from what acts on them: the command line offers them, and starts quickly."""
+
+from __future__ import annotations
+
+USUAL_TARGET = "xcvu13p"  # what is compiled for where nobody names a target
+EFFORTS = ("fast", "normal", "high")  # how long to look for a smaller circuit
+DSP_MODES = ("none", "auto", "all")  # which products go to DSP blocks

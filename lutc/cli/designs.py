@@ -1,0 +1,109 @@
+"""`lutc run` and `lutc opt`: what a design answers, and what passes make of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lutc.cli.group import FILE
+from lutc.cli.loading import load_model, model_options
+from lutc.cli.options import setting_options
+
+
+@click.command()
+@click.argument("model", type=FILE)
+@click.option(
+    "--input",
+    "inputs",
+    type=FILE,
+    required=True,
+    help="Real numbers, or text that spells them: .npy, or .npz with one array per port.",
+)
+@click.option(
+    "--output", type=FILE, required=True, help="Where the answers go: .npy, or .npz for several ports."
+)
+@click.option(
+    "--codes", is_flag=True, help="Write integers instead, and what they mean: type, scale, offset."
+)
+@model_options
+def run(
+    model: Path,
+    inputs: Path,
+    output: Path,
+    codes: bool,
+    input_types: tuple[str, ...],
+    calibrate: Path | None,
+    compare: bool,
+    frontend: str | None,
+) -> None:
+    """Run MODEL in the reference interpreter, exactly.
+
+    Answers are float64 numbers; if one of them is none, an error says so. With --codes they are integers (int64, or
+    text for more than 64 bits), each worth code * 2^-frac * scale + offset. The formats stand in a .npz file as
+    JSON, in the array NAME.format; for a .npy file they are printed.
+    """
+    import json
+
+    from lutc.cli import answers
+    from lutc.files.foreign import read_arrays
+    from lutc.ir.interp import answer
+
+    design = load_model(model, input_types, calibrate, compare, frontend)
+    answers.check_place(design, output)
+    given = read_arrays(inputs)
+    found = answer(design, **given) if isinstance(given, dict) else answer(design, given)
+    if not codes:
+        answers.save_reals(design, found, output)
+        return
+    about = answers.save_codes(design, found, output)
+    if output.suffix == ".npy":
+        click.echo(json.dumps(about))
+
+
+@click.command()
+@click.argument("model", type=FILE)
+@click.option(
+    "-p",
+    "--passes",
+    "text",
+    required=True,
+    metavar="PASSES",
+    help='Such as "scalarize, pipeline{stages=2}", or "standard, narrow".',
+)
+@setting_options("target", "effort", "clock_ns", "stages", "check")
+@click.option("--dump", type=FILE, help="Write the design after every pass into this folder.")
+@click.option("-o", "--output", type=FILE, help="Write the result here instead of to the terminal.")
+@model_options
+def opt(
+    model: Path,
+    text: str,
+    dump: Path | None,
+    output: Path | None,
+    input_types: tuple[str, ...],
+    calibrate: Path | None,
+    compare: bool,
+    frontend: str | None,
+    **asked: Any,
+) -> None:
+    """Run PASSES on MODEL and print the design that comes out."""
+    from lutc import driver
+    from lutc.files.writing import write_text
+    from lutc.passes.context import Context
+    from lutc.passes.manager import run as run_passes
+    from lutc.passes.registry import expanded, parse
+    from lutc.settings import Settings
+    from lutc.text.print import print_design
+
+    settings = Settings(**asked)
+    steps = parse(text)
+    design = load_model(model, input_types, calibrate, compare, frontend)
+    settings = driver.fitted(settings, design)
+    steps = expanded(steps, driver.usual(settings, design))
+    context = Context(settings.device, settings.effort)
+    result = print_design(run_passes(design, steps, context, dump=dump, check=settings.check))
+    if output:
+        write_text(output, result)
+    else:
+        click.echo(result, nl=False)

@@ -1,0 +1,92 @@
+"""`lutc passes`, `lutc ops`, `lutc targets` and `lutc doctor`: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lutc.cli.options import setting_options
+
+if TYPE_CHECKING:
+    from lutc.diagnostics import Diagnostic
+
+
+@click.command()
+@click.option(
+    "--pipeline", is_flag=True, help="List the standard pipeline instead, with the reason for each place."
+)
+@setting_options("effort", "clock_ns", "stages", "dsp", "approx_lsb")
+def passes(pipeline: bool, **asked: Any) -> None:
+    """List the passes and their options; with --pipeline the standard pipeline, as the other options make it."""
+    from dataclasses import fields
+
+    from lutc import driver
+    from lutc.diagnostics import error
+    from lutc.passes.registry import listed
+    from lutc.settings import Settings
+
+    settings = Settings(**asked)
+    if not pipeline and settings != Settings():
+        raise error("effort, clock, stages, dsp and approx-lsb are of the pipeline", help="add --pipeline")
+    if pipeline:
+        for step in driver.explained(settings):
+            click.echo(f"{step.step!s:26} {step.why}")
+        return
+    found, wrong = listed()
+    for kind, origin in found:
+        options = ", ".join(f"{f.name}={f.default}" for f in fields(kind))
+        said = f"{kind.name}{{{options}}}" if options else kind.name
+        click.echo(f"{said}  (of the package {origin})" if origin else said)
+        click.echo(f"    {(kind.__doc__ or '').splitlines()[0]}")
+    told(wrong)
+
+
+@click.command()
+@click.argument("name", required=False)
+def ops(name: str | None) -> None:
+    """List the operations, or show one."""
+    from lutc.diagnostics import did_you_mean, error
+    from lutc.ir.ops import TABLE
+    from lutc.ir.ops.base import describe
+
+    if name is None:
+        for op in TABLE.values():
+            click.echo(f"{op.keyword:10} {(op.__doc__ or '').splitlines()[0]}")
+    elif name in TABLE:
+        click.echo(describe(TABLE[name]))
+    else:
+        raise error(f"no operation {name!r}", help=did_you_mean(name, list(TABLE)))
+
+
+@click.command()
+def targets() -> None:
+    """List the devices lutc knows."""
+    from lutc.target import listed
+
+    found, wrong = listed()
+    for target, origin in found:
+        blocks = f"{target.dsps:>6,} DSP {target.dsp_wide}x{target.dsp_narrow}"
+        about = f"{target.description}  (of the package {origin})" if origin else target.description
+        click.echo(f"{target.name:14} {target.luts:>9,} LUT{target.lut_inputs}  {blocks}  {about}")
+    told(wrong)
+
+
+@click.command()
+@click.pass_context
+def doctor(ctx: click.Context) -> None:
+    """Say what is installed, what is missing, and how to get it."""
+    from lutc.report.doctor import examine
+
+    healthy = True
+    for line, fine in examine():
+        healthy &= fine
+        click.echo(line)
+    ctx.exit(0 if healthy else 1)
+
+
+def told(wrong: Sequence[Diagnostic]) -> None:
+    """Say what is wrong with things of other packages; those that can be used are listed all the same."""
+    for diagnostic in wrong:
+        click.echo(str(diagnostic), err=True)

@@ -1,0 +1,39 @@
+"""What a pass is told besides the design: the device, how long to look, and when values are ready on that device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lutc import settings
+from lutc import target as targets
+from lutc.analysis.timing import Arrivals
+from lutc.choices import EFFORTS, USUAL_TARGET
+from lutc.target import Target
+
+
+@dataclass(frozen=True)
+class Context:
+    """The same for all passes of a run, so that none of them knows a device by name.
+
+    `effort` is fast, normal or high: how long to look for a smaller circuit. Raises LirError for any other.
+    """
+
+    target: Target = field(default_factory=lambda: targets.load(USUAL_TARGET))
+    effort: str = "normal"
+
+    def __post_init__(self) -> None:
+        settings.choice(self.effort, "effort", EFFORTS)
+
+    @staticmethod
+    def of(target: str, effort: str = "normal") -> Context:
+        """The context of a target by its name or file. Raises LirError for an unknown one."""
+        return Context(targets.load(target), effort)
+
+    @property
+    def thorough(self) -> bool:
+        """Whether searches that take longer than the rest of the work are worth it."""
+        return self.effort != "fast"
+
+    def arrivals(self) -> Arrivals:
+        """The delay model for a graph that a pass is about to build: nothing is known of it yet."""
+        return Arrivals(self.target)

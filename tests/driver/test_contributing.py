@@ -1,0 +1,73 @@
+"""What CONTRIBUTING.md says of packages of one's own: they are made as it says, installed, and the commands run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import lutc
+from lutc.cli import main
+
+PAGE = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
+DESIGN = "lir 1\ndesign twice(%x: s4[3]) -> (y = %y) {\n  %t = add %x, %x\n  %y = sum %t\n}\n"
+SECTIONS = {
+    title: re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```$", text, re.M | re.S)
+    for title, text in re.findall(r"^### (Add [^\n]*)\n(.*?)(?=^##|\Z)", PAGE.read_text(), re.M | re.S)
+}
+
+
+def install(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an editable install does: the folder is imported from, and the metadata beside it."""
+    about = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+    info = project / f"{about['name'].replace('-', '_')}-{about['version']}.dist-info"
+    info.mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: {about['name']}\nVersion: {about['version']}\n"
+    (info / "METADATA").write_text(metadata)
+    groups = about["entry-points"].items()
+    text = "".join(f"[{g}]\n" + "".join(f"{k} = {v}\n" for k, v in named.items()) for g, named in groups)
+    (info / "entry_points.txt").write_text(text)
+    monkeypatch.syspath_prepend(project)
+
+
+@pytest.mark.parametrize("title", ["Add a pass", "Add an emitter", "Add a target"])
+def test_what_the_page_says_works(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("twice.lir").write_text(DESIGN)
+    lines = 0
+    for language, name, text in SECTIONS[title]:
+        if language == "console":
+            continue
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text)
+        lines += len(text.splitlines())
+    assert 10 < lines < 60  # it stays this little
+    for project in [p.parent for p in Path().glob("*/pyproject.toml")]:
+        install(tmp_path / project, monkeypatch)
+        for module in project.glob("*/__init__.py"):
+            sys.modules.pop(module.parent.name, None)
+    commands = [
+        line[2:]
+        for language, _, text in SECTIONS[title]
+        if language == "console"
+        for line in text.splitlines()
+    ]
+    assert commands
+    for command in commands:
+        done = CliRunner().invoke(main, shlex.split(command)[1:])
+        assert done.exit_code == 0, done.output
+        if title == "Add a pass":
+            made = lutc.loads(done.stdout)
+            want = lutc.loads(DESIGN)
+            x = [[1, -2, 3], [7, 7, 7], [-8, -8, -8]]
+            assert (made.run(x) == want.run(x)).all()
+            assert (" add %x" not in done.stdout and "scale" in done.stdout) or "standard" in command
+    if title == "Add an emitter":
+        assert "digraph twice" in Path("pictures/rtl/twice.dot").read_text()
+    if title == "Add a target":
+        assert "xc7s50csga324-1" in Path("small/report.json").read_text()

@@ -1,0 +1,121 @@
+"""What may be asked of a compilation is listed once: in `Settings`, of which the command and the library are made."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import MISSING, FrozenInstanceError, fields, replace
+from inspect import signature
+from typing import Any
+
+import click
+import pytest
+
+import lutc
+from lutc.cli import main
+from lutc.diagnostics import LirError
+from lutc.passes.approximate.approximate import Approximate
+from lutc.passes.scalarize import Scalarize
+from lutc.settings import Settings
+
+DESIGN = "lir 1\ndesign d(%x: s4[2]) -> (y = %y) {\n  %y = neg %x\n}\n"
+
+
+def options(command: str) -> dict[str, click.Option]:
+    return {str(p.name): p for p in main.commands[command].params if isinstance(p, click.Option)}
+
+
+def test_every_setting_is_an_option_of_the_command() -> None:
+    """With its help, its default and its words; what is not for the command line is not there."""
+    there = options("compile")
+    for f in fields(Settings):
+        if not f.metadata["command"]:
+            assert f.name not in there
+            continue
+        option = there[f.name]
+        assert option.opts == ["--" + f.name.replace("_", "-")]
+        assert option.help == f.metadata["help"] and str(option.help).endswith(".")
+        assert f.default is not MISSING and option.to_info_dict()["default"] == f.default
+        if f.metadata["words"]:
+            assert isinstance(option.type, click.Choice) and tuple(option.type.choices) == f.metadata["words"]
+    assert {"target", "effort", "clock_ns", "stages", "check"} <= options("opt").keys()
+    assert not {"dsp", "hdl"} & options("opt").keys()
+
+
+def test_every_setting_is_a_keyword_of_compile() -> None:
+    taken = signature(lutc.compile).parameters
+    assert list(taken)[:2] == ["source", "target"]
+    for f in fields(Settings):
+        assert taken[f.name].default == f.default
+    assert {"progress", *signature(lutc.load).parameters} <= taken.keys()
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    wrong: dict[str, Any] = {
+        "clock_ns": -1,
+        "stages": 2,
+        "dsp": "some",
+        "target": "xcvu13",
+        "hdl": "veriloq",
+        "top": "9",
+    }
+    with pytest.raises(LirError) as raised:
+        Settings(**wrong)
+    said = str(raised.value)
+    assert len(raised.value.diagnostics) == 6
+    for part in (
+        "exclude each other",
+        "above 0",
+        "DSP blocks 'some'",
+        "mean xcvu13p",
+        "mean verilog",
+        "no name for",
+    ):
+        assert part in said
+
+
+def test_numbers_get_their_proper_type() -> None:
+    made = Settings(clock_ns=3, approx_lsb=2, passes=None)
+    assert isinstance(made.clock_ns, float) and isinstance(made.approx_lsb, float)
+    assert made == Settings(clock_ns=3.0, approx_lsb=2.0) and hash(made)
+    with pytest.raises(FrozenInstanceError):
+        made.clock_ns = 4.0  # type: ignore[misc]
+    assert made.device.name == "xcvu13p" and made.backend.suffix == ".v"
+
+
+def test_settings_stand_in_the_place_of_the_target() -> None:
+    design = lutc.loads(DESIGN)
+    made = Settings(target="ice40up5k", hdl="vhdl", stages=1, top="mine")
+    build = lutc.compile(design, made)
+    assert build.settings == made and list(build.files) == ["mine.vhd"]
+    assert build.report == lutc.compile(design, "ice40up5k", hdl="vhdl", stages=1, top="mine").report
+    with pytest.raises(LirError, match=r"made already, and stages given again"):
+        lutc.compile(design, made, stages=2)
+    assert lutc.compile(design, replace(made, stages=2)).report["stages"] == 2
+
+
+def test_a_setting_that_is_none() -> None:
+    with pytest.raises(LirError, match=r"no setting 'clokc_ns'(.|\n)*did you mean clock_ns"):
+        lutc.compile("none.lir", clokc_ns=3)
+
+
+@pytest.mark.parametrize("passes", [Scalarize(), [Scalarize], ["scalarize"], 3, "scalarize"])
+def test_what_are_no_passes(passes: Any) -> None:
+    with pytest.raises(LirError, match=r"passes are a list"):
+        lutc.compile("none.lir", passes=passes)
+
+
+def test_approximations_are_refused_before_the_model_is_read() -> None:
+    with pytest.raises(LirError, match="leave no place for approx_lsb"):
+        lutc.compile("none.lir", passes=[Scalarize()], approx_lsb=2)
+    with pytest.raises(LirError, match="approximated once"):
+        lutc.compile("none.lir", passes=[Scalarize(), Approximate(1), Approximate(2)])
+
+
+def test_settings_are_light() -> None:
+    """The command line is made of them: neither arrays nor frameworks are loaded for it."""
+    program = "import sys, lutc.settings; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "lutc.settings" in done.stdout and not {"numpy", "click", "lutc.plugins"} & set(
+        done.stdout.split()
+    )
