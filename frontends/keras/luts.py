@@ -7,7 +7,7 @@ arXiv 2604.22293). In the circuit `toq_io(f_io(.))` is a table of the edge's key
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -59,14 +59,11 @@ class EdgeNetwork:
 
 
 def edge_network(
-    layer: Layer,
-    config: Mapping[str, Any],
-    lead: int,
-    norm: Callable[[int], tuple[Reals, Reals]] | None,
-) -> EdgeNetwork:
-    """Read the `module` of a LUT layer with its options; `lead` axes of its weights count edges.
+    layer: Layer, config: Mapping[str, Any], lead: int, norm: Callable[[Sequence[int]], tuple[Reals, Reals]]
+) -> tuple[EdgeNetwork, tuple[int, ...]]:
+    """Read the `module` of a LUT layer with its options; `lead` axes of its weights count edges. Also their lengths.
 
-    `norm` gives the batch norm's factor and offset for a number of edges.
+    `norm` gives the batch norm's factor and offset for edges of these lengths, flat.
     """
     module = layer.weights("module", "layers")
     groups = sorted(module.below(), key=lambda g: int(g.removeprefix("einsum_dense").lstrip("_") or 0))
@@ -75,7 +72,8 @@ def edge_network(
             "the file lacks the weights of its tables", "save the whole model: model.save('m.keras')"
         )
     stored = [module(g).own for g in groups]
-    edges = math.prod(stored[-1][0].shape[:lead])
+    lengths = tuple(stored[-1][0].shape[:lead])
+    edges = math.prod(lengths)
 
     def flat(a: Any) -> Reals:
         result: Reals = np.asarray(a, dtype=np.float64).reshape(edges, *a.shape[lead:])
@@ -86,9 +84,9 @@ def edge_network(
     )
     out = flat(stored[-1][0])
     bias = flat(stored[-1][1]) if len(stored[-1]) > 1 else np.zeros(edges)
-    scale, shift = norm(edges) if norm else (np.ones(edges), np.zeros(edges))
-    name = activation_name(config.get("subnn_activation"))
-    return EdgeNetwork(hidden, out, bias, unary(name), scale, shift)
+    scale, shift = norm(lengths) if config.get("batch_norm") else (np.ones(edges), np.zeros(edges))
+    function = unary(activation_name(config.get("subnn_activation")))
+    return EdgeNetwork(hidden, out, bias, function, scale, shift), lengths
 
 
 def batch_norm(config: Mapping[str, Any], stored: list[Any]) -> tuple[Reals, Reals]:
@@ -112,69 +110,13 @@ def shared_over(q: Quantizer, lead: int) -> Quantizer | None:
     return None if k is None or i is None or f is None else replace(q, k=k, i=i, f=f)
 
 
-class QDenseT(HgqRule):
-    """LUT-Dense along the last axis."""
-
-    neutral: ClassVar[Mapping[str, Any]] = SHAPES
-
-    def __init__(self, layer: Layer) -> None:
-        super().__init__(layer)
-        self.n_out = int(self.config.get("n_out", self.config.get("filters", 0)))
-        self.toq = self.quantizer("toq")
-
-        def norm(edges: int) -> tuple[Reals, Reals]:
-            n_in = edges // self.n_out
-            factor, offset = batch_norm(self.config, layer.weights("bn_module").own)
-            root = math.sqrt(n_in)
-            return tuple(np.tile(np.broadcast_to(p / root, (self.n_out,)), n_in) for p in (factor, offset))  # type: ignore[return-value]
-
-        self.network = edge_network(layer, self.config, 2, norm if self.config.get("batch_norm") else None)
-
-    def before_iq(self, x: Any) -> Any:
-        return np.broadcast_to(x[..., np.newaxis], (*x.shape, self.n_out))
-
-    def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        return self.give(low, Tensor(self.summed(low, x)))
-
-    def summed(self, low: Lowering, t: Tensor) -> Value:
-        """Tables on all edges, summed over the inputs."""
-        lead = len(t.shape) - 1
-        iq = low.ranges.final(self.iq) if low.ranges and self.iq else self.iq
-        toq = low.ranges.final(self.toq) if low.ranges else self.toq
-        iq1, toq1 = (None if q is None else shared_over(q, lead) for q in (iq, toq))
-        if not t.chain and toq1 is not None and (iq is None or iq1 is not None) and not low.trace and lead:
-
-            def one(inner: Lowering, x: Value) -> Value:
-                return self._edges(
-                    inner, Tensor(x), *_fit(len(x.type.shape) - 1, lead, (iq1, iq), (toq1, toq))
-                )
-
-            return low.rows(low.fixed(t), one)
-        return self._edges(low, t, iq, toq)
-
-    def _edges(self, low: Lowering, t: Tensor, iq: Quantizer | None, toq: Quantizer | None) -> Value:
-        assert toq is not None
-        t = low.move(t, lambda i: np.broadcast_to(i[..., np.newaxis], (*i.shape, self.n_out)))
-        keys = t if iq is None else low.quantize(t, iq)
-        return low.b.sum(lookup(low, keys, self.network, toq), axes=(len(keys.shape) - 2,))  # type: ignore[no-any-return]
-
-
-def _fit(have: int, lead: int, *choices: tuple[Quantizer | None, Quantizer | None]) -> list[Quantizer | None]:
-    """Per pair: the quantiser of one position where the tensor is one position, else that of all."""
-    return [one if have < lead else every for one, every in choices]
-
-
-def lookup(
-    low: Lowering, keys: Tensor, network: EdgeNetwork, toq: Quantizer, weights: Int | None = None
-) -> Value:
-    """Look every edge up in its table. `weights` gives the edge of each element; by default they repeat in order."""
+def lookup(low: Lowering, keys: Tensor, network: EdgeNetwork, toq: Quantizer, edges: Int) -> Value:
+    """Look every element up in the table of its edge."""
     value = low.fixed(keys)
-    edges = len(network.bias)
-    of = np.arange(value.type.size) % edges if weights is None else weights
     tracing = low.trace is not None and toq.tracked
     table = low.tables.make(
         value.type,
-        lambda elements, x: network(of[elements], x),
+        lambda elements, x: network(edges[elements], x),
         toq,
         low.unique(f"{low.layer}_table"),
         low.layer,
@@ -184,6 +126,105 @@ def lookup(
     if tracing:
         y = low.observed(y, toq)
     return low.fixed(low.rescaled(Tensor(y), toq))
+
+
+class QEinsumDenseT(HgqRule):
+    """LUT-Dense for an einsum equation: the input spread over the kernel's own axes, tables, a sum, a transpose."""
+
+    neutral: ClassVar[Mapping[str, Any]] = SHAPES
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.toq = self.quantizer("toq")
+        self.x, self.w, self.out = self.terms()
+        self.extra = without(self.w, self.x)
+        self.presum = self.x + self.extra
+        if any(c not in self.out and c not in self.w for c in self.x):
+            raise Refusal("its equation sums an axis that the kernel does not have", "sum it first: QSum")
+        self.network, lengths = edge_network(layer, self.config, len(self.w), self._norm)
+        self.sizes = dict(zip(self.w, lengths, strict=True))
+
+    def terms(self) -> tuple[str, str, str]:
+        """The axes of input (the last ones), kernel and result."""
+        equation, shape = self.config["equation"], self.layer.build.get("input_shape") or ()
+        if "..." in equation and not shape:
+            raise Refusal("the file does not tell its input shape", "build the model before saving it")
+        return terms(equation, len(shape), constant=True)
+
+    def norm_variables(self) -> list[Any]:
+        """The batch norm's."""
+        return list(self.own(*self.norm("bn_")).values())
+
+    def _norm(self, lengths: Sequence[int]) -> tuple[Reals, Reals]:
+        """The batch norm of every edge, with the division by the root of the number of summands."""
+        sizes = dict(zip(self.w, lengths, strict=True))
+        axes = self.config.get("normalize_axes") or self.config.get("bias_axes")
+        axes = axes or "".join(c for c in self.w if c in self.out)
+        summed = math.prod(sizes[c] for c in self.w if c not in self.out)
+        spread = []
+        for p in batch_norm(self.config, self.norm_variables()):
+            p = np.broadcast_to(p, [sizes[c] for c in axes]) / math.sqrt(summed)
+            order = [axes.index(c) for c in self.w if c in axes]
+            p = p.transpose(order).reshape([sizes[c] if c in axes else 1 for c in self.w])
+            spread.append(np.broadcast_to(p, lengths).ravel())
+        return spread[0], spread[1]
+
+    def before_iq(self, x: Any) -> Any:
+        return self.spread(x)
+
+    def spread(self, x: Any) -> Any:
+        """The input's elements at every edge that reads them."""
+        extra = [self.sizes[c] for c in self.extra]
+        return np.broadcast_to(x.reshape((*x.shape, *(1 for _ in extra))), (*x.shape, *extra))
+
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
+        toq = low.ranges.final(self.toq) if low.ranges else self.toq
+        return self.give(low, Tensor(self.edges(low, x, self.iq, toq)))
+
+    def edges(self, low: Lowering, t: Tensor, iq: Quantizer | None, toq: Quantizer) -> Value:
+        """Tables on all edges, and their sums."""
+        keys = low.quantize(low.move(t, self.spread), iq)
+        where = np.arange(len(self.network.bias)).reshape([self.sizes[c] for c in self.w])
+        where = where.transpose([self.w.index(c) for c in self.presum if c in self.w])
+        where = where.reshape([self.sizes[c] if c in self.w else 1 for c in self.presum])
+        y = lookup(low, keys, self.network, toq, np.broadcast_to(where, keys.shape).ravel())
+        first = len(keys.shape) - len(self.presum)
+        if gone := [i for i, c in enumerate(self.presum, first) if c not in self.out]:
+            y = low.b.sum(y, axes=gone)
+        left = "".join(c for c in self.presum if c in self.out)
+        return y if left == self.out else ordered(low.b, y, left, self.out)
+
+
+class QDenseT(QEinsumDenseT):
+    """LUT-Dense along the last axis."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.sized(np.empty(tuple(self.sizes.values())), n_out=-1, filters=-1)
+
+    def terms(self) -> tuple[str, str, str]:
+        return "i", "io", "o"
+
+    def norm_variables(self) -> list[Any]:
+        return list(self.layer.weights("bn_module").own)
+
+    def lower(self, low: Lowering, x: Tensor) -> Tensor:
+        return self.give(low, Tensor(self.summed(low, x)))
+
+    def summed(self, low: Lowering, t: Tensor) -> Value:
+        """Tables on all edges, summed over the inputs: one function where the quantisers of all positions agree."""
+        lead = len(t.shape) - 1
+        iq = low.ranges.final(self.iq) if low.ranges and self.iq else self.iq
+        toq = low.ranges.final(self.toq) if low.ranges else self.toq
+        iq1, toq1 = (None if q is None else shared_over(q, lead) for q in (iq, toq))
+        if t.chain or toq1 is None or (iq1 is None and iq is not None) or low.trace or not lead:
+            return self.edges(low, t, iq, toq)
+
+        def one(inner: Lowering, x: Value) -> Value:
+            whole = len(x.type.shape) > 1  # where positions differ in their formats
+            return self.edges(inner, Tensor(x), *((iq, toq) if whole else (iq1, toq1)))
+
+        return low.rows(low.fixed(t), one)
 
 
 class QConvT(Spatial, QDenseT):
@@ -199,74 +240,10 @@ class QConvT(Spatial, QDenseT):
         counts, pads = self.window.plan(x.shape[1:-1])
         padded = self.window.pad(x, pads, -1)
         rows = np.concatenate([self.window.tap(padded, t, counts) for t in self.window.taps], axis=-1)
-        return super().before_iq(rows)
+        return self.spread(rows)
 
     def lower(self, low: Lowering, x: Tensor) -> Tensor:
         def convolved(x: Tensor) -> Tensor:
             return Tensor(self.summed(low, Tensor(patches(low, x, self.window))))
 
         return self.give(low, self.with_last(low, x, convolved))
-
-
-class QEinsumDenseT(HgqRule):
-    """LUT-Dense for an einsum equation: the input spread over the kernel's own axes, tables, a sum, a transpose."""
-
-    neutral: ClassVar[Mapping[str, Any]] = SHAPES
-
-    def __init__(self, layer: Layer) -> None:
-        super().__init__(layer)
-        self.toq = self.quantizer("toq")
-        shape = tuple(layer.build.get("input_shape") or ())
-        equation = self.config["equation"]
-        if "..." in equation and not shape:
-            raise Refusal("the file does not tell its input shape", "build the model before saving it")
-        self.x, self.w, self.out = terms(equation, len(shape), constant=True)
-        self.extra = without(self.w, self.x)
-        self.presum = self.x + self.extra
-        stored = [layer.weights("module", "layers")(g).own for g in layer.weights("module", "layers").below()]
-        kernel = min(
-            (s[0] for s in stored if s), key=lambda a: a.ndim
-        )  # the last layer's has the edges' axes alone
-        self.sizes = dict(zip(self.w, kernel.shape[: len(self.w)], strict=True))
-        if any(c not in self.out and c not in self.w for c in self.x):
-            raise Refusal("its equation sums an axis that the kernel does not have", "sum it first: QSum")
-
-        def norm(edges: int) -> tuple[Reals, Reals]:
-            return self._norm(self.own(*self.norm("bn_")))
-
-        self.network = edge_network(
-            layer, self.config, len(self.w), norm if self.config.get("batch_norm") else None
-        )
-
-    def _norm(self, values: dict[str, Any]) -> tuple[Reals, Reals]:
-        axes = self.config.get("normalize_axes") or self.config.get("bias_axes")
-        axes = axes or "".join(c for c in self.w if c in self.out)
-        factor, offset = batch_norm(self.config, list(values.values()))
-        summed = math.prod(self.sizes[c] for c in self.w if c not in self.out)
-        shape = [self.sizes[c] for c in self.w]
-        spread = []
-        for p in (factor, offset):
-            p = np.broadcast_to(p, [self.sizes[c] for c in axes]) / math.sqrt(summed)
-            order = [axes.index(c) for c in self.w if c in axes]
-            p = p.transpose(order).reshape([self.sizes[c] if c in axes else 1 for c in self.w])
-            spread.append(np.broadcast_to(p, shape).ravel())
-        return spread[0], spread[1]
-
-    def before_iq(self, x: Any) -> Any:
-        extra = [self.sizes[c] for c in self.extra]
-        return np.broadcast_to(x.reshape((*x.shape, *(1 for _ in extra))), (*x.shape, *extra))
-
-    def lower(self, low: Lowering, x: Tensor) -> Tensor:
-        t = low.move(x, self.before_iq)
-        keys = self.take(low, t)
-        toq = low.ranges.final(self.toq) if low.ranges else self.toq
-        where = np.arange(len(self.network.bias)).reshape([self.sizes[c] for c in self.w])
-        where = where.transpose([self.w.index(c) for c in self.presum if c in self.w])
-        where = where.reshape([self.sizes[c] if c in self.w else 1 for c in self.presum])
-        edges = np.broadcast_to(where, keys.shape).ravel()
-        y = lookup(low, keys, self.network, toq, edges)
-        gone = [i for i, c in enumerate(self.presum) if c not in self.out]
-        if gone:
-            y = low.b.sum(y, axes=gone)
-        left = [c for c in self.presum if c in self.out]
-        return self.give(low, Tensor(ordered(low.b, y, left, self.out)))

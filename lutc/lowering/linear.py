@@ -163,7 +163,7 @@ def mapped(walk: Walk, value: Value, inner: Inner, place: Callable[[Value], Valu
     builder = Builder(walk.names.take(walk.owner, "f"))
     origin = walk.layer.name if walk.layer else None
     done = rows.mapped(walk.b, value, builder, partial(inner, builder), origin)
-    placed: Value = place(done)
+    placed = place(done)
     walk.maps[placed] = Mapped(done.func, (value,), place, axis)
     return placed
 
