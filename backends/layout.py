@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from lutc.numbers import trailing_zeros
 from lutc.rtl.nets import (
     DATA,
     VALID,
@@ -346,7 +347,7 @@ def _unread(module: Module, names: dict[Net | Instance, str]) -> tuple[tuple[str
     for net in module.nets:
         missing = ~read.get(net, 0) & ((1 << net.width) - 1)
         while net in names and missing:
-            low = (missing & -missing).bit_length() - 1
+            low = trailing_zeros(missing)
             high = low + (~(missing >> low) & -~(missing >> low)).bit_length() - 2
             unread.append((names[net], net.width, high, low))
             missing &= -1 << (high + 1)

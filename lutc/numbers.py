@@ -168,6 +168,35 @@ def rounded(value: Fraction, rounding: Rounding) -> int:
     return floor + up
 
 
+def rounded_quotients(numerators: Ints, divisor: int, rounding: Rounding) -> Ints:
+    """`rounded` of every `numerators / divisor`, all at once: integers, and a divisor above 0.
+
+    The caller sees to it that an int64 array has room for twice the divisor.
+    """
+    floor = numerators // divisor
+    rest = numerators - floor * divisor
+    tie = 2 * rest == divisor
+    up = 2 * rest > divisor
+    match rounding:
+        case Rounding.FLOOR:
+            return floor
+        case Rounding.CEIL:
+            up = rest > 0
+        case Rounding.TOWARD_ZERO:
+            up = (rest > 0) & (numerators < 0)
+        case Rounding.AWAY:
+            up = (rest > 0) & (numerators > 0)
+        case Rounding.HALF_UP:
+            up = up | tie
+        case Rounding.HALF_EVEN:
+            up = up | (tie & (floor % 2 == 1))
+        case Rounding.HALF_AWAY:
+            up = up | (tie & (numerators > 0))
+        case Rounding.HALF_ZERO:
+            up = up | (tie & (numerators < 0))
+    return floor + up
+
+
 def bounded(code: int, fmt: Fixed, mode: Overflow) -> int:
     """One code brought into a format's range; the scalar twin of `overflow`."""
     if mode is Overflow.WRAP:
@@ -181,17 +210,30 @@ def quantised(value: Fraction, fmt: Fixed, rounding: Rounding, mode: Overflow) -
     return bounded(rounded(value / fmt.step, rounding), fmt, mode)
 
 
+def power_of_two(value: int | Fraction) -> bool:
+    """Whether a number is 1, 2, 4 and so on, or 1/2, 1/4 and so on; 0 and negative numbers are not."""
+    n, d = value.numerator, value.denominator
+    return n > 0 and not n & (n - 1) and not d & (d - 1)
+
+
+def dyadic(value: Fraction) -> bool:
+    """Whether a number is a sum of powers of two, so that some number of bits after the point is enough for it."""
+    return power_of_two(value.denominator)
+
+
+def trailing_zeros(number: int) -> int:
+    """How many times 2 divides a number; 0 of 0."""
+    return (number & -number).bit_length() - 1 if number else 0
+
+
 def twos(value: Fraction) -> int:
     """How many bits after the point a dyadic number needs (negative if it is a multiple of a power of two).
 
     Raises ValueError if no number of bits is enough. Of 0, says 0.
     """
-    if value.denominator & (value.denominator - 1):
+    if not dyadic(value):
         raise ValueError(f"{value} is no sum of powers of two")
-    if not value:
-        return 0
-    n = abs(value.numerator)
-    return value.denominator.bit_length() - 1 or -((n & -n).bit_length() - 1)
+    return trailing_zeros(value.denominator) or -trailing_zeros(value.numerator)
 
 
 def as_code(value: Fraction, frac: int) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from lutc.cmvm.network import Network, Sum, weighed
+from lutc.numbers import trailing_zeros
 
 WIDEST = 14  # bits of a constant that is tried
 
@@ -20,7 +21,7 @@ _Adder = tuple[int, int, int, int, int]
 
 def single(weight: int) -> Network | None:
     """The network for `weight * x` with the fewest adders, if three suffice and the constant is not too wide."""
-    odd = abs(weight) // (weight & -weight) if weight else 0
+    odd = abs(weight) >> trailing_zeros(weight)
     graph = _graph(odd) if 1 < odd < 1 << WIDEST else None
     if graph is None:
         return None
@@ -68,7 +69,7 @@ def _last(values: Sequence[int], odd: int) -> _Adder | None:
     for u in values:
         for sign in (1, -1):
             rest = odd - sign * u  # has to be plus or minus a value, shifted
-            shift = (rest & -rest).bit_length() - 1
+            shift = trailing_zeros(rest)
             if rest and shift:
                 for v in values:
                     if abs(rest) == v << shift:

@@ -12,6 +12,7 @@ from lutc.ir.graph import Const, Value, topo
 from lutc.ir.ops import (
     Abs,
     Add,
+    Add3,
     Call,
     ConstOp,
     Element,
@@ -33,7 +34,8 @@ from lutc.ir.ops import (
 from lutc.ir.ops.base import Op
 from lutc.ir.ops.flow import evaluate
 from lutc.ir.ops.moves import Layout
-from lutc.numbers import dtype, twos
+from lutc.ir.ops.sums import in_one_chain
+from lutc.numbers import dtype, dyadic, power_of_two
 from lutc.passes.rewriter import Rewriter, with_operands
 from lutc.types import Fixed, Ints, Overflow, Rounding
 
@@ -82,9 +84,9 @@ def _simplified(rw: Rewriter, op: Op) -> Value:
             return _number(rw, Fraction(0))
         case Mul(a=a, b=Number(value=v)) | Mul(a=Number(value=v), b=a):
             return simplified(rw, rw.make(Scale, a, v, op.dsp))
-        case Lincomb():
-            return _lincomb(rw, op)
-        case Rescale(by=(by,), add=(Fraction(numerator=0),)) if not by.denominator & (by.denominator - 1):
+        case Lincomb() | Add3():
+            return _weighted(rw, op)
+        case Rescale(by=(by,), add=(Fraction(numerator=0),)) if dyadic(by):
             return rw.make(Quant, rw.make(Scale, op.x, by), op.to, op.round, op.overflow)
         case Select(condition=c, yes=yes, no=no):
             if isinstance(c, Number):
@@ -163,7 +165,7 @@ def _scale(rw: Rewriter, op: Scale, x: Value, by: Fraction) -> Value:
         return x
     if by == -1:
         return rw.make(Neg, x)
-    if op.dsp and abs(op.odd) == 1:
+    if op.dsp and power_of_two(abs(by)):
         return simplified(rw, rw.make(Scale, x, by))  # no product
     if isinstance(x, Scale) and not (x.dsp or op.dsp):
         return simplified(rw, rw.make(Scale, x.x, by * x.by))
@@ -176,33 +178,54 @@ def sum_for(rw: Rewriter, terms: Sequence[tuple[Value, Fraction]], bias: Fractio
     return rw.fit(simplified(rw, rw.make(Lincomb, values, weights, bias)), op.type)
 
 
-def _lincomb(rw: Rewriter, op: Lincomb) -> Value:
+def _weighted(rw: Rewriter, op: Lincomb | Add3) -> Value:
     """Merge equal terms, drop those of weight 0, take constants into the bias.
 
-    Shifts of one term that are added in one carry chain already stay apart: their sum would be a multiplication again.
+    Shifts of one value that one carry chain adds stay apart: their sum would be a multiplication again.
     """
+    found, bias = _bare(op)
+    if op.type.shape:
+        return op
+    merged = _merged(found)
+    if op.one_chain and not all(power_of_two(abs(w)) for _, w in merged):
+        merged = found
+    return _sum(rw, op, merged, bias)
+
+
+def _bare(op: Lincomb | Add3) -> tuple[list[tuple[Value, Fraction]], Fraction]:
+    """The terms and the bias: what weights and bias can say, no value of its own says; terms that are 0 are gone."""
     found: list[tuple[Value, Fraction]] = []
     bias = op.bias
     for v, w in zip(op.terms, op.weights, strict=True):
-        while isinstance(v, Neg) or (isinstance(v, Scale) and not v.dsp):
+        while isinstance(v, Neg) or (isinstance(v, Scale) and _weighs(op, v)):
             v, w = v.x, w * (v.by if isinstance(v, Scale) else -1)
         if isinstance(v, Number):
             bias += w * v.value
         elif w and not _is_zero(v):
             found.append((v, w))
-    if op.type.shape:
-        return op
+    return found, bias
+
+
+def _weighs(op: Lincomb | Add3, product: Scale) -> bool:
+    """Whether a weight can stand for a product: a carry chain moves the point, and multiplies nothing."""
+    return not product.dsp and (isinstance(op, Lincomb) or power_of_two(abs(product.by)))
+
+
+def _merged(terms: list[tuple[Value, Fraction]]) -> list[tuple[Value, Fraction]]:
     weights: dict[Value, Fraction] = {}
-    for v, w in found:
+    for v, w in terms:
         weights[v] = weights[v] + w if v in weights else w
-    merged = [(v, w) for v, w in weights.items() if w]
-    if op.ternary and any(abs((w * Fraction(2) ** twos(w)).numerator) > 1 for _, w in merged):
-        merged = found
-    if not merged:
+    return [(v, w) for v, w in weights.items() if w]
+
+
+def _sum(rw: Rewriter, op: Lincomb | Add3, terms: list[tuple[Value, Fraction]], bias: Fraction) -> Value:
+    """A sum of these terms in the place of `op`: a carry chain where that was one, and this can be one."""
+    if not terms:
         return _number(rw, bias)
-    if len(merged) == 1 and not bias:
-        return simplified(rw, rw.make(Scale, *merged[0]))
-    terms, factors = zip(*merged, strict=True)
-    if terms == op.terms and factors == op.weights and bias == op.bias:
+    if len(terms) == 1 and not bias:
+        return simplified(rw, rw.make(Scale, *terms[0]))
+    values, weights = zip(*terms, strict=True)
+    if values == op.terms and weights == op.weights and bias == op.bias:
         return op
-    return rw.make(Lincomb, terms, factors, bias)
+    chain = isinstance(op, Add3) and in_one_chain(weights, bias)
+    return rw.make(Add3 if chain else Lincomb, values, weights, bias)

@@ -28,7 +28,7 @@ from lutc.analysis.ranges import range_of
 from lutc.ir.graph import Design, Table, Value
 from lutc.ir.ops import Cat, Compare, Lincomb, Lut, Number, Quant, Relation, Rescale, Scale, Select
 from lutc.ir.ops.base import Op
-from lutc.numbers import bounded, digits, dtype, quantised, rounded
+from lutc.numbers import bounded, digits, dtype, dyadic, quantised, rounded, rounded_quotients
 from lutc.passes.context import Context
 from lutc.passes.identities import simplified
 from lutc.passes.manager import Pass
@@ -65,7 +65,7 @@ def lowered(rw: Rewriter, op: Rescale, target: Target) -> Value:
         return rw.make(Number, to.value(quantised(source.value(lo) * by + add, to, op.round, op.overflow)))
     line = Line(by * source.step / to.step, add / to.step, op.round)
     ways: list[tuple[float, Callable[[], Value]]] = []
-    if _dyadic(by) and _dyadic(add):
+    if dyadic(by) and dyadic(add):
         if len(digits(by)) == 1:
             return _exact(rw, op, by, add)
         ways.append((_product_luts(by, add, source.width, target), lambda: _exact(rw, op, by, add)))
@@ -94,10 +94,6 @@ def lowered(rw: Rewriter, op: Rescale, target: Target) -> Value:
 def _product_luts(times: Fraction, plus: Fraction, width: int, target: Target) -> float:
     """What multiplying `width` bits by a constant costs, and adding one: an addition a signed digit after the first."""
     return (len(digits(times)) + len(digits(plus)) - 1) * target.adder_luts(width + 2)
-
-
-def _dyadic(value: Fraction) -> bool:
-    return not value.denominator & (value.denominator - 1)
 
 
 @dataclass(frozen=True)
@@ -165,33 +161,12 @@ class Line:
 
 @lru_cache(maxsize=4)
 def _roundings(line: Line, lo: int, hi: int) -> Ints:
-    """See `Line.wanted`. The values are the integers `above` over D; as `numbers.rounded`, from quotient and rest."""
+    """See `Line.wanted`. The values are the integers `above` over D."""
     d = line.denominator
     slope, start = int(line.slope * d), int(line.start * d)
     widest = max(abs(lo), abs(hi), 1) * abs(slope) + abs(start) + d
     above = np.array(range(lo, hi + 1), dtype=dtype(widest.bit_length() + 1)) * slope + start
-    floor = above // d
-    rest = above - floor * d
-    tie = 2 * rest == d
-    up = 2 * rest > d
-    match line.round:
-        case Rounding.FLOOR:
-            return floor
-        case Rounding.CEIL:
-            up = rest > 0
-        case Rounding.TOWARD_ZERO:
-            up = (rest > 0) & (above < 0)
-        case Rounding.AWAY:
-            up = (rest > 0) & (above > 0)
-        case Rounding.HALF_UP:
-            up = up | tie
-        case Rounding.HALF_EVEN:
-            up = up | (tie & (floor % 2 == 1))
-        case Rounding.HALF_AWAY:
-            up = up | (tie & (above > 0))
-        case Rounding.HALF_ZERO:
-            up = up | (tie & (above < 0))
-    return floor + up
+    return rounded_quotients(above, d, line.round)
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,9 @@ def add3(build: ModuleBuilder, addends: Sequence[Addend], to: Fixed) -> Net:
     which tears the threes apart; this form takes one six-input LUT a bit where a carry chain can be fed so.
     """
     live = sorted((a for a in addends if a[1].width), key=lambda a: -a[1].frac)
+    if len(live) < 2:  # operands without bits are 0
+        moved = [(aligned(build, net, fmt, to), sign) for net, fmt, sign in live]
+        return next((x if sign > 0 else build.neg(x) for x, sign in moved), zero(build))
     first, second = live[0], live[1]
     if len(live) == 2 and first[2] + second[2] >= 0:
         plus, other = live if first[2] > 0 else live[::-1]

@@ -18,13 +18,17 @@ from lutc.numbers import (
     bounded,
     divide,
     dtype,
+    dyadic,
     finest,
     narrowest,
     overflow,
+    power_of_two,
     quantised,
     real,
     rounded,
+    rounded_quotients,
     signed_digits,
+    trailing_zeros,
     twos,
 )
 from lutc.types import ZERO, Fixed, Overflow, Rounding, holding, scalar, tensor, uniform
@@ -150,6 +154,28 @@ def test_signed_digits_are_few_and_right() -> None:
         assert all(b - a > 1 for a, b in pairwise(shifts))
         assert len(digits) == fewest[number]
     assert sum(s << d for d, s in signed_digits(-(1 << 90) + 12345)) == -(1 << 90) + 12345
+
+
+@pytest.mark.parametrize("kind", [np.int64, object])
+@pytest.mark.parametrize("mode", list(Rounding))
+def test_quotients_are_rounded_alike_all_at_once(mode: Rounding, kind: Any) -> None:
+    for divisor in (1, 2, 3, 6, 8):
+        numerators = np.arange(-20, 21).astype(kind)
+        found = rounded_quotients(numerators, divisor, mode)
+        assert found.tolist() == [rounded(Fraction(n, divisor), mode) for n in range(-20, 21)]
+
+
+def test_powers_of_two() -> None:
+    powers = {Fraction(2) ** n for n in range(-6, 7)}
+    numbers = {Fraction(n, d) for n in range(-64, 65) for d in range(1, 65)}
+    assert {v for v in numbers if power_of_two(v)} == powers
+    assert {n for n in range(-70, 70) if power_of_two(n)} == {1, 2, 4, 8, 16, 32, 64}
+    assert power_of_two(1 << 200) and not power_of_two((1 << 200) + 1)
+    assert {v for v in numbers if dyadic(v)} == {v for v in numbers if (v * 64).denominator == 1}
+
+
+def test_trailing_zeros() -> None:
+    assert [trailing_zeros(n) for n in (0, 1, -1, 6, -8, 7 << 90)] == [0, 0, 0, 1, 3, 90]
 
 
 def test_twos() -> None:

@@ -102,6 +102,8 @@ def small_ops() -> Iterator[Op]:
         for p, q in ((1.0, 1.0), (3.0, -2.0), (0.5, -1.25), (0.0, 1.0)):
             bias = Fraction(random.Random(str((f, g, p, q))).randint(-6, 6), 4)
             yield OPS["lincomb"]((param(f, "a"), param(g, "b")), (Fraction(p), Fraction(q)), bias)
+        for p, q in ((1.0, -2.0), (-0.5, -1.0), (4.0, 0.25)):
+            yield OPS["add3"]((param(f, "a"), param(g, "b")), (Fraction(p), Fraction(q)), Fraction(p * q) / 4)
     mixed = tensor((2, 2), [FORMATS[4], ZERO, FORMATS[1], FORMATS[5]])
     for kind in (mixed, uniform((2, 2), FORMATS[5]), uniform((2, 2), BIT)):
         yield from (OPS["sum"](param(kind, "x"), axes) for axes in ((), (0,), (1,), (-1, 0)))

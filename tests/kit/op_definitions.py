@@ -183,6 +183,7 @@ DEFINITIONS: Mapping[str, Callable[..., Reals]] = {
     "mul": lambda op, a, b: a * b,
     "scale": lambda op, x: x * op.by,
     "lincomb": lambda op, *xs: sum((x * w for x, w in zip(xs, op.weights, strict=True)), op.bias),
+    "add3": lambda op, *xs: sum((x * w for x, w in zip(xs, op.weights, strict=True)), op.bias),
     "neg": lambda op, x: -x,
     "abs": lambda op, x: np.where(x < 0, -x, x),
     "relu": lambda op, x: np.where(x > 0, x, 0),

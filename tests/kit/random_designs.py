@@ -280,6 +280,14 @@ class _Generator:
     def make_xor(self) -> Value:
         return self.bitwise("xor")
 
+    def make_add3(self) -> Value:
+        """Two or three operands, the bias one of them, at most two of them negative."""
+        values = self.meet([self.pick() for _ in range(self.rng.randint(1, 3))])
+        bias = self.dyadic() if len(values) < 3 else Fraction(0)
+        signs = self.rng.sample([1, 1, 1, -1, -1], len(values))
+        weights = tuple(sign * Fraction(2) ** self.rng.randint(-3, 3) for sign in signs)
+        return self.built("add3", *values, weights=weights, bias=bias)
+
     def make_lut(self) -> Value:
         key = self.pick()
         shape = key.type.shape

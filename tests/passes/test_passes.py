@@ -158,7 +158,7 @@ design d(%x: s6f2[2]) -> (y = %q) {
 }
 """
     final = run(parse(text), pipelines.standard(stages=0))
-    assert {op.origin for op in ops_of(final) if op.keyword in ("add", "sub", "lincomb")} == {"dense"}
+    assert {op.origin for op in ops_of(final) if op.keyword in ("add", "sub", "add3")} == {"dense"}
 
 
 # -- what each pass is for --------------------------------------------------------------------------------------------

@@ -116,13 +116,13 @@ def breakdown(final: Path, args: argparse.Namespace) -> dict[str, int]:
     The parts share and merge less than the whole does, so their sum lies above it.
     """
     from lutc.emit import netlist
-    from lutc.ir.ops import Add, Lincomb, Lut, Neg, Quant, Scale, Sub
+    from lutc.ir.ops import Add, Add3, Lincomb, Lut, Neg, Quant, Scale, Sub
     from lutc.plugins import backend
     from lutc.text.parse import parse_file
 
     design = parse_file(final)
     rows = {}
-    parts = {"tables": (Lut,), "sums": (Add, Sub, Neg, Lincomb, Scale), "rounding": (Quant,)}
+    parts = {"tables": (Lut,), "sums": (Add, Add3, Sub, Neg, Lincomb, Scale), "rounding": (Quant,)}
     listed = tuple(kind for kinds in parts.values() for kind in kinds)
     for name, kinds in {**parts, "other": ()}.items():
         cut = _part(

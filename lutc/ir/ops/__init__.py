@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from lutc.ir.ops.arith import Abs, Add, Lincomb, Max, Min, Neg, Relu, Sub
+from lutc.ir.ops.arith import Abs, Add, Max, Min, Neg, Relu, Sub
 from lutc.ir.ops.base import Op
 from lutc.ir.ops.convert import Quant, Rescale
 from lutc.ir.ops.flow import Call, Map, Reg
 from lutc.ir.ops.logic import And, BitSlice, Cat, Compare, Not, Or, Relation, Select, Xor
 from lutc.ir.ops.moves import Broadcast, Concat, Element, Gather, Pack, Pad, Reshape, SliceOp, Transpose
 from lutc.ir.ops.products import Mul, Scale
+from lutc.ir.ops.sums import Add3, Lincomb
 from lutc.ir.ops.table import ConstOp, Lut, Number
 from lutc.ir.ops.tensor import Argmax, Dense, Matmul, Sum
 
 ALL: tuple[type[Op], ...] = (
     *(ConstOp, Number),
-    *(Add, Sub, Mul, Scale, Lincomb, Neg, Abs, Relu, Min, Max),
+    *(Add, Sub, Add3, Mul, Scale, Lincomb, Neg, Abs, Relu, Min, Max),
     *(Compare, Select, And, Or, Xor, Not, Cat, BitSlice),
     *(Quant, Rescale, Lut),
     *(Dense, Matmul, Sum, Argmax),
@@ -30,6 +31,7 @@ __all__ = [
     "TABLE",
     "Abs",
     "Add",
+    "Add3",
     "And",
     "Argmax",
     "BitSlice",

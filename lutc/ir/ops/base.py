@@ -259,7 +259,7 @@ def number(value: Fraction) -> str:
     if value.denominator == 1:
         return str(value.numerator)
     places = value.denominator.bit_length() - 1
-    if value.denominator == 1 << places and places <= 40:
+    if numbers.dyadic(value) and places <= 40:
         # 1/2**n has exactly n decimal places
         digits = str(abs(value.numerator) * 5**places).rjust(places + 1, "0")
         return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:].rstrip('0')}"

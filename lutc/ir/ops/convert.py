@@ -77,7 +77,7 @@ class Quant(Op):
             return build.const(0, *circuits.net_format(to))
         shift = source.frac - to.frac
         integer = circuits.rounded(build, operands[0], shift, self.round)
-        lo, hi = (divide(x, shift, self.round) for x in (source.lo, source.hi))
+        lo, hi = (rounded(source.value(x) / to.step, self.round) for x in (source.lo, source.hi))
         return circuits.contained(build, integer, to, self.overflow, lo, hi)
 
 

@@ -123,7 +123,7 @@ class Scale(Op):
         x = build.fit(operands[0], *to)
         if not self.type.scalar.width:
             return circuits.zero(build)
-        if self.odd < 0 and abs(self.odd) == 1:
+        if self.odd == -1:
             return build.neg(x)
         # The factor taken modulo the width: a product is only as wide as its result.
         return x if self.odd == 1 else build.mul(x, build.const(wrap(self.odd, *to), *to), self.dsp)
@@ -131,7 +131,7 @@ class Scale(Op):
 
 def dyadic(value: Fraction, what: str) -> None:
     """Raise OpMistake unless `value`, the attribute `what`, is a sum of powers of two."""
-    if value.denominator & (value.denominator - 1):
+    if not numbers.dyadic(value):
         raise OpMistake(
             f"{what}={value} is no sum of powers of two",
             "use rescale for a factor that is not: %y: FORMAT = rescale %x, by=P/Q",

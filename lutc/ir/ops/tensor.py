@@ -10,7 +10,7 @@ import numpy as np
 
 from lutc.ir.graph import Bounds, Const, Value
 from lutc.ir.ops.base import TENSOR, Op, need, sized
-from lutc.numbers import align, aligned_bits, greatest, least, narrowest
+from lutc.numbers import align, aligned_bits, greatest, least, narrowest, trailing_zeros
 from lutc.types import Ints, Type, holding, uniform
 
 
@@ -41,9 +41,7 @@ class Dense(Op):
 
     def lsb(self) -> Ints:
         kind, codes = self.x.type, self.w.codes
-        zeros = np.array(
-            [(c & -c).bit_length() - 1 if c else 0 for c in codes.ravel().tolist()], dtype=np.int64
-        )
+        zeros = np.array([trailing_zeros(c) for c in codes.ravel().tolist()], dtype=np.int64)
         weights = np.broadcast_to(self.w.type.fracs, codes.shape) - zeros.reshape(codes.shape)
         inputs = np.broadcast_to(kind.fracs, kind.shape)[..., np.newaxis]
         live = (codes != 0) & (np.broadcast_to(kind.widths, kind.shape)[..., np.newaxis] > 0)

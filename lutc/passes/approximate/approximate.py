@@ -17,6 +17,7 @@ from lutc.diagnostics import error
 from lutc.ir.graph import Design, Stage, Table, Value
 from lutc.ir.ops import Lincomb, Lut, Quant
 from lutc.ir.ops.base import Op
+from lutc.numbers import trailing_zeros
 from lutc.passes.approximate.coarser import Way
 from lutc.passes.approximate.deviation import deviations
 from lutc.passes.approximate.error_budget import Search, Sum
@@ -103,7 +104,7 @@ def _coarser_table(rw: Rewriter, op: Lut, way: Way) -> Value:
     used = 0
     for code in {*way.codes.tolist()}:
         used |= code
-    low = (used & -used).bit_length() - 1 if used else 0
+    low = trailing_zeros(used)
     value = holding(lo >> low, hi >> low, op.type.scalar.frac - low)
     table = Table(op.table.name, op.table.key, scalar(value), way.codes >> low)
     return rw.make(Lut, op.key, rw.symbol(table))

@@ -21,6 +21,7 @@ from lutc.ir.graph import Value
 from lutc.ir.ops import (
     Abs,
     Add,
+    Add3,
     Compare,
     Element,
     Lincomb,
@@ -132,9 +133,9 @@ def through(old: Op, new: Op, operands: Sequence[Known], exact: Interval) -> Kno
 def _plain(old: Op, new: Op, seen: list[Seen]) -> Interval:
     """The error of an operation whose operands' errors hold as numbers."""
     match old:
-        case Lincomb():
-            assert isinstance(new, Lincomb)
-            return _lincomb(old, new, seen)
+        case Lincomb() | Add3():
+            assert isinstance(new, Lincomb | Add3)
+            return _weighted(old, new, seen)
         case Add() | Sub():
             a, b = (_shifted(s.error, _left(old, v)) for s, v in zip(seen, old.operands, strict=True))
             return (a[0] + b[0], a[1] + b[1]) if isinstance(old, Add) else (a[0] - b[1], a[1] - b[0])
@@ -183,7 +184,7 @@ def _either(op: Value, values: Sequence[Value], seen: Sequence[Seen]) -> Interva
     return min(lo for lo, _ in ends), max(hi for _, hi in ends)
 
 
-def _lincomb(old: Lincomb, new: Lincomb, seen: list[Seen]) -> Interval:
+def _weighted(old: Lincomb | Add3, new: Lincomb | Add3, seen: list[Seen]) -> Interval:
     """w' x' - w x = w' (x' - x) + (w' - w) x, term by term."""
     frac = old.type.scalar.frac
     lo = hi = _steps((new.bias - old.bias) * Fraction(2) ** frac)

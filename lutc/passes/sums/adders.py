@@ -10,9 +10,9 @@ from lutc.analysis.ranges import range_of, set_range
 from lutc.cmvm import order
 from lutc.cmvm.compressor import ROWS, CompressorTree, compressor_tree
 from lutc.ir.graph import Design, Value
-from lutc.ir.ops import Add, Lincomb, Neg, Number, Quant, Scale, Sub
+from lutc.ir.ops import Add, Add3, Lincomb, Neg, Number, Quant, Scale, Sub
 from lutc.ir.ops.base import Op
-from lutc.numbers import digits
+from lutc.numbers import digits, power_of_two
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import rebuild
@@ -35,9 +35,10 @@ class Adders(Pass):
 
         def rule(rw: Rewriter, op: Op) -> Value:
             match op:
-                case Lincomb(terms=terms, weights=weights, bias=bias) if not op.type.shape:
-                    return trees.tree(rw, terms, weights, bias)
-                case Scale(x=x, by=by, dsp=False) if abs(op.odd) != 1 and not op.type.shape:
+                # A carry chain that is there already may be another one for this target, and for these arrivals.
+                case Lincomb() | Add3() if not op.type.shape:
+                    return trees.tree(rw, op.terms, op.weights, op.bias)
+                case Scale(x=x, by=by, dsp=False) if not power_of_two(abs(by)) and not op.type.shape:
                     return trees.tree(rw, (x,), (by,), Fraction(0))
             return op
 
@@ -163,7 +164,7 @@ class _Trees:
 
 def _sum(rw: Rewriter, values: list[Value], signs: list[int]) -> Value:
     if len(values) == 3:
-        return rw.make(Lincomb, tuple(values), tuple(Fraction(s) for s in signs))
+        return rw.make(Add3, tuple(values), tuple(Fraction(s) for s in signs))
     (a, b), (sign_a, sign_b) = values, signs
     if sign_a == sign_b:
         return rw.make(Add, a, b)

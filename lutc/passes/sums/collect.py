@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from lutc.ir.graph import Design, Value, body, owners, users
-from lutc.ir.ops import Add, Lincomb, Neg, Quant, Relu, Scale, Sub
+from lutc.ir.ops import Add, Add3, Lincomb, Neg, Quant, Relu, Scale, Sub
 from lutc.ir.ops.base import Op
 from lutc.numbers import digits
 from lutc.passes.context import Context
@@ -45,14 +45,14 @@ class Collect(Pass):
             original = rw.original
             assert original is not None
             terms: list[tuple[Value, Fraction]] = []
-            bias = op.bias if isinstance(op, Lincomb) else Fraction(0)
+            bias = op.bias if isinstance(op, Lincomb | Add3) else Fraction(0)
             for (value, weight), before in zip(op_terms, original.operands, strict=True):
                 inner = _terms(value) if readers[before] == 1 and isinstance(value, Op) else None
                 if inner is None or _costly(inner, weight):
                     terms.append((value, weight))
                 else:
                     terms += [(v, weight * w) for v, w in inner]
-                    bias += weight * value.bias if isinstance(value, Lincomb) else 0
+                    bias += weight * value.bias if isinstance(value, Lincomb | Add3) else 0
             return rw.make(Lincomb, tuple(v for v, _ in terms), tuple(w for _, w in terms), bias)
 
         return rebuild(design, rule)
@@ -97,7 +97,7 @@ def _floored(rw: Rewriter, op: Quant, before: Quant, readers: dict[Value, int]) 
 
 
 def _terms(op: Op) -> list[tuple[Value, Fraction]] | None:
-    """An operation as weighted terms (a `lincomb`'s bias apart), or None if it is no sum."""
+    """An operation as weighted terms (a bias apart), or None if it is no sum."""
     one = Fraction(1)
     match op:
         case Add(a=a, b=b):
@@ -108,6 +108,6 @@ def _terms(op: Op) -> list[tuple[Value, Fraction]] | None:
             return [(x, -one)]
         case Scale(x=x, by=by, dsp=False):
             return [(x, by)]
-        case Lincomb(terms=terms, weights=weights):
+        case Lincomb(terms=terms, weights=weights) | Add3(terms=terms, weights=weights):
             return list(zip(terms, weights, strict=True))
     return None

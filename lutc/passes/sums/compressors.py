@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from lutc.cmvm.compressor import CompressorTree, Piece, Row
 from lutc.ir.graph import Value
-from lutc.ir.ops import Add, BitSlice, Cat, Lincomb, Number, Quant, Scale
+from lutc.ir.ops import Add, Add3, BitSlice, Cat, Number, Quant, Scale
 from lutc.passes.rewriter import Rewriter
 from lutc.types import Fixed, scalar
 
@@ -34,7 +34,7 @@ def _added(rw: Rewriter, rows: list[tuple[Value, Fraction]]) -> Value:
     if len(rows) == 2:
         return rw.make(Add, *(_scaled(rw, *row) for row in rows))
     values, weights = zip(*rows, strict=True)
-    return rw.make(Lincomb, values, weights)
+    return rw.make(Add3, values, weights)
 
 
 def _scaled(rw: Rewriter, value: Value, power: Fraction) -> Value:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lutc.numbers import trailing_zeros
 from lutc.passes.tables.encoders import all_luts
 from lutc.target import Target
 from lutc.truth import Codes, tables_luts
@@ -49,7 +50,7 @@ class Price:
         """
         if not used:
             return 0.0
-        luts = self.target.adder_luts(used.bit_length() - (used & -used).bit_length() + 1)
+        luts = self.target.adder_luts(used.bit_length() - trailing_zeros(used))
         return luts / 2 + 1 if self.target.ternary else luts
 
     def whole(self, tables: list[Codes]) -> list[float]:
