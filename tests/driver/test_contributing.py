@@ -1,9 +1,12 @@
-"""What CONTRIBUTING.md says of packages of one's own: they are made as it says, installed, and the commands run."""
+"""What CONTRIBUTING.md says of additions: they are made as it says, in copies, and the commands run."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -14,11 +17,12 @@ from click.testing import CliRunner
 import lutc
 from lutc.cli import main
 
-PAGE = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "CONTRIBUTING.md"
 DESIGN = "lir 1\ndesign twice(%x: s4[3]) -> (y = %y) {\n  %t = add %x, %x\n  %y = sum %t\n}\n"
 SECTIONS = {
     title: re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```$", text, re.M | re.S)
-    for title, text in re.findall(r"^### (Add [^\n]*)\n(.*?)(?=^##|\Z)", PAGE.read_text(), re.M | re.S)
+    for title, text in re.findall(r"^###? (Add [^\n]*)\n(.*?)(?=^##|\Z)", PAGE.read_text(), re.M | re.S)
 }
 
 
@@ -71,3 +75,56 @@ def test_what_the_page_says_works(title: str, tmp_path: Path, monkeypatch: pytes
         assert "digraph twice" in Path("pictures/rtl/twice.dot").read_text()
     if title == "Add a target":
         assert "xc7s50csga324-1" in Path("small/report.json").read_text()
+
+
+COPIED = (
+    "lutc",
+    "tests/kit",
+    "tests/lir/ops",
+    "tests/ir",
+    "tests/text",
+    "tests/conftest.py",
+    "ir_spec/ops.md",
+)
+
+
+def test_an_operation_added_as_the_page_says(tmp_path: Path) -> None:
+    """In a copy of what it takes: the class, its name, the file; the page is made, and the tests know the operation."""
+    for name in (*COPIED, "tools/opdoc", "pyproject.toml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, tmp_path / name)
+    for folder in ("backends", "frontends", "ir_spec"):  # as an install maps them
+        (tmp_path / "lutc" / folder).symlink_to(ROOT / folder)
+    blocks = SECTIONS["Add an operation"]
+    ((module, text),) = [(tmp_path / name, text) for language, name, text in blocks if language == "python"]
+    ((program, runs),) = [(tmp_path / name, text) for language, name, text in blocks if language == "lir"]
+    assert len(text.splitlines()) + len(runs.splitlines()) < 60  # it stays this little
+    (keyword,), (kind,) = re.findall(r'keyword: .* = "(\w+)"', text), re.findall(r"^class (\w+)", text, re.M)
+    before = module.read_text()
+    module.write_text(before.replace("__all__ = [", f'__all__ = ["{kind}", ') + "\n\n" + text)
+    program.write_text(runs)
+    (commands,) = [text for language, _, text in blocks if language == "console"]
+    opdoc, tests = [shlex.split(line[2:]) for line in commands.splitlines()]
+    assert opdoc == ["tools/opdoc"] and tests[:2] == ["tools/test", "--quick"]
+    _run(tmp_path, *opdoc)
+    assert f"## {keyword}\n" in (tmp_path / "ir_spec" / "ops.md").read_text()
+    answer = _run(tmp_path, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *tests[2:])
+    counted = re.search(r"(\d+) passed", answer)
+    assert counted and int(counted[1]) >= 3 and "failed" not in answer, answer
+    _run(tmp_path, "-c", f"from lutc.ir.ops import {kind}, TABLE; assert TABLE['{keyword}'] is {kind}")
+
+
+def _run(copy: Path, *command: str) -> str:
+    """What Python says in the copy, whose lutc it is to import."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

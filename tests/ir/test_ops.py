@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,17 @@ from lutc.numbers import narrowest
 from lutc.types import BIT, ZERO, Fixed, Overflow, Rounding, Type, scalar, tensor, uniform
 
 SEEDS = 12
+PROGRAMS = Path(__file__).parents[1] / "lir" / "ops"
 OPS: Any = TABLE  # to be made with operands, which mypy cannot know
 # Drawn besides the operation itself, so that it meets what it needs.
 COMPANY = {"element": ["call"], "gather": ["reshape"], "argmax": ["reshape"]}
 
 
 def test_every_operation_is_defined() -> None:
-    assert set(DEFINITIONS) == set(TABLE)
+    """By answers worked out by hand, in its file; those of lutc's own, in rational numbers besides."""
+    assert set(DEFINITIONS) <= set(TABLE)
+    for keyword in TABLE:
+        assert "\n# run: " in (PROGRAMS / f"{keyword}.lir").read_text(), keyword
 
 
 def some_designs(op: type[Op], count: int = SEEDS) -> Iterator[Design]:

@@ -1,8 +1,9 @@
-"""What every operation means, in rational numbers: written from the docstrings, and knowing nothing of codes.
+"""What operations mean, in rational numbers: written from the docstrings, and knowing nothing of codes.
 
     DEFINITIONS["add"](op, a, b)   # object arrays (batch, *shape) of Fractions in, one out
 
-`meanings(design, codes)` gives the numbers of every value of a design by these definitions alone.
+An operation needs none: the `run` lines of `tests/lir/ops/KEYWORD.lir` define it, and its own `eval` is taken where it
+stands among others. `meanings(design, codes)` gives the numbers of every value of a design by these definitions.
 """
 
 from __future__ import annotations
@@ -219,12 +220,21 @@ DEFINITIONS: Mapping[str, Callable[..., Reals]] = {
 }
 
 
+def _by_eval(op: Any, *operands: Reals) -> Reals:
+    """An operation that has no definition here: the `run` lines of its file are what its `eval` is held to."""
+    steps = [reals(np.ones((1, *v.type.shape), int), v.type) for v in op.operands]
+    found = [x / step for x, step in zip(operands, steps, strict=True)]
+    codes = [_spread([int(code) for code in c.ravel()], c.shape) for c in found]
+    return reals(op.eval(*codes), op.type)
+
+
 def _values(values: Sequence[Value], known: Mapping[Value, Reals]) -> dict[Value, Reals]:
     found = dict(known)
     for value in values:
         if not isinstance(value, Param):
             op: Any = value
-            answer = DEFINITIONS[op.keyword](op, *(found[v] for v in op.operands))
+            meaning: Callable[..., Reals] = DEFINITIONS.get(op.keyword, _by_eval)
+            answer = meaning(op, *(found[v] for v in op.operands))
             found[value] = np.asarray(answer, dtype=object)
     return found
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lutc.rtl.nets import Net
     from lutc.target import Target
 
+__all__ = ["Abs", "Add", "Max", "Min", "Neg", "Relu", "Sub"]
+
 
 def _both(op: Op, values: tuple[Ints, ...]) -> list[Ints]:
     """The operands' codes, all with the finest steps among them."""

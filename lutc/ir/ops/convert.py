@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lutc.rtl.nets import Net
     from lutc.target import Target
 
+__all__ = ["Quant", "Rescale"]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Quant(Op):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lutc.rtl.builder import ModuleBuilder
     from lutc.rtl.nets import Net
 
+__all__ = ["Call", "Map", "Reg"]
+
 
 def evaluate(values: Sequence[Value], inputs: dict[Value, Ints], keep: Sequence[Value]) -> dict[Value, Ints]:
     """Compute `values` in order. Returns those in `keep`; the others are forgotten after their last reader."""
@@ -59,6 +61,7 @@ class Reg(Op):
     x: Value
 
     def infer(self) -> Type:
+        """That of the operand."""
         return self.x.type
 
     def bounds(self, *operands: Bounds) -> Bounds:
@@ -84,6 +87,7 @@ class Call(Op):
         return self.func.operations
 
     def infer(self) -> Type:
+        """That of the function's result; arguments must have exactly the types of the parameters."""
         _arguments(self.func, self.args, [v.type for v in self.args])
         sized(0, self.operations())
         _nested(self.func)
@@ -159,6 +163,10 @@ class Map(Op):
         return self.args[0].type.shape[0]
 
     def infer(self) -> Type:
+        """A tensor of the function's results along a new leading dimension.
+
+        Arguments must have exactly the types of the parameters, behind a leading dimension.
+        """
         lengths = {v.type.shape[0] if v.type.shape else None for v in self.args}
         need(
             len(lengths) == 1 and None not in lengths,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lutc.rtl.nets import Net
     from lutc.target import Target
 
+__all__ = ["And", "BitSlice", "Cat", "Compare", "Not", "Or", "Relation", "Select", "Xor"]
+
 
 class Relation(Enum):
     """How `compare` relates its first operand to its second."""
@@ -43,6 +45,7 @@ class Compare(Op):
     rel: Relation
 
     def infer(self) -> Type:
+        """`u1`."""
         return uniform(same_shape(self.operands), BIT)
 
     def bounds(self, *operands: Bounds) -> Bounds:
@@ -174,6 +177,7 @@ class _Bitwise(Op):
     strict: ClassVar[bool] = True
 
     def infer(self) -> Type:
+        """That of the operands, which have one type."""
         same_shape(self.operands)
         first = self.operands[0].type
         for v in self.operands[1:]:
@@ -282,6 +286,7 @@ class Cat(Op):
     parts: tuple[Value, ...]
 
     def infer(self) -> Type:
+        """An unsigned integer as wide as its operands together."""
         need(bool(self.parts), "joins at least one value")
         shape = same_shape(self.parts)
         if all(v.type.format for v in self.parts):
@@ -320,6 +325,7 @@ class BitSlice(Op):
     low: int
 
     def infer(self) -> Type:
+        """An unsigned integer as wide as the bits it takes."""
         narrow = min((f.width for _, f in self.x.type.runs), default=0)
         need(
             0 <= self.low <= self.high < narrow or not self.x.type.size,

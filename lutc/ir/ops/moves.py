@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lutc.rtl.builder import ModuleBuilder
     from lutc.rtl.nets import Net
 
+__all__ = ["Broadcast", "Concat", "Element", "Gather", "Pack", "Pad", "Reshape", "SliceOp", "Transpose"]
+
 
 Index = Any  # an int64 array
 
@@ -43,6 +45,7 @@ class Layout(Op):
         return 1
 
     def infer(self) -> Type:
+        """Every element keeps its format; a 0 that is put in is `u0`."""
         kinds = [v.type for v in self.operands]
         known = list(dict.fromkeys(f for t in kinds for _, f in t.runs))
         if len(known) == 1 and (not self.index.size or self.index.min() >= 0):
@@ -242,6 +245,7 @@ class Element(Layout):
         return np.array(self.at)
 
     def infer(self) -> Type:
+        """That of the element."""
         if not 0 <= self.at < self.x.type.size:
             raise OpMistake(f"takes element {self.at} of {self.x.type}")
         return scalar(self.x.type.formats[self.at])

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lutc.rtl.nets import Net
     from lutc.target import Target
 
+__all__ = ["Mul", "Scale"]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Mul(Op):

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from lutc.rtl.nets import Net
     from lutc.target import Target
 
+__all__ = ["Add3", "Lincomb"]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Weighted(Op):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from lutc.rtl.nets import Net
     from lutc.target import Target
 
+__all__ = ["ConstOp", "Lut", "Number"]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ConstOp(Op):
@@ -31,6 +33,7 @@ class ConstOp(Op):
     symbol: Const
 
     def infer(self) -> Type:
+        """That of the constant."""
         return self.symbol.type
 
     def bounds(self, *operands: Bounds) -> Bounds:
@@ -58,6 +61,7 @@ class Number(Op):
         return as_code(self.value, self.type.scalar.frac) if self.value else 0
 
     def infer(self) -> Type:
+        """The narrowest format of that one number."""
         try:
             frac = twos(self.value)
         except ValueError as e:
@@ -90,6 +94,7 @@ class Lut(Op):
     table: Table
 
     def infer(self) -> Type:
+        """That of the table's values; the operand must have exactly the type of the table's key."""
         key, table = self.key.type, self.table
         if not table.key.shape:
             if key.size and key.format != table.key.format:

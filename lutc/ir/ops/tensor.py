@@ -13,6 +13,8 @@ from lutc.ir.ops.base import TENSOR, Op, need, sized
 from lutc.numbers import align, aligned_bits, greatest, least, narrowest, trailing_zeros
 from lutc.types import Ints, Type, holding, uniform
 
+__all__ = ["Argmax", "Dense", "Matmul", "Sum"]
+
 
 def _spread(x: Ints, shape: tuple[int, ...]) -> Ints:
     """Bounds as an array of Python integers of the tensor's full shape."""
@@ -59,6 +61,11 @@ class Dense(Op):
         return rows * (int(np.count_nonzero(self.w.codes)) + self.w.type.shape[1])
 
     def infer(self) -> Type:
+        """Each result has the format of its own weighted sum.
+
+        Its `lsb` is the finest of `x + t` over the weights that are not 0, where t is the weight's own; its range adds,
+        for each weight, the operand's ends times that weight.
+        """
         self._check()
         sized(math.prod(self.x.type.shape[:-1]) * self.w.type.shape[1], self.operations())
         shape = (*self.x.type.shape[:-1], self.w.type.shape[1])
@@ -107,6 +114,10 @@ class Matmul(Op):
     b: Value
 
     def infer(self) -> Type:
+        """The range of a product, as of `mul`, times the inner dimension.
+
+        Its `lsb` is that of the finest elements of both.
+        """
         a, b = self.a.type, self.b.type
         need(
             len(a.shape) == len(b.shape) >= 2 and a.shape[-1] == b.shape[-2] and a.shape[:-2] == b.shape[:-2],
@@ -182,6 +193,7 @@ class Sum(Op):
         return lsb if isinstance(lsb, int) else lsb.squeeze(axis=self.reduced())
 
     def infer(self) -> Type:
+        """The sum of the ranges of the elements it takes together, at the finest of their steps."""
         gone = self.reduced()
         kind = self.x.type
         shape = tuple(n for i, n in enumerate(kind.shape) if i not in gone)
@@ -215,6 +227,7 @@ class Argmax(Op):
     x: Value
 
     def infer(self) -> Type:
+        """An unsigned integer that holds the last index."""
         shape = self.x.type.shape
         need(bool(shape) and shape[-1] > 0, f"needs a last dimension with elements, not {self.x.type}")
         return uniform(shape[:-1], holding(0, shape[-1] - 1, 0))
