@@ -26,8 +26,8 @@ from lutc.diagnostics import error
 from lutc.files.writing import naming, write_text
 from lutc.rtl.nets import DATA, VALID, Module
 
+from .arrangement import arrange, by_data_port
 from .bench.plan import Bench, Failure, save
-from .layout import arrange, by_data_port
 
 __all__ = ["Bench", "Failure", "Result", "bench_for", "simulate", "write_bench"]
 

@@ -46,7 +46,7 @@ from lutc.rtl.nets import (
     Xor,
 )
 
-from .layout import Layout, Section, Table, arrange, identifiers
+from .arrangement import Layout, Section, Table, arrange, identifiers
 from .text import aligned, comment, fold, header, in_rows, steered, with_comments
 
 _LARGEST_CASE = 256

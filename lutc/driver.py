@@ -25,7 +25,7 @@ from lutc.passes.approximate.worth import Approximation
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass, run
 from lutc.passes.pipelines import Step
-from lutc.report.facts import facts
+from lutc.report.contents import facts
 from lutc.settings import Settings
 from lutc.target import Target
 from lutc.text.parse import parse_file

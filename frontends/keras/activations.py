@@ -9,8 +9,8 @@ import numpy as np
 
 from lutc.ir.graph import Value
 from lutc.lowering.attention import softmax
-from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.unread import FREE
 from lutc.types import Overflow, Rounding
 
 from .base import Demand, HgqRule, Rule, activate, activation, axes_of, check_last

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.unread import FREE
 
 from .activations import QSoftmax
 from .base import Demand, HgqLayer, HgqRule, Rule

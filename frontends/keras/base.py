@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lutc.lowering.moves import Index
-from lutc.lowering.options import FREE, Options
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.unread import FREE, Options
 
 from .functional import Layer, leaves
 from .kinds import Kind

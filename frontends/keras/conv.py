@@ -11,8 +11,8 @@ import numpy as np
 
 from lutc.ir.graph import Value
 from lutc.lowering import windows
-from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.unread import FREE
 
 from .base import Rule, activation, variant
 from .dense import contract

@@ -11,8 +11,8 @@ import numpy as np
 from lutc.ir.graph import Value
 from lutc.lowering.letters import Contraction, terms, without
 from lutc.lowering.moves import ordered
-from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.unread import FREE
 
 from .base import Rule
 from .functional import Layer

@@ -16,8 +16,8 @@ import numpy as np
 from lutc.ir.graph import Value
 from lutc.lowering.letters import terms, without
 from lutc.lowering.moves import ordered
-from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.unread import FREE
 
 from .base import HgqRule
 from .conv import Spatial, patches, window

@@ -13,8 +13,8 @@ import numpy as np
 from lutc.ir.graph import Value
 from lutc.lowering import attention
 from lutc.lowering.letters import terms
-from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.unread import FREE
 
 from .base import Demand, HgqLayer, HgqRule, Rule, axes_of
 from .functional import Layer

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.lowering.options import FREE
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.unread import FREE
 
 from .base import LayoutRule, MovingRule
 from .conv import channels_last

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.lowering.options import FREE, AnyOf
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.unread import FREE, AnyOf
 from lutc.types import Rounding
 
 from .base import Demand, Rule, activate, activation

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from lutc.lowering.options import FREE, AnyOf, Options
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.unread import FREE, AnyOf, Options
 from lutc.types import Overflow, Rounding
 
 from .quantizers import Quantizer

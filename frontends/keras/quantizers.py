@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutc.lowering.formats import Formats, formats
-from lutc.lowering.options import FREE, Options
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.unread import FREE, Options
 from lutc.types import Overflow, Rounding, Type, tensor
 
 from .archive import Weights

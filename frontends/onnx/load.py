@@ -16,10 +16,10 @@ from lutc.lowering.dtypes import FLOATS, SATURATE, WHOLE, kind_name, within
 from lutc.lowering.linear import view
 from lutc.lowering.model import Role
 from lutc.lowering.operands import ACROSS, NOTHING
-from lutc.lowering.options import Options
 from lutc.lowering.ports import finished, make_inputs, make_outputs, stand_in
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Curve, Known, Missing, Scaled
+from lutc.lowering.unread import Options
 from lutc.lowering.walk import Walk
 from lutc.types import Fixed
 
@@ -30,10 +30,10 @@ from .model import Node, OnnxModel, fold
 from .peers import framework
 from .read import read
 from .reasons import RANDOM, REASONS
+from .registry import DOMAINS, find
 from .rule import Operands, Rule
 from .schema import described, result_kinds, well_formed
 from .shapes import check_sizes, counted, shapes_of
-from .table import DOMAINS, find
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -23,7 +23,7 @@ from lutc.lowering.compare import CannotRun
 from .doubled import doubled, with_versions
 from .functions import all_nodes
 from .model import QONNX, OnnxModel
-from .table import MICROSOFT
+from .registry import MICROSOFT
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

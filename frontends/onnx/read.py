@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from lutc.diagnostics import Diagnostic, LirError, error
 from lutc.lowering.model import Input, Role
-from lutc.lowering.options import Options
 from lutc.lowering.tensors import Known
+from lutc.lowering.unread import Options
 
 from .external import brought_in
 from .functions import Call, Functions, defined_in, domain_of, operator_sets, read_by

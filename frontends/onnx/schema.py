@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lutc.lowering.dtypes import DTYPES
-from lutc.lowering.options import FREE, AnyOf
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.unread import FREE, AnyOf
 
 from .model import Node, import_onnx
 

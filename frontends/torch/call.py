@@ -19,9 +19,9 @@ from lutc.lowering.layout import picked
 from lutc.lowering.linear import view
 from lutc.lowering.model import Layer
 from lutc.lowering.operands import BROKEN, check_elements, keep_samples_apart
-from lutc.lowering.options import Options
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Anything, Curve, Known, Scaled, concrete, core
+from lutc.lowering.unread import Options
 from lutc.lowering.walk import Walk
 
 from .leaves import Leaf

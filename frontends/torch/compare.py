@@ -25,7 +25,7 @@ from lutc.lowering.tensors import Pending, Scaled, core
 
 from .apart import Single, test_inputs
 from .call import State
-from .run import Run, left_to_host, near_tie, one_step, read
+from .runs import Run, left_to_host, near_tie, one_step, read
 from .trace import Traced
 
 FLOAT32 = 2.0**-20  # of a number in steps: what float32 may lose in a quantiser

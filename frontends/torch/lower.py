@@ -11,13 +11,13 @@ import torch
 from torch import fx
 
 from lutc.lowering.model import Layer, Model, Role
-from lutc.lowering.options import FREE, Options
 from lutc.lowering.ports import make_inputs, make_outputs, stand_in
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Curve, Known, Missing, Scaled
+from lutc.lowering.unread import FREE, Options
 from lutc.lowering.walk import Walk
 
-from . import arithmetic, indexing, moves, numbers, rounding, windows
+from . import arithmetic, indexing, moves, promotion, rounding, windows
 from .call import Call, State, flat, schema_name
 from .trace import Traced
 
@@ -163,7 +163,7 @@ def _call(state: State, node: fx.Node) -> Any:
             f"calls {name.replace('::', '.')}, which is no operator that can be compiled",
             "write it with operators that can, or let the host compute it",
         )
-    found = numbers.kept(node, rule(numbers.entered(call)))
+    found = promotion.kept(node, rule(promotion.entered(call)))
     options.check()
     if hosted is not None:
         done = call.run({id(tensors[0]): hosted.astype(np.float64)})

@@ -1,6 +1,6 @@
 """The lowering kit: what every importer needs to bring a layer into the graph, and to refuse what it cannot.
 
-From the ground up: `refusals` and `options` (what is not understood is refused), `exact` (arrays of fractions),
+From the ground up: `refusals` and `unread` (what is not understood is refused), `exact` (arrays of fractions),
 `tensors` (constants, values of the design times a scale, functions that become tables), `operands` (what a rule asks
 of them), `model` and `walk` (the layers, and the state of one pass over them), `dtypes` (element types, and whether
 numbers fit into them), `quantise` and `affine` (the one place that rounds). Then the layers themselves: `elementwise`,

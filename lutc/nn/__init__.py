@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lutc.nn.attention import QAttention, QSoftmax
     from lutc.nn.checkpoint import load, save
-    from lutc.nn.cost import Resources, resource_total, resources
     from lutc.nn.einsum import QEinsum
     from lutc.nn.function import QFunction
     from lutc.nn.layers import QAdd, QBatchNorm, QConcat, QConv1d, QConv2d, QLinear, QReLU, Sum
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from lutc.nn.quantizer import Quantizer
     from lutc.nn.quantizer import Quantizer as Quantize
     from lutc.nn.schedules import PID, Constant, LogRamp
+    from lutc.nn.surrogate import Resources, resource_total, resources
     from lutc.nn.to_design import export
     from lutc.nn.to_onnx import export_onnx
     from lutc.nn.training import Trainer, accuracy, freeze_ranges, settle_norms, trace_ranges, traced
@@ -53,14 +53,14 @@ _HOMES = {
     "QReLU": "layers",
     "QSoftmax": "attention",
     "Quantizer": "quantizer",
-    "Resources": "cost",
+    "Resources": "surrogate",
     "Sum": "layers",
     "export": "to_design",
     "export_onnx": "to_onnx",
     "load": "checkpoint",
     "save": "checkpoint",
-    "resource_total": "cost",
-    "resources": "cost",
+    "resource_total": "surrogate",
+    "resources": "surrogate",
 }
 
 __all__ = [

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, distributed, nn
 
 from .average import RunningMean
-from .cost import resource_total
 from .pareto import ParetoFront, save
 from .quantizer import Quantizer
 from .schedules import Schedule
+from .surrogate import resource_total
 
 
 def quantizers(model: nn.Module) -> Iterator[Quantizer]:

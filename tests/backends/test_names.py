@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lutc.backends.names import RESERVED, Scope, legal
+from lutc.backends.identifiers import RESERVED, Scope, legal
 
 
 @pytest.mark.parametrize(("hint", "name"), [

@@ -18,7 +18,7 @@ from netlist_model import Model, number
 
 from conftest import need_module, need_tool
 from lutc.backends import verilog, vhdl
-from lutc.backends.layout import arrange
+from lutc.backends.arrangement import arrange
 from lutc.rtl import nets as nl
 from lutc.rtl.builder import ModuleBuilder
 

@@ -34,7 +34,7 @@ PASS = """
             return replace(design, notes=(*design.notes, f"{self.words} for {context.target.name}"))
 """
 EMITTER = """
-    from lutc.backends.layout import identifiers
+    from lutc.backends.arrangement import identifiers
 
     class Listing:
         name = "listing"

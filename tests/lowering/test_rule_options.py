@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lutc.lowering.options import FREE, AnyOf, Options
 from lutc.lowering.refusals import Refusal
+from lutc.lowering.unread import FREE, AnyOf, Options
 
 
 def test_what_is_read_is_understood() -> None:

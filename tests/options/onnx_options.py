@@ -25,7 +25,7 @@ from settings import Setting
 from lutc.frontends.onnx import load_onnx
 from lutc.frontends.onnx.curve import CURVES
 from lutc.frontends.onnx.model import OLDEST
-from lutc.frontends.onnx.table import STANDARD_RULES
+from lutc.frontends.onnx.registry import STANDARD_RULES
 
 QONNX = "qonnx.custom_op.general"
 NEWEST = 24  # the newest that ONNX Runtime has in full; newer ones are tried with the reference evaluator

@@ -11,7 +11,7 @@ from onnx_operators import FORMS, values_of
 from settings import Result, Setting, judge
 
 from lutc.frontends.onnx.curve import CURVES
-from lutc.frontends.onnx.table import STANDARD_RULES
+from lutc.frontends.onnx.registry import STANDARD_RULES
 
 
 def one_of_each() -> list[Setting]:

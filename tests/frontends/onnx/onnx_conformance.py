@@ -25,7 +25,7 @@ from lutc.frontends.onnx import load_onnx
 from lutc.frontends.onnx.curve import CURVES
 from lutc.frontends.onnx.model import QONNX
 from lutc.frontends.onnx.reasons import REASONS
-from lutc.frontends.onnx.table import DOMAINS, STANDARD_RULES
+from lutc.frontends.onnx.registry import DOMAINS, STANDARD_RULES
 
 PAGE = Path(__file__).parents[3] / "ir_spec" / "onnx.md"
 # Means and slopes are no numbers of a fixed format either.

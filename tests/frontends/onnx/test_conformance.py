@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnx_conformance import CONSTANT, HOST, PAGE, outcomes, page
 
 from lutc.frontends.onnx.curve import CURVES
-from lutc.frontends.onnx.table import STANDARD_RULES
+from lutc.frontends.onnx.registry import STANDARD_RULES
 
 
 def test_every_case_is_equal_or_refused() -> None:

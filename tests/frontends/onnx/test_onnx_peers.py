@@ -13,7 +13,7 @@ from onnx_models import QONNX, Graph
 
 from lutc.diagnostics import LirError
 from lutc.frontends.onnx import arithmetic as elementwise
-from lutc.frontends.onnx import load_onnx, peers, qonnx, table
+from lutc.frontends.onnx import load_onnx, peers, qonnx, registry
 from lutc.frontends.onnx.rule import rule
 from lutc.lowering import exact as ex
 
@@ -154,7 +154,7 @@ def test_a_wrong_rule_is_refused(
 ) -> None:
     model = chain(function=function, **options).model()
     assert load_onnx(model).compared.endswith("equal")
-    monkeypatch.setitem(table.STANDARD_RULES, function, rule(wrong, "alpha"))
+    monkeypatch.setitem(registry.STANDARD_RULES, function, rule(wrong, "alpha"))
     with pytest.raises(LirError, match=r"its output \w+\[\d\] is .* in ONNX Runtime .* numbers differ"):
         load_onnx(model)
     assert load_onnx(model, compare=False)

@@ -9,7 +9,7 @@ import pytest
 from onnx import ModelProto, helper
 from onnx_models import Graph, refused
 
-from lutc.frontends.onnx import load_onnx, schema, table
+from lutc.frontends.onnx import load_onnx, registry, schema
 from lutc.frontends.onnx.model import Node
 from lutc.frontends.onnx.rule import Inputs, needed, rule
 from lutc.lowering import exact as ex
@@ -27,7 +27,7 @@ def squared_relu(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(table.DOMAINS, "toy", {"SquaredRelu": rule(squared_relu)})
+    monkeypatch.setitem(registry.DOMAINS, "toy", {"SquaredRelu": rule(squared_relu)})
     monkeypatch.setitem(schema.OTHERS, "SquaredRelu", {"alpha": 1.0, "mode": "plain"})
 
 

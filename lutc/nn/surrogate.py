@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .lut import LUTDense, surrogate
+from lutc.nn.lut import LUTDense, surrogate
 
 
 @dataclass(frozen=True)

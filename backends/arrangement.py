@@ -35,7 +35,7 @@ from lutc.rtl.nets import (
     Slice,
 )
 
-from .names import Scope
+from .identifiers import Scope
 
 # Longest expression written in place of a wire, counted in names and operators of one operand.
 _LONGEST = 3
