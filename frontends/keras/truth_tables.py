@@ -17,6 +17,7 @@ import numpy as np
 from lutc.ir.graph import Table
 from lutc.lowering.lookup import Codes, key_codes, rom_tables
 from lutc.lowering.refusals import Refusal
+from lutc.numbers import trailing_zeros
 from lutc.types import Fixed, Overflow, Type, scalar
 
 from .quantizers import Int, Quantizer, round_float
@@ -138,7 +139,7 @@ def _spread(a: Int, shape: tuple[int, ...]) -> Int:
 def _coarsest(codes: Codes, frac: int) -> tuple[Codes, int]:
     """The same numbers in the coarsest steps that hold them all, and their bits after the point."""
     bits = int(np.bitwise_or.reduce(codes, initial=0))
-    drop = (bits & -bits).bit_length() - 1 if bits else 0
+    drop = trailing_zeros(bits)
     return codes >> drop, frac - drop
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from lutc.ir.ops.logic import Relation
 from lutc.lowering import exact as ex
-from lutc.lowering.dtypes import NARROW_FLOATS, WHOLE, bounds, dyadic, representable
+from lutc.lowering.dtypes import NARROW_FLOATS, WHOLE, all_dyadic, bounds, representable
 from lutc.lowering.logic import against
 from lutc.lowering.quantise import Grid, quantise
 from lutc.lowering.refusals import Refusal
@@ -46,7 +46,7 @@ def converted(walk: Walk, t: Scaled, kind: str) -> Scaled:
 
 def _rounds(t: Scaled) -> bool:
     """Whether a cast to float changes numbers that a double holds exactly."""
-    return isinstance(t.value, Pending) or (dyadic(t) and not representable(t, "float"))
+    return isinstance(t.value, Pending) or (all_dyadic(t) and not representable(t, "float"))
 
 
 def _kept(t: Scaled) -> tuple[int, int]:

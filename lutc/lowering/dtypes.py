@@ -11,7 +11,7 @@ import numpy as np
 from lutc.lowering import exact as ex
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Known, Pending, Scaled, concrete, reach
-from lutc.numbers import twos
+from lutc.numbers import dyadic, twos
 from lutc.types import Type
 
 RANGES = {
@@ -107,16 +107,16 @@ def whole(t: Scaled) -> bool:
     return all(ex.every(lambda v: v.denominator == 1, p) for p in _parts(t))
 
 
-def dyadic(t: Scaled) -> bool:
+def all_dyadic(t: Scaled) -> bool:
     """Whether all numbers the tensor can be are sums of powers of two."""
-    return all(ex.every(ex.dyadic, p) for p in _parts(t))
+    return all(ex.every(dyadic, p) for p in _parts(t))
 
 
 def representable(t: Scaled, kind: str) -> bool:
     """Whether a float of at most 32 bits holds every number the tensor can be."""
     digits, least, most = NARROW_FLOATS.get(kind, FLOAT)
     parts = _parts(t)
-    if not dyadic(t):
+    if not all_dyadic(t):
         return False
     lo, hi = bounds(t)
     top = max(abs(lo), abs(hi))

@@ -108,17 +108,6 @@ def gcd(numbers: Sequence[Fraction]) -> Fraction:
     return Fraction(top, bottom) if top else Fraction(1)
 
 
-def power_of_two(value: Fraction) -> bool:
-    """Whether a number is plus or minus a power of two."""
-    n, d = abs(value.numerator), value.denominator
-    return n > 0 and not n & (n - 1) and not d & (d - 1)
-
-
-def dyadic(value: Fraction) -> bool:
-    """Whether a number is a sum of powers of two."""
-    return not value.denominator & (value.denominator - 1)
-
-
 def exponent(value: Fraction) -> int:
     """The k of a power of two `2**k`."""
     return abs(value.numerator).bit_length() - value.denominator.bit_length()

@@ -17,7 +17,7 @@ from lutc.lowering.operands import BROKEN
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Curve, Known, Missing, Pending, Port, Scaled, Shape, Tensor, concrete, core
 from lutc.lowering.walk import Walk
-from lutc.numbers import twos
+from lutc.numbers import dyadic, power_of_two, twos
 from lutc.types import BIT, Fixed, holding, uniform
 
 MOST = 1 << 22  # elements of an input
@@ -143,19 +143,19 @@ def output(walk: Walk, name: str, t: Tensor) -> None:
     if isinstance(t.value, Value) and not t.clips():
         scale, offset = (walk.inner(x, t.shape) for x in (t.scale, t.offset))
         unit = ex.lone(scale)
-        simple = unit is not None and ex.power_of_two(unit) and _short(walk, t)
+        simple = unit is not None and power_of_two(abs(unit)) and _short(walk, t)
         if not simple and _last_only(scale) and _last_only(offset) and ex.every(bool, scale):
             _scaled(walk, port, t, unit)
             return
     unit, value = walk.exact(t)
-    if ex.dyadic(unit) and abs(unit.numerator).bit_length() + unit.denominator.bit_length() <= PORT_BITS:
+    if dyadic(unit) and abs(unit.numerator).bit_length() + unit.denominator.bit_length() <= PORT_BITS:
         value, unit = (walk.b.scale(value, by=unit) if unit != 1 else value), Fraction(1)
     walk.outputs.append(Output(port, value, (unit,)))
 
 
 def _short(walk: Walk, t: Scaled) -> bool:
     """Whether the offset takes few enough bits after the point to be added in hardware."""
-    return ex.every(lambda v: ex.dyadic(v) and (not v or twos(v) <= PORT_BITS), t.offset)
+    return ex.every(lambda v: dyadic(v) and (not v or twos(v) <= PORT_BITS), t.offset)
 
 
 def _last_only(x: ex.Exact) -> bool:
@@ -170,7 +170,7 @@ def _scaled(walk: Walk, port: str, t: Scaled, unit: Fraction | None) -> None:
     if unit is not None and ex.lone(offset) is None:
         # Offsets that differ are added where the scale allows it, so that raw numbers can be compared.
         terms = ex.compress(offset / unit)
-        if ex.every(lambda v: ex.dyadic(v) and (not v or twos(v) <= PORT_BITS), terms):
+        if ex.every(lambda v: dyadic(v) and (not v or twos(v) <= PORT_BITS), terms):
             walk.outputs.append(Output(port, walk.affine(value, ex.number(1), terms), (unit,)))
             return
     scales, offsets = (tuple(ex.spread(x.ravel(), (length,)).tolist()) for x in (scale, offset))

@@ -22,6 +22,7 @@ from lutc.lowering.moves import even, per_axis
 from lutc.lowering.names import Names
 from lutc.lowering.refusals import Refusal, Refusals
 from lutc.lowering.tensors import Missing, Pending, Scaled, Shape, Tensor, concrete, core, ends
+from lutc.numbers import dyadic, power_of_two
 from lutc.types import Overflow, Rounding, Type, holding, tensor, uniform
 
 # How many bits a factor or a term may have that joins two scales. Any two float32 scales of like size stay below it.
@@ -241,7 +242,7 @@ class Walk:
         zero = Fraction(0)
         if zeros and not ex.every(lambda v: not v, t.offset):
             scale, offset = ex.lone(t.scale), ex.lone(t.offset)
-            if not scale or offset is None or not ex.dyadic(offset / scale):
+            if not scale or offset is None or not dyadic(offset / scale):
                 unit, value = self.exact(t)
                 t = Scaled(t.shape, value, ex.number(unit), batched=t.batched)
             else:
@@ -288,7 +289,7 @@ class Walk:
     def fixed_point(self, t: Scaled) -> Value:
         """A value of the design that is the tensor. Raises Refusal if its scale is no fixed-point number."""
         unit, value = self.exact(t)
-        if not ex.dyadic(unit):
+        if not dyadic(unit):
             raise Refusal(
                 "reads numbers whose scale is no power of two, which its formats cannot hold exactly",
                 "quantise before it with scales that are powers of two",
@@ -304,8 +305,8 @@ class Walk:
     def _unit(self, pieces: list[Exact], scales: list[Exact], apart: bool) -> Exact:
         lone = ex.lone(scales[0])
         everywhere = [v for p in pieces for v in p.ravel().tolist()]
-        if lone and all(ex.dyadic(v / lone) and _bits(v / lone) <= JOIN_BITS for v in everywhere):
-            return ex.number(1 if ex.power_of_two(lone) else abs(lone))
+        if lone and all(dyadic(v / lone) and _bits(v / lone) <= JOIN_BITS for v in everywhere):
+            return ex.number(1 if power_of_two(abs(lone)) else abs(lone))
         if apart:
             columns = np.broadcast_arrays(*pieces)
             unit: Exact = np.empty(columns[0].shape, dtype=object)
