@@ -216,6 +216,12 @@ def power_of_two(value: int | Fraction) -> bool:
     return n > 0 and not n & (n - 1) and not d & (d - 1)
 
 
+def one_digit(value: int | Fraction) -> bool:
+    """Whether a number is plus or minus a power of two, so that one signed digit writes it."""
+    n, d = abs(value.numerator), value.denominator
+    return n > 0 and not n & (n - 1) and not d & (d - 1)
+
+
 def dyadic(value: Fraction) -> bool:
     """Whether a number is a sum of powers of two, so that some number of bits after the point is enough for it."""
     return power_of_two(value.denominator)

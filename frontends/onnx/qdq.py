@@ -17,7 +17,7 @@ from lutc.lowering.operands import BROKEN, axis_of, small
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Known, Scaled, Shape, Tensor
 from lutc.lowering.walk import Walk
-from lutc.numbers import power_of_two
+from lutc.numbers import one_digit
 
 from .model import Node, import_onnx, numpy_type
 from .rule import Inputs, Rule, needed, optional, rule
@@ -104,7 +104,7 @@ def _divides_exactly(x: Tensor, scale: Any, precision: str | None) -> None:
     """Raise Refusal for a division in a float of 16 bits that rounds: it moves numbers onto ties, a whole step off."""
     kinds = {kind_name(scale.dtype), x.real if isinstance(x, Scaled) else kind_name(x.array.dtype), precision}
     narrow = sorted(k for k in kinds if k in NARROW_FLOATS)
-    if narrow and not ex.every(lambda v: power_of_two(abs(v)), ex.exact(scale)):
+    if narrow and not ex.every(lambda v: one_digit(v), ex.exact(scale)):
         raise Refusal(
             f"divides by its scale in {narrow[0]}, which rounds",
             "quantise in float32, or with scales that are powers of two",

@@ -1,8 +1,9 @@
 """The data flow of a body as a networkx graph, for whatever asks about paths, order and reach.
 
-A body never changes, so its graph is made once, when it is first asked for, and kept with it; a pass that rewrites
-gives a new body. Nodes are the values' places in it and not the values themselves, which makes the graph small and
-quick to walk: 3,000 values take 10 ms, on a network whose compilation takes 2 s.
+A pass makes it of each body once. It is not kept: a pass that rewrites gives a new body, and the stages of a
+compilation would hold the graphs of all of them. Nodes are the values' places in the body and not the values
+themselves, which makes the graph quick to make and to walk: 3,000 values take 10 ms, on a network whose compilation
+takes 2 s.
 """
 
 from __future__ import annotations
@@ -11,17 +12,9 @@ from collections.abc import Iterable, Iterator
 
 import networkx as nx
 
-from lutc.ir.facts import Fact
 from lutc.ir.graph import Design, Func, Value
 from lutc.ir.ops.base import Op
 from lutc.target import Target
-
-_GRAPH: Fact[Dataflow] = Fact("dataflow", from_below=True)
-
-
-def dataflow(owner: Design | Func) -> Dataflow:
-    """The graph of a design or a function; the same one each time."""
-    return _GRAPH.of(owner) or _GRAPH.keep(owner, Dataflow(owner))
 
 
 class Dataflow:

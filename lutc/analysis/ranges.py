@@ -5,7 +5,7 @@ It follows from the graph below a value, which never changes, and is kept with t
 
 from __future__ import annotations
 
-from lutc.analysis.dataflow import dataflow
+from lutc.analysis.dataflow import Dataflow
 from lutc.ir.facts import Fact
 from lutc.ir.graph import Bounds, Design, Func, Value, topo
 from lutc.ir.ops import Call
@@ -33,7 +33,7 @@ def propagate(owner: Design | Func) -> None:
 
     One walk is enough: what a body's values depend on has no loop.
     """
-    for layer in dataflow(owner).generations():
+    for layer in Dataflow(owner).generations():
         for value in layer:
             range_of(value)
 

@@ -17,7 +17,7 @@ from lutc.lowering.quantise import Grid, quantise, ties
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Scaled
 from lutc.lowering.walk import Walk
-from lutc.numbers import power_of_two
+from lutc.numbers import one_digit
 from lutc.types import Rounding
 
 # Rounding modes by the words that QONNX has for them: UP and DOWN are away from and toward zero, HALF_UP and HALF_DOWN
@@ -59,7 +59,7 @@ def affine(walk: Walk, t: Scaled, s: Exact, z: Exact, lo: Exact, hi: Exact) -> S
 def step_of(scale: Exact) -> int:
     """How many bits after the point make the scale the value's own step; 0 if no number does."""
     lone = ex.lone(scale)
-    return -ex.exponent(lone) if lone is not None and lone > 0 and power_of_two(abs(lone)) else 0
+    return -ex.exponent(lone) if lone is not None and lone > 0 and one_digit(lone) else 0
 
 
 def limits(bits: Any, signed: bool, narrow: bool) -> tuple[Exact, Exact]:

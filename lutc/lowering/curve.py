@@ -22,7 +22,7 @@ from lutc.lowering.operands import BROKEN, NOTHING
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Curve, Known, Scaled, concrete, core
 from lutc.lowering.walk import Walk
-from lutc.numbers import power_of_two
+from lutc.numbers import one_digit
 from lutc.types import Fixed, Type, holding, uniform
 
 KEY_BITS = 12  # larger tables make no sense in LUTs
@@ -148,7 +148,7 @@ def looked_up(walk: Walk, curve: Curve, found: Known) -> Scaled:
     fmt = curve.key.type.scalar if not curve.key.type.shape else curve.key.type.format
     assert isinstance(fmt, Fixed)
     lone = ex.lone(scale)
-    frac = -ex.exponent(lone) if lone is not None and lone > 0 and power_of_two(abs(lone)) else 0
+    frac = -ex.exponent(lone) if lone is not None and lone > 0 and one_digit(lone) else 0
     to = holding(int(codes.min()), int(codes.max()), frac)
     name = walk.names.take(f"{walk.owner}_{curve.op.lower()}", "t")
     per_element = any(n > 1 for n in codes.shape[1:])

@@ -22,7 +22,7 @@ from lutc.lowering.operands import BROKEN, computed, keep_samples_apart, known
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Known, Scaled, Shape, Tensor, concrete, core, plain
 from lutc.lowering.walk import Mapped, Walk
-from lutc.numbers import power_of_two
+from lutc.numbers import one_digit
 
 FLOAT_BITS = 16  # a matrix of floats that needs more bits than this was never quantised
 
@@ -100,7 +100,7 @@ def _split(codes: Any, scale: Exact, inside: Exact) -> tuple[Exact, Exact]:
     whole = ex.times(scale, inside)
     if whole.ndim < 2 or whole.shape[0] == 1:
         lone = ex.lone(whole)
-        if lone is not None and power_of_two(abs(lone)):
+        if lone is not None and one_digit(lone):
             return fractions(codes) * abs(lone), ex.number(1 if lone > 0 else -1)
         return fractions(codes), whole.reshape(-1) if whole.ndim else whole
     reals = fractions(codes) * whole

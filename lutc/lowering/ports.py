@@ -17,7 +17,7 @@ from lutc.lowering.operands import BROKEN
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Curve, Known, Missing, Pending, Port, Scaled, Shape, Tensor, concrete, core
 from lutc.lowering.walk import Walk
-from lutc.numbers import dyadic, power_of_two, twos
+from lutc.numbers import dyadic, one_digit, twos
 from lutc.types import BIT, Fixed, holding, uniform
 
 MOST = 1 << 22  # elements of an input
@@ -143,7 +143,7 @@ def output(walk: Walk, name: str, t: Tensor) -> None:
     if isinstance(t.value, Value) and not t.clips():
         scale, offset = (walk.inner(x, t.shape) for x in (t.scale, t.offset))
         unit = ex.lone(scale)
-        simple = unit is not None and power_of_two(abs(unit)) and _short(walk, t)
+        simple = unit is not None and one_digit(unit) and _short(walk, t)
         if not simple and _last_only(scale) and _last_only(offset) and ex.every(bool, scale):
             _scaled(walk, port, t, unit)
             return

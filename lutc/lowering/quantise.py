@@ -14,7 +14,7 @@ from lutc.lowering.exact import Exact
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Pending, Scaled, concrete, core
 from lutc.lowering.walk import Walk, formats
-from lutc.numbers import dyadic, power_of_two, twos
+from lutc.numbers import dyadic, one_digit, twos
 from lutc.types import Fixed, Overflow, Rounding, Type
 
 
@@ -166,7 +166,7 @@ def _emit(walk: Walk, b: Builder, value: Value, grid: Grid) -> Value:
     to = formats(shape, grid.lo, grid.hi, grid.frac)
     mode, exactly = _overflow(to, grid.lo, grid.hi)
     factor = ex.lone(by)
-    if factor is not None and power_of_two(abs(factor)) and _cheap(value, factor, add, grid.frac):
+    if factor is not None and one_digit(factor) and _cheap(value, factor, add, grid.frac):
         value = walk.affine(value, by, add, b)
         if not _inside(value.type, to, grid):
             value = b.quant(value, to=to, round=grid.round, overflow=mode)

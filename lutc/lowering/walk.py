@@ -22,7 +22,7 @@ from lutc.lowering.moves import even, per_axis
 from lutc.lowering.names import Names
 from lutc.lowering.refusals import Refusal, Refusals
 from lutc.lowering.tensors import Missing, Pending, Scaled, Shape, Tensor, concrete, core, ends
-from lutc.numbers import dyadic, power_of_two
+from lutc.numbers import dyadic, one_digit
 from lutc.types import Overflow, Rounding, Type, holding, tensor, uniform
 
 # How many bits a factor or a term may have that joins two scales. Any two float32 scales of like size stay below it.
@@ -306,7 +306,7 @@ class Walk:
         lone = ex.lone(scales[0])
         everywhere = [v for p in pieces for v in p.ravel().tolist()]
         if lone and all(dyadic(v / lone) and _bits(v / lone) <= JOIN_BITS for v in everywhere):
-            return ex.number(1 if power_of_two(abs(lone)) else abs(lone))
+            return ex.number(1 if one_digit(lone) else abs(lone))
         if apart:
             columns = np.broadcast_arrays(*pieces)
             unit: Exact = np.empty(columns[0].shape, dtype=object)

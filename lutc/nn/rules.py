@@ -20,7 +20,7 @@ from lutc.lowering.formats import formats, typed
 from lutc.lowering.names import Names
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.rows import alike, mapped
-from lutc.numbers import power_of_two
+from lutc.numbers import one_digit
 
 from .known import inside, oddity
 from .layers import QAdd, QBatchNorm, QConcat, QLinear, QReLU, Sum, _Affine
@@ -120,7 +120,7 @@ def quantise(q: Quantizer, b: Exporter, x: Value, by: Fraction = Fraction(1)) ->
             f"the layer has formats for {list(q.shape)}, but is given {list(x.type.shape)}",
             "give the input's shape without the batch, as the model was trained on",
         ) from None
-    if power_of_two(abs(by)):
+    if one_digit(by):
         x = x if by == 1 else b.scale(x, by=by)
         return b.quant(x, to=to, round=q.rounding, overflow=q.overflow)  # type: ignore[no-any-return]
     return b.rescale(x, to=to, by=[by], round=q.rounding, overflow=q.overflow)  # type: ignore[no-any-return]

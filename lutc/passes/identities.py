@@ -35,7 +35,7 @@ from lutc.ir.ops.base import Op
 from lutc.ir.ops.flow import evaluate
 from lutc.ir.ops.moves import Layout
 from lutc.ir.ops.sums import in_one_chain
-from lutc.numbers import dtype, dyadic, power_of_two
+from lutc.numbers import dtype, dyadic, one_digit
 from lutc.passes.rewriter import Rewriter, with_operands
 from lutc.types import Fixed, Ints, Overflow, Rounding
 
@@ -165,7 +165,7 @@ def _scale(rw: Rewriter, op: Scale, x: Value, by: Fraction) -> Value:
         return x
     if by == -1:
         return rw.make(Neg, x)
-    if op.dsp and power_of_two(abs(by)):
+    if op.dsp and one_digit(by):
         return simplified(rw, rw.make(Scale, x, by))  # no product
     if isinstance(x, Scale) and not (x.dsp or op.dsp):
         return simplified(rw, rw.make(Scale, x.x, by * x.by))
@@ -187,7 +187,7 @@ def _weighted(rw: Rewriter, op: Lincomb | Add3) -> Value:
     if op.type.shape:
         return op
     merged = _merged(found)
-    if op.one_chain and not all(power_of_two(abs(w)) for _, w in merged):
+    if op.one_chain and not all(one_digit(w) for _, w in merged):
         merged = found
     return _sum(rw, op, merged, bias)
 
@@ -208,7 +208,7 @@ def _bare(op: Lincomb | Add3) -> tuple[list[tuple[Value, Fraction]], Fraction]:
 
 def _weighs(op: Lincomb | Add3, product: Scale) -> bool:
     """Whether a weight can stand for a product: a carry chain moves the point, and multiplies nothing."""
-    return not product.dsp and (isinstance(op, Lincomb) or power_of_two(abs(product.by)))
+    return not product.dsp and (isinstance(op, Lincomb) or one_digit(product.by))
 
 
 def _merged(terms: list[tuple[Value, Fraction]]) -> list[tuple[Value, Fraction]]:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import networkx as nx
 
 from lutc import settings
-from lutc.analysis.dataflow import dataflow
+from lutc.analysis.dataflow import Dataflow
 from lutc.diagnostics import error
 from lutc.ir.graph import Design, Func, Output, Param, Stage, Value, body, functions
 from lutc.ir.latency import latency
@@ -110,7 +110,7 @@ class _Times:
         self.values = self.rows(design)
 
     def rows(self, owner: Design | Func) -> list[Row]:
-        flow = dataflow(owner)
+        flow = Dataflow(owner)
         fixed = {*flow.values} - flow.above(owner.params)
         self.fixed |= fixed
         rows: list[Row] = []

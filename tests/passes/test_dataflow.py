@@ -9,7 +9,7 @@ import pytest
 from random_designs import random_design
 
 import lutc
-from lutc.analysis.dataflow import dataflow
+from lutc.analysis.dataflow import Dataflow
 from lutc.analysis.timing import longest_stage
 from lutc.ir.graph import Param, owners
 from lutc.ir.ops import Add, Mul
@@ -28,8 +28,7 @@ design d(%a: s4, %b: s4, %c: s4) -> (y = %y, z = %d, k = %n) {
 
 def test_nodes_and_edges() -> None:
     design = lutc.loads(TEXT)
-    flow = dataflow(design)
-    assert dataflow(design) is flow, "made once"
+    flow = Dataflow(design)
     assert [flow.values[i] for i in flow.digraph] == list(design.values)
     product = next(v for v in flow.values if isinstance(v, Mul))
     total = next(v for v in flow.values if isinstance(v, Add))
@@ -39,7 +38,7 @@ def test_nodes_and_edges() -> None:
 
 def test_reach() -> None:
     design = lutc.loads(TEXT)
-    flow = dataflow(design)
+    flow = Dataflow(design)
     a, b, c = design.params
     below = flow.below(design.roots)
     assert {a, b} <= below and c not in below
@@ -53,7 +52,7 @@ def test_reach() -> None:
 def test_layers_of_random_designs_hold_everything_once_and_point_down(seed: int) -> None:
     for owner in owners(random_design(random.Random(seed), "scalar")):
         met: set[object] = set()
-        for layer in dataflow(owner).generations():
+        for layer in Dataflow(owner).generations():
             assert all(o in met for v in layer for o in v.operands)
             assert met.isdisjoint(layer)
             met.update(layer)
@@ -62,7 +61,7 @@ def test_layers_of_random_designs_hold_everything_once_and_point_down(seed: int)
 
 def test_the_longest_path_is_what_timing_says() -> None:
     design, device = lutc.loads(TEXT), load("xcvu13p")
-    path = dataflow(design).longest_path(device)
+    path = Dataflow(design).longest_path(device)
     assert [type(v) for v in path] == [Param, Add, Mul]
     slow = sum(v.delay(device) for v in path if isinstance(v, Add | Mul))
     assert slow + device.register == pytest.approx(longest_stage(design, device))

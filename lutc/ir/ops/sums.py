@@ -18,6 +18,7 @@ from lutc.numbers import (
     exact,
     finest_of,
     greatest,
+    one_digit,
     power_of_two,
     signed_digits,
     trailing_zeros,
@@ -198,6 +199,6 @@ def in_one_chain(weights: Sequence[Fraction], bias: Fraction) -> bool:
     """
     return (
         1 < len(weights) + bool(bias) <= 3
-        and all(power_of_two(abs(w)) for w in weights)
+        and all(one_digit(w) for w in weights)
         and sum(w < 0 for w in weights) <= 2
     )

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lutc.analysis.dataflow import dataflow
+from lutc.analysis.dataflow import Dataflow
 from lutc.ir.graph import Const, Design, Table, Value
 from lutc.ir.ops import ConstOp, Dense, Gather, Lut
 from lutc.ir.ops.base import Op
@@ -26,7 +26,7 @@ class Prune(Pass):
 
     def __call__(self, design: Design, context: Context) -> Design:
         design = rebuild(design, _pruned, canonical="before")
-        read = dataflow(design).below(design.roots)
+        read = Dataflow(design).below(design.roots)
         notes = tuple(f"input {p.name!r} is read by nothing" for p in design.params if p not in read)
         return replace(design, notes=(*design.notes, *(n for n in notes if n not in design.notes)))
 

@@ -12,7 +12,7 @@ from lutc.cmvm.compressor import ROWS, CompressorTree, compressor_tree
 from lutc.ir.graph import Design, Value
 from lutc.ir.ops import Add, Add3, Lincomb, Neg, Number, Quant, Scale, Sub
 from lutc.ir.ops.base import Op
-from lutc.numbers import digits, power_of_two
+from lutc.numbers import digits, one_digit
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import rebuild
@@ -38,7 +38,7 @@ class Adders(Pass):
                 # A carry chain that is there already may be another one for this target, and for these arrivals.
                 case Lincomb() | Add3() if not op.type.shape:
                     return trees.tree(rw, op.terms, op.weights, op.bias)
-                case Scale(x=x, by=by, dsp=False) if not power_of_two(abs(by)) and not op.type.shape:
+                case Scale(x=x, by=by, dsp=False) if not one_digit(by) and not op.type.shape:
                     return trees.tree(rw, (x,), (by,), Fraction(0))
             return op
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 from lutc.ir.graph import Design, Value, body, owners, users
 from lutc.ir.ops import BitSlice, Lincomb, Mul, Number, Select
 from lutc.ir.ops.base import Op
-from lutc.numbers import power_of_two
+from lutc.numbers import one_digit
 from lutc.passes.context import Context
 from lutc.passes.identities import simplified, sum_for
 from lutc.passes.manager import Pass
@@ -66,7 +66,7 @@ class _PartialProducts:
         for value, weight, before in zip(op.terms, op.weights, rw.original.operands, strict=True):
             if before in self.once and isinstance(value, Mul) and _wanted(value):
                 parts = self.of(rw, value)
-                if power_of_two(abs(weight)):
+                if one_digit(weight):
                     terms += [(v, w * weight) for v, w in parts]
                 else:
                     terms.append((sum_for(rw, parts, Fraction(0), value), weight))

@@ -17,7 +17,7 @@ from lutc.cmvm.search import Goal, deepest
 from lutc.ir.graph import Design, Func, Output, Value, body, functions, topo
 from lutc.ir.ops import Call, Lincomb, Quant, Scale
 from lutc.ir.ops.base import Op
-from lutc.numbers import digits, power_of_two, twos
+from lutc.numbers import digits, one_digit, twos
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import keep_all, rebuild
@@ -75,7 +75,7 @@ def _groups(values: list[Value]) -> Iterator[list[Lincomb]]:
 def _shares(sums: list[Lincomb]) -> bool:
     """Whether any term is read twice, or times more than a power of two."""
     weights = [w for s in sums for w in s.weights]
-    plain = all(not w or power_of_two(abs(w)) for w in weights)
+    plain = all(not w or one_digit(w) for w in weights)
     return not plain or len({v for s in sums for v in s.terms}) < len(weights)
 
 
