@@ -13,8 +13,6 @@ from collections.abc import Iterable, Iterator
 import networkx as nx
 
 from lutc.ir.graph import Design, Func, Value
-from lutc.ir.ops.base import Op
-from lutc.target import Target
 
 
 class Dataflow:
@@ -24,7 +22,6 @@ class Dataflow:
     """
 
     def __init__(self, owner: Design | Func) -> None:
-        self.owner = owner
         self.values = owner.values
         self.place = {v: i for i, v in enumerate(self.values)}
         self.digraph = nx.DiGraph()
@@ -34,10 +31,10 @@ class Dataflow:
             (place[operand], reader) for reader, v in enumerate(self.values) for operand in v.operands
         )
 
-    def generations(self) -> Iterator[list[Value]]:
-        """The values in layers: those of a layer read earlier layers only."""
+    def order(self) -> Iterator[Value]:
+        """The values layer by layer: those of a layer read earlier layers only."""
         for layer in nx.topological_generations(self.digraph):
-            yield [self.values[i] for i in layer]
+            yield from (self.values[i] for i in layer)
 
     def below(self, roots: Iterable[Value]) -> set[Value]:
         """What `roots` stand on, and themselves."""
@@ -50,17 +47,3 @@ class Dataflow:
     def _reached(self, graph: nx.DiGraph, starts: Iterable[Value]) -> set[Value]:
         layers = nx.bfs_layers(graph, [self.place[v] for v in starts])
         return {self.values[i] for layer in layers for i in layer}
-
-    def longest_path(self, target: Target) -> list[Value]:
-        """The values on the slowest way through scalars, by the target's delay model, first to last.
-
-        Registers and calls are taken to cost what their operations say, so ask it of designs without them.
-        """
-        delays = [
-            v.delay(target) if isinstance(v, Op) and not any(o.type.shape for o in (v, *v.operands)) else 0.0
-            for v in self.values
-        ]
-        weighted = nx.DiGraph()
-        weighted.add_nodes_from(self.digraph)
-        weighted.add_weighted_edges_from((a, b, delays[b]) for a, b in self.digraph.edges)
-        return [self.values[i] for i in nx.dag_longest_path(weighted)]

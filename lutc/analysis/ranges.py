@@ -5,9 +5,8 @@ It follows from the graph below a value, which never changes, and is kept with t
 
 from __future__ import annotations
 
-from lutc.analysis.dataflow import Dataflow
 from lutc.ir.facts import Fact
-from lutc.ir.graph import Bounds, Design, Func, Value, topo
+from lutc.ir.graph import Bounds, Value, topo
 from lutc.ir.ops import Call
 from lutc.ir.ops.base import Op
 
@@ -26,16 +25,6 @@ def range_of(value: Value) -> Bounds:
         known = RANGE.keep(v, _found(v))
     assert known is not None
     return known
-
-
-def propagate(owner: Design | Func) -> None:
-    """Find the range of every value of a body, in the order of its data flow.
-
-    One walk is enough: what a body's values depend on has no loop.
-    """
-    for layer in Dataflow(owner).generations():
-        for value in layer:
-            range_of(value)
 
 
 def set_range(value: Value, bounds: Bounds) -> None:

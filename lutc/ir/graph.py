@@ -173,19 +173,15 @@ class Table:
         return np.split(self.codes, np.cumsum(sizes)[:-1]) if sizes else []
 
 
-@dataclass(frozen=True, eq=False)
-class Func:
-    """A function: one result from several parameters. It is optimised once and emitted as one module."""
+class Body:
+    """What functions and designs have in common: parameters, and the values that lead from them to the results."""
 
-    name: str
     params: tuple[Param, ...]
-    result: Value
-    span: Span | None = None
 
     @property
     def roots(self) -> tuple[Value, ...]:
-        """The values that are given out."""
-        return (self.result,)
+        """The values that are given out, in order."""
+        raise NotImplementedError(type(self).__name__)
 
     @lazy
     def values(self) -> tuple[Value, ...]:
@@ -196,6 +192,20 @@ class Func:
     def functions(self) -> tuple[Func, ...]:
         """See the function of this name."""
         return _reached(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Func(Body):
+    """A function: one result from several parameters. It is optimised once and emitted as one module."""
+
+    name: str
+    params: tuple[Param, ...]
+    result: Value
+    span: Span | None = None
+
+    @property
+    def roots(self) -> tuple[Value, ...]:
+        return (self.result,)
 
     @lazy
     def operations(self) -> int:
@@ -223,7 +233,7 @@ class Output:
 
 
 @dataclass(frozen=True, eq=False)
-class Design:
+class Design(Body):
     """A whole circuit. Constants, tables and functions belong to it by being used.
 
     `compared` says what a model's design was compared with when it was loaded (see `lutc.lowering.compare`). It is no
@@ -255,18 +265,7 @@ class Design:
 
     @property
     def roots(self) -> tuple[Value, ...]:
-        """The values that are given out, one for each output."""
         return tuple([o.value for o in self.outputs])
-
-    @lazy
-    def values(self) -> tuple[Value, ...]:
-        """See `body`."""
-        return tuple(topo([*self.params, *self.roots]))
-
-    @lazy
-    def functions(self) -> tuple[Func, ...]:
-        """See the function of this name."""
-        return _reached(self)
 
     def run(self, /, *inputs: Any, **named: Any) -> Any:
         """The reference interpreter on real numbers; see `lutc.ir.interp.run`."""
@@ -309,7 +308,7 @@ def functions(owner: Design | Func) -> list[Func]:
     return list(owner.functions)
 
 
-def _reached(owner: Design | Func) -> tuple[Func, ...]:
+def _reached(owner: Body) -> tuple[Func, ...]:
     """Without recursion: functions may call each other many levels deep."""
     order: list[Func] = []
     seen: set[Func] = set()
@@ -330,8 +329,8 @@ def owners(design: Design) -> list[Design | Func]:
     return [*functions(design), design]
 
 
-def _called(owner: Design | Func) -> Iterator[Func]:
-    return (f for v in body(owner) if isinstance(f := v.__dict__.get("func"), Func))
+def _called(owner: Body) -> Iterator[Func]:
+    return (f for v in owner.values if isinstance(f := v.__dict__.get("func"), Func))
 
 
 def users(values: Sequence[Value]) -> dict[Value, list[Value]]:

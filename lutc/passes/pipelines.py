@@ -68,10 +68,8 @@ def steps(
     A design may be known to have no `rescale` in it: what is done again for its multipliers is then left out if it is
     to go fast.
     """
-    thorough, again = (
-        effort != "fast",
-        "the multipliers of `rescale` are sums too, and have ranges of their own",
-    )
+    thorough = effort != "fast"
+    again = "the multipliers of `rescale` are sums too, and have ranges of their own"
     found: list[tuple[bool, Pass, str]] = [
         (True, Simplify(), "small tensors first: everything after has less to do"),
         (True, Prune(), "while a weight matrix is still one thing"),

@@ -7,7 +7,7 @@ says only what is its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -21,23 +21,31 @@ Rule = Callable[[Rewriter, Op], Value]
 
 
 def rebuild(
-    design: Design, rule: Rule, *, canonical: Literal["after", "before", "never"] = "after"
+    design: Design,
+    rule: Rule,
+    *,
+    canonical: Literal["after", "before", "never"] = "after",
+    along: Callable[[Design | Func], Iterable[Value]] = body,
 ) -> Design:
     """Rewrite a design and its functions, bottom up, by a rule.
 
     The rule meets every operation as it was, on the new operands, and what it gives is made canonical `after` it. A
     rule that compares nothing with the original may ask for canonical operations, `before` it: what it makes of them
-    then stays as it is, as it does where nothing is made canonical (`never`).
+    then stays as it is, as it does where nothing is made canonical (`never`). `along` gives the values of a body in
+    the order in which they are met, operands first.
     """
-    rule = {"after": _and_canonical, "before": _on_canonical, "never": _alone}[canonical](rule)
+    if canonical == "after":
+        rule = _and_canonical(rule)
+    elif canonical == "before":
+        rule = _on_canonical(rule)
     made: dict[Func, Func] = {}
     symbols = Symbols(design)
     for func in functions(design):
         rewriter = Rewriter(symbols)
-        new = _rewrite(func, rule, rewriter, made)
+        new = _rewrite(along(func), func, rule, rewriter, made)
         made[func] = Func(func.name, func.params, rewriter.fit(new[func.result], func.result.type), func.span)
     rewriter = Rewriter(symbols)
-    new = _rewrite(design, rule, rewriter, made)
+    new = _rewrite(along(design), design, rule, rewriter, made)
     outputs = []
     for o in design.outputs:
         rewriter.origin = o.value.origin
@@ -61,16 +69,11 @@ def _on_canonical(rule: Rule) -> Rule:
     return both
 
 
-def _alone(rule: Rule) -> Rule:
-    return rule
-
-
 def _rewrite(
-    owner: Design | Func, rule: Rule, rewriter: Rewriter, made: dict[Func, Func]
+    values: Iterable[Value], owner: Design | Func, rule: Rule, rewriter: Rewriter, made: dict[Func, Func]
 ) -> dict[Value, Value]:
     new: dict[Value, Value] = {p: p for p in owner.params}
-    values = body(owner)
-    old = set(values)
+    old = set(owner.values)
     for value in values:
         if isinstance(value, Param):
             continue

@@ -223,9 +223,8 @@ def test_a_signal_leaves_nothing(run: Run, tmp_path: Path, number: int, code: in
     program = "import signal; signal.signal(2, signal.default_int_handler); from lutc.cli import main; main()"
     command = [sys.executable, "-c", program, "compile", "tagger.lir"]
     with subprocess.Popen([*command, "--vectors", "3000000"], stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
         while not list(tmp_path.glob(".build-*")):
-            assert process.poll() is None and time.monotonic() < deadline
+            assert process.poll() is None, "it ended before it wrote"
             time.sleep(0.02)
         process.send_signal(number)
         try:

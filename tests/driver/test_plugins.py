@@ -9,12 +9,11 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from click.testing import CliRunner, Result
+from command import Run, invoked
 
 import lutc
 from lutc import plugins
 from lutc import target as targets
-from lutc.cli import main
 from lutc.diagnostics import LirError
 
 DESIGN = "lir 1\ndesign d(%x: s4) -> (y = %y) {\n  %y = neg %x\n}\n"
@@ -68,7 +67,6 @@ IMPORTER = """
 """
 
 Make = Callable[..., None]
-Run = Callable[..., Result]
 
 
 @pytest.fixture(name="make")
@@ -97,14 +95,7 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     Path("d.lir").write_text(DESIGN)
-
-    def run(*words: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, list(words))
-        assert result.exit_code == code, result.output
-        assert "Traceback" not in result.output
-        return result
-
-    return run
+    return invoked
 
 
 # -- that it works ----------------------------------------------------------------------------------------------------

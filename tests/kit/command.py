@@ -39,17 +39,19 @@ design wrong(%x: s4) -> (y = %y) {
 """
 
 
+def invoked(*arguments: str, code: int = 0) -> Result:
+    """The command's answer; its exit code must be the one given."""
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
 @pytest.fixture(name="run")
 def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in a folder that holds `tagger.lir` and `wrong.lir`; the exit code must be the one given."""
+    """`invoked`, in a folder that holds `tagger.lir` and `wrong.lir`."""
     monkeypatch.chdir(tmp_path)
     Path("tagger.lir").write_text(TAGGER)
     Path("wrong.lir").write_text(WRONG)
 
-    def run(*arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, list(arguments))
-        assert result.exit_code == code, result.output
-        assert "Traceback" not in result.output
-        return result
-
-    return run
+    return invoked

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lutc.analysis.ranges import propagate, range_of, set_range
+from lutc.analysis.dataflow import Dataflow
+from lutc.analysis.ranges import range_of, set_range
 from lutc.ir.facts import Fact
-from lutc.ir.graph import Design, Value, owners
+from lutc.ir.graph import Design, Value
 from lutc.ir.ops import Call, ConstOp, Number, Pack, Quant, Reg
 from lutc.ir.ops.base import Op
 from lutc.numbers import divide, narrowest
@@ -31,9 +32,6 @@ class Narrow(Pass):
     name: ClassVar[str] = "narrow"
 
     def __call__(self, design: Design, context: Context) -> Design:
-        for owner in owners(design):
-            propagate(owner)  # what no narrowing reaches keeps these ranges; what is made anew has its own
-
         def rule(rw: Rewriter, op: Op) -> Value:
             if isinstance(op, ConstOp | Number | Reg | Call | Pack) or op in _NARROW:
                 return op
@@ -42,7 +40,8 @@ class Narrow(Pass):
                 _NARROW.keep(op, True)
             return narrowed
 
-        return rebuild(design, rule, canonical="before")
+        # One walk is enough, for what a body's values depend on has no loop.
+        return rebuild(design, rule, canonical="before", along=lambda owner: Dataflow(owner).order())
 
 
 def _narrowed(rw: Rewriter, op: Op) -> Value:
