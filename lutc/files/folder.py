@@ -26,6 +26,8 @@ from lutc.files.manifest import MANIFEST, UNFINISHED, files_in, lack, listed, ou
 
 _TOLD = 10  # files that a message names
 
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 _held: dict[Path, int] = {}  # the thread that holds the lock of a place
 
 
@@ -38,40 +40,52 @@ def held(place: Path, *, always: bool = True) -> Iterator[None]:
     if _held.get(place) == threading.get_ident():
         yield
         return
-    path, handle, locked = _beside(place, "lock"), -1, False
+    path = _beside(place, "lock")
+    handles: list[int] = []  # told as soon as they are open, for an interrupt may come at any moment
+    locked = False
     try:
-        handle, locked = _locked(path)
-    except OSError as e:
-        if always:
-            raise OSError(e.errno, f"cannot write beside it: {e.strerror}", str(place)) from None
-    if not locked:  # a file system without locks: `exchange` notices when another is at work
-        if handle >= 0:
-            os.close(handle)
-        yield
-        return
-    _held[place] = threading.get_ident()
-    try:
-        _recover(place)
+        try:
+            locked = _lock(path, handles)
+        except OSError as e:
+            if always:
+                raise OSError(e.errno, f"cannot write beside it: {e.strerror}", str(place)) from None
+        if locked:  # else a file system without locks: `exchange` notices when another is at work
+            _held[place] = threading.get_ident()
+            _recover(place)
         yield
     finally:
-        del _held[place]
-        with suppress(OSError):
-            path.unlink()  # before it is let go: whoever waited for it sees that it is gone, and makes a new one
-        os.close(handle)
+        if _held.get(place) == threading.get_ident():
+            del _held[place]
+        _let_go(path, handles)
 
 
-def _locked(path: Path) -> tuple[int, bool]:
+def _lock(path: Path, handles: list[int]) -> bool:
+    """Open and lock a lock file; what is open is among `handles`. False where there are no locks."""
     while True:
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             raise _strange(path)
-        flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        handle = os.open(path, flags, 0o666)
-        if os.fstat(handle).st_size:  # ours is empty
-            os.close(handle)
+        handles.append(os.open(path, _READ | os.O_CREAT, 0o666))
+        if os.fstat(handles[-1]).st_size:  # ours is empty
             raise _strange(path)
-        locked = writing.lock(handle, wait=True)
-        if writing.here(handle, path) or not locked:
-            return handle, locked
+        locked = writing.lock(handles[-1], wait=True)
+        if writing.here(handles[-1], path) or not locked:
+            return locked
+        os.close(handles.pop())
+
+
+def _let_go(path: Path, handles: list[int]) -> None:
+    """Clear a lock file away, if it is an empty file that nobody else holds, and close it.
+
+    It goes before it is let go: whoever waited for it sees that it is gone, and makes a new one.
+    """
+    with suppress(OSError):
+        if not handles:  # interrupted while it was opened
+            handles.append(os.open(path, _READ))
+        about = os.fstat(handles[-1])
+        plain = stat.S_ISREG(about.st_mode) and not about.st_size
+        if plain and writing.lock(handles[-1], wait=False) and writing.here(handles[-1], path):
+            path.unlink()
+    for handle in handles:
         os.close(handle)
 
 
@@ -106,8 +120,13 @@ def exchange(place: Path, shown: str, fill: Callable[[Path], None]) -> None:
             raise error(f"another lutc writes to {new}", where=shown, help="if none does, remove that folder")
         if os.path.lexists(old):
             raise _strange(old)
-        new.mkdir()
+        mine = True
         try:
+            try:
+                new.mkdir()
+            except OSError:
+                mine = False
+                raise
             (new / UNFINISHED).touch()
             fill(new)
             write_list(new)
@@ -123,7 +142,8 @@ def exchange(place: Path, shown: str, fill: Callable[[Path], None]) -> None:
         except BaseException:
             if os.path.lexists(old) and not os.path.lexists(place):
                 old.rename(place)
-            shutil.rmtree(new, ignore_errors=True)
+            if mine:  # also where an interrupt came right after it was made
+                shutil.rmtree(new, ignore_errors=True)
             raise
         if os.path.lexists(old):
             _remove(old, place, shown)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from command import invoked
 
 import lutc
 from lutc import plugins
-from lutc.cli import main
-from lutc.files import folder
+from lutc.files import folder, writing
 
 TEXT = "lir 1\ndesign d(%x: s4[2]) -> (y = %y) {\n  %y = neg %x\n}\n"
 Compile = Callable[..., Result]
@@ -34,10 +34,7 @@ def _compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compile:
 
     def run(*arguments: str, code: int = 0, command: str = "compile") -> Result:
         options = ["d.lir", "--vectors", "4", "--stages", "0"] if command == "compile" else []
-        result = CliRunner().invoke(main, [command, *options, *arguments])
-        assert result.exit_code == code, result.output
-        assert "Traceback" not in result.output
-        return result
+        return invoked(command, *options, *arguments, code=code)
 
     return run
 
@@ -234,7 +231,7 @@ def test_where_no_folder_can_be(compile: Compile, monkeypatch: pytest.MonkeyPatc
     assert "d.lir" in compile("-o", "d.lir/build", code=2).stderr
     with monkeypatch.context() as inside:
         inside.chdir("build/rtl")
-        said = CliRunner().invoke(main, ["compile", "../../d.lir", "-o", ".."]).stderr
+        said = invoked("compile", "../../d.lir", "-o", "..", code=2).stderr
         assert "standing in that folder" in said
 
     def denied(*arguments: object, **options: object) -> int:
@@ -362,6 +359,29 @@ def test_an_interrupt_between_the_renames_puts_the_old_one_back(
     monkeypatch.setattr(Path, "rename", stop)
     compile("--top", "other", code=130)
     assert seen() == before and alone()
+
+
+@pytest.mark.parametrize(
+    ("where", "name"), [(os, "open"), (writing, "lock"), (Path, "mkdir"), (Path, "touch"), (writing, "here")]
+)
+def test_an_interrupt_right_after_a_step_leaves_nothing(
+    compile: Compile, monkeypatch: pytest.MonkeyPatch, where: Any, name: str
+) -> None:
+    """Something was made, and who made it has not been told yet."""
+    real = getattr(where, name)
+
+    def stop(*given: Any, **options: Any) -> Any:
+        made = real(*given, **options)
+        path = os.readlink(f"/proc/self/fd/{given[0]}") if type(given[0]) is int else str(given[0])
+        if "-lutc-" in path:
+            monkeypatch.setattr(where, name, real)
+            raise KeyboardInterrupt
+        return made
+
+    monkeypatch.setattr(where, name, stop)
+    compile(code=130)
+    assert alone() and not Path("build").exists()
+    compile()
 
 
 def test_what_changes_while_lutc_writes_is_kept(compile: Compile, monkeypatch: pytest.MonkeyPatch) -> None:
