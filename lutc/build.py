@@ -24,9 +24,16 @@ import numpy as np
 from lutc.diagnostics import did_you_mean, error, shortened
 from lutc.ir.graph import Const, Design, Func, OpMistake, Output, Param, Stage, Table, Value
 from lutc.ir.ops import TABLE, Op
-from lutc.ir.ops.base import Budget, decode, spec
+from lutc.ir.ops.base import Budget, decode, need, spec
+from lutc.ir.ops.literals import Literals
 from lutc.numbers import masked
 from lutc.types import Fixed, Overflow, Rounding, Type, scalar
+
+# What an operation takes: values, and numbers and constants that stand for one.
+Argument = Value | Const | Table | Func | Fraction | float
+
+
+_KINDS = {Const: "constant", Table: "table", Func: "function"}
 
 
 def as_type(kind: Type | Fixed | str) -> Type:
@@ -92,6 +99,7 @@ class Builder:
         self._notes: list[str] = []
         self._origin: str | None = None
         self._budget = Budget()
+        self._literals = Literals()
 
     @contextmanager
     def origin(self, layer: str | None) -> Iterator[None]:
@@ -195,23 +203,17 @@ class Builder:
             )
         return partial(self._make, op)
 
-    def _make(
-        self,
-        op: type[Op],
-        *arguments: Value | Const | Table | Func | Sequence[Value],
-        name: str | None = None,
-        origin: str | None = None,
-        to: Type | Fixed | str | None = None,
-        **attributes: Any,
-    ) -> Op:
+    def _operands(self, op: type[Op], given: list[Any], name: str | None) -> dict[str, Any]:
+        """What an operation works on, by field; numbers and constants stand for values. Raises LirError."""
         row = spec(op)
         fields: dict[str, Any] = {}
-        values = [
-            a
-            for arg in arguments
-            for a in (arg if isinstance(arg, list | tuple) else [arg])
-            if isinstance(a, Value)
-        ]
+        for field, kind in row.symbols:
+            found = next((i for i, a in enumerate(given) if isinstance(a, kind)), None)
+            if found is not None:
+                fields[field] = given.pop(found)
+            elif field not in row.optional:
+                raise error(f"{op.keyword} needs a {_KINDS[kind]}", where=name)
+        values = [self._value(op, a, name) for a in given]
         for field, many in row.operands:
             if many:
                 fields[field], values = tuple(values), []
@@ -221,11 +223,30 @@ class Builder:
                 raise error(f"{op.keyword} lacks its operand {field!r}", where=name)
         if values:
             raise error(f"{op.keyword} has {len(values)} operands too many", where=name)
-        for field, kind in row.symbols:
-            found = [a for a in arguments if isinstance(a, kind)]
-            if len(found) != 1:
-                raise error(f"{op.keyword} needs one {kind.__name__.lower()}, not {len(found)}", where=name)
-            fields[field] = found[0]
+        return fields
+
+    def _value(self, op: type[Op], given: Any, name: str | None) -> Value:
+        if isinstance(given, Value):
+            return given
+        try:
+            literal = given if isinstance(given, Const) else Fraction(given)
+            return self._literals.value(literal)
+        except (TypeError, ValueError, OverflowError, OpMistake) as e:
+            why = e.message if isinstance(e, OpMistake) else "is no value of the design, and no number"
+            raise error(f"{op.keyword}: {shortened(repr(given))} {why}", where=name) from None
+
+    def _make(
+        self,
+        op: type[Op],
+        *arguments: Argument | Sequence[Argument],
+        name: str | None = None,
+        origin: str | None = None,
+        to: Type | Fixed | str | None = None,
+        **attributes: Any,
+    ) -> Op:
+        row = spec(op)
+        fields: dict[str, Any] = {}
+        fields |= self._operands(op, [a for arg in arguments for a in _one_or_many(arg)], name)
         if row.typed:
             if to is None:
                 raise error(f"{op.keyword} needs to=TYPE", where=name)
@@ -244,8 +265,14 @@ class Builder:
         if missing:
             raise error(f"{op.keyword} needs {', '.join(missing)}", where=name)
         try:
-            made = op(**fields, name=name, origin=origin or self._origin)
+            made = op(**self._literals.spread(op, fields), name=name, origin=origin or self._origin)
             self._budget.spend(made)
+            for key, why in made.unclear():
+                need(
+                    key in attributes,
+                    f"{why}, and does not say {key}=",
+                    f"give it {key}=, as `lutc ops {op.keyword}` lists",
+                )
             return made
         except OpMistake as e:
             raise error(
@@ -254,6 +281,10 @@ class Builder:
         except (ValueError, OverflowError, MemoryError) as e:  # as the parser says it
             where, help = name or origin or self._origin, "quant what it reads to fewer bits first"
             raise error(f"{op.keyword} has no type here: {e}", where=where, help=help) from None
+
+
+def _one_or_many(argument: Any) -> Sequence[Any]:
+    return argument if isinstance(argument, list | tuple) else [argument]
 
 
 def _fractions(numbers: Iterable[Fraction] | Fraction | int) -> tuple[Fraction, ...]:

@@ -11,7 +11,7 @@ Every mistake a user can make ends as one or more `Diagnostic`s inside a `LirErr
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -120,6 +120,9 @@ class LirError(Exception):
         super().__init__("\n".join(map(str, diagnostics)))
 
 
+_NONE: dict[str, str] = {}
+
+
 def error(
     message: str, *, span: Span | None = None, where: str | None = None, help: str | None = None
 ) -> LirError:
@@ -132,10 +135,15 @@ def shortened(text: str, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most * 2 // 3]}...{text[-most // 6 :]}"
 
 
-def did_you_mean(word: str, words: Sequence[str]) -> str | None:
-    """A help line naming the closest of `words`, or all of them if there are few, or None."""
+def did_you_mean(word: str, words: Sequence[str], synonyms: Mapping[str, str] = _NONE) -> str | None:
+    """A help line naming the closest of `words`, or all of them if there are few, or None.
+
+    `synonyms` says what a word is called here that others use for one of `words`.
+    """
     if len(word) > WORD:  # nothing is called so, and comparing takes the square of its length
         return None
+    if known := synonyms.get(word.lower()):
+        return f"it is called {known} here"
     close = get_close_matches(word, words, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(close) + "?"

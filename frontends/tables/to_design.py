@@ -140,7 +140,7 @@ def _encoded(b: Builder, names: Names, x: Value, encoder: Encoder) -> Value:
 
 def _layer(b: Builder, names: Names, layer: Layer, x: Value) -> Value:
     keys = _keys(b, layer, x)
-    key = keys[0] if len(keys) == 1 else b.cat(keys[::-1])
+    key = keys[0] if len(keys) == 1 else b.bit_concat(keys[::-1])
     codes = []
     for number, (entries, fmt) in enumerate(zip(layer.tables, key.type.formats, strict=True)):
         if fmt.width > KEY_BITS:

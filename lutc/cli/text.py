@@ -11,19 +11,24 @@ from lutc.cli.group import FILE
 
 @click.command()
 @click.argument("files", type=FILE, nargs=-1, required=True)
-def check(files: tuple[Path, ...]) -> None:
+@click.option("--run", is_flag=True, help="Also ask each design for the answers that its `run` lines expect.")
+def check(files: tuple[Path, ...], run: bool) -> None:
     """Verify .lir FILES: every error at once, with its place and the next step."""
     from lutc.diagnostics import Diagnostic, LirError
+    from lutc.ir.expect import failures
     from lutc.text.parse import parse_file
 
     found: list[Diagnostic] = []
     for file in files:
         try:
-            parse_file(file)
+            design = parse_file(file)
+            wrong = list(failures(design)) if run else []
         except LirError as e:
-            found += e.diagnostics
-        else:
-            click.echo(f"{file}: ok")
+            wrong = list(e.diagnostics)
+        found += wrong
+        if not wrong:
+            said = f", {len(design.runs)} run{'s' if len(design.runs) != 1 else ''}" if run else ""
+            click.echo(f"{file}: ok{said}")
     if found:
         raise LirError(*found)
 
@@ -31,17 +36,20 @@ def check(files: tuple[Path, ...]) -> None:
 @click.command()
 @click.argument("files", type=FILE, nargs=-1, required=True)
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file would change.")
+@click.option("--upgrade", is_flag=True, help="Bring texts of lutc 0.1 to the language of today first.")
 @click.pass_context
-def fmt(ctx: click.Context, files: tuple[Path, ...], check: bool) -> None:
+def fmt(ctx: click.Context, files: tuple[Path, ...], check: bool, upgrade: bool) -> None:
     """Bring .lir FILES into canonical form, comments kept."""
     from lutc.files.foreign import read_text
     from lutc.files.writing import write_text
     from lutc.text.fmt import format_text
+    from lutc.text.upgrade import upgraded
 
     changed = False
     for file in files:
         before = read_text(file)
-        after = format_text(before, str(file), file.parent)
+        whole = upgraded(before, str(file), file.parent) if upgrade else before
+        after = format_text(whole, str(file), file.parent)
         if after == before:
             continue
         changed = True

@@ -230,12 +230,31 @@ class Output:
     value: Value
     scale: tuple[Fraction, ...] = (Fraction(1),)
     offset: tuple[Fraction, ...] = (Fraction(0),)
+    span: Span | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One sample and the answers that are expected of it: numbers at the ports, by name.
+
+    An array is a tuple of tuples; a single number for an array stands for each of its elements. Outputs that are not
+    named may be anything.
+    """
+
+    inputs: tuple[tuple[str, Numbers], ...]
+    outputs: tuple[tuple[str, Numbers], ...]
+    span: Span | None = field(default=None, compare=False)
+
+
+# A number, or an array of them as tuples of tuples.
+Numbers = Fraction | tuple[Any, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Design(Body):
     """A whole circuit. Constants, tables and functions belong to it by being used.
 
+    `notes` are texts for the report, `runs` answers that are expected of it (`lutc.ir.expect` asks for them).
     `compared` says what a model's design was compared with when it was loaded (see `lutc.lowering.compare`). It is no
     part of the text, which means the same whoever has looked at it.
 
@@ -261,6 +280,7 @@ class Design(Body):
     notes: tuple[str, ...] = ()
     span: Span | None = None
     compared: str = ""
+    runs: tuple[Run, ...] = ()
     extension: ClassVar[str] = ".lir"
 
     @property

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from lutc.ir.graph import Const, Design, Func, Param, Table, Value, body
+from lutc.ir.ops import Broadcast, ConstOp, Number
 from lutc.ir.ops.base import attributes_of, encode, spec, spell
 
 
 def same(a: Design, b: Design) -> str | None:
     """None if two designs are equal in structure, else their first difference in words.
 
-    Ports, operations, attributes, types, origins, and the names and contents of constants, tables and functions count;
+    Ports, operations, attributes, types, origins of what computes, and the names and contents of constants, tables and
+    functions count;
     the names of values inside do not, nor do places in files.
     """
-    for what in ("name", "stage", "notes"):
+    for what in ("name", "stage", "notes", "runs"):
         if (x := getattr(a, what)) != (y := getattr(b, what)):
             return f"the {what} differs: {x!r} and {y!r}"
     return _Comparison().designs(a, b)
@@ -64,7 +66,7 @@ class _Comparison:
     def _different(self, x: Value, y: Value) -> str | None:
         if type(x) is not type(y) or x.type != y.type:
             return "differ"
-        if x.origin != y.origin:
+        if x.origin != y.origin and not isinstance(x, Number | ConstOp | Broadcast):
             return f"come from {x.origin!r} and {y.origin!r}"
         if isinstance(x, Param) and isinstance(y, Param):
             for what in ("name", "round", "overflow", "scale", "offset"):
@@ -78,7 +80,9 @@ class _Comparison:
         return None
 
     def _symbols(self, a: Any, b: Any) -> str | None:
-        if a is None or b is None or a in self.symbols:
+        if a is None or b is None:
+            return None if a is b else "one has a symbol that the other lacks"
+        if a in self.symbols:
             return None if self.symbols.get(a) is b else "one symbol stands for two"
         self.symbols[a] = b
         if a.name != b.name:

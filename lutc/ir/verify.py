@@ -23,10 +23,23 @@ Time
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from lutc.diagnostics import Diagnostic, LirError, Span
-from lutc.ir.graph import Const, Design, Func, OpMistake, Param, Stage, Table, Value, body, functions
+from lutc.ir.graph import (
+    Body,
+    Const,
+    Design,
+    Func,
+    OpMistake,
+    Param,
+    Stage,
+    Table,
+    Value,
+    body,
+    owners,
+    topo,
+)
 from lutc.ir.latency import arrivals
 from lutc.ir.ops.base import Op, spec
 from lutc.ir.ops.flow import Call, Reg
@@ -45,24 +58,33 @@ def verify(design: Design, known: Container[Value] = ()) -> None:
         raise LirError(*found)
 
 
-def violations(design: Design, *, retype: bool = True, known: Container[Value] = ()) -> list[Diagnostic]:
+def violations(
+    design: Design,
+    *,
+    retype: bool = True,
+    known: Container[Value] = (),
+    written: Mapping[Body, Sequence[Value]] | None = None,
+) -> list[Diagnostic]:
     """Everything about a design that breaks a rule; `retype=False` leaves out rule 10, for types just inferred.
 
-    `known` as for `verify`.
+    `known` as for `verify`. `written` are the bodies of a text, callees first and the design last, with all values that
+    stand in them: what nobody reads is held to the same rules.
     """
-    funcs = functions(design)
-    owners: list[Design | Func] = [*funcs, design]
-    bodies = {owner: body(owner) for owner in owners}
+    bodies: dict[Design | Func, list[Value]]
+    if written is None:
+        bodies = {owner: body(owner) for owner in owners(design)}
+    else:
+        bodies = {b: topo([*b.params, *b.roots, *values]) for b, values in written.items()}  # type: ignore[misc]
     found = [*_design_names(design), *_symbol_names(design, bodies), *_ports(design)]
     belongs: dict[Param, Design | Func] = {}
-    for owner in owners:
+    for owner in bodies:
         found += _parameters(owner, bodies[owner], belongs)
         for value in bodies[owner]:
             if value not in known:
                 found += _value(value, design, owner, retype)
     if not any("belongs" in d.message for d in found):
         cycles: dict[Func, int] = {}
-        for owner in owners:
+        for owner in bodies:
             if isinstance(owner, Func):
                 cycles[owner] = arrivals(bodies[owner], cycles)[owner.result] or 0
             found += _balance(owner, bodies[owner], cycles)
@@ -89,13 +111,13 @@ def _design_names(design: Design) -> Iterator[Diagnostic]:
     if not _IDENTIFIER.fullmatch(design.name):
         yield Diagnostic(f"{design.name!r} is no name for a design", design.span, design.name, help=_RULE)
     seen: set[str] = set()
-    ports = [(p.name, p.span) for p in design.params] + [(o.name, o.value.span) for o in design.outputs]
+    ports = [(p.name, p.span) for p in design.params] + [(o.name, o.span) for o in design.outputs]
     for name, span in ports:
         if not name or not _IDENTIFIER.fullmatch(name):
             yield Diagnostic(f"{name or ''!r} is no name for a port", span, design.name, help=_RULE)
         elif name in seen:
             help = "inputs and outputs are wires of one circuit: give one of them another name"
-            yield Diagnostic(f"two ports are named {name!r}", design.span or span, design.name, help=help)
+            yield Diagnostic(f"two ports are named {name!r}", span or design.span, design.name, help=help)
         seen.add(name or "")
 
 
@@ -157,10 +179,10 @@ def _ports(design: Design) -> Iterator[Diagnostic]:
                     f"the {what} of output {output.name!r} has {len(numbers)} numbers for {output.value.type}"
                 )
                 help = "give one, or one for each index of the last dimension"
-                yield Diagnostic(message, design.span, output.name, help=help)
+                yield Diagnostic(message, output.span or design.span, output.name, help=help)
         if not all(output.scale):
             message, help = f"the scale of output {output.name!r} is 0", "the port's number would say nothing"
-            yield Diagnostic(message, design.span, output.name, help=help)
+            yield Diagnostic(message, output.span or design.span, output.name, help=help)
 
 
 def _parameters(
@@ -243,13 +265,16 @@ def _balance(owner: Design | Func, values: list[Value], cycles: dict[Func, int])
         if len({t for _, t in meeting}) > 1:
             (a, early), *_, (b, late) = sorted(meeting, key=lambda pair: pair[1])
             message = f"{_name(a)} comes after {_cycles(early)}, but {_name(b)} after {_cycles(late)}"
-            help = f"delay the earlier one by {_cycles(late - early)}: %r = reg {_name(a)}"
+            help = (
+                f"%r = reg {_name(a)} delays it by a cycle, {late - early} of them are due; "
+                "that only makes values of one sample meet: there is no memory of samples before"
+            )
             yield Diagnostic(message, value.span, value.name or value.origin or owner.name, help=help)
     if isinstance(owner, Design):
         ends = [(o, t) for o in owner.outputs if (t := times[o.value]) is not None]
         if len({t for _, t in ends}) > 1:
             each = ", ".join(f"{o.name} after {_cycles(t)}" for o, t in ends)
-            span: Span | None = owner.span
+            span: Span | None = next((o.span for o, t in ends if t != max(t for _, t in ends)), owner.span)
             help = "delay the earlier ones with reg until all come together"
             yield Diagnostic(f"the outputs come at different times: {each}", span, owner.name, help=help)
 

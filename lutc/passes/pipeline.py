@@ -188,7 +188,7 @@ class _Cut:
         insert = _Insertion(self, made)
         insert.values(body(design))
         outputs = tuple(
-            Output(o.name, insert.at(o.value, self.ranks), o.scale, o.offset) for o in design.outputs
+            Output(o.name, insert.at(o.value, self.ranks), o.scale, o.offset, o.span) for o in design.outputs
         )
         return replace(design, outputs=outputs)
 

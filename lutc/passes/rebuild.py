@@ -49,7 +49,7 @@ def rebuild(
     outputs = []
     for o in design.outputs:
         rewriter.origin = o.value.origin
-        outputs.append(Output(o.name, rewriter.fit(new[o.value], o.value.type), o.scale, o.offset))
+        outputs.append(Output(o.name, rewriter.fit(new[o.value], o.value.type), o.scale, o.offset, o.span))
     return replace(design, outputs=tuple(outputs))
 
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from lutc.analysis.ranges import range_of
 from lutc.ir.graph import Design, Table, Value
-from lutc.ir.ops import Cat, Compare, Lincomb, Lut, Number, Quant, Relation, Rescale, Scale, Select
+from lutc.ir.ops import BitConcat, Compare, Lincomb, Lut, Number, Quant, Relation, Rescale, Scale, Select
 from lutc.ir.ops.base import Op
 from lutc.numbers import bounded, digits, dtype, dyadic, quantised, rounded, rounded_quotients
 from lutc.passes.context import Context
@@ -284,7 +284,7 @@ def _chosen(rw: Rewriter, place: list[Value], codes: list[int], fmt: Fixed) -> V
     """The code that the bits of `place`, the highest first, choose."""
     if not place:
         return rw.make(Number, fmt.value(codes[0]))
-    key = rw.make(Cat, tuple(place)) if len(place) > 1 else place[0]
+    key = rw.make(BitConcat, tuple(place)) if len(place) > 1 else place[0]
     table = rw.symbol(Table(rw.name or "bounds", scalar(Fixed(False, len(place))), scalar(fmt), codes))  # type: ignore[arg-type]
     return rw.make(Lut, key, table)
 

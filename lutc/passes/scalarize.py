@@ -66,7 +66,8 @@ class Scalarize(Pass):
         work = _Crossing(design.params, made, symbols)
         elements = work.cross(body(design))
         outputs = tuple(
-            Output(o.name, work.packed(elements[o.value], o.value), o.scale, o.offset) for o in design.outputs
+            Output(o.name, work.packed(elements[o.value], o.value), o.scale, o.offset, o.span)
+            for o in design.outputs
         )
         return replace(design, outputs=outputs, stage=Stage.SCALAR)
 
@@ -141,8 +142,8 @@ class _Crossing:
             case Layout():
                 flat = [e for o in operands for e in o.ravel().tolist()]
                 return _array(op.gathered(flat, make(Number, Fraction(0))), shape)
-            case Dense(w=w):
-                return self._dense(operands[0], w, shape)
+            case Dense(w=w, b=b):
+                return self._dense(operands[0], w, b, shape)
             case Matmul():
                 return self._matmul(operands[0], operands[1], shape)
             case Sum():
@@ -194,23 +195,26 @@ class _Crossing:
     def _number(self, code: int, fmt: Fixed) -> Value:
         return self.rw.make(Number, fmt.value(code))
 
-    def _dense(self, x: Elements, w: Const, shape: tuple[int, ...]) -> Elements:
+    def _dense(self, x: Elements, w: Const, b: Const | None, shape: tuple[int, ...]) -> Elements:
         weights = _array([f.value(c) for c, f in _codes(w)], w.type.shape)
+        biases = [f.value(c) for c, f in _codes(b)] if b else [Fraction(0)] * weights.shape[1]
         rows = x.reshape(prod(x.shape[:-1]), x.shape[-1])
         return _each(
             [
-                self._combination(r.tolist(), weights[:, j].tolist())
+                self._combination(r.tolist(), weights[:, j].tolist(), biases[j])
                 for r in rows
                 for j in range(weights.shape[1])
             ],
             shape,
         )
 
-    def _combination(self, terms: list[Value], weights: list[Fraction]) -> Value:
+    def _combination(
+        self, terms: list[Value], weights: list[Fraction], bias: Fraction = Fraction(0)
+    ) -> Value:
         live = [(t, w) for t, w in zip(terms, weights, strict=True) if w and t.type.scalar.width]
         if not live:
-            return self.rw.make(Number, Fraction(0))
-        return self.rw.make(Lincomb, tuple(t for t, _ in live), tuple(w for _, w in live))
+            return self.rw.make(Number, bias)
+        return self.rw.make(Lincomb, tuple(t for t, _ in live), tuple(w for _, w in live), bias)
 
     def _total(self, terms: list[Value]) -> Value:
         return self._combination(terms, [Fraction(1)] * len(terms))

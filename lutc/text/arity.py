@@ -1,9 +1,10 @@
-"""What the parser asks of an operation's row in the op table: how many operands, which symbols and attributes."""
+"""What the parser asks of an operation's row in the op table: its operands in their order, and its attributes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +16,24 @@ from lutc.text.literals import raw_value
 from lutc.text.syntax import Statement
 
 Symbol = Const | Table | Func
-_KINDS: dict[type, str] = {Const: "constant", Table: "table", Func: "function"}
+KINDS: dict[type, str] = {Value: "value", Const: "constant", Table: "table", Func: "function"}
+Operand = Value | Symbol | Fraction
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for operands: the field they become, and what may stand there."""
+
+    field: str
+    kind: type
+    many: bool = False
+    optional: bool = False
+
+    @property
+    def form(self) -> str:
+        """As the form of an operation shows it."""
+        sign = "%" if self.kind is Value else "@"
+        return f"{sign}{self.field}, ..." if self.many else f"{sign}{self.field}"
 
 
 @dataclass(frozen=True)
@@ -23,30 +41,40 @@ class Row:
     """What the parser asks of an operation, looked up once."""
 
     op: type[Op]
-    operands: tuple[str, ...]
-    many: str | None
-    symbols: tuple[tuple[str, type], ...]
+    slots: tuple[Slot, ...]
     attributes: dict[str, Attribute]
     kinds: dict[str, Any]
     required: tuple[str, ...]
     typed: bool
-    form: str  # its operands and required attributes, as an example
+
+    @property
+    def form(self) -> str:
+        """Operands and required attributes, as an example."""
+        shown = [s.form for s in self.slots if not s.optional]
+        return ", ".join([*shown, *(f"{n}=..." for n in self.required)])
+
+
+def slots(op: type[Op]) -> tuple[Slot, ...]:
+    """An operation's operands in their order: a function before its arguments, other symbols behind the values."""
+    row = spec(op)
+    symbols = [Slot(name, kind, optional=name in row.optional) for name, kind in row.symbols]
+    values = [Slot(name, Value, many) for name, many in row.operands]
+    return (
+        *(s for s in symbols if s.kind is Func),
+        *values,
+        *(s for s in symbols if s.kind is not Func),
+    )
 
 
 def _row(op: type[Op]) -> Row:
     row = spec(op)
-    required = tuple(spell(a.name) for a in row.attributes if a.required)
-    form = [*(f"%{n}" for n, many in row.operands if not many), *(f"@{n}" for n, _ in row.symbols)]
     return Row(
         op,
-        tuple(name for name, many in row.operands if not many),
-        next((name for name, many in row.operands if many), None),
-        row.symbols,
+        slots(op),
         {spell(a.name): a for a in row.attributes},
         {spell(a.name): a.kind for a in row.attributes},
-        required,
+        tuple(spell(a.name) for a in row.attributes if a.required),
         row.typed,
-        ", ".join([*form, *(f"{n}=..." for n in required)]),
     )
 
 
@@ -59,22 +87,53 @@ def decoded(kind: Any, terminal: str, text: str) -> Any:
     return decode(kind, raw_value(terminal, text))
 
 
-def mismatch(
-    row: Row, s: Statement, values: Sequence[Value | None], symbols: Sequence[Symbol | None]
-) -> tuple[str, str | None] | None:
-    """Message and help if a statement has too many or too few operands or symbols, or symbols of another kind."""
-    fixed = len(row.operands)
-    form = f"write: {s.target} = {s.keyword} {row.form}"
-    if len(symbols) != len(row.symbols):
-        takes = " and ".join(f"one {_KINDS[kind]}" for _, kind in row.symbols)
-        given = ", ".join(n for n in syntax.operands(s.operands) if n[0] == "@") or "none"
-        help = form if row.symbols else "a constant becomes a value by: %c = const @w"
-        return f"'{s.keyword}' takes {takes or 'no constant, table or function'}, but has {given}", help
-    for (_, kind), symbol in zip(row.symbols, symbols, strict=True):
-        if symbol is not None and not isinstance(symbol, kind):
-            is_a = next(word for k, word in _KINDS.items() if isinstance(symbol, k))
-            return f"'{s.keyword}' takes a {_KINDS[kind]}, but @{symbol.name} is a {is_a}", form
-    if len(values) < fixed or (len(values) > fixed and not row.many):
-        takes = f"{fixed} operand{'s' if fixed != 1 else ''}" if fixed else "no operands"
-        return f"'{s.keyword}' takes {takes}, not {len(values)}", form
-    return None
+class Misplaced(Exception):
+    """An operand is missing, too much, or not what stands there: its index (None: the whole), message and help."""
+
+    def __init__(self, index: int | None, message: str, help: str | None = None) -> None:
+        super().__init__(message)
+        self.index, self.message, self.help = index, message, help
+
+
+def placed(row: Row, s: Statement, given: Sequence[Operand | None]) -> dict[str, Any]:
+    """The operands of a statement by field, in the order in which they stand; None is one that is wrong already.
+
+    Raises Misplaced.
+    """
+    found: dict[str, Any] = {}
+    at = 0
+    for slot in row.slots:
+        if slot.many:
+            for i in range(at, len(given)):
+                _check(row, s, slot, i, given[i])
+            found[slot.field] = tuple(given[at:])
+            at = len(given)
+        elif at < len(given):
+            _check(row, s, slot, at, given[at])
+            found[slot.field] = given[at]
+            at += 1
+        elif not slot.optional:
+            raise _count(row, s, len(given))
+    if at < len(given):
+        raise _count(row, s, len(given))
+    return found
+
+
+def _check(row: Row, s: Statement, slot: Slot, index: int, operand: Operand | None) -> None:
+    accepted = (Value, Const, Fraction) if slot.kind is Value else (slot.kind,)
+    if operand is None or isinstance(operand, accepted):
+        return
+    written = syntax.operands(s.operands)[index]
+    kind = next((word for k, word in KINDS.items() if isinstance(operand, k)), "number")
+    is_a = f"the number {written}" if kind == "number" else f"the {kind} {written}"
+    message = f"'{s.keyword}' takes a {KINDS[slot.kind]} here, not {is_a}"
+    raise Misplaced(index, message, f"write: {s.target} = {s.keyword} {row.form}")
+
+
+def _count(row: Row, s: Statement, given: int) -> Misplaced:
+    least = sum(not slot.optional and not slot.many for slot in row.slots)
+    most = None if any(slot.many for slot in row.slots) else len(row.slots)
+    takes = f"{least}" if most == least else f"{least} or more" if most is None else f"{least} or {most}"
+    operands = "no operands" if most == 0 else f"{takes} operand{'s' if takes != '1' else ''}"
+    help = f"write: {s.target} = {s.keyword} {row.form}"
+    return Misplaced(None, f"'{s.keyword}' takes {operands}, not {given}", help)

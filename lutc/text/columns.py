@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from lutc.types import Type
+
 WIDTH = 100  # columns; what cannot be broken may be longer
 LEFT = 30  # a target and its type longer than this stay out of the common column
 INDENT = "  "
@@ -30,8 +32,25 @@ def body(rows: Sequence[Row]) -> Iterable[str]:
     ]
     column = max(trailing, default=0)
     for line, row in zip(code, rows, strict=True):
+        *lines, line = broken(line) if row.right else [line]
+        yield from lines
         trail = f"{row.origin}  {row.comment}" if row.origin and row.comment else row.origin or row.comment
-        yield f"{line.ljust(column)}  {trail}" if trail else line
+        yield f"{line.ljust(0 if lines else column)}  {trail}" if trail else line
+
+
+def broken(line: str) -> list[str]:
+    """A statement's line, broken behind commas where it is longer than a line may be."""
+    if len(line) <= WIDTH or ", " not in line:
+        return [line]
+    first, *parts = line.split(", ")
+    lines = [first]
+    for part in parts:
+        if len(lines[-1]) + len(part) + 3 <= WIDTH:
+            lines[-1] += f", {part}"
+        else:
+            lines[-1] += ","
+            lines.append(f"{INDENT * 3}{part}")
+    return lines
 
 
 def head(opening: str, inputs: Sequence[str], arrow: str, outputs: Sequence[str] | None) -> list[str]:
@@ -53,13 +72,42 @@ def _listed(ports: Sequence[str]) -> list[str]:
     return [f"{INDENT}{p}{',' if i + 1 < len(ports) else ''}" for i, p in enumerate(ports)]
 
 
-def numbers(opening: str, words: Sequence[str], row: int | None) -> Iterable[str]:
-    """A constant or a table: `opening = [`, its numbers in rows, `]`.
+def rows(kind: Type, *, table: bool) -> list[int] | None:
+    """The lengths of the rows in which the numbers of a constant, or of a table with these keys, stand.
 
-    `row` is the length of a matrix row, which is kept if it fits in a line; None leaves the choice open. Few numbers
+    A matrix has its own rows, a tensor of tables one for each table; None where nothing asks for rows.
+    """
+    if table:
+        return [1 << f.width for f in kind.formats] if kind.shape and kind.size > 1 else None
+    if len(kind.shape) < 2 or not kind.size:
+        return None
+    return [kind.shape[-1]] * (kind.size // kind.shape[-1])
+
+
+def _fitting(width: int) -> int:
+    """How many cells of a width fit in a line."""
+    return max((WIDTH - len(INDENT)) // (width + 2), 1)
+
+
+def fits(words: Sequence[str], count: int) -> bool:
+    """Whether so many of these numbers fit in a line, whichever they are."""
+    signed = any(w.startswith("-") for w in words)
+    width = max((len(w) + (signed and not w.startswith("-")) for w in words), default=1)
+    return count <= _fitting(width)
+
+
+def numbers(
+    opening: str, words: Sequence[str], lengths: Sequence[int] | None, *, scalar: bool = False
+) -> Iterable[str]:
+    """A constant or a table: `opening = [`, its numbers in rows, `]`; a scalar constant is its one number.
+
+    `lengths` are those of the rows, which are kept if they fit in a line; None leaves the choice open. Few numbers
     stay in the opening's line.
     """
-    if len(words) <= 8 and (row is None or row == len(words)):
+    if scalar and len(words) == 1:
+        yield f"{opening} = {words[0]}"
+        return
+    if len(words) <= 8 and (lengths is None or len(lengths) == 1):
         line = f"{opening} = [{', '.join(words)}]"
         if len(line) <= WIDTH:
             yield line
@@ -69,13 +117,20 @@ def numbers(opening: str, words: Sequence[str], row: int | None) -> Iterable[str
     cells = {w: w if w.startswith("-") or not signed else f" {w}" for w in distinct}
     width = max(map(len, cells.values()), default=1)
     padded = {w: cell.ljust(width) for w, cell in cells.items()}
-    fit = max((WIDTH - len(INDENT)) // (width + 2), 1)
-    if row is None or row > fit:
+    fit = _fitting(width)
+    if lengths is None or max(lengths) > fit:
         fit = next((n for n in (16, 8, 4, 2) if n <= fit), 1)
-        row = fit if row is None else max(row, 1)
+    if lengths is None:
+        lengths = [len(words)]
     yield f"{opening} = ["
-    for start in range(0, len(words), row):
-        stop = min(start + row, len(words))
+    start = 0
+    for length in lengths:
+        stop = min(start + length, len(words))
         for at in range(start, stop, fit):
             yield INDENT + "  ".join([padded[w] for w in words[at : min(at + fit, stop)]]).rstrip()
+        start = stop
+    for at in range(
+        start, len(words), fit
+    ):  # more numbers than the type asks for, which is somebody else's concern
+        yield INDENT + "  ".join([padded[w] for w in words[at : at + fit]]).rstrip()
     yield "]"

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from lark import Token
 
 _COMMENT = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*')  # strings too: a # in one begins no comment
-_NOTE = "# note: "  # says something of the design, if it stands at the start of a line above all parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,26 +20,16 @@ class Comment:
     start: int
     line: int
     text: str
-    note: bool = False  # it reads like a note of the design's, and is none
-
-    @property
-    def alone(self) -> str:
-        """As it is written in a line of its own."""
-        return f" {self.text}" if self.note else self.text
 
 
 def comments_of(text: str) -> list[Comment]:
     """All comments, in order."""
-    parts = re.search(r"^\s*(const|table|func|design)\b", text, re.M)
-    notes_end = parts.start() if parts else len(text)
     found, line, at = [], 1, 0
     for place in _COMMENT.finditer(text):
         start = place.start()
         line, at = line + text.count("\n", at, start), start
         if place[0].startswith("#"):
-            first = start == 0 or text[start - 1] == "\n"
-            note = place[0].startswith(_NOTE) and not (first and start < notes_end)
-            found.append(Comment(start, line, place[0].rstrip(), note))
+            found.append(Comment(start, line, place[0].rstrip()))
     return found
 
 
@@ -78,7 +67,7 @@ class Comments:
             comment = self.all[self.next]
             if comment.line > self.last + 1 and comment.line < line:
                 found.above.append("")
-            found.above.append(comment.alone)
+            found.above.append(comment.text)
             self.last = min(comment.line, line)
             self.next += 1
         if line > self.last + 1:

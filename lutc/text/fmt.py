@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lutc.diagnostics import LirError, Source, error
 from lutc.ir.graph import Design
-from lutc.ir.ops.base import number
+from lutc.ir.ops.base import number, repeats
 from lutc.ir.same import same
 from lutc.text import columns, syntax
 from lutc.text.columns import INDENT, Row
@@ -25,11 +25,12 @@ from lutc.text.literals import (
     list_checked,
     list_of,
     number_of,
+    repeated,
     type_of,
 )
 from lutc.text.parse import parse
 from lutc.text.reader import read
-from lutc.text.syntax import Block, Data, Input, Result, Statement
+from lutc.text.syntax import Block, Data, Expected, Input, Note, Part, Result, Statement
 
 if TYPE_CHECKING:
     from lark import Token
@@ -61,7 +62,11 @@ def _check_lists(source: Source, file: syntax.File) -> None:
             if has_inner_brackets(text):
                 list_checked(source, part.data)
             check_commas(source, part.data, text)
-        else:
+        elif isinstance(part, Expected):
+            for _, value in (*part.given, *part.answers):
+                if value.type == "LIST":
+                    list_checked(source, value)
+        elif isinstance(part, Block):
             holders: list[Input | Result | Statement] = [*part.inputs, *part.results, *part.statements]
             for holder in holders:
                 for _, value in holder.attributes:
@@ -102,7 +107,11 @@ def _form(text: str) -> object:
     def attributes(some: Sequence[syntax.Attribute]) -> list[tuple[str, str]]:
         return [(str(k), _value(v)) for k, v in some]
 
-    def part(p: Data | Block) -> object:
+    def part(p: Part) -> object:
+        if isinstance(p, Note):
+            return str(p.text)
+        if isinstance(p, Expected):
+            return attributes(p.given), attributes(p.answers)
         if isinstance(p, Data):
             data = str(p.data) if p.data.type == "STRING" else list(_numbers(p.data))
             return str(p.name), _type(p.type), p.value is not None and _type(p.value), data
@@ -112,7 +121,7 @@ def _form(text: str) -> object:
             [(r.name and str(r.name), str(r.value), attributes(r.attributes)) for r in p.results],
             [
                 (
-                    *(str(s.target), s.type and _type(s.type), str(s.keyword), syntax.operands(s.operands)),
+                    *(str(s.target), s.type and _type(s.type), str(s.keyword), _operands(s)),
                     *(attributes(s.attributes), s.origin and str(s.origin)),
                 )
                 for s in p.statements
@@ -139,11 +148,36 @@ class _Formatter:
         yield _behind(
             " ".join(["lir", file.version, *([file.stage] if file.stage is not None else [])]), around
         )
+        before: type[Part] | None = None
         for part in file.parts:
-            yield ""
-            yield from self.data(part) if isinstance(part, Data) else self.block(part)
+            beside = before is type(part) and isinstance(part, Note | Expected)
+            before = type(part)
+            match part:
+                case Data():
+                    lines = self.data(part)
+                case Block():
+                    lines = self.block(part)
+                case _:
+                    lines = self.line(part, beside)
+            yield from lines if beside else ["", *lines]
         if rest := _trimmed(self.comments.rest(), end=True):
             yield from ["", *rest]
+
+    def line(self, part: Note | Expected, beside: bool) -> Iterator[str]:
+        """A note or a run, which may follow right upon one of its kind."""
+        if isinstance(part, Note):
+            around = self.around(part.text, part.text)
+            lines = [f"note {part.text}"]
+        else:
+            first = (part.given or part.answers)[0][0]
+            around = self.around(first, part.answers[-1][1])
+            given, answers = (
+                ", ".join(f"{name}={_value(value)}" for name, value in ports)
+                for ports in (part.given, part.answers)
+            )
+            lines = columns.broken(f"run {given} => {answers}" if given else f"run => {answers}")
+        yield from around.above if beside else _trimmed(around.above)
+        yield from [*lines[:-1], _behind(lines[-1], around)]
 
     def data(self, part: Data) -> Iterator[str]:
         keyword = "table" if part.value is not None else "const"
@@ -151,18 +185,22 @@ class _Formatter:
         if part.value is not None:
             opening += f" -> {_type(part.value)}"
         yield from _trimmed(self.around(part.name, part.value or part.type, behind=False).above)
-        commented = self.comments.skip(part.data)
+        commented = self.comments.skip(part.data) or "*" in part.data
         around = self.around(part.data, part.data)
-        if commented:  # the numbers stay where the comments speak of them
+        if commented:  # the numbers stay where the comments speak of them, or as they were counted
             head, _, rest = str(part.data).partition("\n")
             lines = [line.rstrip() for line in textwrap.dedent(rest[:-1]).split("\n")]
+            if not rest:
+                yield _behind(f"{opening} = {_one_line(head)}", around)
+                return
             yield f"{opening} = {head.rstrip()}"
             yield from (f"{INDENT}{line}" if line else "" for line in _trimmed(lines, start=False, end=True))
             yield _behind("]", around)
         elif part.data.type == "STRING":
             yield _behind(f"{opening} = file {part.data}", around)
         else:
-            *lines, end = columns.numbers(opening, list(_numbers(part.data)), _row_length(part))
+            words = list(_numbers(part.data))
+            *lines, end = columns.numbers(opening, words, _rows(part, words), scalar=_is_scalar(part))
             yield from [*lines, _behind(end, around)]
 
     def block(self, block: Block) -> Iterator[str]:
@@ -244,8 +282,13 @@ def _behind(line: str, around: Around) -> str:
 
 def _statement(s: Statement, comment: str) -> Row:
     left = f"{s.target}: {_type(s.type)}" if s.type is not None else str(s.target)
-    parts = [*syntax.operands(s.operands), *(f"{name}={_value(value)}" for name, value in s.attributes)]
+    parts = [*_operands(s), *(f"{name}={_value(value)}" for name, value in s.attributes)]
     return Row(left, f"{s.keyword} {', '.join(parts)}".rstrip(), str(s.origin or ""), comment)
+
+
+def _operands(s: Statement) -> list[str]:
+    """Names as they are, numbers as short as they can be."""
+    return [text if text[0] in "%@" else _word(text) for text in syntax.operands(s.operands)]
 
 
 def _input(port: Input) -> str:
@@ -268,7 +311,14 @@ def _value(token: Token) -> str:
 
 
 def _list(items: Sequence[object]) -> str:
-    return "[" + ", ".join(_list(i) if isinstance(i, list) else _word(str(i)) for i in items) + "]"
+    words: list[str] = []
+    for item in items:
+        if isinstance(item, list):
+            words.append(_list(item))
+        else:
+            word, count = repeated(str(item))
+            words += [_word(word)] * count
+    return "[" + ", ".join(repeats(words)) + "]"
 
 
 def _word(text: str) -> str:
@@ -286,11 +336,28 @@ def _numbers(token: Token) -> Iterator[str]:
         yield spelled[word]
 
 
-def _row_length(part: Data) -> int | None:
-    if part.value is not None:
-        return None
+def _is_scalar(part: Data) -> bool:
+    """Whether a constant is a single number."""
     try:
-        shape = type_of(str(part.type)).shape
+        return part.value is None and not type_of(str(part.type)).shape
+    except ValueError:
+        return part.data.type == "NUMBER"
+
+
+def _one_line(data: str) -> str:
+    """A list in one line, as it is written."""
+    return "[" + ", ".join(re.sub(r"[,\s]+", " ", data[1:-1]).split()) + "]"
+
+
+def _rows(part: Data, words: Sequence[str]) -> list[int] | None:
+    """How many numbers stand in each row: a row of a matrix, a table of a tensor of them, or those of a line."""
+    try:
+        kind = type_of(str(part.type))
     except ValueError:
         return None
-    return shape[-1] if len(shape) > 1 else None
+    if part.value is None or kind.shape:
+        return columns.rows(kind, table=part.value is not None)
+    lines = [len(re.sub(r"[\[\],]", " ", line).split()) for line in str(part.data).split("\n")]
+    found = [n for n in lines if n]
+    even = len(found) > 1 and len({*found[:-1]}) == 1 and found[-1] <= found[0]
+    return found if even and columns.fits(words, found[0]) else None

@@ -30,13 +30,13 @@ def type_of(text: str) -> Type:
     """The type that `text` spells. Raises ValueError saying what is wrong with it."""
     from lark.exceptions import UnexpectedInput
 
-    if not re.match(r"<|[su]\d+(f-?\d+)?(\[|$)", text := " ".join(blanked(text).split())):
-        raise ValueError(f"{text!r} is no type")
     try:
         tree: Any = parser().parse(text, start="type")
     except UnexpectedInput as e:
-        rest = text[place_of(e, text) :]
-        raise ValueError(f"{text!r} is no type" + (f": {rest!r} is not expected" if rest else "")) from None
+        at = place_of(e, text)
+        rest, text = " ".join(blanked(text[at:]).split()), " ".join(blanked(text).split())
+        partly = f": {rest!r} is not expected" if rest and at else ""
+        raise ValueError(f"{text!r} is no type{partly}") from None
     dims = next((c for c in tree.children if getattr(c, "data", None) == "dims"), None)
     shape = tuple(_small(c) for c in dims.children) if dims is not None else ()
     if len(shape) > MAX_RANK:
@@ -45,13 +45,13 @@ def type_of(text: str) -> Type:
         raise ValueError(f"{text} has {prod(shape)} elements; the most is {MAX_ELEMENTS}")
     if tree.data == "uniform":
         return uniform(shape, _format(str(tree.children[0])))
-    runs = [c for c in tree.children if getattr(c, "data", None) == "run"]
-    counted = [(_small(n) if n else 1, _format(str(f))) for f, n in (r.children for r in runs)]
-    if sum(n for n, _ in counted) != prod(shape):
+    runs = [c for c in tree.children if getattr(c, "data", None) == "run_length"]
+    several = [(_small(n) if n else 1, _format(str(f))) for f, n in (r.children for r in runs)]
+    if sum(n for n, _ in several) != prod(shape):
         raise ValueError(
-            f"{text} has {sum(n for n, _ in counted)} formats, but its shape {list(shape)} has {prod(shape)} elements"
+            f"{text} has {sum(n for n, _ in several)} formats, but its shape {list(shape)} has {prod(shape)} elements"
         )
-    merged = [(sum(n for n, _ in group), f) for f, group in groupby(counted, key=lambda run: run[1])]
+    merged = [(sum(n for n, _ in group), f) for f, group in groupby(several, key=lambda run: run[1])]
     return Type(shape, tuple((n, f) for n, f in merged if n))
 
 
@@ -98,13 +98,31 @@ def raw_value(terminal: str, text: str) -> Any:
     """An attribute's value as `decode` wants it: a Fraction, a word, or a list. Raises ValueError."""
     if terminal == "NUMBER":
         return number_of(text)
-    return [_raw(item) for item in list_of(text)] if terminal == "LIST" else text
+    return _raws(list_of(text), [0]) if terminal == "LIST" else text
 
 
-def _raw(item: Any) -> Any:
-    if isinstance(item, list):
-        return [_raw(i) for i in item]
-    return number_of(str(item)) if item.type == "NUMBER" else str(item)
+def _raws(items: list[Any], made: list[int]) -> list[Any]:
+    """The items of a list as numbers and words; `made` counts them over all lists inside each other."""
+    found: list[Any] = []
+    for item in items:
+        if isinstance(item, list):
+            found.append(_raws(item, made))
+            continue
+        word, count = repeated(str(item))
+        made[0] += count
+        if made[0] > MAX_ELEMENTS:
+            raise ValueError(f"a list of more than {MAX_ELEMENTS} elements is too long")
+        found += [number_of(word) if word[0] in "+-.0123456789" else word] * count
+    return found
+
+
+def repeated(word: str) -> tuple[str, int]:
+    """An element of a list and how often it stands there: `0*20` is 20 times `0`. Raises ValueError."""
+    if "*" not in word:
+        return word, 1
+    if not (found := re.fullmatch(r"([^*]+)\*(\d+)", word)):
+        raise ValueError(f"{word!r} is no element of a list; twenty times 0 is written 0*20, without blanks")
+    return found[1], _small(found[2])
 
 
 def list_of(text: str) -> list[Any]:
@@ -112,7 +130,7 @@ def list_of(text: str) -> list[Any]:
     from lark.exceptions import UnexpectedInput
 
     try:
-        found: Any = parser().parse(blanked(text), start="list")
+        found: Any = parser().parse(text, start="list")
     except UnexpectedInput as e:
         rest = text[place_of(e, text) :][:10]
         raise ValueError(f"this list is wrong at {rest!r}") from None
@@ -193,10 +211,21 @@ def inline_codes(source: Source, token: Token, runs: Runs, shape: tuple[int, ...
     check_commas(source, token, text)
     words = re.sub(r"[\[\],]", " ", text).split() if nested else text[1:-1].replace(",", " ").split()
     total = sum(n for n, _ in runs)
-    if len(words) != total:
+    places: Sequence[int] = range(len(words))
+    have = len(words)
+    if "*" in text:
+        try:
+            counts = [repeated(word) for word in words]
+        except ValueError as e:
+            raise LirError(Diagnostic(str(e), span(source, token))) from None
+        have = sum(n for _, n in counts)
+        if have == total:
+            words = [word for word, n in counts for _ in range(n)]
+            places = [i for i, (_, n) in enumerate(counts) for _ in range(n)]
+    if have != total:
         kind = "entry" if what.startswith("table") else "number"
-        have = f"{len(words)} {kind if len(words) == 1 else kind.replace('entry', 'entrie') + 's'}"
-        raise LirError(Diagnostic(f"{what} has {have}, but needs {total}", span(source, token)))
+        said = f"{have} {kind if have == 1 else kind.replace('entry', 'entrie') + 's'}"
+        raise LirError(Diagnostic(f"{what} has {said}, but needs {total}", span(source, token)))
     if nested:
         _check_nesting(source, token, text, shape, what)
     codes: list[int] = []
@@ -211,7 +240,7 @@ def inline_codes(source: Source, token: Token, runs: Runs, shape: tuple[int, ...
             bad |= _bad_words(words, at, at + n, make)
         at += n
     if bad:
-        raise LirError(*_at_words(source, token, text, bad))
+        raise LirError(*_at_words(source, token, text, {places[i]: message for i, message in bad.items()}))
     return codes
 
 
@@ -257,7 +286,7 @@ def _check_nesting(source: Source, token: Token, text: str, shape: tuple[int, ..
             case _:
                 wrong = not counts or len(counts) != len(shape)
                 if counts:
-                    counts[-1] += 1
+                    counts[-1] += repeated(place[0])[1]
         if wrong:
             message = f"the brackets of {what} do not follow its shape {list(shape)}"
             help = "give every dimension its brackets, or write all numbers in one flat list"

@@ -14,12 +14,13 @@ import numpy as np
 
 from lutc.files.writing import write_array
 from lutc.ir.facts import Fact
-from lutc.ir.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions
+from lutc.ir.graph import Const, Design, Func, Output, Param, Run, Stage, Table, Value, body, functions
 from lutc.ir.ops import Op
 from lutc.ir.ops.base import attributes_of, encode, number, spec, spell
 from lutc.numbers import real
 from lutc.text import columns
 from lutc.text.columns import Row
+from lutc.text.inline import literals
 from lutc.types import Fixed, Overflow, Rounding
 
 INLINE = 4096  # numbers; with a folder given, longer constants and tables are written beside the text
@@ -44,7 +45,7 @@ def _lines(design: Design, folder: Path | None, known: Known) -> Iterator[str]:
     if design.notes:
         yield ""
     for note in design.notes:
-        yield f"# note: {' '.join(note.split())}"
+        yield f"note {_quoted(note)}"
     bodies: dict[Func | Design, list[Value]] = {f: body(f) for f in functions(design)}
     bodies[design] = body(design)
     symbols = _symbol_names(bodies)
@@ -57,6 +58,15 @@ def _lines(design: Design, folder: Path | None, known: Known) -> Iterator[str]:
     for owner, values in bodies.items():
         yield ""
         yield from _block(owner, values, symbols)
+    if design.runs:
+        yield ""
+    for run in design.runs:
+        yield from columns.broken(_run(run))
+
+
+def _run(run: Run) -> str:
+    given, answers = (", ".join(f"{n}={encode(x)}" for n, x in ports) for ports in (run.inputs, run.outputs))
+    return f"run {given} => {answers}" if given else f"run => {answers}"
 
 
 # -- names ----------------------------------------------------------------------------------------------------------
@@ -124,6 +134,8 @@ def _value_names(values: Sequence[Value]) -> dict[Value, str]:
 def _block(
     owner: Func | Design, values: Sequence[Value], symbols: dict[Const | Table | Func, str]
 ) -> Iterator[str]:
+    shown = literals(owner, values, symbols)
+    values = [v for v in values if v not in shown]
     names = _value_names(values)
     inputs = [_input(p, names[p]) for p in owner.params]
     if isinstance(owner, Func):
@@ -131,7 +143,8 @@ def _block(
     else:
         outputs = [_output(o, names[o.value]) for o in owner.outputs]
         yield from columns.head(f"design {owner.name}", inputs, "->", outputs)
-    yield from columns.body([_row(v, names, symbols) for v in values if isinstance(v, Op)])
+    words = shown | {v: f"%{name}" for v, name in names.items()}
+    yield from columns.body([_row(v, words, symbols) for v in values if isinstance(v, Op)])
     yield "}"
 
 
@@ -160,10 +173,10 @@ def _output(output: Output, name: str) -> str:
 _TEXTS: Fact[tuple[str, str, str]] = Fact("texts", from_below=False)
 
 
-def _row(op: Op, names: dict[Value, str], symbols: dict[Const | Table | Func, str]) -> Row:
+def _row(op: Op, words: dict[Value, str], symbols: dict[Const | Table | Func, str]) -> Row:
     typed, attributes, origin = _TEXTS.of(op) or _TEXTS.keep(op, _texts(op))
     row = spec(type(op))
-    parts = ["%" + names[v] for v in op.operands]
+    parts = [words[v] for v in op.operands]
     if row.symbols:
         # A function is named before its arguments, a constant or a table after the value it works on.
         used = [s for field, _ in row.symbols if (s := getattr(op, field)) is not None]
@@ -171,19 +184,19 @@ def _row(op: Op, names: dict[Value, str], symbols: dict[Const | Table | Func, st
         parts = [*called, *parts, *(f"@{symbols[s]}" for s in used if not isinstance(s, Func))]
     if attributes:
         parts.append(attributes)
-    return Row(f"%{names[op]}{typed}", f"{op.keyword} {', '.join(parts)}" if parts else op.keyword, origin)
+    return Row(f"{words[op]}{typed}", f"{op.keyword} {', '.join(parts)}" if parts else op.keyword, origin)
 
 
 def _texts(op: Op) -> tuple[str, str, str]:
     """What of an operation's text no name stands in: the stages of one compilation have most operations in common."""
     typed = f": {op.type}" if spec(type(op)).typed else ""
     attributes = ", ".join(f"{spell(a.name)}={encode(value)}" for a, value in attributes_of(op))
-    return typed, attributes, _quoted(op.origin) if op.origin is not None else ""
+    return typed, attributes, f"!{_quoted(op.origin)}" if op.origin is not None else ""
 
 
 @lru_cache(maxsize=1024)
-def _quoted(origin: str) -> str:
-    return f"!{json.dumps(origin)}"
+def _quoted(text: str) -> str:
+    return json.dumps(text)
 
 
 # -- data -----------------------------------------------------------------------------------------------------------
@@ -193,11 +206,11 @@ def _data(symbol: Const | Table, name: str, folder: Path | None) -> Iterator[str
     if isinstance(symbol, Table):
         opening = f"table @{name}: {symbol.key} -> {symbol.value}"
         runs = [(len(part), f) for part, f in zip(symbol.parts(), symbol.value.formats, strict=True)]
-        row = None
+        rows = columns.rows(symbol.key, table=True)
     else:
         opening = f"const @{name}: {symbol.type}"
         runs = list(symbol.type.runs)
-        row = symbol.type.shape[-1] if len(symbol.type.shape) > 1 else None
+        rows = columns.rows(symbol.type, table=False)
     codes = symbol.codes.ravel().tolist()
     if (
         folder is not None
@@ -207,7 +220,8 @@ def _data(symbol: Const | Table, name: str, folder: Path | None) -> Iterator[str
         write_array(folder / f"{name}.npy", _reals(codes, runs, symbol))
         yield f'{opening} = file "{name}.npy"'
         return
-    yield from columns.numbers(opening, list(_words(codes, runs)), row)
+    single = isinstance(symbol, Const) and not symbol.type.shape
+    yield from columns.numbers(opening, list(_words(codes, runs)), rows, scalar=single)
 
 
 def _words(codes: Sequence[int], runs: Sequence[tuple[int, Fixed]]) -> Iterator[str]:

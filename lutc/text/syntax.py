@@ -71,13 +71,31 @@ class Block:
     end: Token
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """`run inputs => outputs`; a port's number is a token of type NUMBER or LIST."""
+
+    given: list[Attribute]
+    answers: list[Attribute]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """`note "text"`."""
+
+    text: Token
+
+
+Part = Data | Block | Expected | Note
+
+
 @dataclass(slots=True)
 class File:
     """A file as it stands: its head, its parts in order, what is wrong, and names lost in what could not be read."""
 
     version: Token | None = None
     stage: Token | None = None
-    parts: list[Data | Block] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
     problems: list[Diagnostic] = field(default_factory=list)
     lost: set[str] = field(default_factory=set)
 
@@ -149,6 +167,17 @@ def parser() -> Lark:
         def attribute(self, children: list[Any]) -> tuple[Any, ...]:
             return tuple(children)
 
+        def note(self, children: list[Any]) -> Note:
+            return Note(children[0])
+
+        def run(self, children: list[Any]) -> Expected:
+            return Expected(children[0] or [], children[1])
+
+        def ports(self, children: list[Any]) -> list[Any]:
+            return children
+
+        port = attribute
+
         def list(self, children: list[Any]) -> list[Any]:
             return [c for c in children if c is not None]
 
@@ -188,14 +217,21 @@ def last_token(s: Statement) -> Token:
     return s.attributes[-1][1] if s.attributes else s.operands or s.keyword
 
 
+_OPERAND = re.compile(r"#[^\n]*|([^\s,#]+)")
+
+
 def operands(token: Token | None) -> list[str]:
-    """The names in an OPERANDS token, with their `%` and `@`."""
-    return [name.strip() for name in token.split(",")] if token else []
+    """The operands in an OPERANDS token: names with their `%` and `@`, and numbers."""
+    if token is None:
+        return []
+    if "\n" not in token:
+        return [name.strip() for name in token.split(",")]
+    return [m[1] for m in _OPERAND.finditer(token) if m[1]]
 
 
 def operand_span(source: Source, token: Token, index: int) -> Span:
-    """The place of one of an OPERANDS token's names."""
-    place = list(re.finditer(r"[%@][\w.]+", token))[index]
+    """The place of one of an OPERANDS token's operands."""
+    place = [m for m in _OPERAND.finditer(token) if m[1]][index]
     return inside(source, token, place.start(), place.end())
 
 

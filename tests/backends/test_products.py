@@ -31,7 +31,7 @@ design products(%a: s27f9, %b: s18f3, %c: s28, %u: u26, %v: u17f2, %w: u18, %m: 
   %mixed  = mul %a, %v
   %square = mul %m, %m
   %p      = mul %b, %n
-  %low: s26f1 = quant %p
+  %low: s26f1 = quant %p, round=floor, overflow=wrap
   %sum    = lincomb %m, %n, %b, weights=[-30.5, 77.75390625, 64], bias=1.5
   %less   = scale %a, by=-12345
 }

@@ -89,7 +89,7 @@ def test_a_wrong_circuit_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch
 
 def test_a_wrong_pass_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lutc.passes.identities._kept", lambda source, to, overflow: True)
-    text = "lir 1 scalar\ndesign d(%x: s6) -> (y = %y) {\n  %y: s4 = quant %x, overflow=saturate\n}\n"
+    text = "lir 1 scalar\ndesign d(%x: s6) -> (y = %y) {\n  %y: s4 = quant %x, round=floor, overflow=saturate\n}\n"
     case = Case("kept", parse(text), Setting(passes="collect, simplify"))
     found = failure(case)
     assert found is not None and "after collect, simplify: output y[] is" in found

@@ -36,6 +36,7 @@ ORDER = (
     "lazy",
     "limits",
     "choices",
+    "synonyms",
     "diagnostics",
     "extensions",
     "types",

@@ -33,7 +33,7 @@ CASES = {
     "%y = add %e, %e": (0, 3),
     "%y = mul %e, %e": (0, 3),
     "%y = compare %e, %e, rel=gt": (0, 3),
-    "%y: s3f1[0, 3] = quant %e, round=nearest, overflow=saturate": (0, 3),
+    "%y: s3f1[0, 3] = quant %e, round=nearest-half-up, overflow=saturate": (0, 3),
     "%y: <>[0, 3] = rescale %e, by=1/3": (0, 3),
     "%y: <>[0, 3] = rescale %e, by=[1/3 1/5 1/7], axis=1": (0, 3),
     "%y = scale %e, by=0.75": (0, 3),

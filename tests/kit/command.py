@@ -24,7 +24,7 @@ const @w: s4f2[4, 2] = [
 
 design tagger(%x: s6f3[4]) -> (score = %s, best = %b) {
   %h          = dense %x, @w  !"dense_1"
-  %s: s6f2[2] = quant %h, round=nearest, overflow=saturate
+  %s: s6f2[2] = quant %h, round=nearest-half-up, overflow=saturate
   %b          = argmax %s     !"answer"
 }
 """

@@ -69,7 +69,7 @@ def _bits(rule: Callable[..., int]) -> Callable[..., Reals]:
     return meaning
 
 
-def _cat(op: Any, *operands: Reals) -> Reals:
+def _joined_bits(op: Any, *operands: Reals) -> Reals:
     def joined(i: int, *xs: Fraction) -> Fraction:
         text = ""
         for part, x in zip(op.parts, xs, strict=True):
@@ -196,7 +196,7 @@ DEFINITIONS: Mapping[str, Callable[..., Reals]] = {
     "or": _bits(operator.or_),
     "xor": _bits(operator.xor),
     "not": _bits(operator.invert),
-    "cat": _cat,
+    "bit_concat": _joined_bits,
     "bit_slice": _bit_slice,
     "quant": _quant,
     "rescale": _rescale,

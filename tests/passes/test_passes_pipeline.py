@@ -88,7 +88,7 @@ design wide(%x: u8) -> (y = %y) {{
 {"".join(f"  %v{n} = lut %x, @t{n}{chr(10)}" for n in range(4))}  %a = add %v0, %v1
   %b = add %a, %v2
   %s = add %b, %v3
-  %k: u4f-6 = quant %s
+  %k: u4f-6 = quant %s, round=floor, overflow=wrap
   %c: u4 = scale %k, by=0.015625
   %y = lut %c, @last
 }}
@@ -159,7 +159,7 @@ const @w: s4[4, 2] = [3 -5 7 1 -3 2 5 -7]
 func @long(%a: s6[4]) -> %r {
   %d = dense %a, @w
   %e = mul %d, %d
-  %r: s20[2] = quant %e, overflow=saturate
+  %r: s20[2] = quant %e, round=floor, overflow=saturate
 }
 
 func @short(%a: s6) -> %r {
@@ -169,7 +169,7 @@ func @short(%a: s6) -> %r {
 func @outer(%a: s6[4]) -> %r {
   %l = call @long, %a
   %s = map @short, %a
-  %q: s6[4] = quant %s, overflow=saturate
+  %q: s6[4] = quant %s, round=floor, overflow=saturate
   %m = call @long, %q
   %r = add %l, %m
 }
@@ -225,7 +225,7 @@ func @f(%a: s8) -> %r {
 
 design d(%x: s8) -> (y = %y) {
   %u = neg %x
-  %v: s8 = quant %u
+  %v: s8 = quant %u, round=floor, overflow=wrap
   %w = call @f, %v
   %y = add %w, %w
 }

@@ -5,7 +5,7 @@
     # target: ice40up5k                  or the name of a `.toml` file beside the folders; xcvu13p if it says nothing
     # effort: high                       fast, normal or high; normal if it says nothing
     # figures: luts=12 ffs=0 dsps=0 stages=1 ns=2.31    some of these, of the design behind the passes
-    # run: x=[1, -0.5] => y=[1, 0]       the design behind the passes must answer so, and the one in front of them
+    run x=[1, -0.5] => y=[1, 0]         the design behind the passes must answer so, and the one in front of them
     # after:                             the text of the design behind the passes follows, as comments
     # after: the same                    or the passes find nothing to do: the comment says why they must not
 
@@ -161,13 +161,14 @@ def figures(design: Design, target: Target) -> dict[str, str]:
 
 SMALL = """# passes: simplify
 # figures: luts=4 stages=0
-# run: x=3 => y=3
 lir 1 scalar
 
 design d(%x: s4) -> (y = %y) {
   %n = neg %x
   %y = neg %n
 }
+
+run x=3 => y=3
 # after:
 """
 

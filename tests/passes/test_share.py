@@ -45,7 +45,7 @@ design d(%x: {formats}[{inputs}]) -> (y = %q) {{
   %h = dense %x, @w  !"dense"
   %s = add %h, %b    !"dense"
   %r = relu %s
-  %q: u8f1[{outputs}] = quant %r, round=nearest, overflow=saturate
+  %q: u8f1[{outputs}] = quant %r, round=nearest-half-up, overflow=saturate
 }}
 """
 
@@ -190,7 +190,7 @@ def products(draw: st.DrawFn) -> str:
                     f"  %q{j}: s{draw(st.integers(1, 9))}f1 = quant %s{j}, round=floor, overflow=wrap"
                 )
             case "round":
-                lines.append(f"  %q{j}: s7f2 = quant %s{j}, round=nearest, overflow=saturate")
+                lines.append(f"  %q{j}: s7f2 = quant %s{j}, round=nearest-half-up, overflow=saturate")
             case "next":  # a sum of sums
                 lines.append(f"  %q{j} = lincomb %s{j}, %x0, %s0, weights=[3, -1, -5], bias=-1.5")
         ports.append(f"y{j} = %{'s' if way == 'sum' else 'q'}{j}")

@@ -134,9 +134,9 @@ table @b: s5f2 -> s5f3 = [{text_of(rng.integers(-16, 16, 32), 3)}]
 table @c: u6f3 -> s5f3 = [{text_of(rng.integers(-16, 16, 64), 3)}]
 design halves(%x: u5f4, %y: s6f4) -> (z = %z) {{
   %s = lincomb %x, %y, weights=[1, 1]
-  %a: u4f1 = quant %s, round=nearest-half-up
-  %b: s5f2 = quant %s, round=nearest-half-up
-  %c: u6f3 = quant %s
+  %a: u4f1 = quant %s, round=nearest-half-up, overflow=wrap
+  %b: s5f2 = quant %s, round=nearest-half-up, overflow=wrap
+  %c: u6f3 = quant %s, round=floor, overflow=wrap
   %t = lut %a, @a
   %u = lut %b, @b
   %v = lut %c, @c
@@ -150,7 +150,7 @@ design halves(%x: u5f4, %y: s6f4) -> (z = %z) {{
     assert len([v for v in body(after) if isinstance(v, Lut)]) == 3
     # Where the sum itself goes out, or a coarser floor reads it, it has to stay.
     text = print_design(design)
-    for old, new in (("u6f3 = quant %s", "u6f3 = quant %s, overflow=saturate"), ("z = %z", "z = %z, s = %s")):
+    for old, new in (("overflow=wrap", "overflow=saturate"), ("z = %z", "z = %z, s = %s")):
         assert old in text
         one = parse(text.replace(old, new))
         held = run(one, [RoundingConstant()])
@@ -170,7 +170,7 @@ def test_entries_that_no_key_reaches_are_free(signed: bool) -> None:
     text = (
         f"lir 1 scalar\ntable @t: {key} -> u4 = [{' '.join(map(str, codes.tolist()))}]\n"
         f"design d(%x: {key}) -> (y = %y) {{\n  %n = number value={key_range}\n"
-        f"  %m = {last} %x, %n\n  %k: {key} = quant %m\n  %y = lut %k, @t\n}}\n"
+        f"  %m = {last} %x, %n\n  %k: {key} = quant %m, round=floor, overflow=wrap\n  %y = lut %k, @t\n}}\n"
     )
     design = parse(text)
     filled = run(design, [DontCare()], check=64)

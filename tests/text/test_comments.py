@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,21 +32,25 @@ func @f(~%a: s4[~2~],~%b: s4[~2~]~) -> %r {^
   %r: s5[~2~] = add %a, %b^
 }^
 ^
-design top(~%x: s6f3[~4~] round=nearest overflow=saturate,~%z: u2 scale=1/3~) -> (~score = %s,~t = %v scale=2~) {^
+note "tops"^
+design top(~%x: s6f3[~4~] round=nearest-half-up overflow=wrap,~%z: u2 scale=1/3~) -> (~score = %s,~t = %v scale=2~) {^
   %h          = dense %x, @w  !"dense # 1"^
-  %s: s6f2[~2~] = quant %h, round=nearest, overflow=saturate^
+  %s: s6f2[~2~] = quant %h, round=nearest-half-up, overflow=saturate^
   %v          = lut %z, @t     !"answer"^
 }^
+run x=[~1~,~2 0*2~], z=2 =>~t=2,~score=[~1*2~]^
 """,
     """\
 lir 1 scalar^
 design mine(~%x: s4,~%y: s3~) -> (~z = %r,~r = %r scale=[~1/3~] offset=[~0.5~]~) {^
-  %a: s7 = lincomb %x, %y, weights=[~3~,~5~]^
-  %b: s4 = quant %a, overflow=wrap, round=floor  !"layer"^
+  %a: s7 = lincomb %x,~%y,~weights=[~3~,~5~]^
+  %b: s4 = quant %a,~overflow=wrap,~round=floor  !"layer"^
   %r = reg %b^
 }^
+run x=1,~y=2 =>~z=-3,~r=-0.5^
+run x=0,~y=0 =>~z=0^
 """,
-    "lir 1^\ndesign d(~) -> (~y = %c~) {^\n  %c: u2 = number value=3^\n}^\n",
+    "lir 1^\nnote \"n # \"^\nnote \"m\"^\ndesign d(~) -> (~y = %c~) {^\n  %c: u2 = number value=3^\n}^\nrun => y=3^\n",
     "lir 1^\ndesign d(~%x: s4~) -> (~y = %x~) {^\n}^\n",
 ]  # fmt: skip
 
@@ -111,7 +114,7 @@ def test_comments_in_every_place_are_kept_in_order(number: int, share: float) ->
     for _ in range(60):
         one = commented(text, chance, share)
         found = parse(one)
-        assert same(replace(design, notes=found.notes), found) is None, one  # some are notes, by their place
+        assert same(design, found) is None, one
         checked(one)
 
 
@@ -120,9 +123,8 @@ def test_one_comment_in_each_place(number: int) -> None:
     text = TEXTS[number]
     places = [m.start() for m in re.finditer(r"[~^]", text)]
     for at in places:
-        for word in ("# c ] ) } > , [ ( <", "# note: c"):
-            one = plain(text[:at]) + f" {word}\n" + plain(text[at + 1 :])
-            checked(one)
+        one = plain(text[:at]) + " # c ] ) } > , [ ( <\n" + plain(text[at + 1 :])
+        checked(one)
 
 
 PORTS = """\
@@ -163,17 +165,18 @@ def test_a_comment_stays_with_its_port() -> None:
     assert "func @f(\n  %a: s4  # in\n) -> %a {\n" in checked(text)
 
 
-NOTES = [
-    "# note: real\nlir 1\n  # note: indented\nconst @w: s4[ # note: inside\n2] = [1 2]\n",
-    "lir 1  # note: behind\n# note: real\nconst @w: s4[\n# note: at the start of a line\n2] = [1 2]\n",
-]
-
-
-@pytest.mark.parametrize("text", NOTES)
-def test_a_comment_does_not_become_a_note(text: str) -> None:
-    text += "design d(%x: s4[2]) -> (y = %y) {\n  %w = const @w\n  %y = add %x, %w\n}\n"
-    assert parse(text).notes == ("real",)
-    assert parse(checked(text)).notes == ("real",)
+def test_a_comment_is_no_note() -> None:
+    text = """lir 1
+# note: a comment
+note "real # \\"note\\""
+design d(%x: s4) -> (y = %x) {
+}
+# run: x=1 => y=2
+run x=1 => y=1
+"""
+    design = parse(text)
+    assert design.notes == ('real # "note"',) and len(design.runs) == 1
+    assert same(design, parse(checked(text))) is None
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Programs that test programs: every file under `tests/lir/` carries what is expected of it in its comments.
 
-    # run: x=[1, -0.5] => y=[1, 0]      these inputs give these outputs (real numbers, one sample)
+    run x=[1, -0.5] => y=[1, 0]        these inputs give these outputs (real numbers, one sample)
     %y = relu %q  # error: no value %q  # help: ...   every error, its line and its next step; then there are no others
     # print:                            the file's canonical text follows, as comments
 
@@ -41,7 +41,7 @@ def test_file(path: Path, bless: bool) -> None:
         assert found == expected
         return
     assert not expected, "the file was accepted"
-    assert any(mark in text for mark in ("# run:", "# print:")), "the file expects nothing"
+    assert any(mark in text for mark in ("\nrun ", "# print:")), "the file expects nothing"
     new = with_runs(text, design)
     new = with_end(new, "print", print_design(design))
     if bless:
@@ -82,7 +82,7 @@ def _with_errors(text: str, found: list[tuple[int, str, str | None]]) -> str:
 
 def test_collector_sees_a_wrong_answer(tmp_path: Path) -> None:
     """The expectations are compared, not only rewritten."""
-    text = "lir 1\n\ndesign d(%x: s4) -> (y = %y) {\n  %y = neg %x\n}\n# run: x=3 => y=3\n"
+    text = "lir 1\n\ndesign d(%x: s4) -> (y = %y) {\n  %y = neg %x\n}\nrun x=3 => y=3\n"
     assert with_runs(text, parse(text)) == text.replace("y=3", "y=-3")
     assert _expected_errors("a  # error: b c  # help: d\ne  # error: f  # error: g") == [
         (1, "b c", "d"),

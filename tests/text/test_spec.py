@@ -1,6 +1,6 @@
 """Every example in the specification and in the README runs.
 
-    ```lir NAME       a whole file; its `# run:` lines are right. A ```text block right after it holds the errors that
+    ```lir NAME       a whole file; its `run` lines are right. A ```text block right after it holds the errors that
                       it ends in, or its canonical text. NAME may be left out.
     ```lir passes=... as above; the block after it, ```lir after, is what these passes make of it, and means the same on
                       random inputs. --bless writes it.
@@ -151,7 +151,7 @@ def run(arguments: list[str], output: str, where: str) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_example(path: Path) -> None:
     text = path.read_text()
-    assert "# run:" in text
+    assert "\nrun " in text
     assert with_runs(text, parse(text, path.name)) == text
     assert format_text(text) == text
 

@@ -40,6 +40,7 @@ class Add(Op):
     """The sum of two values."""
 
     keyword: ClassVar[str] = "add"
+    elementwise: ClassVar[bool] = True
     a: Value
     b: Value
 
@@ -68,6 +69,7 @@ class Sub(Op):
     """The first value minus the second."""
 
     keyword: ClassVar[str] = "sub"
+    elementwise: ClassVar[bool] = True
     a: Value
     b: Value
 
@@ -177,6 +179,7 @@ def _zero(like: Ints) -> Ints:
 class _Extreme(Op):
     """What Min and Max have in common."""
 
+    elementwise: ClassVar[bool] = True
     a: Value
     b: Value
 

@@ -12,19 +12,22 @@ purpose: otherwise a simulation would compare a thing with itself.
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from fractions import Fraction
 from functools import cache
+from itertools import groupby
 from operator import attrgetter
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lutc import limits, numbers
+from lutc.diagnostics import did_you_mean
 from lutc.ir.graph import Bounds, Const, Func, OpMistake, Stage, Table, Value
 from lutc.lazy import lazy
 from lutc.limits import ADVICE, MAX_ALL_ELEMENTS, MAX_ELEMENTS, SMALLER
+from lutc.synonyms import MODES
 from lutc.types import Ints, Type
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ class Op(Value):
     stages: ClassVar[frozenset[Stage]] = BOTH
     # Whether the operands' formats are part of the meaning: the same number in another format means something else.
     strict: ClassVar[bool] = False
+    # Whether it works element by element on operands of one shape: text and builder then spread a scalar among them.
+    elementwise: ClassVar[bool] = False
 
     @lazy
     def operands(self) -> tuple[Value, ...]:
@@ -79,6 +84,10 @@ class Op(Value):
     def eval(self, *operands: Ints) -> Ints:
         """The result's codes, from the operands': arrays of shape `(batch, *type.shape)`, exact integers."""
         raise NotImplementedError(self.keyword)
+
+    def unclear(self) -> tuple[tuple[str, str], ...]:
+        """Attributes with a default that decide a number here, and why: whoever writes the operation says them."""
+        return ()
 
     def operations(self) -> int:
         """One for each element; of the operations that do more, or nothing, their own count."""
@@ -140,12 +149,14 @@ class Attribute:
 class Spec:
     """An operation's row as the text sees it.
 
-    `operands` are `(field, is it a list)`; `symbols` are `(field, class)` of constants, tables and functions,
-    optional ones included; `typed` says that the type must be written, because operands do not imply it.
+    `operands` are `(field, is it a list)`; `symbols` are `(field, class)` of constants, tables and functions, and
+    `optional` the fields of those that may be left out; `typed` says that the type must be written, because operands
+    do not imply it.
     """
 
     operands: tuple[tuple[str, bool], ...]
     symbols: tuple[tuple[str, type], ...]
+    optional: frozenset[str]
     attributes: tuple[Attribute, ...]
     typed: bool
 
@@ -166,7 +177,7 @@ def spec(op: type[Value]) -> Spec:
 @cache
 def _spec(op: type[Value]) -> Spec:
     hints = typing.get_type_hints(op)
-    operands, symbols, attributes, typed = [], [], [], False
+    operands, symbols, optional, attributes, typed = [], [], set(), [], False
     for f in fields(op):
         kind = hints[f.name]
         if f.name in ("name", "origin", "span", "type"):
@@ -175,13 +186,14 @@ def _spec(op: type[Value]) -> Spec:
             operands.append((f.name, False))
         elif kind == tuple[Value, ...]:
             operands.append((f.name, True))
-        elif kind in SYMBOLS:
-            symbols.append((f.name, kind))
+        elif symbol := next((s for s in SYMBOLS if kind in (s, s | None)), None):
+            symbols.append((f.name, symbol))
+            optional |= {f.name} if kind != symbol else set()
         elif f.name == "to":
             typed = True
         else:
             attributes.append(Attribute(f.name, kind, f.default))
-    return Spec(tuple(operands), tuple(symbols), tuple(attributes), typed)
+    return Spec(tuple(operands), tuple(symbols), frozenset(optional), tuple(attributes), typed)
 
 
 @cache
@@ -202,9 +214,10 @@ def spell(name: str) -> str:
 
 
 def attributes_of(op: Op) -> list[tuple[Attribute, Any]]:
-    """The attributes that are not at their default, as the text shows them."""
+    """The attributes as the text shows them: those that are not at their default, or would be unclear without."""
     row = spec(type(op))
-    return [(a, v) for a in row.attributes if (v := getattr(op, a.name)) != a.default]
+    said = {name for name, _ in op.unclear()}
+    return [(a, v) for a in row.attributes if (v := getattr(op, a.name)) != a.default or a.name in said]
 
 
 # -- attributes as text ---------------------------------------------------------------------------------------------
@@ -225,9 +238,7 @@ def decode(kind: Any, raw: Any) -> Any:
         words = [e.value for e in kind]
         if raw in words:
             return kind(raw)
-        if raw in SHORT:
-            return decode(kind, SHORT[raw])
-        raise OpMistake(f"has no choice {raw!r}", "one of: " + ", ".join(words))
+        raise OpMistake(f"has no choice {encode(raw)}", _choices(str(raw), words))
     if kind is bool and raw in ("true", "false"):
         return raw == "true"
     if kind is Fraction and isinstance(raw, Fraction):
@@ -237,14 +248,16 @@ def decode(kind: Any, raw: Any) -> Any:
     raise OpMistake(f"expects {_described(kind)}, not {encode(raw)}")
 
 
-# A word of every day for the mode most people mean by it.
-SHORT = {"nearest": "nearest-half-up"}
+def _choices(word: str, words: Sequence[str]) -> str:
+    """What a word that is none of the choices may have meant, and all of them."""
+    guess, listed = did_you_mean(word, words, MODES), f"one of: {', '.join(words)}"
+    return listed if guess is None or guess == listed else f"{guess} {listed}"
 
 
 def encode(value: Any) -> str:
     """An attribute as text; `decode` reads it back."""
     if isinstance(value, tuple):
-        return "[" + ", ".join(map(encode, value)) + "]"
+        return "[" + ", ".join(repeats(list(map(encode, value)))) + "]"
     if isinstance(value, Enum):
         return str(value.value)
     if isinstance(value, bool):
@@ -252,6 +265,19 @@ def encode(value: Any) -> str:
     if isinstance(value, Fraction):
         return number(value)
     return str(value)
+
+
+RUN = 4  # so many equal words of a list are written as one with a count
+
+
+def repeats(words: Sequence[str]) -> Iterator[str]:
+    """Words of a list, long runs of equal ones as `word*count`; a nested list is never counted."""
+    for word, run in groupby(words):
+        count = len(list(run))
+        if count < RUN or word.startswith("["):
+            yield from [word] * count
+        else:
+            yield f"{word}*{count}"
 
 
 def number(value: Fraction) -> str:

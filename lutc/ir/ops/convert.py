@@ -36,6 +36,19 @@ class Quant(Op):
         _same_shape(self.x.type, self.to)
         return self.to
 
+    def unclear(self) -> tuple[tuple[str, str], ...]:
+        """The rounding where bits after the point are dropped, the overflow where the range is left."""
+        x, to = self.x.type, self.to
+        live = (x.widths > 0) & (to.widths > 0)
+        shift = x.fracs - to.fracs
+        found = []
+        if np.any(live & (shift > 0)):
+            found.append(("round", f"drops bits after the point, from {x} to {to}"))
+        lo, hi = (divide(end, shift, self.round) for end in x.ranges)
+        if np.any(live & ((lo < to.ranges[0]) | (hi > to.ranges[1]))):
+            found.append(("overflow", f"goes from {x} to {to}, which reaches less far"))
+        return tuple(found)
+
     def bounds(self, *operands: Bounds) -> Bounds:
         shift = self.x.type.fracs - self.to.fracs
         lo, hi = (divide(x, shift, self.round) for x in operands[0])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lutc.rtl.nets import Net
     from lutc.target import Target
 
-__all__ = ["And", "BitSlice", "Cat", "Compare", "Not", "Or", "Relation", "Select", "Xor"]
+__all__ = ["And", "BitConcat", "BitSlice", "Compare", "Not", "Or", "Relation", "Select", "Xor"]
 
 
 class Relation(Enum):
@@ -40,6 +40,7 @@ class Compare(Op):
     """1 where the relation holds between two numbers, else 0. Formats may differ: numbers are compared, not bits."""
 
     keyword: ClassVar[str] = "compare"
+    elementwise: ClassVar[bool] = True
     a: Value
     b: Value
     rel: Relation
@@ -130,6 +131,7 @@ class Select(Op):
     """The second operand where the first, a `u1`, is 1; the third where it is 0."""
 
     keyword: ClassVar[str] = "select"
+    elementwise: ClassVar[bool] = True
     condition: Value
     yes: Value
     no: Value
@@ -175,6 +177,7 @@ class _Bitwise(Op):
     """What the operations on two bit patterns of one format share."""
 
     strict: ClassVar[bool] = True
+    elementwise: ClassVar[bool] = True
 
     def infer(self) -> Type:
         """That of the operands, which have one type."""
@@ -278,10 +281,11 @@ class Not(_Bitwise):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Cat(Op):
+class BitConcat(Op):
     """Bit patterns side by side, the first the most significant; the result is an unsigned integer."""
 
-    keyword: ClassVar[str] = "cat"
+    keyword: ClassVar[str] = "bit_concat"
+    elementwise: ClassVar[bool] = True
     strict: ClassVar[bool] = True
     parts: tuple[Value, ...]
 

@@ -31,6 +31,7 @@ class Mul(Op):
     """
 
     keyword: ClassVar[str] = "mul"
+    elementwise: ClassVar[bool] = True
     a: Value
     b: Value
     dsp: bool = False

@@ -40,6 +40,7 @@ __all__ = ["Add3", "Lincomb"]
 class _Weighted(Op):
     """What Lincomb and Add3 have in common: `weights[0]*a + weights[1]*b + ... + bias`, exactly."""
 
+    elementwise: ClassVar[bool] = True
     terms: tuple[Value, ...]
     weights: tuple[Fraction, ...]
     bias: Fraction = Fraction(0)

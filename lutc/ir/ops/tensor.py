@@ -23,15 +23,16 @@ def _spread(x: Ints, shape: tuple[int, ...]) -> Ints:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dense(Op):
-    """A matrix of constants times a vector: `y[..., j] = sum_i x[..., i] * w[i, j]`.
+    """A matrix of constants times a vector, plus a bias: `y[..., j] = sum_i x[..., i] * w[i, j] + b[j]`.
 
-    Each result has a format of its own: its weights are known, so its range is.
+    Without a bias, nothing is added. Each result has a format of its own: its weights are known, so its range is.
     """
 
     keyword: ClassVar[str] = "dense"
     stages: ClassVar = TENSOR
     x: Value
     w: Const
+    b: Const | None = None
 
     def _check(self) -> None:
         x, w = self.x.type.shape, self.w.type.shape
@@ -39,6 +40,11 @@ class Dense(Op):
             len(w) == 2 and bool(x) and x[-1] == w[0],
             f"multiplies {self.x.type} by @{self.w.name} of shape {list(w)}",
             f"the matrix needs the shape [{x[-1] if x else '?'}, outputs]",
+        )
+        need(
+            self.b is None or self.b.type.shape == w[1:],
+            f"adds @{self.b.name} of shape {list(self.b.type.shape)} to {w[1]} results" if self.b else "",
+            f"the bias needs the shape [{w[1] if len(w) == 2 else 'outputs'}]",
         )
 
     def lsb(self) -> Ints:
@@ -49,7 +55,17 @@ class Dense(Op):
         live = (codes != 0) & (np.broadcast_to(kind.widths, kind.shape)[..., np.newaxis] > 0)
         nothing = -(1 << 40)  # below any real frac
         lsb = np.where(live, inputs + weights, nothing).max(axis=-2, initial=nothing)
+        if self.b is not None:
+            own = self.b.type.fracs - np.array(
+                [trailing_zeros(c) for c in self.b.codes.tolist()], dtype=np.int64
+            )
+            lsb = np.maximum(lsb, np.where(self.b.codes != 0, own, nothing))
         return np.where(lsb == nothing, 0, lsb)
+
+    def _bias(self) -> Ints:
+        """The bias's codes at the results' steps; those of a bias of 0 do not matter."""
+        assert self.b is not None
+        return _shift(self.b.codes, self.b.type.fracs - self.lsb())
 
     def _weights(self) -> tuple[Ints, int]:
         """The matrix's codes with its finest steps, and how fine they are."""
@@ -63,8 +79,8 @@ class Dense(Op):
     def infer(self) -> Type:
         """Each result has the format of its own weighted sum.
 
-        Its `lsb` is the finest of `x + t` over the weights that are not 0, where t is the weight's own; its range adds,
-        for each weight, the operand's ends times that weight.
+        Its `lsb` is the finest of `x + t` over the weights that are not 0, where t is the weight's own, and of the t
+        of a bias that is not 0; its range adds, for each weight, the operand's ends times that weight, and the bias.
         """
         self._check()
         sized(math.prod(self.x.type.shape[:-1]) * self.w.type.shape[1], self.operations())
@@ -79,19 +95,25 @@ class Dense(Op):
         w, fine_w = self._weights()
         positive, negative = greatest(w, w * 0), least(w, w * 0)
         down = fine_x + fine_w - self.lsb()
-        return _shift(lo @ positive + hi @ negative, down), _shift(hi @ positive + lo @ negative, down)
+        low, high = _shift(lo @ positive + hi @ negative, down), _shift(hi @ positive + lo @ negative, down)
+        return (low, high) if self.b is None else (low + self._bias(), high + self._bias())
 
     def eval(self, *operands: Ints) -> Ints:
         fine_x = finest_frac(self.x.type)
         x = align(operands[0], self.x.type.fracs, fine_x)
         w, fine_w = self._weights()
         down = fine_x + fine_w - self.lsb()
-        return _shift(x @ w.astype(x.dtype), down)
+        y = _shift(x @ w.astype(x.dtype), down)
+        return y if self.b is None else y + self._bias().astype(y.dtype)
 
     def work_bits(self) -> int:
         w, _ = self._weights()
         widest = max((abs(c).bit_length() for c in w.ravel().tolist()), default=0)
-        return aligned_bits([self.x.type]) + widest + len(w).bit_length()
+        sums = aligned_bits([self.x.type]) + widest + len(w).bit_length()
+        if self.b is None:
+            return sums
+        bias = max((abs(c).bit_length() for c in self._bias().tolist()), default=0)
+        return max(sums, self.type.max_width, bias) + 1
 
 
 def _shift(codes: Ints, down: Ints) -> Ints:
@@ -114,9 +136,10 @@ class Matmul(Op):
     b: Value
 
     def infer(self) -> Type:
-        """The range of a product, as of `mul`, times the inner dimension.
+        """Each result has the format of its own sum of products.
 
-        Its `lsb` is that of the finest elements of both.
+        Its `lsb` is the finest of its products' steps, as of `mul`, where both factors have bits; its range adds the
+        ranges of its products.
         """
         a, b = self.a.type, self.b.type
         need(
@@ -133,7 +156,17 @@ class Matmul(Op):
         return 2 * self.a.type.size * self.b.type.shape[-1]
 
     def lsb(self) -> Ints:
-        return finest_frac(self.a.type) + finest_frac(self.b.type)
+        a, b = self.a.type, self.b.type
+        if a.format and b.format:
+            return a.format.frac + b.format.frac if a.format.width and b.format.width else 0
+        nothing = -(1 << 40)  # below any real frac
+        x, y = (np.where(_spread(k.widths, k.shape) > 0, k.fracs, nothing).astype(np.int64) for k in (a, b))
+        lsb = (x[..., :, :, None] + y[..., None, :, :]).max(axis=-2, initial=2 * nothing)
+        return np.where(lsb <= nothing // 2, 0, lsb)
+
+    def _down(self) -> Ints:
+        """How much finer than a result's steps the sums are that are made with the finest steps of all."""
+        return finest_frac(self.a.type) + finest_frac(self.b.type) - self.lsb()
 
     def _aligned(self, a: Ints, b: Ints) -> tuple[Ints, Ints]:
         kinds = (self.a.type, self.b.type)
@@ -152,14 +185,16 @@ class Matmul(Op):
         lo, hi = ends[0], ends[0]
         for e in ends[1:]:
             lo, hi = least(lo, e), greatest(hi, e)
-        return lo.sum(axis=-2), hi.sum(axis=-2)
+        down = self._down()
+        return _shift(lo.sum(axis=-2), down), _shift(hi.sum(axis=-2), down)
 
     def eval(self, *operands: Ints) -> Ints:
         a, b = self._aligned(*operands)
-        return a @ b
+        return _shift(a @ b, self._down())
 
     def work_bits(self) -> int:
-        return max(self.type.max_width, aligned_bits([self.a.type]), aligned_bits([self.b.type])) + 1
+        a, b = aligned_bits([self.a.type]), aligned_bits([self.b.type])
+        return a + b + self.a.type.shape[-1].bit_length()
 
 
 def _axes(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:

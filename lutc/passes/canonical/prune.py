@@ -48,7 +48,7 @@ def _dense(rw: Rewriter, op: Dense, x: Value, w: Const) -> Value:
     formats = np.array(w.type.formats, dtype=object).reshape(w.type.shape)[live]
     kind = tensor((len(live), w.type.shape[1]), formats.ravel().tolist())
     few = rw.make(Gather, x, tuple(live))
-    return rw.make(Dense, few, Const(w.name, kind, w.codes[live]))
+    return rw.make(Dense, few, Const(w.name, kind, w.codes[live]), op.b)
 
 
 def _lut(rw: Rewriter, op: Lut, key: Value, table: Table) -> Value:

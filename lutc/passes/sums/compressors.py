@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from lutc.cmvm.compressor import CompressorTree, Piece, Row
 from lutc.ir.graph import Value
-from lutc.ir.ops import Add, Add3, BitSlice, Cat, Number, Quant, Scale
+from lutc.ir.ops import Add, Add3, BitConcat, BitSlice, Number, Quant, Scale
 from lutc.passes.rewriter import Rewriter
 from lutc.types import Fixed, scalar
 
@@ -56,7 +56,7 @@ class _Rows:
         for n, piece in enumerate(row):
             above = row[n + 1].low if n + 1 < len(row) else piece.high
             found.insert(0, _widened(self.rw, self._bits(piece), above - piece.low))
-        whole = found[0] if len(found) == 1 else self.rw.make(Cat, tuple(found))
+        whole = found[0] if len(found) == 1 else self.rw.make(BitConcat, tuple(found))
         return whole, Fraction(2) ** (row[0].low + whole.type.scalar.frac)
 
     def _bits(self, piece: Piece) -> Value:

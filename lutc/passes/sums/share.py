@@ -220,7 +220,9 @@ def _replaced(design: Design, plan: dict[Value, Value]) -> Design:
         (result,) = _rewritten([func.result], plan, made)
         made[func] = Func(func.name, func.params, result, func.span)
     values = _rewritten(list(design.roots), plan, made)
-    outputs = [Output(o.name, v, o.scale, o.offset) for o, v in zip(design.outputs, values, strict=True)]
+    outputs = [
+        Output(o.name, v, o.scale, o.offset, o.span) for o, v in zip(design.outputs, values, strict=True)
+    ]
     return replace(design, outputs=tuple(outputs))
 
 

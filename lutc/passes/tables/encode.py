@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from lutc.ir.graph import Design, Table, Value
-from lutc.ir.ops import BitSlice, Cat, Lut, Scale
+from lutc.ir.ops import BitConcat, BitSlice, Lut, Scale
 from lutc.ir.ops.base import Op
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass
@@ -56,7 +56,7 @@ def _encoded(rw: Rewriter, op: Lut, target: Target) -> Value:
         some = codes >> low & ((1 << bits) - 1)
         part = _lookup(rw, op.key, f"{table.name}_{low}", Fixed(False, bits), some)
         parts.append(_coded(rw, part, target))
-    return rw.make(Scale, rw.make(Cat, tuple(parts)), value.step)
+    return rw.make(Scale, rw.make(BitConcat, tuple(parts)), value.step)
 
 
 def _coded(rw: Rewriter, op: Lut, target: Target) -> Lut:
@@ -76,7 +76,7 @@ def _coded(rw: Rewriter, op: Lut, target: Target) -> Lut:
     if found.low:
         parts.append(rw.make(BitSlice, op.key, found.low - 1, 0))
     codes = np.where(found.inner > value.hi, found.inner - (1 << value.width), found.inner)
-    inner = _lookup(rw, rw.make(Cat, tuple(parts)), table.name, value, codes)
+    inner = _lookup(rw, rw.make(BitConcat, tuple(parts)), table.name, value, codes)
     return _coded(rw, inner, target)
 
 

@@ -1,0 +1,53 @@
+"""Whether a design gives the answers that its `run` statements expect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from lutc.diagnostics import Diagnostic
+from lutc.ir.graph import Design, Numbers, Run
+from lutc.ir.interp import answer, port_reals
+from lutc.ir.ops.base import number
+
+
+def answers(design: Design, run: Run) -> dict[str, Any]:
+    """What a design answers to a run's sample: an object array of fractions for each output, in its shape."""
+    given = {p.name or "": _spread(dict(run.inputs)[p.name or ""], p.type.shape) for p in design.params}
+    codes = answer(design, **given)
+    return {o.name: _fractions(port_reals(o, codes[o.name])[0]) for o in design.outputs}
+
+
+def failures(design: Design) -> Iterator[Diagnostic]:
+    """Every output of every run that is not what it says."""
+    shapes = {o.name: o.value.type.shape for o in design.outputs}
+    for i, run in enumerate(design.runs):
+        found = answers(design, run)
+        for name, expected in run.outputs:
+            wanted = _spread(expected, shapes[name])
+            wrong = [at for at in np.ndindex(shapes[name]) if found[name][at] != wanted[(0, *at)]]
+            if wrong:
+                at = f"[{', '.join(map(str, wrong[0]))}]" if wrong[0] else ""
+                more = f" ({len(wrong)} of {wanted.size} elements differ)" if len(wrong) > 1 else ""
+                said = f"{name}{at} is {number(found[name][wrong[0]])}, and not {number(wanted[(0, *wrong[0])])}{more}"
+                yield Diagnostic(said, run.span, f"run {i + 1} of {design.name}")
+
+
+def _spread(numbers: Numbers, shape: tuple[int, ...]) -> Any:
+    """One sample: an object array `(1, *shape)` of fractions."""
+    if isinstance(numbers, tuple):
+        return np.array(numbers, dtype=object).reshape(1, *shape)
+    array = np.empty((1, *shape), dtype=object)
+    array[...] = numbers
+    return array
+
+
+def _fractions(reals: Any) -> Any:
+    found = np.empty(np.shape(reals), dtype=object)
+    for at in np.ndindex(found.shape):
+        value = np.asarray(reals, dtype=object)[at] if found.shape else reals
+        found[at] = Fraction(value.item() if isinstance(value, np.generic | np.ndarray) else value)
+    return found

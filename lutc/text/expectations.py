@@ -1,0 +1,93 @@
+"""`run` statements: their numbers, in the shapes of the ports that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from lutc.diagnostics import did_you_mean
+from lutc.ir.graph import Design, Numbers, Run
+from lutc.text import syntax
+from lutc.text.literals import raw_value
+from lutc.text.problems import Problems
+from lutc.text.syntax import Expected
+from lutc.types import Type
+
+
+def expectation(problems: Problems, part: Expected, design: Design, lost: Container[str]) -> Run | None:
+    """What a `run` statement expects of a design; None where something is wrong, which `problems` tells.
+
+    `lost` are ports of the text that the design lacks, because something else is wrong with them.
+    """
+    before = len(problems)
+    first, last = part.answers[0][0], part.answers[-1][1]
+    kinds = {p.name or "": p.type for p in design.params}
+    inputs = _ports(problems, [g for g in part.given if g[0] not in lost], kinds, "input")
+    kinds = {o.name: o.value.type for o in design.outputs}
+    outputs = _ports(problems, [g for g in part.answers if g[0] not in lost], kinds, "output")
+    if missing := [p.name for p in design.params if p.name not in dict(part.given)]:
+        help = f"write: run {missing[0]}=..., ... => ..."
+        problems.wrong(f"the run says nothing of the input {missing[0]}", first, last, help=help)
+    if len(problems) > before:
+        return None
+    return Run(tuple(inputs.items()), tuple(outputs.items()), syntax.span(problems.source, first, last))
+
+
+def _ports(
+    problems: Problems, given: Sequence[syntax.Attribute], kinds: Mapping[str, Type], what: str
+) -> dict[str, Numbers]:
+    found: dict[str, Numbers] = {}
+    for name, token in given:
+        if name not in kinds:
+            problems.wrong(f"there is no {what} {name}", name, help=did_you_mean(name, list(kinds)))
+        elif name in found:
+            problems.wrong(f"{name} is given twice", name, help="write it once")
+        else:
+            try:
+                found[str(name)] = shaped(raw_value(token.type, str(token)), kinds[name].shape)
+            except ValueError as e:
+                problems.wrong(f"{name}: {e}", token, help=f"it is {kinds[name]}")
+    return found
+
+
+def shaped(raw: Any, shape: tuple[int, ...]) -> Numbers:
+    """Numbers in a port's shape: nested as it is, or all in one list; a single number counts for each element.
+
+    Raises ValueError.
+    """
+    if isinstance(raw, Fraction):
+        return raw
+    if not shape:
+        raise ValueError("a list for a single number")
+    flat = raw if not any(isinstance(r, list) for r in raw) else _flat(raw, shape)
+    if word := next((r for r in flat if not isinstance(r, Fraction)), None):
+        raise ValueError(f"{word!r} is no number")
+    if len(flat) != prod(shape):
+        raise ValueError(f"{len(flat)} numbers, and not {prod(shape)}")
+    array = np.empty(len(flat), dtype=object)
+    array[:] = flat
+    found: tuple[Any, ...] = _tuples(array.reshape(shape))
+    return found
+
+
+def _flat(raw: list[Any], shape: tuple[int, ...]) -> list[Any]:
+    if not shape or len(raw) != shape[0]:
+        raise ValueError("the brackets do not follow the shape")
+    if len(shape) == 1:
+        if any(isinstance(r, list) for r in raw):
+            raise ValueError("the brackets do not follow the shape")
+        return raw
+    found = []
+    for row in raw:
+        if not isinstance(row, list):
+            raise ValueError("the brackets do not follow the shape")
+        found += _flat(row, shape[1:])
+    return found
+
+
+def _tuples(array: Any) -> Any:
+    return tuple(map(_tuples, array)) if isinstance(array, np.ndarray) else array

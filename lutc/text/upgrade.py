@@ -1,0 +1,93 @@
+"""Texts of lutc 0.1, written before the language was fixed, as texts of today: `lutc fmt --upgrade`.
+
+What changed is listed in ir_spec/versions.md. Every change is an edit of the text at one place; nothing else moves.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lutc.diagnostics import LirError, Source, error
+from lutc.ir.same import same
+from lutc.text import syntax
+from lutc.text.arity import ROWS
+from lutc.text.parse import parse, read_design
+from lutc.text.reader import read
+from lutc.text.syntax import Block, Input, Result, Statement
+
+if TYPE_CHECKING:
+    from lark import Token
+
+_KEYWORDS = {"cat": "bit_concat"}
+_WORDS = {"nearest": "nearest-half-up"}
+_PART = re.compile(r"^(const|table|func|design)\b", re.M)
+
+# From a place, to a place, what stands there then.
+_Edit = tuple[int, int, str]
+
+
+def upgraded(text: str, name: str = "<text>", folder: Path | None = None) -> str:
+    """A text of lutc 0.1 as it is written today; a text of today is given back as it is.
+
+    Raises LirError for a text that neither reads, and rather than giving one that means anything else.
+    """
+    plain = _edited(_comments(text), _renamed(_comments(text), name))
+    unsaid: list[tuple[Statement, str]] = []
+    before = read_design(plain, name, folder, unsaid)
+    after = _edited(plain, _said(unsaid))
+    if (lost := same(before, parse(after, name, folder))) is not None:
+        help = "this is a bug in lutc, please report it with the file; nothing was written"
+        raise error(f"upgrading would change what this text says: {lost}", where=name, help=help)
+    return after
+
+
+def _edited(text: str, edits: Iterable[_Edit]) -> str:
+    for start, end, new in sorted(edits, reverse=True):
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def _comments(text: str) -> str:
+    """With comments that meant something as the statements they are now."""
+    header = place.end() if (place := re.search(r"^\s*lir\b.*\n?", text, re.M)) else 0
+    first = place.start() if (place := _PART.search(text)) else len(text)
+    notes = re.sub(
+        r"^# note: (.*)$", lambda m: f"note {json.dumps(m[1].rstrip())}", text[header:first], flags=re.M
+    )
+    return text[:header] + notes + re.sub(r"^# run: (.*=>.*)$", r"run \1", text[first:], flags=re.M)
+
+
+def _renamed(text: str, name: str) -> Iterator[_Edit]:
+    file = read(Source(name, text))
+    if file.problems:
+        raise LirError(*file.problems)
+    for part in file.parts:
+        if not isinstance(part, Block):
+            continue
+        holders: list[Input | Result | Statement] = [*part.inputs, *part.results, *part.statements]
+        for holder in holders:
+            for key, value in holder.attributes:
+                if key == "round" and value in _WORDS:
+                    yield _at(value, _WORDS[value])
+        for s in part.statements:
+            if s.keyword in _KEYWORDS:
+                yield _at(s.keyword, _KEYWORDS[s.keyword])
+
+
+def _said(unsaid: Iterable[tuple[Statement, str]]) -> Iterator[_Edit]:
+    words: dict[int, list[str]] = {}
+    for s, attribute in unsaid:
+        default = ROWS[s.keyword].attributes[attribute].default.value
+        end = syntax.last_token(s).end_pos
+        assert end is not None
+        words.setdefault(end, []).append(f", {attribute}={default}")
+    return ((end, end, "".join(found)) for end, found in words.items())
+
+
+def _at(token: Token, new: str) -> _Edit:
+    assert token.start_pos is not None and token.end_pos is not None
+    return token.start_pos, token.end_pos, new
