@@ -1,29 +1,14 @@
-"""What makes a design well-formed. This header is the list; `tests/ir/test_verify.py` has a test for every number.
+"""What makes a design well-formed: the rules are numbered in ir_spec/structure.md, under "Well-formed".
 
-Names
- 1. Design, functions, constants, tables, ports and parameters have names, and values either have one or have None.
- 2. The design's name and the names of its ports are identifiers: letters, digits and `_`, no digit first.
- 3. No two ports of the design, and no two parameters of a function, share a name.
- 4. Different constants, tables and functions have different names, all three kinds taken together.
-Ports
- 5. A design has an output.
- 6. A parameter belongs to one design or function, and is read only there.
- 7. The scale of a port is not 0; an output has one scale and one offset, or one for each index of its last dimension.
-Operations
- 8. Every operation is legal at the design's stage, in functions too.
- 9. At the scalar stage only parameters, constants, calls and packs may be tensors, and only outputs, calls, lookups of
-    elements and packs read them.
-10. A value's type is what its operation infers from its operands.
-11. The key of a table has at most 20 bits.
-Time
-12. All values that meet have passed equally many registers since the inputs; constants are always there.
-13. All outputs have passed equally many registers.
+`tests/ir/test_verify.py` has a test for every number.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
+
+import numpy as np
 
 from lutc.diagnostics import Diagnostic, LirError, Span
 from lutc.ir.graph import (
@@ -75,7 +60,7 @@ def violations(
         bodies = {owner: body(owner) for owner in owners(design)}
     else:
         bodies = {b: topo([*b.params, *b.roots, *values]) for b, values in written.items()}  # type: ignore[misc]
-    found = [*_design_names(design), *_symbol_names(design, bodies), *_ports(design)]
+    found = [*_design_names(design), *_symbol_names(design, bodies), *_ports(design), *_runs(design)]
     belongs: dict[Param, Design | Func] = {}
     for owner in bodies:
         found += _parameters(owner, bodies[owner], belongs)
@@ -183,6 +168,25 @@ def _ports(design: Design) -> Iterator[Diagnostic]:
         if not all(output.scale):
             message, help = f"the scale of output {output.name!r} is 0", "the port's number would say nothing"
             yield Diagnostic(message, output.span or design.span, output.name, help=help)
+
+
+def _runs(design: Design) -> Iterator[Diagnostic]:
+    inputs = {p.name or "": p.type for p in design.params}
+    outputs = {o.name: o.value.type for o in design.outputs}
+    for run in design.runs:
+        for name in inputs.keys() - dict(run.inputs).keys():
+            message, help = f"the run says nothing of the input {name}", f"write: run {name}=..., ... => ..."
+            yield Diagnostic(message, run.span, design.name, help=help)
+        for what, given, kinds in (("input", run.inputs, inputs), ("output", run.outputs, outputs)):
+            for name, numbers in given:
+                if name not in kinds:
+                    yield Diagnostic(f"there is no {what} {name}", run.span, design.name)
+                elif (
+                    isinstance(numbers, tuple)
+                    and (size := np.size(np.array(numbers, dtype=object))) != kinds[name].size
+                ):
+                    message = f"the run has {size} numbers for {name}, which is {kinds[name]}"
+                    yield Diagnostic(message, run.span, design.name)
 
 
 def _parameters(

@@ -19,6 +19,7 @@ from lutc.diagnostics import error
 from lutc.ir.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions, owners
 from lutc.ir.ops import (
     Argmax,
+    BitCast,
     Call,
     Compare,
     ConstOp,
@@ -28,10 +29,14 @@ from lutc.ir.ops import (
     Lut,
     Map,
     Matmul,
+    Max,
+    Min,
     Mul,
     Number,
     Pack,
     Quant,
+    ReduceMax,
+    ReduceMin,
     Relation,
     Rescale,
     Select,
@@ -79,7 +84,7 @@ def _countable(design: Design) -> None:
         for value in body(owner):
             layer = value.origin or (f"%{value.name}" if value.name else owner.name)
             counts[layer] += value.type.size
-            if isinstance(value, Dense | Matmul | Sum):
+            if isinstance(value, Dense | Matmul | Sum | ReduceMax | ReduceMin):
                 counts[layer] += value.operations()
             elif isinstance(value, Map | Call):
                 each = sum(p.type.size for p in value.func.params) + value.func.result.type.size
@@ -150,6 +155,13 @@ class _Crossing:
                 x = np.moveaxis(operands[0], op.reduced(), range(len(op.reduced())))
                 summed = prod(x.shape[: len(op.reduced())])
                 return _each([self._total(c.tolist()) for c in x.reshape(summed, op.type.size).T], shape)
+            case ReduceMax() | ReduceMin():
+                x = np.moveaxis(operands[0], op.reduced(), range(len(op.reduced())))
+                count = prod(x.shape[: len(op.reduced())])
+                kind = Max if isinstance(op, ReduceMax) else Min
+                return _each(
+                    [self._extreme(kind, c.tolist()) for c in x.reshape(count, op.type.size).T], shape
+                )
             case Argmax():
                 rows = operands[0].reshape(op.type.size, operands[0].shape[-1])
                 return _each([self._argmax(r.tolist()) for r in rows], shape)
@@ -182,7 +194,7 @@ class _Crossing:
                     {"to": scalar(f), "by": (by,), "add": (add,), "axis": -1}
                     for f, (by, add) in zip(op.to.formats, op.factors(), strict=True)
                 ]
-            case Quant():
+            case Quant() | BitCast():
                 return [{"to": scalar(f)} for f in op.to.formats]
             case Lut(table=table) if table.key.shape:
                 parts = zip(table.parts(), table.key.formats, table.value.formats, strict=True)
@@ -226,6 +238,13 @@ class _Crossing:
             row, column = a[(*lead, i)].tolist(), b[(*lead, slice(None), j)].tolist()
             sums[at] = self._total([self.rw.make(Mul, p, q) for p, q in zip(row, column, strict=True)])
         return sums
+
+    def _extreme(self, kind: type[Op], players: list[Value]) -> Value:
+        """A tree of the operation on two."""
+        while len(players) > 1:
+            pairs = zip(players[::2], players[1::2], strict=False)
+            players = [*(self.rw.make(kind, a, b) for a, b in pairs), *players[len(players) // 2 * 2 :]]
+        return players[0]
 
     def _argmax(self, row: list[Value]) -> Value:
         """A tournament; the earlier of two equals stays, so the first of all largest wins."""

@@ -64,7 +64,10 @@ def _small(digits: str) -> int:
 def _format(text: str) -> Fixed:
     sign, width, _, frac = re.fullmatch(r"([su])(\d+)(f(-?\d+))?", text).groups()  # type: ignore[union-attr]
     if len(width) > 6 or len(frac or "") > 6 or abs(int(frac or 0)) > 2 * MAX_WIDTH:
-        raise ValueError(f"{text} is too large: a format has at most {MAX_WIDTH} bits")
+        most = (
+            f"a format has at most {MAX_WIDTH} bits, and {2 * MAX_WIDTH} of them after the point or before it"
+        )
+        raise ValueError(f"{text} is too large: {most}")
     return Fixed(sign == "s", int(width), int(frac or 0))
 
 

@@ -1,4 +1,4 @@
-"""The verifier's rules, one test for each number in the header of `lutc/ir/verify.py`."""
+"""The verifier's rules, one test for each number of those in `ir_spec/structure.md`, under "Well-formed"."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from lutc.diagnostics import LirError
-from lutc.ir import verify as module
-from lutc.ir.graph import Const, Design, Func, Output, Param, Stage, Table, Value
+from lutc.ir.graph import Const, Design, Func, Output, Param, Run, Stage, Table, Value
 from lutc.ir.latency import latency
 from lutc.ir.ops.arith import Add, Neg
 from lutc.ir.ops.flow import Call, Reg
@@ -23,6 +23,7 @@ from lutc.ir.ops.tensor import Sum
 from lutc.ir.verify import verify
 from lutc.types import Fixed, Type, scalar, uniform
 
+SPEC = Path(__file__).parents[2] / "ir_spec" / "structure.md"
 S4 = scalar(Fixed(True, 4))
 ROW = uniform((2,), Fixed(True, 4))
 
@@ -56,7 +57,9 @@ def refused(bad: Design, *messages: str) -> None:
 
 
 def test_every_rule_has_a_test() -> None:
-    numbers = [int(n) for n in re.findall(r"^ ?(\d+)\. ", module.__doc__ or "", re.M)]
+    numbers = [
+        int(n) for n in re.findall(r"^ ?(\d+)\. ", SPEC.read_text().partition("## Well-formed")[2], re.M)
+    ]
     tests = [int(m[1]) for name in vars(sys.modules[__name__]) if (m := re.match(r"test_rule_(\d+)_", name))]
     assert sorted(numbers) == sorted(set(tests)) == list(range(1, len(numbers) + 1))
 
@@ -205,6 +208,21 @@ def test_rule_13_all_outputs_are_equally_late() -> None:
         "the outputs come at different times: y0 after 0 cycles, y1 after 1 cycle",
     )
     verify(design([x], Reg(x), Number(Fraction(1)), stage=Stage.SCALAR))
+
+
+def test_rule_14_runs() -> None:
+    x = param("x", ROW)
+    one = Fraction(1)
+    right = Run((("x", (one, one)),), (("y", one),))
+    verify(Design("d", (x,), (Output("y", x),), runs=(right,)))
+    for run, message in (
+        (Run((), (("y", one),)), "says nothing of the input x"),
+        (Run((("x", one),), (("z", one),)), "there is no output z"),
+        (Run((("x", one), ("u", one)), ()), "there is no input u"),
+        (Run((("x", (one,)),), (("y", one),)), "the run has 1 numbers for x"),
+    ):
+        with pytest.raises(LirError, match=message):
+            verify(Design("d", (x,), (Output("y", x),), runs=(run,)))
 
 
 def test_everything_is_said_at_once() -> None:

@@ -121,7 +121,13 @@ def _lut(op: Any, key: Reals) -> Reals:
 def _dense(op: Any, x: Reals) -> Reals:
     w = reals(op.w.codes[None], op.w.type)[0]
     columns = [sum((x[..., i] * w[i, j] for i in range(len(w))), x[..., 0] * 0) for j in range(w.shape[1])]
-    return np.stack(columns, axis=-1)
+    y = np.stack(columns, axis=-1)
+    return y if op.b is None else y + reals(op.b.codes[None], op.b.type)
+
+
+def _bit_cast(op: Any, x: Reals) -> Reals:
+    before, after = op.x.type.formats, op.type.formats
+    return _each(lambda i, v: _number(_pattern(v, before[i]), after[i]), op.type, x)
 
 
 def _matmul(op: Any, a: Reals, b: Reals) -> Reals:
@@ -133,10 +139,13 @@ def _argmax(op: Any, x: Reals) -> Reals:
     return _spread([Fraction(r.index(max(r))) for r in rows], x.shape[:-1])
 
 
-def _sum(op: Any, x: Reals) -> Reals:
-    rank = x.ndim - 1
-    axes = tuple(sorted({a % rank + 1 for a in op.axes})) or tuple(range(1, rank + 1))
-    return np.asarray(x.sum(axis=axes), dtype=object) if axes else x
+def _reduced(function: Any) -> Callable[..., Reals]:
+    def meaning(op: Any, x: Reals) -> Reals:
+        rank = x.ndim - 1
+        axes = tuple(sorted({a % rank + 1 for a in op.axes})) or tuple(range(1, rank + 1))
+        return np.asarray(function(x, axis=axes), dtype=object) if axes else x
+
+    return meaning
 
 
 def _slice(op: Any, x: Reals) -> Reals:
@@ -200,10 +209,13 @@ DEFINITIONS: Mapping[str, Callable[..., Reals]] = {
     "bit_slice": _bit_slice,
     "quant": _quant,
     "rescale": _rescale,
+    "bit_cast": _bit_cast,
     "lut": _lut,
     "dense": _dense,
     "matmul": _matmul,
-    "sum": _sum,
+    "sum": _reduced(np.sum),
+    "reduce_max": _reduced(np.max),
+    "reduce_min": _reduced(np.min),
     "argmax": _argmax,
     "broadcast": _broadcast,
     "reshape": lambda op, x: x.reshape(len(x), *op.shape),

@@ -303,7 +303,13 @@ class _Generator:
     def make_dense(self) -> Value:
         x = self.pick(lambda v: bool(v.type.shape))
         w = self.constant(self.kind((x.type.shape[-1], self.rng.randint(1, 4))))
-        return self.built("dense", x, w=w)
+        b = self.constant(self.kind(w.type.shape[1:])) if self.rng.random() < 0.4 else None
+        return self.built("dense", x, w=w, b=b)
+
+    def make_bit_cast(self) -> Value:
+        x = self.pick()
+        other = [Fixed(self.rng.random() < 0.5, f.width, self.rng.randint(-3, 6)) for f in x.type.formats]
+        return self.built("bit_cast", x, to=tensor(x.type.shape, other))
 
     def make_matmul(self) -> Value:
         m, k, n = (self.rng.randint(1, 3) for _ in range(3))

@@ -1,4 +1,4 @@
-"""The two operations that round: `quant` to another format, `rescale` by a factor that is no sum of powers of two."""
+"""Into a type that is written: `quant` and `rescale`, which round, and `bit_cast`, which reads the bits anew."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lutc.rtl.nets import Net
     from lutc.target import Target
 
-__all__ = ["Quant", "Rescale"]
+__all__ = ["BitCast", "Quant", "Rescale"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -191,3 +191,33 @@ def _column(
         bounded(rounded((source.value(c) * by + add) / target.step, round), target, mode) for c in distinct
     ]
     return np.array(answers, dtype=object)[where]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BitCast(Op):
+    """The same bits read in another format of the same width: wires only, and another number."""
+
+    keyword: ClassVar[str] = "bit_cast"
+    strict: ClassVar[bool] = True
+    x: Value
+    to: Type
+
+    def infer(self) -> Type:
+        _same_shape(self.x.type, self.to)
+        need(
+            bool(np.all(self.x.type.widths == self.to.widths)),
+            f"reads the bits of {self.x.type} as {self.to}: the widths differ",
+            "give the type the operand's widths; quant goes to others",
+        )
+        return self.to
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        return self.to.ranges
+
+    def eval(self, *operands: Ints) -> Ints:
+        return overflow(
+            operands[0], self.to, Overflow.WRAP
+        )  # modulo two to the width, bits are what they were
+
+    def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
+        return build.as_(operands[0], self.to.scalar.signed)

@@ -13,7 +13,7 @@ from lutc.ir.ops.base import TENSOR, Op, need, sized
 from lutc.numbers import align, aligned_bits, greatest, least, narrowest, trailing_zeros
 from lutc.types import Ints, Type, holding, uniform
 
-__all__ = ["Argmax", "Dense", "Matmul", "Sum"]
+__all__ = ["Argmax", "Dense", "Matmul", "ReduceMax", "ReduceMin", "Sum"]
 
 
 def _spread(x: Ints, shape: tuple[int, ...]) -> Ints:
@@ -112,7 +112,7 @@ class Dense(Op):
         sums = aligned_bits([self.x.type]) + widest + len(w).bit_length()
         if self.b is None:
             return sums
-        bias = max((abs(c).bit_length() for c in self._bias().tolist()), default=0)
+        bias = max((abs(c).bit_length() for c in self._bias().ravel().tolist()), default=0)
         return max(sums, self.type.max_width, bias) + 1
 
 
@@ -199,20 +199,20 @@ class Matmul(Op):
 
 def _axes(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:
     need(all(-rank <= a < rank for a in axes), f"has no axis {list(axes)} in {rank} dimensions")
+    need(len({a % rank for a in axes}) == len(axes), f"axes={list(axes)} names a dimension twice")
     return tuple(sorted({a % rank for a in axes})) if axes else tuple(range(rank))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Sum(Op):
-    """The sum over the dimensions `axes`; over all of them if none is given."""
+class _Reduction(Op):
+    """What takes elements together along dimensions."""
 
-    keyword: ClassVar[str] = "sum"
     stages: ClassVar = TENSOR
     x: Value
     axes: tuple[int, ...] = ()
 
     def reduced(self) -> tuple[int, ...]:
-        """The dimensions summed over, counted from the front."""
+        """The dimensions that go, counted from the front."""
         return _axes(self.axes, len(self.x.type.shape))
 
     def _lsb_full(self) -> Ints:
@@ -227,6 +227,20 @@ class Sum(Op):
         lsb = self._lsb_full()
         return lsb if isinstance(lsb, int) else lsb.squeeze(axis=self.reduced())
 
+    def _aligned(self, codes: Ints) -> Ints:
+        """Codes, or an end of a range, of all elements at the steps of the result they go into."""
+        return align(codes, self.x.type.fracs, self._lsb_full())
+
+    def operations(self) -> int:
+        return self.x.type.size
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sum(_Reduction):
+    """The sum over the dimensions `axes`; over all of them if none is given."""
+
+    keyword: ClassVar[str] = "sum"
+
     def infer(self) -> Type:
         """The sum of the ranges of the elements it takes together, at the finest of their steps."""
         gone = self.reduced()
@@ -239,18 +253,56 @@ class Sum(Op):
         return narrowest(shape, lo, hi, self.lsb())
 
     def bounds(self, *operands: Bounds) -> Bounds:
-        lo, hi = (
-            _spread(align(b, self.x.type.fracs, self._lsb_full()), self.x.type.shape).sum(axis=self.reduced())
-            for b in operands[0]
-        )
+        lo, hi = (_spread(self._aligned(b), self.x.type.shape).sum(axis=self.reduced()) for b in operands[0])
         return lo, hi
 
     def eval(self, *operands: Ints) -> Ints:
-        x = align(operands[0], self.x.type.fracs, self._lsb_full())
-        return x.sum(axis=tuple(a + 1 for a in self.reduced()))
+        return self._aligned(operands[0]).sum(axis=tuple(a + 1 for a in self.reduced()))
 
     def work_bits(self) -> int:
         return aligned_bits([self.x.type]) + self.x.type.size.bit_length()
+
+
+class _Extreme(_Reduction):
+    """What ReduceMax and ReduceMin have in common."""
+
+    chosen: ClassVar[np.ufunc]
+
+    def infer(self) -> Type:
+        """As of `max` and `min`: by the ends of the elements it takes together, at the finest of their steps."""
+        shape = self.x.type.shape
+        gone = self.reduced()
+        need(all(shape[i] for i in gone), f"takes the largest or smallest of nothing: {self.x.type}")
+        lo, hi = self.bounds(self.x.type.ranges)
+        return narrowest(tuple(n for i, n in enumerate(shape) if i not in gone), lo, hi, self.lsb())
+
+    def bounds(self, *operands: Bounds) -> Bounds:
+        shape, gone = self.x.type.shape, self.reduced()
+        ends = [_spread(self._aligned(b), shape) for b in operands[0]]
+        lo, hi = (self.chosen.reduce(end, axis=gone) if gone else end for end in ends)
+        return lo, hi
+
+    def eval(self, *operands: Ints) -> Ints:
+        return self.chosen.reduce(self._aligned(operands[0]), axis=tuple(a + 1 for a in self.reduced()))
+
+    def work_bits(self) -> int:
+        return aligned_bits([self.x.type])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ReduceMax(_Extreme):
+    """The largest element over the dimensions `axes`; over all of them if none is given."""
+
+    keyword: ClassVar[str] = "reduce_max"
+    chosen: ClassVar[np.ufunc] = np.maximum
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ReduceMin(_Extreme):
+    """The smallest element over the dimensions `axes`; over all of them if none is given."""
+
+    keyword: ClassVar[str] = "reduce_min"
+    chosen: ClassVar[np.ufunc] = np.minimum
 
 
 @dataclass(frozen=True, eq=False, repr=False)
