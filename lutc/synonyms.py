@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 # Operations, by the names that Verilog, LLVM, MLIR, CIRCT, XLS, ONNX, numpy and PyTorch have for them.
 OPERATIONS = {
     "mux": "select",
@@ -99,6 +101,32 @@ OPERATIONS = {
     "invoke": "call",
     "vmap": "map",
 }
+
+# Types, as patterns of their whole text; the groups are bits, and bits in front of the point.
+TYPES = {
+    r"u?int(?P<bits>\d+)(_t)?": "",
+    r"[su]?i(?P<bits>\d+)": "",
+    r"ap_u?int<(?P<bits>\d+)>": "",
+    r"ap_u?fixed<(?P<bits>\d+),(?P<whole>-?\d+)(,.*)?>": "",
+    r"bits\[(?P<bits>\d+)\]": "u",
+    r"u?fixed(?P<bits>\d+)": "",
+    r"bool|bit|i1|std_logic": "u1",
+}
+
+
+def type_of(text: str) -> str | None:
+    """What a type of another language is called here: `s8f4` for `ap_fixed<8,4>`."""
+    plain = text.replace(" ", "")
+    for pattern, known in TYPES.items():
+        if found := re.fullmatch(pattern, plain, re.I):
+            parts = found.groupdict()
+            if "bits" not in parts:
+                return known
+            sign = known or ("u" if re.match(r"u|ap_u", plain, re.I) else "s")
+            after = int(parts["bits"]) - int(parts["whole"]) if parts.get("whole") else 0
+            return f"{sign}{parts['bits']}" + (f"f{after}" if after else "")
+    return None
+
 
 # Words of `round=` and `overflow=`.
 MODES = {

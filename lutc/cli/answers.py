@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
 from lutc.diagnostics import error
 from lutc.files.writing import write_array, write_arrays
+from lutc.ir import expect
 from lutc.ir.graph import Design, Output
 from lutc.ir.interp import port_reals
-from lutc.ir.ops.base import number
+from lutc.ir.ops.base import encode, number
+from lutc.text.expectations import sample
 from lutc.types import Ints
 
 _SHOWN = 40  # letters of a number that a message shows
@@ -26,6 +29,16 @@ def check_place(design: Design, path: Path) -> None:
         raise error("answers go to a .npy or .npz file", where=str(path))
     if path.suffix == ".npy" and len(design.outputs) != 1:
         raise error(f"{len(design.outputs)} outputs need a .npz file", where=str(path))
+
+
+def print_rows(design: Design, rows: Sequence[str]) -> None:
+    """Print what a design answers to samples, each written as in a `run` statement. Raises LirError."""
+    samples = [
+        sample(row, design, f"--row {i + 1}" if len(rows) > 1 else "--row") for i, row in enumerate(rows)
+    ]
+    for given in samples:
+        found = expect.answers(design, given)
+        click.echo(", ".join(f"{name}={encode(expect.nested(y))}" for name, y in found.items()))
 
 
 def save_reals(design: Design, answers: Mapping[str, Ints], path: Path) -> None:

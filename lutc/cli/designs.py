@@ -18,11 +18,15 @@ from lutc.cli.options import setting_options
     "--input",
     "inputs",
     type=FILE,
-    required=True,
     help="Real numbers, or text that spells them: .npy, or .npz with one array per port.",
 )
+@click.option("--output", type=FILE, help="Where the answers go: .npy, or .npz for several ports.")
 @click.option(
-    "--output", type=FILE, required=True, help="Where the answers go: .npy, or .npz for several ports."
+    "--row",
+    "rows",
+    multiple=True,
+    metavar="PORTS",
+    help='A sample, such as "x=[1, 0.5], y=3"; answers are printed.',
 )
 @click.option(
     "--codes", is_flag=True, help="Write integers instead, and what they mean: type, scale, offset."
@@ -30,8 +34,9 @@ from lutc.cli.options import setting_options
 @model_options
 def run(
     model: Path,
-    inputs: Path,
-    output: Path,
+    inputs: Path | None,
+    output: Path | None,
+    rows: tuple[str, ...],
     codes: bool,
     input_types: tuple[str, ...],
     calibrate: Path | None,
@@ -42,14 +47,25 @@ def run(
 
     Answers are float64 numbers; if one of them is none, an error says so. With --codes they are integers (int64, or
     text for more than 64 bits), each worth code * 2^-frac * scale + offset. The formats stand in a .npz file as
-    JSON, in the array NAME.format; for a .npy file they are printed.
+    JSON, in the array NAME.format; for a .npy file they are printed. Samples given by --row are answered in the
+    terminal, as a `run` statement of a .lir file says it.
     """
     import json
 
     from lutc.cli import answers
+    from lutc.diagnostics import error
     from lutc.files.foreign import read_arrays
     from lutc.ir.interp import answer
 
+    if rows:
+        if inputs or output or codes:
+            raise error("--row prints its answers", help="leave --input, --output and --codes out, or --row")
+        answers.print_rows(load_model(model, input_types, calibrate, compare, frontend), rows)
+        return
+    if inputs is None or output is None:
+        raise error(
+            "run needs --input and --output, or --row", help='such as: lutc run MODEL --row "x=[1, 0.5]"'
+        )
     design = load_model(model, input_types, calibrate, compare, frontend)
     answers.check_place(design, output)
     given = read_arrays(inputs)
@@ -74,12 +90,16 @@ def run(
 )
 @setting_options("target", "effort", "clock_ns", "stages", "check")
 @click.option("--dump", type=FILE, help="Write the design after every pass into this folder.")
+@click.option(
+    "--types", is_flag=True, help="Write every value's type, and at the scalar stage its clock cycle."
+)
 @click.option("-o", "--output", type=FILE, help="Write the result here instead of to the terminal.")
 @model_options
 def opt(
     model: Path,
     text: str,
     dump: Path | None,
+    types: bool,
     output: Path | None,
     input_types: tuple[str, ...],
     calibrate: Path | None,
@@ -102,7 +122,8 @@ def opt(
     settings = driver.fitted(settings, design)
     steps = expanded(steps, driver.usual(settings, design))
     context = Context(settings.device, settings.effort)
-    result = print_design(run_passes(design, steps, context, dump=dump, check=settings.check))
+    done = run_passes(design, steps, context, dump=dump, check=settings.check)
+    result = print_design(done, types=types)
     if output:
         write_text(output, result)
     else:

@@ -37,18 +37,21 @@ def check(files: tuple[Path, ...], run: bool) -> None:
 @click.argument("files", type=FILE, nargs=-1, required=True)
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file would change.")
 @click.option("--upgrade", is_flag=True, help="Bring texts of lutc 0.1 to the language of today first.")
+@click.option("--types", is_flag=True, help="Also write every type that is left to be inferred.")
 @click.pass_context
-def fmt(ctx: click.Context, files: tuple[Path, ...], check: bool, upgrade: bool) -> None:
+def fmt(ctx: click.Context, files: tuple[Path, ...], check: bool, upgrade: bool, types: bool) -> None:
     """Bring .lir FILES into canonical form, comments kept."""
     from lutc.files.foreign import read_text
     from lutc.files.writing import write_text
     from lutc.text.fmt import format_text
+    from lutc.text.typed import with_types
     from lutc.text.upgrade import upgraded
 
     changed = False
     for file in files:
         before = read_text(file)
         whole = upgraded(before, str(file), file.parent) if upgrade else before
+        whole = with_types(whole, str(file), file.parent) if types else whole
         after = format_text(whole, str(file), file.parent)
         if after == before:
             continue

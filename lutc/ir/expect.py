@@ -36,6 +36,16 @@ def failures(design: Design) -> Iterator[Diagnostic]:
                 yield Diagnostic(said, run.span, f"run {i + 1} of {design.name}")
 
 
+def nested(array: Any) -> Numbers:
+    """An array of numbers as a run holds it: tuples of tuples."""
+    values = array.tolist()
+    return _tuples(values) if isinstance(values, list) else Fraction(values)
+
+
+def _tuples(values: Any) -> Any:
+    return tuple(map(_tuples, values)) if isinstance(values, list) else values
+
+
 def _spread(numbers: Numbers, shape: tuple[int, ...]) -> Any:
     """One sample: an object array `(1, *shape)` of fractions."""
     if isinstance(numbers, tuple):

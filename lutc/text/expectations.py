@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lutc.diagnostics import did_you_mean
+from lutc.diagnostics import LirError, Source, did_you_mean, error
 from lutc.ir.graph import Design, Numbers, Run
 from lutc.text import syntax
 from lutc.text.literals import raw_value
@@ -35,6 +35,25 @@ def expectation(problems: Problems, part: Expected, design: Design, lost: Contai
     if len(problems) > before:
         return None
     return Run(tuple(inputs.items()), tuple(outputs.items()), syntax.span(problems.source, first, last))
+
+
+def sample(text: str, design: Design, where: str) -> Run:
+    """Numbers at a design's inputs, written as a `run` statement has them in front of `=>`. Raises LirError."""
+    from lark.exceptions import UnexpectedInput
+
+    source = Source(where, text)
+    try:
+        given: list[syntax.Attribute] = syntax.parser().parse(text, start="ports")  # type: ignore[assignment]
+    except UnexpectedInput:
+        raise error(f"{text!r} is no sample", where=where, help="write: x=[1, 0.5], y=3") from None
+    problems = Problems(source, [])
+    inputs = _ports(problems, given, {p.name or "": p.type for p in design.params}, "input")
+    missing = [p.name for p in design.params if p.name not in dict(given)]
+    if problems.found:
+        raise LirError(*problems.found)
+    if missing:
+        raise error(f"nothing is said of the input {missing[0]}", where=where, help=f"add: {missing[0]}=...")
+    return Run(tuple(inputs.items()), ())
 
 
 def _ports(

@@ -11,6 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lutc import synonyms
 from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean
 from lutc.files.foreign import read_array
 from lutc.ir.graph import Table
@@ -69,6 +70,13 @@ def _format(text: str) -> Fixed:
         )
         raise ValueError(f"{text} is too large: {most}")
     return Fixed(sign == "s", int(width), int(frac or 0))
+
+
+def type_help(text: str) -> str:
+    """What to write in place of a text that is no type."""
+    bare, dims = re.fullmatch(r"(.*?)(\[[\d, ]*\])?", " ".join(text.split())).groups()  # type: ignore[union-attr]
+    known = synonyms.type_of(bare)
+    return f"write: {known}{dims or ''}" if known else TYPE_HELP
 
 
 TYPE_HELP = (
@@ -228,7 +236,8 @@ def inline_codes(source: Source, token: Token, runs: Runs, shape: tuple[int, ...
     if have != total:
         kind = "entry" if what.startswith("table") else "number"
         said = f"{have} {kind if have == 1 else kind.replace('entry', 'entrie') + 's'}"
-        raise LirError(Diagnostic(f"{what} has {said}, but needs {total}", span(source, token)))
+        help = "count them, or change the type: a constant has one for each element, a table one for each key"
+        raise LirError(Diagnostic(f"{what} has {said}, but needs {total}", span(source, token), help=help))
     if nested:
         _check_nesting(source, token, text, shape, what)
     codes: list[int] = []
@@ -264,6 +273,7 @@ def _at_words(source: Source, token: Token, text: str, bad: dict[int, str]) -> l
     helps = {
         "the nearest are": "choose one of them, or a format with more bits after the point",
         "which reaches from": "choose a format with more bits",
+        "is no number": "numbers are decimal, such as -0.5 and 1e-3, or quotients such as 1/3",
     }
     found = []
     for i, message in bad.items():
@@ -354,7 +364,9 @@ def _load(place: Span, folder: Path | None, name: str) -> Any:
 def table_runs(key: Type, value: Type) -> list[tuple[int, Fixed]]:
     """How many entries of which format a table has. Raises ValueError if key and value do not go together."""
     if key.shape != value.shape:
-        raise ValueError(f"its keys {key} and values {value} differ in shape")
+        raise ValueError(
+            f"its keys {key} and values {value} differ in shape: a tensor of tables has one of each"
+        )
     if key.max_width > MAX_KEY:
         raise ValueError(f"its key {key} has {key.max_width} bits; the most is {MAX_KEY}")
     if Table.entries(key) > MAX_ELEMENTS:

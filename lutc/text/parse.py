@@ -7,9 +7,9 @@ who read it are not blamed as well. What has been read is verified.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,12 @@ from lutc.text import syntax
 from lutc.text.arity import Symbol
 from lutc.text.expectations import expectation
 from lutc.text.literals import (
-    TYPE_HELP,
     exact_code,
     file_codes,
     inline_codes,
     number_of,
     table_runs,
+    type_help,
     type_of,
 )
 from lutc.text.problems import Problems
@@ -51,14 +51,24 @@ def parse(text: str, name: str = "<text>", folder: Path | None = None) -> Design
     >>> print(design.outputs[0].value.type)
     u4f1
     """
-    return read_design(text, name, folder, None)
+    return read_design(text, name, folder).design
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A design, and every body of its text, callees first and the design last, with all values that stand in it."""
+
+    design: Design
+    written: Mapping[Body, Sequence[Value]]
 
 
 def read_design(
-    text: str, name: str, folder: Path | None, unsaid: list[tuple[Statement, str]] | None
-) -> Design:
-    """As `parse`. With a list `unsaid`, attributes that a statement must say are noted there, and count as they did
-    before the text had a version that was fixed: see `lutc.text.upgrade`.
+    text: str, name: str, folder: Path | None, unsaid: list[tuple[Statement, str]] | None = None
+) -> Reading:
+    """As `parse`, with what a text says and nobody uses.
+
+    With a list `unsaid`, attributes that a statement must say are noted there, and count as they did before the text
+    had a version that was fixed: see `lutc.text.upgrade`.
     """
     with _untroubled():
         source = Source(name, text)
@@ -69,7 +79,7 @@ def read_design(
             problems = violations(design, retype=False, written=reader.written)
     if design is None or problems:
         raise LirError(*sorted(problems, key=_position))
-    return design
+    return Reading(design, reader.written)
 
 
 @contextmanager
@@ -96,7 +106,7 @@ def parse_type(text: str) -> Type:
     try:
         return type_of(text)
     except ValueError as e:
-        raise error(str(e), help=TYPE_HELP) from None
+        raise error(str(e), help=type_help(text)) from None
 
 
 def _position(problem: Diagnostic) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from lutc.files.writing import write_array
 from lutc.ir.facts import Fact
 from lutc.ir.graph import Const, Design, Func, Output, Param, Run, Stage, Table, Value, body, functions
+from lutc.ir.latency import arrivals, latencies
 from lutc.ir.ops import Op
 from lutc.ir.ops.base import attributes_of, encode, number, spec, spell
 from lutc.numbers import real
@@ -30,17 +31,19 @@ INLINE = 4096  # numbers; with a folder given, longer constants and tables are w
 Known = dict[tuple[Const | Table, str], str]
 
 
-def print_design(design: Design, folder: Path | None = None, known: Known | None = None) -> str:
-    """The text of a design.
+def print_design(
+    design: Design, folder: Path | None = None, known: Known | None = None, *, types: bool = False
+) -> str:
+    """The text of a design. With `types` every value's type is written, and at the scalar stage its clock cycle.
 
     Values without a name, or with one that is taken, get one. With a `folder`, constants and tables of more than
     `INLINE` numbers are written there as `.npy` files of real numbers where float64 holds them exactly. Whoever prints
     many designs that share tables, such as the stages of one compilation, gives each the same `known`.
     """
-    return "\n".join(_lines(design, folder, {} if known is None else known)) + "\n"
+    return "\n".join(_lines(design, folder, {} if known is None else known, types)) + "\n"
 
 
-def _lines(design: Design, folder: Path | None, known: Known) -> Iterator[str]:
+def _lines(design: Design, folder: Path | None, known: Known, types: bool) -> Iterator[str]:
     yield "lir 1" if design.stage is Stage.TENSOR else f"lir 1 {design.stage.value}"
     if design.notes:
         yield ""
@@ -57,7 +60,8 @@ def _lines(design: Design, folder: Path | None, known: Known) -> Iterator[str]:
             yield known[symbol, name]
     for owner, values in bodies.items():
         yield ""
-        yield from _block(owner, values, symbols)
+        cycles = arrivals(values, latencies(owner)) if types and design.stage is Stage.SCALAR else {}
+        yield from _block(owner, values, symbols, types, cycles)
     if design.runs:
         yield ""
     for run in design.runs:
@@ -132,7 +136,11 @@ def _value_names(values: Sequence[Value]) -> dict[Value, str]:
 
 
 def _block(
-    owner: Func | Design, values: Sequence[Value], symbols: dict[Const | Table | Func, str]
+    owner: Func | Design,
+    values: Sequence[Value],
+    symbols: dict[Const | Table | Func, str],
+    types: bool,
+    cycles: Mapping[Value, int | None],
 ) -> Iterator[str]:
     shown = literals(owner, values, symbols)
     values = [v for v in values if v not in shown]
@@ -144,7 +152,10 @@ def _block(
         outputs = [_output(o, names[o.value]) for o in owner.outputs]
         yield from columns.head(f"design {owner.name}", inputs, "->", outputs)
     words = shown | {v: f"%{name}" for v, name in names.items()}
-    yield from columns.body([_row(v, words, symbols) for v in values if isinstance(v, Op)])
+    rows = [(v, _row(v, words, symbols)) for v in values if isinstance(v, Op)]
+    if types:
+        rows = [(v, _typed(row, v, words[v], cycles.get(v))) for v, row in rows]
+    yield from columns.body([row for _, row in rows])
     yield "}"
 
 
@@ -168,6 +179,11 @@ def _output(output: Output, name: str) -> str:
         if given != (usual,):
             parts.append(f"{key}={encode(given[0] if len(given) == 1 else given)}")
     return " ".join(parts)
+
+
+def _typed(row: Row, value: Value, word: str, cycle: int | None) -> Row:
+    """A row that says the type, and when the value is there if that is not always."""
+    return row._replace(left=f"{word}: {value.type}", comment="" if cycle is None else f"# cycle {cycle}")
 
 
 _TEXTS: Fact[tuple[str, str, str]] = Fact("texts", from_below=False)

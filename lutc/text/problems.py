@@ -10,7 +10,7 @@ from lutc.diagnostics import Diagnostic, LirError, Source, did_you_mean
 from lutc.ir.graph import OpMistake
 from lutc.text import syntax
 from lutc.text.arity import decoded
-from lutc.text.literals import TYPE_HELP, type_of
+from lutc.text.literals import type_help, type_of
 from lutc.types import Type
 
 
@@ -41,7 +41,9 @@ class Problems:
         try:
             return type_of(str(token))
         except ValueError as e:
-            raise LirError(Diagnostic(str(e), syntax.span(self.source, token), help=TYPE_HELP)) from None
+            raise LirError(
+                Diagnostic(str(e), syntax.span(self.source, token), help=type_help(str(token)))
+            ) from None
 
     def attributes(
         self, kinds: dict[str, Any], given: Sequence[syntax.Attribute], what: str

@@ -196,7 +196,11 @@ class Statements:
     ) -> dict[str, Any]:
         """The operation's operands by field; it notes what is missing or too much."""
         given = {str(name) for name, _ in s.attributes}
-        for name in (n for n in row.required if n not in given):
+        missing = [n for n in row.required if n not in given]
+        if missing and (meant := _by_name(row, s, missing)):
+            words = " and ".join(f"{n}=" for n in missing)
+            raise error(f"'{s.keyword}' takes {words} by name", span=place, help=meant)
+        for name in missing:
             comma = ", " if s.operands else " "
             written = " ".join((s.operands or "").split())
             help = f"add: {s.keyword} {written}{comma}{name}=..."
@@ -205,6 +209,19 @@ class Statements:
             return placed(row, s, operands)
         except Misplaced as e:
             where = place if e.index is None else self._place(s, e.index)
-            other = "" if e.index is None else f"@{syntax.operands(s.operands)[e.index][1:]}"
-            meant = f"{other} is there: write {other}" if other in self.symbols else e.help
+            written = "" if e.index is None else syntax.operands(s.operands)[e.index]
+            other = f"@{written[1:]}"
+            meant = (
+                f"{other} is there: write {other}" if written[:1] == "%" and other in self.symbols else e.help
+            )
             raise error(e.message, span=where, help=meant) from None
+
+
+def _by_name(row: Row, s: Statement, missing: Sequence[str]) -> str | None:
+    """The statement with its last operands as the attributes it lacks, if they are that many numbers too much."""
+    operands = syntax.operands(s.operands)
+    fixed, rest = operands[: len(row.slots)], operands[len(row.slots) :]
+    if len(rest) != len(missing) or any(text[0] in "%@" for text in rest):
+        return None
+    named = [f"{name}={text}" for name, text in zip(missing, rest, strict=True)]
+    return f"write: {s.keyword} {', '.join([*fixed, *named])}"

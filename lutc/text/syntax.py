@@ -184,7 +184,7 @@ def parser() -> Lark:
     return Lark(
         grammar(),
         parser="lalr",
-        start=["file", "type", "list"],
+        start=["file", "type", "list", "ports"],
         maybe_placeholders=True,
         propagate_positions=False,  # every record holds tokens, which know their places
         transformer=Collect(),

@@ -15,6 +15,7 @@ from lutc.diagnostics import LirError, Source, error
 from lutc.ir.same import same
 from lutc.text import syntax
 from lutc.text.arity import ROWS
+from lutc.text.edits import Edit, edited
 from lutc.text.parse import parse, read_design
 from lutc.text.reader import read
 from lutc.text.syntax import Block, Input, Result, Statement
@@ -26,29 +27,20 @@ _KEYWORDS = {"cat": "bit_concat"}
 _WORDS = {"nearest": "nearest-half-up"}
 _PART = re.compile(r"^(const|table|func|design)\b", re.M)
 
-# From a place, to a place, what stands there then.
-_Edit = tuple[int, int, str]
-
 
 def upgraded(text: str, name: str = "<text>", folder: Path | None = None) -> str:
     """A text of lutc 0.1 as it is written today; a text of today is given back as it is.
 
     Raises LirError for a text that neither reads, and rather than giving one that means anything else.
     """
-    plain = _edited(_comments(text), _renamed(_comments(text), name))
+    plain = edited(_comments(text), _renamed(_comments(text), name))
     unsaid: list[tuple[Statement, str]] = []
-    before = read_design(plain, name, folder, unsaid)
-    after = _edited(plain, _said(unsaid))
+    before = read_design(plain, name, folder, unsaid).design
+    after = edited(plain, _said(unsaid))
     if (lost := same(before, parse(after, name, folder))) is not None:
         help = "this is a bug in lutc, please report it with the file; nothing was written"
         raise error(f"upgrading would change what this text says: {lost}", where=name, help=help)
     return after
-
-
-def _edited(text: str, edits: Iterable[_Edit]) -> str:
-    for start, end, new in sorted(edits, reverse=True):
-        text = text[:start] + new + text[end:]
-    return text
 
 
 def _comments(text: str) -> str:
@@ -61,7 +53,7 @@ def _comments(text: str) -> str:
     return text[:header] + notes + re.sub(r"^# run: (.*=>.*)$", r"run \1", text[first:], flags=re.M)
 
 
-def _renamed(text: str, name: str) -> Iterator[_Edit]:
+def _renamed(text: str, name: str) -> Iterator[Edit]:
     file = read(Source(name, text))
     if file.problems:
         raise LirError(*file.problems)
@@ -78,7 +70,7 @@ def _renamed(text: str, name: str) -> Iterator[_Edit]:
                 yield _at(s.keyword, _KEYWORDS[s.keyword])
 
 
-def _said(unsaid: Iterable[tuple[Statement, str]]) -> Iterator[_Edit]:
+def _said(unsaid: Iterable[tuple[Statement, str]]) -> Iterator[Edit]:
     words: dict[int, list[str]] = {}
     for s, attribute in unsaid:
         default = ROWS[s.keyword].attributes[attribute].default.value
@@ -88,6 +80,6 @@ def _said(unsaid: Iterable[tuple[Statement, str]]) -> Iterator[_Edit]:
     return ((end, end, "".join(found)) for end, found in words.items())
 
 
-def _at(token: Token, new: str) -> _Edit:
+def _at(token: Token, new: str) -> Edit:
     assert token.start_pos is not None and token.end_pos is not None
     return token.start_pos, token.end_pos, new

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lutc.ir.expect import answers, failures
+from lutc.ir.expect import answers, failures, nested
 from lutc.ir.graph import Design
 from lutc.ir.ops.base import encode
 
@@ -20,13 +20,9 @@ def with_runs(text: str, design: Design) -> str:
 
     def put(place: re.Match[str]) -> str:
         found = answers(design, next(runs))
-        return f"{place[1]}=> {', '.join(f'{n}={encode(_tuples(y.tolist()))}' for n, y in found.items())}"
+        return f"{place[1]}=> {', '.join(f'{n}={encode(nested(y))}' for n, y in found.items())}"
 
     return re.sub(r"^(run .*?)=>.*$", put, text, flags=re.M)
-
-
-def _tuples(value: object) -> object:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def with_end(text: str, mark: str, shown: str) -> str:

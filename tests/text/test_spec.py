@@ -1,7 +1,7 @@
 """Every example in the specification and in the README runs.
 
-    ```lir NAME       a whole file; its `run` lines are right, unless NAME begins with `wrong`. A ```text block right after it holds the errors that
-                      it ends in, or its canonical text. NAME may be left out.
+    ```lir NAME       a whole file; its `run` lines are right, unless NAME begins with `wrong`. A ```text block right
+                      after it holds the errors that it ends in, or its canonical text. NAME may be left out.
     ```lir passes=... as above; the block after it, ```lir after, is what these passes make of it, and means the same on
                       random inputs. --bless writes it.
     ```python         runs; the blocks of a page share their variables.

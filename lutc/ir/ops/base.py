@@ -77,9 +77,9 @@ class Op(Value):
 
     def infer(self) -> Type:
         """The narrowest type that holds every result."""
-        shape = same_shape(self.operands)
+        shape, lsb = same_shape(self.operands), self.lsb()
         lo, hi = self.bounds(*(v.type.ranges for v in self.operands))
-        return numbers.narrowest(shape, lo, hi, self.lsb())
+        return numbers.narrowest(shape, lo, hi, lsb)
 
     def eval(self, *operands: Ints) -> Ints:
         """The result's codes, from the operands': arrays of shape `(batch, *type.shape)`, exact integers."""
@@ -250,8 +250,9 @@ def decode(kind: Any, raw: Any) -> Any:
 
 def _choices(word: str, words: Sequence[str]) -> str:
     """What a word that is none of the choices may have meant, and all of them."""
-    guess, listed = did_you_mean(word, words, MODES), f"one of: {', '.join(words)}"
-    return listed if guess is None or guess == listed else f"{guess} {listed}"
+    known = {other: mine for other, mine in MODES.items() if mine.split()[0] in words}
+    guess, listed = did_you_mean(word, words, known), f"one of: {', '.join(words)}"
+    return listed if guess is None or guess == listed else f"{guess.rstrip('?')}; {listed}"
 
 
 def encode(value: Any) -> str:
@@ -301,6 +302,7 @@ def _described(kind: Any) -> str:
 
 def same_shape(operands: tuple[Value, ...]) -> tuple[int, ...]:
     """The shape all operands share. Raises OpMistake if they do not."""
+    need(bool(operands), "needs at least one operand", "name the values it works on")
     shapes = [v.type.shape for v in operands]
     for shape in shapes[1:]:
         if shape != shapes[0]:

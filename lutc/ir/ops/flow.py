@@ -136,6 +136,7 @@ def _arguments(func: Func, args: Sequence[Value], kinds: Sequence[Type]) -> None
     need(
         len(args) == len(func.params),
         f"gives @{func.name} {len(args)} arguments, not {len(func.params)}",
+        f"it takes {', '.join(f'%{p.name}: {p.type}' for p in func.params) or 'none'}",
     )
     for param, kind in zip(func.params, kinds, strict=True):
         if kind != param.type:

@@ -334,6 +334,7 @@ class BitSlice(Op):
         need(
             0 <= self.low <= self.high < narrow or not self.x.type.size,
             f"takes bits {self.high} to {self.low} of {self.x.type}, which has bits {narrow - 1} to 0",
+            "high and low count from bit 0, the lowest, and high is not below low",
         )
         return uniform(self.x.type.shape, Fixed(False, self.high - self.low + 1))
 

@@ -92,14 +92,6 @@ def _positions(x: Value) -> Index:
     return np.arange(x.type.size).reshape(x.type.shape)
 
 
-def _try(what: str, move: Any) -> Index:
-    """Run a numpy index movement; numpy's complaint becomes the user's message."""
-    try:
-        return move()
-    except (ValueError, IndexError) as e:
-        raise OpMistake(f"{what}: {e}") from None
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Broadcast(Layout):
     """The operand repeated along new or length-1 dimensions, aligned at the last one, as in numpy."""
@@ -110,9 +102,17 @@ class Broadcast(Layout):
     shape: tuple[int, ...]
 
     def source(self) -> Index:
-        what = f"cannot spread {self.x.type} to shape {list(self.shape)}"
+        shape = self.x.type.shape
+        pairs = zip(reversed(shape), reversed(self.shape), strict=False)
+        need(
+            len(shape) <= len(self.shape)
+            and all(n in (1, to) for n, to in pairs)
+            and min(self.shape, default=0) >= 0,
+            f"cannot spread {self.x.type} to the shape {list(self.shape)}",
+            "dimensions are compared from the last one: each is equal, or 1, or new in front",
+        )
         sized(math.prod(self.shape))
-        return _try(what, lambda: np.broadcast_to(_positions(self.x), self.shape))
+        return np.broadcast_to(_positions(self.x), self.shape)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,9 +125,18 @@ class Reshape(Layout):
     shape: tuple[int, ...]
 
     def source(self) -> Index:
-        need(all(n >= 0 for n in self.shape), f"has a negative length in shape {list(self.shape)}")
-        what = f"cannot give {self.x.type} the shape {list(self.shape)}"
-        return _try(what, lambda: _positions(self.x).reshape(self.shape))
+        need(
+            all(n >= 0 for n in self.shape),
+            f"has a negative length in shape {list(self.shape)}",
+            "count it out",
+        )
+        size = math.prod(self.shape)
+        need(
+            size == self.x.type.size,
+            f"cannot give {self.x.type} the shape {list(self.shape)}",
+            f"it has {self.x.type.size} elements, and the shape {size}",
+        )
+        return _positions(self.x).reshape(self.shape)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -142,7 +151,9 @@ class Transpose(Layout):
     def source(self) -> Index:
         rank = len(self.x.type.shape)
         need(
-            sorted(self.perm) == list(range(rank)), f"perm={list(self.perm)} does not order {rank} dimensions"
+            sorted(self.perm) == list(range(rank)),
+            f"perm={list(self.perm)} does not order {rank} dimensions",
+            f"name each once, such as perm={list(reversed(range(rank)))}",
         )
         return _positions(self.x).transpose(self.perm)
 
@@ -159,10 +170,23 @@ class Concat(Layout):
     def source(self) -> Index:
         need(bool(self.parts), "joins at least one tensor")
         sized(sum(v.type.size for v in self.parts))
+        first = self.parts[0].type.shape
+        axis = self.axis % len(first) if first and -len(first) <= self.axis < len(first) else None
+        others = (
+            [(*s[:axis], *s[axis + 1 :]) for s in (v.type.shape for v in self.parts)]
+            if axis is not None
+            else []
+        )
+        need(
+            axis is not None
+            and len(set(others)) == 1
+            and all(len(v.type.shape) == len(first) for v in self.parts),
+            f"cannot join {', '.join(str(v.type) for v in self.parts)} along axis {self.axis}",
+            "what is joined agrees in all other dimensions; scalars become tensors by broadcast to [1]",
+        )
         starts = np.cumsum([0, *(v.type.size for v in self.parts)])
         pieces = [_positions(v) + s for v, s in zip(self.parts, starts, strict=False)]
-        what = f"cannot join {', '.join(str(v.type) for v in self.parts)} along axis {self.axis}"
-        return _try(what, lambda: np.concatenate(pieces, axis=self.axis))
+        return np.concatenate(pieces, axis=axis)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -184,7 +208,11 @@ class SliceOp(Layout):
             f"needs a start and a stop for each of {len(shape)} dimensions of {self.x.type}",
         )
         for n, a, b, s in zip(shape, self.start, self.stop, steps, strict=True):
-            need(0 <= a <= b <= n and s > 0, f"takes {a}:{b}:{s} of a dimension of length {n}")
+            need(
+                0 <= a <= b <= n and s > 0,
+                f"takes {a}:{b}:{s} of a dimension of length {n}",
+                "start and stop count from 0 and do not pass the length; the step is 1 or more",
+            )
         return _positions(self.x)[tuple(map(slice, self.start, self.stop, steps))]
 
 
@@ -205,7 +233,7 @@ class Gather(Layout):
         )
         length = shape[self.axis]
         bad = [i for i in self.indices if not 0 <= i < length]
-        need(not bad, f"takes index {bad[:1]} of a dimension of length {length}")
+        need(not bad, f"takes index {bad[:1]} of a dimension of length {length}", "indices count from 0")
         sized(self.x.type.size // max(length, 1) * len(self.indices))
         return np.take(_positions(self.x), self.indices, axis=self.axis)
 
@@ -277,9 +305,12 @@ class Pack(Layout):
         for v in self.parts:
             if v.type.shape:
                 raise OpMistake(f"bundles scalars, not {v.type}")
-        what = f"cannot give {len(self.parts)} scalars the shape {list(self.shape)}"
-        need(all(n >= 0 for n in self.shape), what)
-        return _try(what, lambda: np.arange(len(self.parts)).reshape(self.shape))
+        need(
+            all(n >= 0 for n in self.shape) and math.prod(self.shape) == len(self.parts),
+            f"cannot give {len(self.parts)} scalars the shape {list(self.shape)}",
+            "name as many values as the shape has elements",
+        )
+        return np.arange(len(self.parts)).reshape(self.shape)
 
     def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
         return circuits.bundle(build, operands, self.type) if self.shape else operands[0]

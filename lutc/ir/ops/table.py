@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from lutc.ir.graph import Bounds, Const, OpMistake, Table, Value
-from lutc.ir.ops.base import Op
+from lutc.ir.ops.base import Op, number
 from lutc.numbers import as_code, dtype, twos
 from lutc.rtl import circuits
 from lutc.rtl.nets import LUT_INPUTS
@@ -65,7 +65,11 @@ class Number(Op):
         try:
             frac = twos(self.value)
         except ValueError as e:
-            raise OpMistake(str(e), "a format can only hold sums of powers of two") from None
+            near = Fraction(round(self.value * 256), 256)
+            help = (
+                f"with 8 bits after the point the nearest is {number(near)}; rescale multiplies by any number"
+            )
+            raise OpMistake(f"reads a number that no format holds: {e}", help) from None
         return scalar(holding(code := as_code(self.value, frac), code, frac))
 
     def bounds(self, *operands: Bounds) -> Bounds:

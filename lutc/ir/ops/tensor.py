@@ -197,9 +197,12 @@ class Matmul(Op):
         return a + b + self.a.type.shape[-1].bit_length()
 
 
+AXES = "dimensions count from 0, and from the end with -1, -2 and so on"
+
+
 def _axes(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:
-    need(all(-rank <= a < rank for a in axes), f"has no axis {list(axes)} in {rank} dimensions")
-    need(len({a % rank for a in axes}) == len(axes), f"axes={list(axes)} names a dimension twice")
+    need(all(-rank <= a < rank for a in axes), f"has no axis {list(axes)} in {rank} dimensions", AXES)
+    need(len({a % rank for a in axes}) == len(axes), f"axes={list(axes)} names a dimension twice", AXES)
     return tuple(sorted({a % rank for a in axes})) if axes else tuple(range(rank))
 
 
@@ -316,7 +319,11 @@ class Argmax(Op):
     def infer(self) -> Type:
         """An unsigned integer that holds the last index."""
         shape = self.x.type.shape
-        need(bool(shape) and shape[-1] > 0, f"needs a last dimension with elements, not {self.x.type}")
+        need(
+            bool(shape) and shape[-1] > 0,
+            f"needs a last dimension with elements, not {self.x.type}",
+            "give it a tensor",
+        )
         return uniform(shape[:-1], holding(0, shape[-1] - 1, 0))
 
     def bounds(self, *operands: Bounds) -> Bounds:
