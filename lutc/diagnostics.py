@@ -120,6 +120,10 @@ class LirError(Exception):
         super().__init__("\n".join(map(str, diagnostics)))
 
 
+class Terminated(SystemExit):
+    """The end that was asked for from outside. Any other SystemExit in a package's code is a fault of its own."""
+
+
 def error(
     message: str, *, span: Span | None = None, where: str | None = None, help: str | None = None
 ) -> LirError:

@@ -30,7 +30,9 @@ FILE = File(path_type=Path)
 
 
 def _terminated(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
+    from lutc.diagnostics import Terminated
+
+    raise Terminated(128 + number)
 
 
 class Group(click.Group):
@@ -62,6 +64,8 @@ class Group(click.Group):
             from lutc.diagnostics import LirError, shortened
             from lutc.extensions import culprit
 
+            if os.environ.get("LUTC_TRACEBACK") and isinstance(e.__cause__, Exception | SystemExit):
+                raise  # what a package raised, told in our words
             if isinstance(e, LirError):
                 for d in e.diagnostics:
                     click.echo(str(d), err=True)
@@ -83,9 +87,9 @@ class Group(click.Group):
             if whose:
                 click.echo(f"error in the package {whose.origin}: {said}", err=True)
                 click.echo(" = help: tell its makers; LUTC_TRACEBACK=1 shows where", err=True)
-            else:
-                click.echo(f"internal error: {said}", err=True)
-                click.echo(" = help: this is a bug in lutc; LUTC_TRACEBACK=1 shows where", err=True)
+                ctx.exit(2)
+            click.echo(f"internal error: {said}", err=True)
+            click.echo(" = help: this is a bug in lutc; LUTC_TRACEBACK=1 shows where", err=True)
             ctx.exit(3)
 
 

@@ -10,10 +10,12 @@ from typing import Any, ClassVar, get_type_hints
 
 import numpy as np
 
-from lutc.diagnostics import did_you_mean, error
+from lutc import extensions
+from lutc.diagnostics import LirError, did_you_mean, error, shortened
+from lutc.extensions import Maker
 from lutc.ir.graph import Design, Value, owners
 from lutc.ir.interp import execute
-from lutc.ir.verify import verify
+from lutc.ir.verify import verify, violations
 from lutc.passes.context import Context
 from lutc.passes.dump import Dump
 
@@ -53,13 +55,13 @@ def run(
     observer: Observer | None = None,
     each: bool = True,
 ) -> Design:
-    """Run passes in order and verify the design after each, or only after the last one.
+    """Run passes in order and verify the design after each, or of lutc's own only after the last one.
 
     `context` is what all of them are told (the usual target and effort if none is given).
     `dump` is a folder for the designs after each pass (see `lutc.passes.dump`). `check` is the number of random vectors
     on which the design must mean the same after each pass as before, or something within what the pass promises; the
-    first difference raises LirError, because a pass that changes the meaning is a bug of lutc's. `observer` is told
-    of every pass that has run.
+    first difference raises LirError, and so does a pass that changes how the design is used from outside: its name and
+    its ports. `observer` is told of every pass that has run.
     """
     context = context or Context()
     dumped = Dump(dump) if dump else None
@@ -69,23 +71,86 @@ def run(
     expected = execute(design, vectors) if vectors is not None else None
     right: set[Value] = set()  # values verified already
     for number, step in enumerate(passes, 1):
-        before, design = design, step(design, context)
+        maker = extensions.maker(extensions.PASSES, step.name, type(step))
+        before = design
+        with maker.answering():
+            design = step(before, context)
+            _unchanged(maker, before, design)
         if design.stage is not before.stage:
             right.clear()
-        if each or number == len(passes):
-            verify(design, right)
+        if each or number == len(passes) or not maker.own:
+            _verified(maker, before, design, right)
             right.update(v for owner in owners(design) for v in owner.values)
         if dumped:
             dumped.put(number, step.name, design)
         if vectors is not None and expected is not None:
             got = execute(design, vectors)
-            _same(step, got, expected, step.tolerance(before, design))
+            with maker.answering():
+                _same(maker, got, expected, _promised(maker, step.tolerance(before, design), design))
             expected = got
         if observer:
             observer(number, step, design)
     if dumped:
         dumped.end()
     return design
+
+
+def _unchanged(maker: Maker, before: Design, after: Any) -> None:
+    """Raise LirError if a pass gives no design, or one that is used otherwise from outside."""
+    if not isinstance(after, Design):
+        raise LirError(maker.fault(f"gave a {type(after).__name__} in place of a design"))
+    was, now = _outside(before), _outside(after)
+    if was != now:
+        raise LirError(
+            *(
+                maker.fault(f"changed {what}: {_shown(was[what])} became {_shown(now[what])}")
+                for what in was
+                if what in now and was[what] != now[what]
+            )
+        )
+
+
+def _outside(design: Design) -> dict[str, Any]:
+    """What a design is from outside, which no pass may change, by the words for it."""
+    found: dict[str, Any] = {
+        "the design's name": design.name,
+        "the inputs": [p.name for p in design.params],
+        "the outputs": [o.name for o in design.outputs],
+    }
+    for p in design.params:
+        parts: dict[str, Any] = {"format": p.type, "rounding": p.round.value, "overflow": p.overflow.value}
+        parts |= {"scale": p.scale, "offset": p.offset}
+        found |= {f"the {part} of input {p.name!r}": said for part, said in parts.items()}
+    for o in design.outputs:
+        parts = {"format": o.value.type, "scale": o.scale, "offset": o.offset}
+        found |= {f"the {part} of output {o.name!r}": said for part, said in parts.items()}
+    return found
+
+
+def _shown(said: Any) -> str:
+    return shortened(", ".join(map(str, said)) if isinstance(said, list | tuple) else str(said))
+
+
+def _verified(maker: Maker, before: Design, after: Design, right: set[Value]) -> None:
+    """Raise LirError if a pass makes a design that is not well-formed."""
+    with maker.answering():
+        found = violations(after, known=right)
+    if found:
+        verify(before)  # what was wrong already is not the pass's doing
+        raise LirError(*(maker.fault(f"made what is no design: {d.message}") for d in found))
+
+
+Tolerance = dict[str, list[tuple[int, int]]]
+
+
+def _promised(maker: Maker, found: Tolerance | None, design: Design) -> Tolerance | None:
+    """How far a pass says that the outputs may be off."""
+    sizes = {o.name: o.value.type.size for o in design.outputs}
+    if found is not None and {name: len(some) for name, some in found.items()} != sizes:
+        raise LirError(
+            maker.fault("has a tolerance that is not a (lowest, highest) for each element of every output")
+        )
+    return found
 
 
 def random_codes(design: Design, count: int) -> dict[str, Any]:
@@ -102,22 +167,15 @@ def random_codes(design: Design, count: int) -> dict[str, Any]:
     return codes
 
 
-def _same(
-    step: Pass,
-    got: dict[str, Any],
-    expected: dict[str, Any],
-    tolerance: dict[str, list[tuple[int, int]]] | None,
-) -> None:
+def _same(maker: Maker, got: dict[str, Any], expected: dict[str, Any], tolerance: Tolerance | None) -> None:
     for port, want in expected.items():
         off = got[port] - want
         lo, hi = (0, 0) if tolerance is None else _ends(tolerance[port], off.shape[1:])
         wrong = np.argwhere(np.asarray((off < lo) | (off > hi)))
         if len(wrong):
             promised = "" if tolerance is None else " by more than is proven"
-            raise error(
-                f"pass {step} changed output {port!r} on random vector {int(wrong[0][0])}{promised}",
-                help="this is a bug in lutc: please report it with the file in front of the pass (--dump)",
-            )
+            said = f"changed output {port!r} on random vector {int(wrong[0][0])}{promised}"
+            raise LirError(maker.fault(said))
 
 
 def _ends(intervals: list[tuple[int, int]], shape: tuple[int, ...]) -> list[Any]:

@@ -3,101 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
-from command import Run, invoked
+from command import Run
+from packages import DESIGN, EMITTER, IMPORTER, PASS, Make, _make, _run
 
 import lutc
 from lutc import plugins
 from lutc import target as targets
 from lutc.diagnostics import LirError
 
-DESIGN = "lir 1\ndesign d(%x: s4) -> (y = %y) {\n  %y = neg %x\n}\n"
+__all__ = ["_make", "_run"]  # the fixtures `make` and `run`
+
 DEVICE = (Path(targets.__file__).parent / "targets" / "xc7a100t.toml").read_text()
-PASS = """
-    from dataclasses import dataclass, replace
-    from typing import ClassVar
-    from lutc.passes.manager import Pass
-
-    @dataclass(frozen=True)
-    class Remark(Pass):
-        '''Add a note.'''
-        name: ClassVar[str] = "remark"
-        words: str = "seen"
-
-        def __call__(self, design, context):
-            return replace(design, notes=(*design.notes, f"{self.words} for {context.target.name}"))
-"""
-EMITTER = """
-    from lutc.backends.arrangement import identifiers
-
-    class Listing:
-        name = "listing"
-        suffix = ".txt"
-        named_luts = False
-        simulators = ()
-        identifiers = staticmethod(identifiers)
-
-        def emit(self, modules, head):
-            return {f"{m.name}.txt": f"{head} {len(m.nets)} nets" for m in modules}
-
-    LISTING = Listing()
-"""
-IMPORTER = """
-    import lutc
-
-    class Numbers:
-        name = "numbers"
-        suffixes = (".num",)
-
-        def matches(self, source):
-            return source == 42
-
-        def load(self, source, options):
-            options.only("input_types", kind="a number")
-            b = lutc.Builder("number")
-            b.output("y", b.neg(b.input("x", options.input_types.get("x", "s4"))))
-            return b.design()
-
-    NUMBERS = Numbers()
-"""
-
-Make = Callable[..., None]
-
-
-@pytest.fixture(name="make")
-def _make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Installs a package: its code, and its entries as `group:name = value` without the `lutc.`."""
-
-    def make(name: str, code: str, *entries: str, **files: str) -> None:
-        site = tmp_path / f"site-{name}"
-        (site / name).mkdir(parents=True)
-        (site / name / "__init__.py").write_text(dedent(code))
-        for file, text in files.items():
-            (site / name / f"{file}.toml").write_text(text)
-        info = site / f"{name}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-        lines = [f"[lutc.{group}]\n{line}\n" for group, _, line in (e.partition(":") for e in entries)]
-        (info / "entry_points.txt").write_text("\n".join(lines))
-        monkeypatch.syspath_prepend(site)
-        sys.modules.pop(name, None)  # another test may have one of this name
-
-    return make
-
-
-@pytest.fixture(name="run")
-def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    Path("d.lir").write_text(DESIGN)
-    return invoked
-
-
 # -- that it works ----------------------------------------------------------------------------------------------------
 
 
@@ -305,8 +224,11 @@ def test_a_bug_of_theirs_is_not_called_ours(make: Make, run: Run) -> None:
         PASS.replace("return replace", "1 / 0\n            return replace"),
         "passes:remark = toy_pass:Remark",
     )
-    told = run("opt", "d.lir", "-p", "remark", code=3).stderr
-    assert "error in the package toy_pass 1.2: ZeroDivisionError" in told and "bug in lutc" not in told
+    told = run("opt", "d.lir", "-p", "remark", code=2).stderr
+    assert (
+        "the pass 'remark' of the package toy_pass 1.2 failed: ZeroDivisionError" in told
+        and "bug in lutc" not in told
+    )
 
 
 @pytest.mark.parametrize("given", ["None", "{'d.txt': b''}", "{'../d.txt': ''}", "['d.txt']", "{'': ''}"])

@@ -1,0 +1,129 @@
+"""What packages do wrong when they are used: it is told as theirs by name, and nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import Run
+from packages import PASS, Make, _make, _run
+
+import lutc
+from lutc.diagnostics import LirError
+
+__all__ = ["_make", "_run"]  # the fixtures `make` and `run`
+
+PORTS = """\
+lir 1
+design d(%p: s4, %q: s4) -> (a = %a, b = %b) {
+  %a = neg %p
+  %b = add %p, %q
+}
+"""
+
+
+def _pass_of(does: str) -> str:
+    """The toy pass, with another body."""
+    body = PASS.partition("            return replace")[0] + f"            {does}\n"
+    return body.replace("replace\n", "replace\n    from lutc.ir.graph import *\n", 1)
+
+
+def _told(run: Run, *words: str) -> str:
+    before = sorted(Path().rglob("*"))
+    told = run(*words, code=2).stderr
+    assert sorted(Path().rglob("*")) == before
+    assert "bug in lutc" not in told and "pip uninstall bad" in told
+    return told
+
+
+# -- passes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        (
+            "return replace(design, outputs=tuple(replace(o, scale=(7,)) for o in design.outputs))",
+            "changed the scale of output 'a': 1 became 7",
+        ),
+        (
+            "return replace(design, outputs=tuple(replace(o, offset=(7,)) for o in design.outputs))",
+            "changed the offset of output 'b': 0 became 7",
+        ),
+        ("return replace(design, params=design.params[::-1])", "changed the inputs: p, q became q, p"),
+        ("return replace(design, outputs=design.outputs[::-1])", "changed the outputs: a, b became b, a"),
+        ("return replace(design, outputs=design.outputs[:1])", "changed the outputs: a, b became a"),
+        (
+            "return replace(design, outputs=(*design.outputs, replace(design.outputs[0], name='c')))",
+            "changed the outputs",
+        ),
+        (
+            "return replace(design, outputs=(replace(design.outputs[0], name='c'), design.outputs[1]))",
+            "changed the outputs",
+        ),
+        (
+            "return replace(design, outputs=(replace(design.outputs[0], value=design.params[0]), design.outputs[1]))",
+            "changed the format of output 'a': s5 became s4",
+        ),
+        ("return replace(design, name='other')", "changed the design's name: d became other"),
+        (
+            "x = replace(design.params[0], scale=2)\n"
+            "            return replace(design, params=(x, *design.params[1:]))",
+            "changed the scale of input 'p': 1 became 2",
+        ),
+        (
+            "x = replace(design.params[0], name='c')\n"
+            "            return replace(design, params=(x, *design.params[1:]))",
+            "changed the inputs",
+        ),
+        (
+            "x = replace(design.params[0])\n            return replace(design, params=(x, *design.params[1:]))",
+            "made what is no design: ",
+        ),
+        ("return None", "gave a NoneType in place of a design"),
+        ("return replace(design, outputs=3)", "failed: TypeError"),
+        ("1 / 0", "failed: ZeroDivisionError: division by zero"),
+        ("raise SystemExit(0)", "failed: SystemExit: 0"),
+        ("open('/nonexistent/plug')", "failed: FileNotFoundError"),
+    ],
+)
+def test_what_a_pass_does_wrong(make: Make, run: Run, does: str, said: str) -> None:
+    make("bad", _pass_of(does), "passes:remark = bad:Remark")
+    Path("d.lir").write_text(PORTS)
+    told = _told(run, "opt", "d.lir", "-p", "scalarize, remark", "-o", "out.lir")
+    assert f"the pass 'remark' of the package bad 1.2 {said}" in told
+    from bad import Remark  # type: ignore[import-not-found]
+
+    from lutc.passes.scalarize import Scalarize
+
+    for effort in ("fast", "normal"):
+        with pytest.raises(LirError, match=r"the package bad 1\.2"):
+            lutc.compile("d.lir", passes=[Scalarize(), Remark(), Scalarize()], effort=effort)
+
+
+@pytest.mark.parametrize(
+    ("promise", "said"),
+    [("{}", "has a tolerance"), ("{'y': [(0, 0)] * 2}", "has a tolerance"), ("{'y': [3]}", "failed")],
+)
+def test_a_pass_that_promises_nonsense(make: Make, run: Run, promise: str, said: str) -> None:
+    does = f"return design\n\n        def tolerance(self, a, b): return {promise}"
+    make("bad", _pass_of(does), "passes:remark = bad:Remark")
+    assert f"the package bad 1.2 {said}" in _told(run, "opt", "d.lir", "-p", "remark", "--check")
+
+
+def test_a_pass_that_is_called_otherwise(make: Make, run: Run) -> None:
+    make("bad", PASS.replace("self, design, context", "self, design"), "passes:remark = bad:Remark")
+    assert "the package bad 1.2 failed: TypeError" in _told(run, "opt", "d.lir", "-p", "remark")
+
+
+def test_where_it_is_wrong_can_be_seen(make: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.testing import CliRunner
+
+    from lutc.cli import main
+
+    make("bad", _pass_of("1 / 0"), "passes:remark = bad:Remark")
+    assert "LUTC_TRACEBACK=1" in _told(run, "opt", "d.lir", "-p", "remark")
+    monkeypatch.setenv("LUTC_TRACEBACK", "1")
+    done: Any = CliRunner().invoke(main, ["opt", "d.lir", "-p", "remark"])
+    assert isinstance(done.exception.__cause__, ZeroDivisionError)
