@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from math import isfinite
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from lutc.choices import DSP_MODES, EFFORTS, USUAL_TARGET
-from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error, shortened
+from lutc.choices import DSP_MODES, EFFORTS, PASS_NAME, STANDARD, USUAL_TARGET
+from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error, noted, shortened
 
 if TYPE_CHECKING:
     from lutc.plugins import Backend
@@ -52,6 +52,12 @@ def vectors(value: Any, own: bool) -> int:
 def stages(value: Any) -> int:
     """The ranks of registers to cut a design into; 0 for none."""
     return count(value, "a number of stages", STAGES)
+
+
+def one_of(clock: Any, ranks: Any) -> None:
+    """Raise LirError if both a clock period and a number of stages are asked for."""
+    if clock is not None and ranks is not None:
+        raise error("a clock period and a number of stages exclude each other", help="give one of them")
 
 
 def lsb(value: Any) -> float:
@@ -104,12 +110,22 @@ def _language(value: Any) -> str:
 
 def _own_passes(value: Any) -> tuple[Any, ...]:
     """Passes in place of the usual ones."""
-    steps = tuple(value) if isinstance(value, list | tuple) else ()
-    if not isinstance(value, list | tuple) or not all(
-        callable(s) and not isinstance(s, type) and hasattr(s, "name") for s in steps
-    ):
+    if not isinstance(value, list | tuple):
         raise error(f"passes are a list such as [Scalarize(), Narrow()], not {_shown(value)}")
-    return steps
+    help = (
+        "a pass is an object made of a class such as Scalarize, a dataclass made of lutc.passes.manager.Pass"
+    )
+    wrong = [Diagnostic(f"{_shown(step)} is no pass", help=help) for step in value if not _is_pass(step)]
+    if wrong:
+        raise LirError(*wrong)
+    return tuple(value)
+
+
+def _is_pass(step: Any) -> bool:
+    """Whether it has all the parts of a Pass, which stands above the settings."""
+    named = isinstance(name := getattr(step, "name", None), str) and re.fullmatch(PASS_NAME, name)
+    parts = callable(step) and callable(getattr(step, "tolerance", None))
+    return bool(named) and parts and is_dataclass(step) and not isinstance(step, type)
 
 
 Check = Callable[[Any], Any]
@@ -142,7 +158,8 @@ class Settings:
     neither is given, the target's usual clock. `effort` (fast, normal or high) is how long to look for a smaller
     circuit; the answer is the same every time; `fast` verifies only the last stage. `dsp` says which products go to
     DSP blocks: `none`, `auto` (those that cost more LUTs than a block is worth on the target) or `all`; what a `.lir`
-    sends there stays there. `check` random vectors are compared before and after every pass.
+    sends there stays there. `check` random vectors are compared before and after every pass. `passes` stand in place
+    of the usual ones, which `standard` among them stands for.
 
     With `approx_lsb` above 0, outputs may be off by so many units of their least significant bits; that they are not
     off by more is proven, and the circuit, the folder and the report say so. See `lutc.passes.approximate.approximate`.
@@ -207,22 +224,26 @@ class Settings:
 
     def __post_init__(self) -> None:
         wrong: list[Diagnostic] = []
-        if self.clock_ns is not None and self.stages is not None:
-            said = "a clock period and a number of stages exclude each other"
-            wrong.append(Diagnostic(said, help="give one of them"))
-        if self.approx_lsb and self.passes is not None:
-            said = "passes of your own leave no place for approx_lsb"
-            wrong.append(Diagnostic(said, help="put Approximate(lsb) among them"))
+        with noted(wrong):
+            one_of(self.clock_ns, self.stages)
         for f in fields(self):
             value = getattr(self, f.name)
             if value is None and f.default is None:
                 continue  # it is not asked for
-            try:
-                object.__setattr__(self, f.name, f.metadata["check"](value))
-            except LirError as e:
-                wrong += e.diagnostics
+            with noted(wrong):
+                value = f.metadata["check"](value)
+                object.__setattr__(self, f.name, value)
+                if f.name in _TAKEN_BY and value != f.default and not self.usual:
+                    help = f"put {STANDARD} or {_TAKEN_BY[f.name]} among them"
+                    raise error(f"passes of your own leave no place for {f.name}", help=help)
         if wrong:
             raise LirError(*wrong)
+
+    @property
+    def usual(self) -> bool:
+        """Whether the usual pipeline runs: alone, or where passes of one's own name it."""
+        own = self.passes if isinstance(self.passes, list | tuple) else ()
+        return self.passes is None or any(getattr(step, "name", None) == STANDARD for step in own)
 
     @property
     def device(self) -> Target:
@@ -237,6 +258,15 @@ class Settings:
         from lutc import plugins
 
         return plugins.backend(self.hdl)
+
+
+# What the passes of the usual pipeline are told; it has no effect on others.
+_TAKEN_BY = {
+    "clock_ns": "pipeline{period=...}",
+    "stages": "pipeline{stages=...}",
+    "dsp": "dsp{mode=...}",
+    "approx_lsb": "approximate{lsb=...}",
+}
 
 
 def _is(value: Any, kind: type) -> bool:

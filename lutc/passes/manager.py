@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields
+from contextlib import suppress
+from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, get_type_hints
+from types import UnionType
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from lutc import extensions
-from lutc.diagnostics import LirError, did_you_mean, error, shortened
+from lutc.choices import PASS_NAME
+from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error, noted, shortened
 from lutc.extensions import Maker
 from lutc.ir.graph import Design, Value, owners
 from lutc.ir.interp import execute
@@ -38,8 +41,8 @@ class Pass:
         return None
 
     def __str__(self) -> str:
-        options = [f"{f.name}={v}" for f in fields(self) if (v := getattr(self, f.name)) != f.default]
-        return self.name + ("{" + ", ".join(options) + "}" if options else "")
+        given = ((f, getattr(self, f.name)) for f in fields(self))
+        return _written(self.name, [f"{f.name}={_spelled(v)}" for f, v in given if v != _default(f)])
 
 
 Observer = Callable[[int, Pass, Design], None]
@@ -183,13 +186,14 @@ def _ends(intervals: list[tuple[int, int]], shape: tuple[int, ...]) -> list[Any]
     return [np.array([i[k] for i in intervals], dtype=object).reshape(shape) for k in (0, 1)]
 
 
-_STEP = re.compile(r"\s*([\w-]+)\s*(?:\{([^}]*)\})?\s*(?:,|$)")
+_STEP = re.compile(r"\s*(" + PASS_NAME + r")\s*(?:\{([^}]*)\})?\s*(?:,|$)")
 
 
 def parse_passes(text: str, known: Sequence[type[Pass]]) -> list[Pass]:
     """Read `"scalarize, narrow, pipeline{period=2.5}"`. Raises LirError naming what it does not know."""
     names = {p.name: p for p in known}
     steps: list[Pass] = []
+    wrong: list[Diagnostic] = []
     at = 0
     while at < len(text.rstrip()):
         match = _STEP.match(text, at)
@@ -199,37 +203,96 @@ def parse_passes(text: str, known: Sequence[type[Pass]]) -> list[Pass]:
                 help='write -p "scalarize, pipeline{stages=2}"',
             )
         at = match.end()
-        name, options = match[1], match[2]
-        if name not in names:
-            raise error(f"no pass {name!r}", help=did_you_mean(name, list(names)) or "lutc passes lists them")
-        steps.append(names[name](**_options(names[name], options or "")))
+        with noted(wrong):
+            if match[1] not in names:
+                help = did_you_mean(match[1], list(names)) or "lutc passes lists them"
+                raise error(f"no pass {match[1]!r}", help=help)
+            steps.append(_made(names[match[1]], match[2] or ""))
+    if wrong:
+        raise LirError(*wrong)
     return steps
 
 
-def _options(kind: type[Pass], text: str) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    known = {f.name: f for f in fields(kind)}
-    given = {}
+def usage(kind: type[Pass]) -> str:
+    """How a pass is written, each of its options with what it is if nobody says."""
+    return _written(kind.name, [f"{f.name}={_spelled(_default(f))}" for f in _options(kind)])
+
+
+def about(kind: type[Pass]) -> str:
+    """What a pass says of itself, in a line."""
+    said = (kind.__doc__ or "").strip()
+    # A dataclass without a docstring is given its signature for one.
+    return (
+        "(it says nothing of itself)"
+        if not said or said.startswith(f"{kind.__name__}(")
+        else said.splitlines()[0]
+    )
+
+
+def _written(name: str, options: Sequence[str]) -> str:
+    return name + ("{" + ", ".join(options) + "}" if options else "")
+
+
+def _options(kind: type[Pass]) -> list[Field[Any]]:
+    return [f for f in fields(kind) if f.init]
+
+
+def _default(option: Field[Any]) -> Any:
+    """What an option is if nobody says; `...` if somebody must."""
+    if option.default_factory is not MISSING:
+        return option.default_factory()
+    return ... if option.default is MISSING else option.default
+
+
+def _spelled(value: Any) -> str:
+    return "none" if value is None else "..." if value is ... else str(value)
+
+
+def _made(kind: type[Pass], text: str) -> Pass:
+    """A pass with its options as they are written."""
+    maker = extensions.maker(extensions.PASSES, kind.name, kind)
+    with maker.answering():  # its annotations, and what it checks, are its maker's
+        hints = get_type_hints(kind)
+        known = {f.name: _default(f) for f in _options(kind)}
+    given: dict[str, Any] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         key, _, value = (x.strip() for x in part.partition("="))
         if key not in known:
-            raise error(f"pass {kind.name} has no option {key!r}", help=did_you_mean(key, list(known)))
+            help = did_you_mean(key, list(known)) or "leave it away: the pass has none"
+            raise error(f"pass {kind.name} has no option {key!r}", help=help)
+        if key in given:
+            raise error(f"pass {kind.name} is given {key!r} twice", help="leave one of them away")
         given[key] = _value(hints[key], value, f"{kind.name}{{{key}}}")
-    missing = [n for n, f in known.items() if f.default is MISSING and n not in given]
+    missing = [n for n, default in known.items() if default is ... and n not in given]
     if missing:
         raise error(
             f"pass {kind.name} needs {', '.join(missing)}", help=f"write {kind.name}{{{missing[0]}=...}}"
         )
-    return given
+    with maker.answering():
+        try:
+            return kind(**given)
+        except ValueError as e:  # the usual way to refuse an option, where no LirError is at hand
+            raise error(f"{kind.name}{{{text}}}: {shortened(str(e), 300)}", help=usage(kind)) from e
+
+
+_NUMBERS = {int: "a whole number", float: "a number", str: "a text"}
 
 
 def _value(kind: Any, text: str, what: str) -> Any:
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        for cast in (int, float, str):
-            if cast is kind or cast in getattr(kind, "__args__", ()):
-                return cast(text)
-    except (ValueError, KeyError):
-        pass
-    raise error(f"{what} cannot be {text!r}")
+    """What an option's text means, by its annotation."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    words: dict[str, Any] = {}
+    for one in kinds:
+        words |= {"none": None} if one is type(None) else {}
+        words |= {"true": True, "false": False} if one is bool else {}
+        words |= {str(word): word for word in get_args(one)} if get_origin(one) is Literal else {}
+    for spelled in (text, text.lower()):
+        if spelled in words:
+            return words[spelled]
+    casts: list[type] = [cast for cast in _NUMBERS if cast in kinds]
+    for cast in casts:
+        with suppress(ValueError):
+            return cast(text)
+    may = [*(_NUMBERS[cast] for cast in casts), *words]
+    help = f"give {' or '.join(may)}" if may else "it can be set in Python alone: passes=[...]"
+    raise error(f"{what} cannot be {text!r}", help=help)

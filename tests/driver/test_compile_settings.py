@@ -15,6 +15,8 @@ import lutc
 from lutc.cli import main
 from lutc.diagnostics import LirError
 from lutc.passes.approximate.approximate import Approximate
+from lutc.passes.pipeline import Pipeline
+from lutc.passes.registry import parse
 from lutc.passes.scalarize import Scalarize
 from lutc.settings import Settings
 
@@ -38,8 +40,8 @@ def test_every_setting_is_an_option_of_the_command() -> None:
         assert f.default is not MISSING and option.to_info_dict()["default"] == f.default
         if f.metadata["words"]:
             assert isinstance(option.type, click.Choice) and tuple(option.type.choices) == f.metadata["words"]
-    assert {"target", "effort", "clock_ns", "stages", "check"} <= options("opt").keys()
-    assert not {"dsp", "hdl"} & options("opt").keys()
+    assert {"target", "effort", "clock_ns", "stages", "dsp", "approx_lsb", "check"} <= options("opt").keys()
+    assert not {"hdl", "valid"} & options("opt").keys()
 
 
 def test_every_setting_is_a_keyword_of_compile() -> None:
@@ -99,9 +101,18 @@ def test_a_setting_that_is_none() -> None:
         lutc.compile("none.lir", clokc_ns=3)
 
 
-@pytest.mark.parametrize("passes", [Scalarize(), [Scalarize], ["scalarize"], 3, "scalarize"])
+class Named:
+    """What is called and has a name, and no more."""
+
+    name = "named"
+
+    def __call__(self, design: Any, context: Any) -> Any:
+        return design
+
+
+@pytest.mark.parametrize("passes", [Scalarize(), [Scalarize], ["scalarize"], 3, "scalarize", [Named()]])
 def test_what_are_no_passes(passes: Any) -> None:
-    with pytest.raises(LirError, match=r"passes are a list"):
+    with pytest.raises(LirError, match=r"passes are a list|is no pass"):
         lutc.compile("none.lir", passes=passes)
 
 
@@ -109,7 +120,35 @@ def test_approximations_are_refused_before_the_model_is_read() -> None:
     with pytest.raises(LirError, match="leave no place for approx_lsb"):
         lutc.compile("none.lir", passes=[Scalarize()], approx_lsb=2)
     with pytest.raises(LirError, match="approximated once"):
+        lutc.compile("none.lir", passes=parse("standard, approximate{lsb=2}"), approx_lsb=2)
+    with pytest.raises(LirError, match="approximated once"):
         lutc.compile("none.lir", passes=[Scalarize(), Approximate(1), Approximate(2)])
+
+
+@pytest.mark.parametrize("asked", [{"clock_ns": 3.0}, {"stages": 2}, {"stages": 0}, {"dsp": "all"}])
+def test_what_passes_of_ones_own_would_not_be_told(asked: dict[str, Any]) -> None:
+    """It would have no effect; the standard pipeline among them is told."""
+    (name,) = asked
+    with pytest.raises(LirError, match=f"no place for {name}(.|\n)*put standard or"):
+        lutc.compile("none.lir", passes=[Scalarize(), Pipeline()], **asked)
+    build = lutc.compile(lutc.loads(DESIGN), passes=parse("scalarize, standard"), **asked)
+    assert build.report == lutc.compile(lutc.loads(DESIGN), **asked).report | {
+        "estimate": build.report["estimate"]
+    }
+    assert [n for n, _ in build.stages][:2] == ["scalarize", "simplify"]
+
+
+@pytest.mark.parametrize(
+    ("passes", "clock"),
+    [
+        ("scalarize, pipeline{period=2.5}", 2.5),
+        ("scalarize, pipeline{stages=2}", None),
+        ("scalarize, pipeline", 3.0),
+    ],
+)
+def test_the_clock_is_that_of_the_passes(passes: str, clock: float | None) -> None:
+    build = lutc.compile(lutc.loads(DESIGN), "xcvu13p", passes=parse(passes))
+    assert build.report["latency_cycles"] and build.report["clock_ns"] == clock
 
 
 def test_settings_are_light() -> None:

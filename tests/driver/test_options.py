@@ -104,6 +104,8 @@ def test_what_is_no_model(source: Any) -> None:
     [
         "pipeline{period=nan}",
         "pipeline{period=-1}",
+        "pipeline{period=0}",
+        "pipeline{stages=-1}",
         "pipeline{stages=-2}",
         "pipeline{stages=100000}",
         "pipeline{stages=" + HUGE + "}",

@@ -127,3 +127,76 @@ def test_where_it_is_wrong_can_be_seen(make: Make, run: Run, monkeypatch: pytest
     monkeypatch.setenv("LUTC_TRACEBACK", "1")
     done: Any = CliRunner().invoke(main, ["opt", "d.lir", "-p", "remark"])
     assert isinstance(done.exception.__cause__, ZeroDivisionError)
+
+
+OPTIONS = """
+    from __future__ import annotations
+    from dataclasses import dataclass, field
+    from typing import ClassVar, Literal
+    from lutc.passes.manager import Pass
+
+    @dataclass(frozen=True)
+    class Options(Pass):
+        name: ClassVar[str] = "options"
+        most: int
+        way: Literal["up", "down", 3] = "up"
+        some: list[int] = field(default_factory=list)
+        n: int | None = 5
+        exact: bool = True
+
+        def __post_init__(self):
+            if self.most < 0:
+                raise ValueError("most is 0 or more")
+
+        def __call__(self, design, context):
+            return design
+"""
+
+
+def test_options_by_their_annotations(make: Make, run: Run) -> None:
+    from lutc.passes.registry import parse
+
+    make("good", OPTIONS, "passes:options = good:Options")
+    (shown, about) = run("passes").stdout.splitlines()[-2:]
+    assert shown.startswith("options{most=..., way=up, some=[], n=5, exact=True}  (of the package good")
+    assert about.strip() == "(it says nothing of itself)"
+    (step,) = parse("options{most=3, way=down, n=none, exact=false}")
+    assert str(step) == "options{most=3, way=down, n=none, exact=False}" and parse(str(step)) == [step]
+    assert vars(parse("options{most=3, way=3}")[0])["way"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("options", "needs most"),
+        ("options{most=1, way=sideways}", "options{way} cannot be 'sideways'"),
+        ("options{most=1, way=sideways}", "give up or down or 3"),
+        ("options{most=1, some=3}", "can be set in Python alone"),
+        ("options{most=none}", "give a whole number"),
+        ("options{most=-1}", "options{most=-1}: most is 0 or more"),
+    ],
+)
+def test_options_that_are_none(make: Make, run: Run, text: str, said: str) -> None:
+    make("good", OPTIONS, "passes:options = good:Options")
+    told = run("opt", "d.lir", "-p", text, code=2).stderr
+    assert said in told and "pip uninstall" not in told
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(("most: int", "most: Nowhere"), "NameError"), (("ValueError(", "KeyError("), "KeyError")],
+)
+def test_options_whose_code_is_wrong(make: Make, run: Run, change: tuple[str, str], said: str) -> None:
+    make("bad", OPTIONS.replace(*change), "passes:options = bad:Options")
+    assert f"the package bad 1.2 failed: {said}" in _told(run, "opt", "d.lir", "-p", "options{most=-1}")
+
+
+@pytest.mark.parametrize("name", ["has space", "dot.ted", "we/ird"])
+def test_passes_that_could_not_be_called(make: Make, run: Run, name: str) -> None:
+    make("bad", PASS.replace('"remark"', repr(name)), f"passes:{name} = bad:Remark")
+    assert "has a name that -p cannot call" in run("passes").stderr
+    make("mine", PASS.replace('"remark"', repr(name)))
+    from mine import Remark  # type: ignore[import-not-found]
+
+    with pytest.raises(LirError, match="is no pass"):
+        lutc.compile("d.lir", passes=[Remark()])
