@@ -13,7 +13,7 @@ from lutc.analysis.cost import costs
 from lutc.analysis.timing import longest_stage
 from lutc.built import Build as Build
 from lutc.built import simulate as simulate
-from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error, shortened
+from lutc.diagnostics import Diagnostic, LirError, error, shortened
 from lutc.emit import Control, netlist
 from lutc.ir.graph import Design, body, owners
 from lutc.ir.latency import latency
@@ -29,7 +29,7 @@ from lutc.passes.pipeline import Pipeline, registered
 from lutc.passes.pipelines import Step
 from lutc.passes.registry import expanded
 from lutc.report.contents import facts
-from lutc.settings import Settings
+from lutc.settings import Settings, unknown
 from lutc.target import Target
 from lutc.text.parse import parse_file
 
@@ -73,13 +73,14 @@ def load(
     if isinstance(source, bytes | bytearray | memoryview):
         help = "write them to a file whose suffix says its kind, and load its path"
         raise error("bytes do not say what kind of model they are", help=help)
-    taker = chosen or next((f for f in plugins.frontends() if f.matches(source)), None)
+    wrong: list[Diagnostic] = []
+    taker = chosen or plugins.taker(source, wrong)
     if taker:
         return taker.load(source, given)
-    raise _unread(f"no frontend takes a {type(source).__module__}.{type(source).__name__}")
+    raise _unread(f"no frontend takes a {type(source).__module__}.{type(source).__name__}", None, wrong)
 
 
-def _load_file(path: Path, given: LoadOptions, chosen: plugins.Frontend | None) -> Design:
+def _load_file(path: Path, given: LoadOptions, chosen: plugins.Importer | None) -> Design:
     try:
         there = path.exists()
     except (OSError, ValueError):  # a name that no file can have
@@ -89,18 +90,19 @@ def _load_file(path: Path, given: LoadOptions, chosen: plugins.Frontend | None) 
     if path.suffix == Design.extension and not chosen:
         given.only(kind="a .lir file", where=shortened(str(path), 200))
         return parse_file(path)
-    reader = chosen or plugins.reader(path)
+    wrong: list[Diagnostic] = []
+    reader = chosen or plugins.reader(path, wrong)
     if reader:
         return reader.load(path, given)
     what = "this folder" if path.is_dir() else path.suffix or "files without a suffix"
-    raise _unread(f"no frontend reads {what}", str(path))
+    raise _unread(f"no frontend reads {what}", str(path), wrong)
 
 
-def _unread(message: str, where: str | None = None) -> LirError:
+def _unread(message: str, where: str | None, wrong: list[Diagnostic]) -> LirError:
     """That nothing reads a model; also what is wrong with the importers that could not be asked."""
     suffixes = [s for f in plugins.frontends() for s in f.suffixes]
     help = "lutc reads " + ", ".join(dict.fromkeys([Design.extension, *suffixes]))
-    return LirError(Diagnostic(message, where=where, help=help), *plugins.broken_frontends())
+    return LirError(Diagnostic(message, where=where, help=help), *plugins.broken_frontends(), *wrong)
 
 
 def compile(
@@ -163,9 +165,7 @@ def _sorted_out(target: str | Settings, options: dict[str, Any]) -> tuple[Settin
     loading = [name for name in signature(load).parameters if name != "source"]
     for name in options:
         if name not in asked and name not in loading:
-            known = [*asked, *loading]
-            help = did_you_mean(name, known) or f"there are {', '.join(known)}"
-            raise error(f"there is no setting {shortened(name)!r}", help=help)
+            raise unknown(name, [*asked, *loading])
     given = {name: value for name, value in options.items() if name in asked}
     if isinstance(target, Settings) and given:
         help = "dataclasses.replace(settings, ...) makes other ones"

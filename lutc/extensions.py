@@ -91,11 +91,12 @@ class Extension:
         """What the entry point names. Raises LirError if that cannot be imported, or has a `fault`."""
         try:
             found = self.point.load()
-            reason = fault(found)
         except Terminated:
             raise
         except (Exception, SystemExit) as e:  # whatever the code of others raises
             raise LirError(self.broken(f"cannot be loaded: {_raised(e)}")) from e
+        with self.maker.answering():
+            reason = fault(found)
         if reason:
             raise LirError(self.broken(reason))
         return found

@@ -6,9 +6,11 @@ for the library, the command line, whose options are made of its fields, and the
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import wraps
 from math import isfinite
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from lutc.choices import DSP_MODES, EFFORTS, PASS_NAME, STANDARD, USUAL_TARGET
 from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error, noted, shortened
 
 if TYPE_CHECKING:
-    from lutc.plugins import Backend
+    from lutc.plugins import Emitter
     from lutc.target import Target
 
 PERIODS = (0.001, 1e6)  # nanoseconds: a register takes more than the one, and nobody waits for the other
@@ -75,7 +77,7 @@ def choice(value: Any, what: str, words: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in words:
         close = did_you_mean(str(value)[:100], list(words))
         raise error(f"no {what} {_shown(value)}", help=close or "one of: " + ", ".join(words))
-    return value
+    return str(value)  # numpy's texts are texts, too
 
 
 def flag(value: Any, what: str) -> bool:
@@ -90,14 +92,15 @@ def name(value: Any, what: str) -> str:
     if not isinstance(value, str) or len(value) > NAME or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         help = f"a name is made of at most {NAME} letters, digits and _, and begins with no digit"
         raise error(f"{_shown(value)} is no name for {what}", help=help)
-    return value
+    return str(value)
 
 
 def _target(value: Any) -> str:
     from lutc import target as targets
 
     targets.load(value)
-    return str(value)
+    # The same file wherever one goes from here.
+    return os.path.abspath(value) if value.endswith(".toml") else str(value)
 
 
 def _language(value: Any) -> str:
@@ -148,6 +151,12 @@ def _setting(
     """
     about = {"help": help, "check": check, "words": words, "metavar": metavar}
     return field(default=default, metadata=about | {"switch": switch, "command": command})
+
+
+def unknown(name: str, known: Sequence[str]) -> LirError:
+    """That nothing is called so that may be asked for."""
+    help = did_you_mean(name, known) or f"there are {', '.join(known)}"
+    return error(f"there is no setting {shortened(name)!r}", help=help)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,11 +262,31 @@ class Settings:
         return targets.load(self.target)
 
     @property
-    def backend(self) -> Backend:
+    def backend(self) -> Emitter:
         """What prints the circuit."""
         from lutc import plugins
 
         return plugins.backend(self.hdl)
+
+
+def _by_name(made: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that says which names there are, where another is given."""
+
+    @wraps(made)
+    def told(self: Settings, *args: Any, **given: Any) -> None:
+        names = [f.name for f in fields(Settings)]
+        if args:
+            help = f"write Settings({names[0]}={_shown(args[0])})"
+            raise error("settings are given by their names", help=help)
+        for name in given:
+            if name not in names:
+                raise unknown(name, names)
+        made(self, **given)
+
+    return told
+
+
+Settings.__init__ = _by_name(Settings.__init__)  # type: ignore[method-assign]
 
 
 # What the passes of the usual pipeline are told; it has no effect on others.

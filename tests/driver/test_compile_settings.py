@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import MISSING, FrozenInstanceError, fields, replace
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 
 import lutc
+from lutc import target as targets
 from lutc.cli import main
 from lutc.diagnostics import LirError
 from lutc.passes.approximate.approximate import Approximate
@@ -158,3 +162,60 @@ def test_settings_are_light() -> None:
     assert "lutc.settings" in done.stdout and not {"numpy", "click", "lutc.plugins"} & set(
         done.stdout.split()
     )
+
+
+@pytest.mark.parametrize("asked", [{"reuse": 4}, {"clock": 2}, {"targt": "xcvu13p"}])
+def test_settings_that_there_are_none_of(asked: dict[str, Any]) -> None:
+    (name,) = asked
+    for made in (Settings, lambda **given: replace(Settings(), **given)):
+        with pytest.raises(LirError, match=f"there is no setting '{name}'"):
+            made(**asked)
+    with pytest.raises(LirError, match=r"write Settings\(target='xcvu13p'\)"):
+        Settings("xcvu13p")  # type: ignore[call-arg]
+
+
+def test_texts_of_numpy_become_texts() -> None:
+    made = Settings(
+        top=np.str_("mine"), effort=np.str_("fast"), dsp=np.str_("all"), target=np.str_("ice40up5k")
+    )
+    assert {type(v) for v in (made.top, made.effort, made.dsp, made.target)} == {str}
+
+
+def test_a_target_file_is_the_same_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = Path(targets.__file__).parent / "targets" / "xc7a100t.toml"
+    Path("mine.toml").write_text(own.read_text())
+    build = lutc.compile(lutc.loads(DESIGN), "mine.toml", stages=0)
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    assert build.settings.device.name == "mine" and replace(build.settings, stages=1).device.name == "mine"
+
+
+def test_a_report_is_true_whatever_is_done_with_it(tmp_path: Path) -> None:
+    build = lutc.compile(lutc.loads(DESIGN), stages=0)
+    build.report["estimate"]["luts"] = 0
+    build.report.clear()
+    written = json.loads((build.write(tmp_path / "b") / "report.json").read_text())
+    assert written == build.report and written["estimate"]["luts"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([[1, 2]], "rows by input name"),
+        (np.ones((3, 2)), "rows by input name"),
+        (3, "rows by input name"),
+        ({3: [[1, 2]]}, "rows by input name"),
+        ({"x": []}, "hold no vectors"),
+        ({"x": np.zeros((0, 2))}, "hold no vectors"),
+        ({"x": 3}, "needs shape"),
+        ({"x": [[1, 2], [3]]}, "in one array"),
+        ({"z": [[1, 2]]}, "no input 'z'"),
+    ],
+)
+def test_vectors_that_are_none(tmp_path: Path, rows: Any, said: str) -> None:
+    build = lutc.compile(lutc.loads(DESIGN), stages=0)
+    for count in (0, 10):
+        with pytest.raises(LirError, match=said):
+            build.write(tmp_path / "b", vectors=count, user_vectors=rows)
+        assert not list(tmp_path.iterdir())

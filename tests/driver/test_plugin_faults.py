@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from command import Run
-from packages import PASS, Make, _make, _run
+from packages import EMITTER, IMPORTER, PASS, Make, _make, _run
 
 import lutc
 from lutc.diagnostics import LirError
@@ -200,3 +200,75 @@ def test_passes_that_could_not_be_called(make: Make, run: Run, name: str) -> Non
 
     with pytest.raises(LirError, match="is no pass"):
         lutc.compile("d.lir", passes=[Remark()])
+
+
+# -- importers and emitters -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("return b.design()", "return None"), "gave a NoneType in place of a design"),
+        (("return b.design()", "return 'lir 1'"), "gave a str in place of a design"),
+        (("return b.design()", "raise SystemExit(0)"), "failed: SystemExit: 0"),
+        (("return b.design()", "return open('/nonexistent/plug')"), "failed: FileNotFoundError"),
+        (("self, source, options", "self, source"), "failed: TypeError"),
+        (
+            (
+                "return b.design()",
+                "d = b.design(); from dataclasses import replace; return replace(d, name='no name')",
+            ),
+            "made what is no design: 'no name'",
+        ),
+        (
+            ("def matches", "def reads(self, path): return path.nothing\n\n        def matches"),
+            "AttributeError",
+        ),
+    ],
+)
+def test_what_an_importer_does_wrong(make: Make, run: Run, change: tuple[str, str], said: str) -> None:
+    text = IMPORTER.replace(*change).replace('(".num",)', "()" if "reads" in change[1] else '(".num",)')
+    make("bad", text, "frontends:numbers = bad:NUMBERS")
+    Path("m.num").touch()
+    told = _told(run, "compile", "m.num", "--stages", "0")
+    assert "the importer 'numbers' of the package bad 1.2" in told and said in told
+
+
+def test_an_importer_that_cannot_be_asked(make: Make, run: Run) -> None:
+    """It is missed only where nothing else takes a model."""
+    make("bad", IMPORTER.replace("source == 42", "1 / 0"), "frontends:numbers = bad:NUMBERS")
+    with pytest.raises(
+        LirError, match=r"no frontend takes(.|\n)*'numbers' of the package bad 1.2 failed: Zero"
+    ):
+        lutc.load(42)
+    make("good", IMPORTER.replace('"numbers"', '"others"'), "frontends:others = good:NUMBERS")
+    assert lutc.load(42).name == "number"
+
+
+def test_a_file_that_cannot_be_read_is_no_fault_of_the_importer(make: Make, run: Run) -> None:
+    make(
+        "bad", IMPORTER.replace("return b.design()", "return open(source)"), "frontends:numbers = bad:NUMBERS"
+    )
+    Path("m.num").mkdir()
+    told = run("opt", "m.num", "-p", "prune", "--frontend", "numbers", code=2).stderr
+    assert told.startswith("m.num: error: Is a directory")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("return {", "raise SystemExit(0)\n            return {"), "failed: SystemExit: 0"),
+        (("return {", "1 / 0\n            return {"), "failed: ZeroDivisionError"),
+        (("return {", "return {}\n            return {"), "gives no file whose name ends in .txt"),
+        (("return {", "return {'d.v': ''}\n            return {"), "gives no file whose name ends in .txt"),
+        (("self, modules, head", "self, modules"), "failed: TypeError"),
+        (("staticmethod(identifiers)", "lambda self, modules: None"), "gives no identifiers"),
+        (("staticmethod(identifiers)", "lambda self, modules: ('d', {'x': 3})"), "gives no identifiers"),
+        (("staticmethod(identifiers)", "lambda self, modules: ('d', {'x': 'x'})"), "of the port 'y'"),
+        (("staticmethod(identifiers)", "lambda self: 3"), "failed: TypeError"),
+    ],
+)
+def test_what_an_emitter_does_wrong(make: Make, run: Run, change: tuple[str, str], said: str) -> None:
+    make("bad", EMITTER.replace(*change), "backends:listing = bad:LISTING")
+    told = _told(run, "compile", "d.lir", "--hdl", "listing", "--stages", "0")
+    assert "the emitter 'listing' of the package bad 1.2" in told and said in told

@@ -168,6 +168,24 @@ def test_what_is_no_emitter(make: Make, run: Run, change: tuple[str, str], said:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (('"numbers"', '"number"'), "calls itself 'number'"),
+        (('(".num",)', "None"), "says suffixes = None"),
+        (('(".num",)', '".num"'), "says suffixes = '.num'"),
+        (('(".num",)', '("num",)'), "says suffixes = ('num',)"),
+        (("def load", "reads = 3\n\n        def load"), "has reads that cannot be called"),
+    ],
+)
+def test_what_is_no_importer(make: Make, run: Run, change: tuple[str, str], said: str) -> None:
+    make("toy_importer", IMPORTER.replace(*change), "frontends:numbers = toy_importer:NUMBERS")
+    Path("m.num").touch()
+    assert said in run("opt", "m.num", "-p", "prune", code=2).stderr
+    with pytest.raises(LirError, match="toy_importer"):
+        lutc.load(42)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
         (('"remark"', '"remarks"'), "calls itself 'remarks'"),
         (("@dataclass(frozen=True)", ""), "is no dataclass"),
         (("(Pass)", ""), "is no class made of"),
@@ -210,11 +228,14 @@ def test_a_wrong_target_file_is_told_with_its_line(make: Make, run: Run) -> None
 
 
 def test_two_importers_of_one_suffix(make: Make, run: Run) -> None:
-    make("one", IMPORTER, "frontends:first = one:NUMBERS")
-    make("two", IMPORTER, "frontends:second = two:NUMBERS")
+    make("one", IMPORTER.replace('"numbers"', '"first"'), "frontends:first = one:NUMBERS")
+    make("two", IMPORTER.replace('"numbers"', '"second"'), "frontends:second = two:NUMBERS")
     Path("m.num").touch()
     assert "several importers read it: first, second" in run("opt", "m.num", "-p", "prune", code=2).stderr
     run("opt", "m.num", "-p", "prune", "--frontend", "second")
+    with pytest.raises(LirError, match="several importers read it: first, second"):
+        lutc.load(42)
+    assert lutc.load(42, frontend="first").name == "number"
     assert "did you mean second" in run("opt", "m.num", "-p", "prune", "--frontend", "secnd", code=2).stderr
 
 
@@ -231,12 +252,26 @@ def test_a_bug_of_theirs_is_not_called_ours(make: Make, run: Run) -> None:
     )
 
 
-@pytest.mark.parametrize("given", ["None", "{'d.txt': b''}", "{'../d.txt': ''}", "['d.txt']", "{'': ''}"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "None",
+        "{'d.txt': b''}",
+        "{'../d.txt': ''}",
+        "['d.txt']",
+        "{'': ''}",
+        "{'a\\0.txt': ''}",
+        "{'d.txt': '\\ud800'}",
+    ],
+)
 def test_an_emitter_that_gives_no_texts(make: Make, run: Run, given: str) -> None:
     code = EMITTER.replace("return {", f"return {given}\n            return {{")
     make("toy_emitter", code, "backends:listing = toy_emitter:LISTING")
     told = run("compile", "d.lir", "--hdl", "listing", "--stages", "0", code=2).stderr
-    assert "the emitter 'listing' gives no texts by file name" in told and not Path("build").exists()
+    assert (
+        "the emitter 'listing' of the package toy_emitter 1.2 gives no texts by file name" in told
+        and not Path("build").exists()
+    )
 
 
 # -- the library ------------------------------------------------------------------------------------------------------

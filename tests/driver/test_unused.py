@@ -58,7 +58,7 @@ UNREAD = {
     "tables": ["calibrate", "example_inputs"],
     "torch": ["calibrate"],
     "keras": ["example_inputs"],
-    "lutc.nn": ["input_types"],
+    "nn": ["input_types"],
 }
 
 
