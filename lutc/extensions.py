@@ -29,6 +29,7 @@ KINDS = {
     TARGETS: "folder of targets",
 }
 OWN = "lutc"
+_CLAIMED = "comes from"
 _AGAIN = "install lutc again: pip install -e . in a checkout"
 _BUG = "this is a bug in lutc: please report it with the file in front of the pass (--dump)"
 _SHOWN = "LUTC_TRACEBACK=1 shows where"
@@ -102,11 +103,21 @@ class Extension:
         return found
 
     @property
+    def called(self) -> str:
+        """What it is, and by which name."""
+        return f"the {KINDS[self.group]} {self.name!r}"
+
+    @property
     def maker(self) -> Maker:
         """Who answers for it."""
         help = f"ask its makers for a version that works, or: pip uninstall {self.package}"
-        thing = f"the {KINDS[self.group]} {self.name!r} of the package {self.origin}"
+        thing = f"{self.called} of the package {self.origin}"
         return Maker(thing, self.own, _AGAIN if self.own else help)
+
+    def among(self, faults: Iterable[Diagnostic]) -> bool:
+        """Whether it is told of there: as broken, or because its name is not its own."""
+        starts = f"{self.maker.thing} ", f"{self.called} {_CLAIMED} "
+        return any(fault.message.startswith(starts) for fault in faults)
 
     def broken(self, reason: str) -> Diagnostic:
         """What is wrong with it, and what to do."""
@@ -152,7 +163,7 @@ def claimed(found: Sequence[Extension], built_in: bool = False) -> Diagnostic:
     origins = [*(["lutc itself"] if built_in else []), *(e.origin for e in found)]
     other = next(e for e in reversed(found) if not e.own)
     return Diagnostic(
-        f"the {KINDS[other.group]} {other.name!r} comes from {' and from '.join(origins)}",
+        f"{other.called} {_CLAIMED} {' and from '.join(origins)}",
         help=f"one name is one thing: remove one of the packages, such as: pip uninstall {other.package}",
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from command import Run
 from packages import EMITTER, IMPORTER, PASS, Make, _make, _run
 
 import lutc
+from lutc import target as targets
 from lutc.diagnostics import LirError
 
 __all__ = ["_make", "_run"]  # the fixtures `make` and `run`
@@ -272,3 +275,55 @@ def test_what_an_emitter_does_wrong(make: Make, run: Run, change: tuple[str, str
     make("bad", EMITTER.replace(*change), "backends:listing = bad:LISTING")
     told = _told(run, "compile", "d.lir", "--hdl", "listing", "--stages", "0")
     assert "the emitter 'listing' of the package bad 1.2" in told and said in told
+
+
+# -- what doctor says of them -----------------------------------------------------------------------------------------
+
+
+def test_the_doctor_tells_each_thing_once(make: Make, run: Run) -> None:
+    """What cannot be used is not found; where a file is wrong is said, and what to do."""
+    device = (Path(targets.__file__).parent / "targets" / "xc7a100t.toml").read_text()
+    make("fine", PASS, "passes:remark = fine:Remark", "targets:boards = fine", mine=device)
+    make(
+        "bad",
+        PASS + EMITTER.replace("named_luts = False", "named_luts = 0"),
+        "passes:marked = bad:Remark",
+        "backends:listing = bad:LISTING",
+        "frontends:none = bad.nowhere:IT",
+        "targets:boards = bad",
+        mine=device,
+        wrong=re.sub(r"^luts = \d+$", 'luts = "many"', device, flags=re.M),
+    )
+    lines = run("doctor", code=1).stdout.splitlines()
+    found = [line.split()[1:] for line in lines if line.startswith("  found ")]
+    broken = [line for line in lines if line.startswith("  broken ")]
+    assert [" ".join(words) for words in found] == [
+        "pass remark (fine 1.2)",
+        "folder of targets boards (bad 1.2)",
+        "folder of targets boards (fine 1.2)",
+    ]
+    assert not any("None" in line for line in broken) and len(broken) == 5
+    for said in (
+        "the pass 'marked' of the package bad 1.2",
+        "the emitter 'listing' of the package bad",
+        "the importer 'none' of the package bad",
+        "the target 'mine' comes from bad 1.2 and from fine 1.2",
+    ):
+        assert sum(said in line for line in broken) == 1
+    (place,) = [line for line in broken if "'luts' is an integer" in line]
+    assert re.search(r"wrong\.toml:\d+:1: 'luts'", place)
+
+
+def test_a_second_bench_concerns_the_bench_alone(make: Make, run: Run) -> None:
+    make("bad", "", "benches:cocotb = bad")
+    (broken,) = [line for line in run("doctor", code=1).stdout.splitlines() if line.startswith("  broken ")]
+    assert "the bench 'cocotb' comes from lutc" in broken and "emitter" not in broken
+    assert "found    bench" not in run("doctor", code=1).stdout
+
+
+def test_what_a_target_lacks_is_told_in_order(run: Run) -> None:
+    Path("m.toml").write_text('zoo = 1\nant = 2\nfamily = "f"\n')
+    told = run("compile", "d.lir", "--target", "m.toml", code=2).stderr
+    words = re.findall(r"error: .*?'(\w+)'", told)
+    kinds = [f.name for f in fields(targets.Target) if f.name not in ("name", "family")]
+    assert words == ["ant", "zoo", *kinds]
