@@ -47,7 +47,7 @@ def count(value: Any, what: str, most: int, least: int = 0) -> int:
 def vectors(value: Any, own: bool) -> int:
     """The random and corner vectors of a bench; none are needed where there are some of the user's `own`."""
     if not own and _is(value, Integral) and value == 0:
-        raise error("a bench needs at least one vector", help="give --vectors a number above 0")
+        raise error("a bench needs at least one vector", help="ask for one or more, or give some of your own")
     return count(value, "a number of vectors", VECTORS, 0 if own else 1)
 
 
@@ -67,7 +67,7 @@ def lsb(value: Any) -> float:
     if not _is(value, Real) or not (isfinite(value) and value >= 0):
         raise error(
             f"outputs cannot be off by {_shown(value)} units of their least significant bit",
-            help="give a number from 0 on: --approx-lsb 1 allows one unit, 0 keeps the circuit exact",
+            help="give a number from 0 on: 1 allows one unit, 0 keeps the circuit exact",
         )
     return float(value)
 

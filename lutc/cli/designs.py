@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lutc.cli.group import FILE
+from lutc.cli.group import FILE, FILE_OR_TERMINAL
 from lutc.cli.loading import load_model, model_options
 from lutc.cli.options import setting_options
 
@@ -75,7 +75,12 @@ def run(
 )
 @setting_options("target", "effort", "clock_ns", "stages", "dsp", "approx_lsb", "check")
 @click.option("--dump", type=FILE, help="Write the design after every pass into this folder.")
-@click.option("-o", "--output", type=FILE, help="Write the result here instead of to the terminal.")
+@click.option(
+    "-o",
+    "--output",
+    type=FILE_OR_TERMINAL,
+    help="Write the result here instead of to the terminal, which is -.",
+)
 @model_options
 def opt(
     model: Path,
@@ -110,7 +115,7 @@ def opt(
         context = Context(settings.device, settings.effort)
         after = run_passes(design, steps, context, dump=dump, check=settings.check)
     result = print_design(after)
-    if output:
+    if output and output != Path("-"):
         write_text(output, result)
     else:
         click.echo(result, nl=False)

@@ -55,7 +55,7 @@ def ops(name: str | None) -> None:
     elif name in TABLE:
         click.echo(describe(TABLE[name]))
     else:
-        raise error(f"no operation {name!r}", help=did_you_mean(name, list(TABLE)))
+        raise error(f"no operation {name!r}", help=did_you_mean(name, list(TABLE)) or "lutc ops lists them")
 
 
 @click.command()

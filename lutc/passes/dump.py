@@ -34,7 +34,7 @@ class Dump:
             raise error(
                 f"holds {', '.join(strange[:3])}, which no dump wrote, or which was edited since",
                 where=str(folder),
-                help="move that away, or give another folder with --dump",
+                help="move that away, or give another folder",
             )
         self.left = set(there)
         self.digests = {name: earlier[name] for name in there}

@@ -17,7 +17,7 @@ from lutc.diagnostics import Diagnostic, LirError, error, noted
 from lutc.extensions import PASSES, Extension, chosen, claimed, extensions
 from lutc.ir.graph import Design
 from lutc.passes.context import Context
-from lutc.passes.manager import Pass, parse_passes
+from lutc.passes.manager import Pass, parse_passes, usage
 from lutc.passes.pipelines import ALL
 
 
@@ -95,4 +95,5 @@ def _no_pass(name: str, found: Any) -> str | None:
         return f"calls itself {getattr(found, 'name', None)!r}"
     if found.__call__ is Pass.__call__:
         return "does nothing: it has no __call__(self, design, context)"
+    usage(found)  # `lutc passes` shows it; what its defaults raise is said here
     return None

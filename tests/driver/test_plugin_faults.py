@@ -194,6 +194,16 @@ def test_options_whose_code_is_wrong(make: Make, run: Run, change: tuple[str, st
     assert f"the package bad 1.2 failed: {said}" in _told(run, "opt", "d.lir", "-p", "options{most=-1}")
 
 
+def test_a_pass_that_cannot_be_listed(make: Make, run: Run) -> None:
+    make(
+        "bad",
+        OPTIONS.replace("default_factory=list", "default_factory=lambda: 1 / 0"),
+        "passes:options = bad:Options",
+    )
+    listed = run("passes")
+    assert "narrow" in listed.stdout and "of the package bad 1.2 failed: ZeroDivisionError" in listed.stderr
+
+
 @pytest.mark.parametrize("name", ["has space", "dot.ted", "we/ird"])
 def test_passes_that_could_not_be_called(make: Make, run: Run, name: str) -> None:
     make("bad", PASS.replace('"remark"', repr(name)), f"passes:{name} = bad:Remark")
