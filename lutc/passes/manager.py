@@ -190,8 +190,20 @@ _STEP = re.compile(r"\s*(" + PASS_NAME + r")\s*(?:\{([^}]*)\})?\s*(?:,|$)")
 
 
 def parse_passes(text: str, known: Sequence[type[Pass]]) -> list[Pass]:
-    """Read `"scalarize, narrow, pipeline{period=2.5}"`. Raises LirError naming what it does not know."""
+    """Read `"scalarize, narrow, pipeline{period=2.5}"`. Raises LirError naming all that it does not know."""
     names = {p.name: p for p in known}
+
+    def find(name: str) -> type[Pass]:
+        if name not in names:
+            help = did_you_mean(name, list(names)) or "lutc passes lists them"
+            raise error(f"no pass {name!r}", help=help)
+        return names[name]
+
+    return read_passes(text, find)
+
+
+def read_passes(text: str, find: Callable[[str], type[Pass]]) -> list[Pass]:
+    """The passes of a text, each by its name; what `find` refuses is told with the rest."""
     steps: list[Pass] = []
     wrong: list[Diagnostic] = []
     at = 0
@@ -204,12 +216,9 @@ def parse_passes(text: str, known: Sequence[type[Pass]]) -> list[Pass]:
             )
         at = match.end()
         with noted(wrong):
-            if match[1] not in names:
-                help = did_you_mean(match[1], list(names)) or "lutc passes lists them"
-                raise error(f"no pass {match[1]!r}", help=help)
-            steps.append(_made(names[match[1]], match[2] or ""))
+            steps.append(_made(find(match[1]), match[2] or ""))
     if wrong:
-        raise LirError(*wrong)
+        raise LirError(*dict.fromkeys(wrong))
     return steps
 
 

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any, ClassVar
 
 from lutc.choices import PASS_NAME, STANDARD
-from lutc.diagnostics import Diagnostic, LirError, error, noted
+from lutc.diagnostics import Diagnostic, error, noted
 from lutc.extensions import PASSES, Extension, chosen, claimed, extensions
 from lutc.ir.graph import Design
 from lutc.passes.context import Context
-from lutc.passes.manager import Pass, parse_passes, usage
+from lutc.passes.manager import Pass, read_passes, usage
 from lutc.passes.pipelines import ALL
 
 
@@ -40,17 +40,9 @@ OWN = {kind.name: kind for kind in _KINDS}
 def parse(text: str) -> list[Pass]:
     """Read `"standard, mine{lsb=2}, narrow"`; see `expanded` for what `standard` stands for.
 
-    Raises LirError naming what it does not know, and for a pass of another package that cannot be used.
+    Raises LirError naming all that it does not know, and for a pass of another package that cannot be used.
     """
-    names = re.findall(r"(?:^|,)\s*(" + PASS_NAME + ")", re.sub(r"\{[^}]*\}", "", text))
-    kinds: list[type[Pass]] = []
-    wrong: list[Diagnostic] = []
-    for name in dict.fromkeys(names):
-        with noted(wrong):
-            kinds.append(pass_named(name))
-    if wrong:
-        raise LirError(*wrong)
-    return parse_passes(text, kinds)
+    return read_passes(text, pass_named)
 
 
 def expanded(steps: Sequence[Pass], usual: Sequence[Pass]) -> list[Pass]:

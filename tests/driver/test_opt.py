@@ -114,3 +114,12 @@ def test_registers_of_its_own_are_not_cut_again(run: Run, words: tuple[str, ...]
     assert not Path("build").exists()
     run("compile", "mine.lir", "--vectors", "4")
     assert "leave out pipeline" in run("opt", "mine.lir", "-p", "pipeline", code=2).stderr
+
+
+def test_all_that_is_wrong_with_passes_is_told_at_once(run: Run) -> None:
+    told = run(
+        "opt", "tagger.lir", "-p", "nope, nada, nope, pipeline{stages=x}, dsp{mode=some}", code=2
+    ).stderr
+    assert told.count("error: ") == 4 and "4 errors" in told
+    for said in ("no pass 'nope'", "no pass 'nada'", "cannot be 'x'", "DSP blocks 'some'"):
+        assert said in told
