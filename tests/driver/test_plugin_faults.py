@@ -337,3 +337,23 @@ def test_what_a_target_lacks_is_told_in_order(run: Run) -> None:
     words = re.findall(r"error: .*?'(\w+)'", told)
     kinds = [f.name for f in fields(targets.Target) if f.name not in ("name", "family")]
     assert words == ["ant", "zoo", *kinds]
+
+
+# -- what runs long after the package was called ----------------------------------------------------------------------
+
+
+def test_an_operation_of_theirs_that_is_wrong(make: Make, run: Run) -> None:
+    code = """
+    from lutc.ir.ops import Neg
+
+    class Own(Neg):
+        def eval(self, *operands):
+            return 1 / 0
+    """
+    does = (
+        "old = design.outputs[0].value\n"
+        "            return replace(design, outputs=(replace(design.outputs[0], value=Own(*old.operands)),))"
+    )
+    make("bad", code + _pass_of(does), "passes:remark = bad:Remark")
+    told = run("opt", "d.lir", "-p", "remark", "--check", code=2).stderr
+    assert "error in the package bad 1.2: ZeroDivisionError" in told and "bug in lutc" not in told
