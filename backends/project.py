@@ -43,7 +43,7 @@ def write(
     """
     numbers = sum(v.type.size for v in (*source.params, *(o.value for o in source.outputs)))
     if count * numbers > NUMBERS:
-        help = f"with so many ports and elements, --vectors {NUMBERS // numbers} is the most"
+        help = f"with so many ports and elements, {NUMBERS // numbers} vectors are the most"
         raise error(f"{count:,} vectors of {numbers:,} numbers each are too many for a bench", help=help)
     bench, names = bench_for(modules, hdl, files, latency, valid=valid, elements=element_runs(source))
     if user and set(user) == {""} and len(source.params) == 1:

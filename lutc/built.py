@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lutc import plugins
-from lutc.diagnostics import error
+from lutc.diagnostics import error, shortened
 from lutc.emit import Control
 from lutc.files.folder import check, exchange, held, names
 from lutc.files.manifest import changed, lack, listed
@@ -49,7 +50,7 @@ class Build:
     modules: tuple[Module, ...]
     control: Control
     settings: Settings
-    report: dict[str, Any]
+    facts: dict[str, Any] = field(repr=False)
     stages: tuple[tuple[str, Design], ...] = field(repr=False, default=())
     approximation: Approximation | None = field(repr=False, default=None)
 
@@ -59,18 +60,19 @@ class Build:
         return self.approximation.near if self.approximation else self.source
 
     @property
+    def report(self) -> dict[str, Any]:
+        """What `report.json` says; a copy, for it is true of the build whatever is done with it."""
+        return deepcopy(self.facts)
+
+    @property
     def hdl(self) -> str:
         """The emitter's name."""
         return self.settings.hdl
 
     @property
     def files(self) -> dict[str, str]:
-        """The HDL, by file name. Raises LirError if an emitter gives anything else."""
-        found: Any = self.settings.backend.emit(self.modules, _header(self.report))
-        if not isinstance(found, dict) or not all(_is_file(name, text) for name, text in found.items()):
-            said = f"the emitter {self.settings.hdl!r} gives no texts by file name"
-            raise error(said, help="see lutc.plugins.Backend")
-        return found
+        """The HDL, by file name."""
+        return self.settings.backend.emit(self.modules, _header(self.facts))
 
     def run(self, /, *inputs: Any, **named: Any) -> Any:
         """What the circuit answers, by the interpreter on the final stage; see `lutc.ir.interp.run`."""
@@ -87,11 +89,12 @@ class Build:
         `.lutc-files.json`), and what was put beside them stays. Raises LirError if `folder` holds something that is
         no build, or one whose files were edited; OSError where it cannot be written.
         """
-        checked_vectors(vectors, bool(user_vectors))
-        exchange(_place(folder), str(folder), lambda new: self._fill(new, vectors, user_vectors))
+        rows = _given(user_vectors)
+        checked_vectors(vectors, rows is not None)
+        exchange(_place(folder), str(folder), lambda new: self._fill(new, vectors, rows))
         return Path(folder)
 
-    def _fill(self, folder: Path, vectors: int, user_vectors: Any) -> None:
+    def _fill(self, folder: Path, vectors: int, rows: Mapping[str, Any] | None) -> None:
         known: Known = {}
         shown, text = self.source, print_design(self.source, known=known)
         _put(folder / "model.lir", text)
@@ -99,7 +102,7 @@ class Build:
             _put(folder / "approximated.lir", print_design(self.reference, known=known))
         (folder / "stages").mkdir()
         for number, (name, design) in enumerate(self.stages, 1):
-            if self.report["effort"] == "fast" and number < len(self.stages):
+            if self.facts["effort"] == "fast" and number < len(self.stages):
                 continue
             if design is not shown:  # a pass may leave it as it is
                 text, shown = print_design(design, known=known), design
@@ -120,11 +123,11 @@ class Build:
                 latency=latency(self.design),
                 valid=self.control.valid,
                 count=vectors,
-                user=user_vectors,
+                user=rows,
             )
-        report = self.report
-        if self.approximation and user_vectors:
-            report = report | {"approximation": self.approximation.facts(user_vectors)}
+        report = self.facts
+        if self.approximation and rows:
+            report = report | {"approximation": self.approximation.facts(rows)}
         _put(folder / "report.json", json.dumps(report, indent=2) + "\n")
 
 
@@ -153,10 +156,23 @@ def _put(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-def _is_file(name: Any, text: Any) -> bool:
-    """Whether it is a name in one folder, and a text."""
-    plain = isinstance(name, str) and name not in ("", ".", "..") and name == Path(name).name
-    return plain and isinstance(text, str)
+def _given(rows: Any) -> Mapping[str, Any] | None:
+    """Test vectors of the user's own, by name, if there are any."""
+    if rows is None:
+        return None
+    if not isinstance(rows, Mapping) or not all(isinstance(name, str) for name in rows):
+        help = 'write {"x": [[1, 2], [3, 4]]}, an array for each input, whose first dimension counts vectors'
+        raise error(f"user_vectors are rows by input name, not {shortened(repr(rows))}", help=help)
+    if rows and all(map(_empty, rows.values())):
+        raise error("the test data hold no vectors", help="give at least one, or leave them out")
+    return rows or None
+
+
+def _empty(rows: Any) -> bool:
+    try:
+        return len(rows) == 0
+    except TypeError:  # the bench says what is wrong with it
+        return False
 
 
 def _header(report: dict[str, Any]) -> str:

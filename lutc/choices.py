@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+STANDARD = "standard"  # the word for all passes of the usual pipeline
+PASS_NAME = r"[\w-]+"  # what a pass may be called, as a pattern
 USUAL_TARGET = "xcvu13p"  # what is compiled for where nobody names a target
 EFFORTS = ("fast", "normal", "high")  # how long to look for a smaller circuit
 DSP_MODES = ("none", "auto", "all")  # which products go to DSP blocks

@@ -11,7 +11,8 @@ Every mistake a user can make ends as one or more `Diagnostic`s inside a `LirErr
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -123,11 +124,24 @@ class LirError(Exception):
 _NONE: dict[str, str] = {}
 
 
+class Terminated(SystemExit):
+    """The end that was asked for from outside. Any other SystemExit in a package's code is a fault of its own."""
+
+
 def error(
     message: str, *, span: Span | None = None, where: str | None = None, help: str | None = None
 ) -> LirError:
     """A `LirError` with one diagnostic."""
     return LirError(Diagnostic(message, span, where, help))
+
+
+@contextmanager
+def noted(wrong: list[Diagnostic]) -> Iterator[None]:
+    """What is refused inside is added to a list, to be told with the rest."""
+    try:
+        yield
+    except LirError as e:
+        wrong += e.diagnostics
 
 
 def shortened(text: str, most: int = 60) -> str:

@@ -13,7 +13,7 @@ from lutc.analysis.cost import costs
 from lutc.analysis.timing import longest_stage
 from lutc.built import Build as Build
 from lutc.built import simulate as simulate
-from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error, shortened
+from lutc.diagnostics import Diagnostic, LirError, error, shortened
 from lutc.emit import Control, netlist
 from lutc.ir.graph import Design, body, owners
 from lutc.ir.latency import latency
@@ -23,10 +23,13 @@ from lutc.passes import pipelines
 from lutc.passes.approximate.approximate import Approximate
 from lutc.passes.approximate.worth import Approximation
 from lutc.passes.context import Context
+from lutc.passes.dump import dump_all
 from lutc.passes.manager import Pass, run
+from lutc.passes.pipeline import Pipeline, registered
 from lutc.passes.pipelines import Step
+from lutc.passes.registry import expanded
 from lutc.report.contents import facts
-from lutc.settings import Settings
+from lutc.settings import Settings, unknown
 from lutc.target import Target
 from lutc.text.parse import parse_file
 
@@ -70,13 +73,14 @@ def load(
     if isinstance(source, bytes | bytearray | memoryview):
         help = "write them to a file whose suffix says its kind, and load its path"
         raise error("bytes do not say what kind of model they are", help=help)
-    taker = chosen or next((f for f in plugins.frontends() if f.matches(source)), None)
+    wrong: list[Diagnostic] = []
+    taker = chosen or plugins.taker(source, wrong)
     if taker:
         return taker.load(source, given)
-    raise _unread(f"no frontend takes a {type(source).__module__}.{type(source).__name__}")
+    raise _unread(f"no frontend takes a {type(source).__module__}.{type(source).__name__}", None, wrong)
 
 
-def _load_file(path: Path, given: LoadOptions, chosen: plugins.Frontend | None) -> Design:
+def _load_file(path: Path, given: LoadOptions, chosen: plugins.Importer | None) -> Design:
     try:
         there = path.exists()
     except (OSError, ValueError):  # a name that no file can have
@@ -86,18 +90,19 @@ def _load_file(path: Path, given: LoadOptions, chosen: plugins.Frontend | None) 
     if path.suffix == Design.extension and not chosen:
         given.only(kind="a .lir file", where=shortened(str(path), 200))
         return parse_file(path)
-    reader = chosen or plugins.reader(path)
+    wrong: list[Diagnostic] = []
+    reader = chosen or plugins.reader(path, wrong)
     if reader:
         return reader.load(path, given)
     what = "this folder" if path.is_dir() else path.suffix or "files without a suffix"
-    raise _unread(f"no frontend reads {what}", str(path))
+    raise _unread(f"no frontend reads {what}", str(path), wrong)
 
 
-def _unread(message: str, where: str | None = None) -> LirError:
+def _unread(message: str, where: str | None, wrong: list[Diagnostic]) -> LirError:
     """That nothing reads a model; also what is wrong with the importers that could not be asked."""
     suffixes = [s for f in plugins.frontends() for s in f.suffixes]
     help = "lutc reads " + ", ".join(dict.fromkeys([Design.extension, *suffixes]))
-    return LirError(Diagnostic(message, where=where, help=help), *plugins.broken_frontends())
+    return LirError(Diagnostic(message, where=where, help=help), *plugins.broken_frontends(), *wrong)
 
 
 def compile(
@@ -122,18 +127,16 @@ def compile(
     (2, 1)
     """
     settings, loading = _sorted_out(target, options)
-    if settings.passes is not None:
-        _approximating(settings.passes)
+    _approximating(planned(settings))
     tell = progress or (lambda text: None)
     tell("reading the model")
     model = load(source, **loading)
     if settings.top:
         model = replace(model, name=settings.top)
-    settings = fitted(settings, model)
-    steps = list(settings.passes) if settings.passes is not None else usual(settings, model)
-    stages, approximation = _run(model, steps, settings, tell)
+    steps = planned(settings, model)
+    stages, approximation = staged(model, steps, settings, tell)
     tell("building the netlist")
-    return _built(model, stages, settings, approximation)
+    return _built(model, steps, stages, settings, approximation)
 
 
 def _signature() -> Signature:
@@ -162,9 +165,7 @@ def _sorted_out(target: str | Settings, options: dict[str, Any]) -> tuple[Settin
     loading = [name for name in signature(load).parameters if name != "source"]
     for name in options:
         if name not in asked and name not in loading:
-            known = [*asked, *loading]
-            help = did_you_mean(name, known) or f"there are {', '.join(known)}"
-            raise error(f"there is no setting {shortened(name)!r}", help=help)
+            raise unknown(name, [*asked, *loading])
     given = {name: value for name, value in options.items() if name in asked}
     if isinstance(target, Settings) and given:
         help = "dataclasses.replace(settings, ...) makes other ones"
@@ -173,30 +174,42 @@ def _sorted_out(target: str | Settings, options: dict[str, Any]) -> tuple[Settin
     return settings, {name: value for name, value in options.items() if name in loading}
 
 
-def fitted(settings: Settings, model: Design) -> Settings:
-    """The settings for a model: one that brings its own registers gets no more unless they are asked for."""
-    if settings.stages is None and settings.clock_ns is None and latency(model):
-        return replace(settings, stages=0)
-    return settings
-
-
 def explained(settings: Settings, model: Design | None = None) -> list[Step]:
-    """The standard pipeline with its reasons; for a model that has no `rescale`, some passes may be left out."""
-    rescales = model is None or any(isinstance(v, Rescale) for owner in owners(model) for v in body(owner))
-    cut = -1 if settings.stages is None else settings.stages
-    period = settings.clock_ns or 0.0
-    return pipelines.steps(period, cut, settings.effort, settings.dsp, settings.approx_lsb, rescales)
+    """The standard pipeline with its reasons; of a model that is known, what it has no need of is left out.
+
+    Raises LirError if that brings its own registers and others are asked for.
+    """
+    asked = settings.stages is not None or settings.clock_ns is not None
+    cut = model is None or not latency(model)
+    if model is not None and not cut and asked:
+        raise registered(model, "name neither a clock nor a number of stages")
+    return pipelines.steps(
+        settings.clock_ns,
+        settings.stages,
+        settings.effort,
+        settings.dsp,
+        settings.approx_lsb,
+        rescales=model is None or any(isinstance(v, Rescale) for owner in owners(model) for v in body(owner)),
+        cut=cut,
+    )
 
 
-def usual(settings: Settings, model: Design | None = None) -> list[Pass]:
-    """The passes of the standard pipeline."""
-    return [s.step for s in explained(settings, model)]
+def planned(settings: Settings, model: Design | None = None) -> list[Pass]:
+    """The passes that the settings ask for."""
+    if settings.passes is not None and not settings.usual:
+        return list(settings.passes)
+    usual = [s.step for s in explained(settings, model)]
+    return usual if settings.passes is None else expanded(settings.passes, usual)
 
 
-def _run(
-    model: Design, steps: Sequence[Pass], settings: Settings, tell: Progress
+def staged(
+    model: Design,
+    steps: Sequence[Pass],
+    settings: Settings,
+    tell: Progress = lambda text: None,
+    dump: Path | None = None,
 ) -> tuple[Stages, Approximation | None]:
-    """The stages of the circuit to build, by their passes' names.
+    """The stages of the circuit to build, by their passes' names; `dump` is a folder to write them to.
 
     If a pass approximates, the exact design goes the rest of the way too, and what is built is the smaller circuit of
     the two: an error that saves nothing is not made.
@@ -213,7 +226,8 @@ def _run(
         begin(number + 1)
 
     begin(1)
-    run(model, steps, context, check=settings.check, observer=observe, each=settings.effort != "fast")
+    each = settings.effort != "fast"
+    run(model, steps, context, dump=dump, check=settings.check, observer=observe, each=each)
     at = _approximating(steps)
     if at is None:
         return stages, None
@@ -233,6 +247,8 @@ def _run(
         sum(c.luts for c in costs(d, settings.device).values()) for d in (finished, stages[-1][1])
     )
     smaller = luts < luts_exact
+    if dump and not smaller:
+        dump_all(dump, model, others)
     allowed = cast(Approximate, steps[at]).lsb
     return stages if smaller else others, Approximation(allowed, exact, near, luts_exact, luts, smaller)
 
@@ -246,10 +262,16 @@ def _approximating(steps: Sequence[Pass]) -> int | None:
     return found[0] if found else None
 
 
-def _built(model: Design, stages: Stages, settings: Settings, approximation: Approximation | None) -> Build:
+def _built(
+    model: Design,
+    steps: Sequence[Pass],
+    stages: Stages,
+    settings: Settings,
+    approximation: Approximation | None,
+) -> Build:
     """The netlist of the last stage and the report."""
     device, fast = settings.device, settings.effort == "fast"
-    period = settings.clock_ns or (device.clock_ns if settings.stages is None else None)
+    period = _clock(steps, device)
     design = _told_of_slowness(stages[-1][1] if stages else model, device, period)
     control = Control(settings.clock_enable and latency(design) > 0, settings.valid)
     luts = settings.backend.named_luts and device.named_luts
@@ -269,6 +291,12 @@ def _built(model: Design, stages: Stages, settings: Settings, approximation: App
         port["port"] = names.get(port["name"])
     taken = approximation if approximation and approximation.taken else None
     return Build(model, design, modules, control, settings, report, tuple(stages), taken)
+
+
+def _clock(steps: Sequence[Pass], device: Target) -> float | None:
+    """The clock period that the passes cut for, if any."""
+    cut = next((step for step in steps if isinstance(step, Pipeline)), None)
+    return (cut.period or device.clock_ns) if cut and cut.stages is None else None
 
 
 def _told_of_slowness(design: Design, device: Target, period: float | None) -> Design:

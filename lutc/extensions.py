@@ -8,14 +8,15 @@ name of the package, and no command that does without it notices.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from types import TracebackType
 from typing import Any
 
-from lutc.diagnostics import Diagnostic, LirError, did_you_mean, shortened
+from lutc.diagnostics import Diagnostic, LirError, Terminated, did_you_mean, shortened
 
 # The groups, and what one thing of each is called.
 FRONTENDS, BACKENDS, BENCHES = "lutc.frontends", "lutc.backends", "lutc.benches"
@@ -28,7 +29,44 @@ KINDS = {
     TARGETS: "folder of targets",
 }
 OWN = "lutc"
+_CLAIMED = "comes from"
 _AGAIN = "install lutc again: pip install -e . in a checkout"
+_BUG = "this is a bug in lutc: please report it with the file in front of the pass (--dump)"
+_SHOWN = "LUTC_TRACEBACK=1 shows where"
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Who answers for a thing that lutc calls: what it is called in messages, and what to do when it is at fault."""
+
+    thing: str
+    own: bool
+    help: str
+
+    def fault(self, said: str) -> Diagnostic:
+        """What is wrong with the thing."""
+        return Diagnostic(f"{self.thing} {said}", help=self.help)
+
+    @contextmanager
+    def answering(self, source: object = None) -> Iterator[None]:
+        """Around a call of the thing: what another package's raises is told as its fault, unless it is a refusal.
+
+        That a user's own file, the `source`, cannot be read is no fault of who reads it.
+        """
+        try:
+            yield
+        except (LirError, Terminated, MemoryError, BrokenPipeError):
+            raise
+        except (Exception, SystemExit) as e:
+            its = isinstance(e, OSError) and source is not None and str(e.filename) == str(source)
+            if self.own or its:
+                raise
+            said = f"failed: {_raised(e)}"
+            raise LirError(Diagnostic(f"{self.thing} {said}", help=f"{self.help}; {_SHOWN}")) from e
+
+
+def _raised(e: BaseException) -> str:
+    return f"{type(e).__name__}: {shortened(str(e), 300)}"
 
 
 @dataclass(frozen=True)
@@ -54,22 +92,36 @@ class Extension:
         """What the entry point names. Raises LirError if that cannot be imported, or has a `fault`."""
         try:
             found = self.point.load()
-            reason = fault(found)
+        except Terminated:
+            raise
         except (Exception, SystemExit) as e:  # whatever the code of others raises
-            said = f"{type(e).__name__}: {shortened(str(e), 300)}"
-            raise LirError(self.broken(f"cannot be loaded: {said}")) from e
+            raise LirError(self.broken(f"cannot be loaded: {_raised(e)}")) from e
+        with self.maker.answering():
+            reason = fault(found)
         if reason:
             raise LirError(self.broken(reason))
         return found
 
+    @property
+    def called(self) -> str:
+        """What it is, and by which name."""
+        return f"the {KINDS[self.group]} {self.name!r}"
+
+    @property
+    def maker(self) -> Maker:
+        """Who answers for it."""
+        help = f"ask its makers for a version that works, or: pip uninstall {self.package}"
+        thing = f"{self.called} of the package {self.origin}"
+        return Maker(thing, self.own, _AGAIN if self.own else help)
+
+    def among(self, faults: Iterable[Diagnostic]) -> bool:
+        """Whether it is told of there: as broken, or because its name is not its own."""
+        starts = f"{self.maker.thing} ", f"{self.called} {_CLAIMED} "
+        return any(fault.message.startswith(starts) for fault in faults)
+
     def broken(self, reason: str) -> Diagnostic:
         """What is wrong with it, and what to do."""
-        said = f"the {KINDS[self.group]} {self.name!r} of the package {self.origin} {reason}"
-        if self.own:
-            return Diagnostic(said, help=_AGAIN)
-        return Diagnostic(
-            said, help=f"ask its makers for a version that works, or: pip uninstall {self.package}"
-        )
+        return self.maker.fault(reason)
 
 
 def extensions(group: str) -> list[Extension]:
@@ -111,15 +163,31 @@ def claimed(found: Sequence[Extension], built_in: bool = False) -> Diagnostic:
     origins = [*(["lutc itself"] if built_in else []), *(e.origin for e in found)]
     other = next(e for e in reversed(found) if not e.own)
     return Diagnostic(
-        f"the {KINDS[other.group]} {other.name!r} comes from {' and from '.join(origins)}",
+        f"{other.called} {_CLAIMED} {' and from '.join(origins)}",
         help=f"one name is one thing: remove one of the packages, such as: pip uninstall {other.package}",
     )
 
 
+def maker(group: str, name: str, kind: type) -> Maker:
+    """Who answers for a thing that somebody made of a class, which need not be that of an entry point."""
+    root = kind.__module__.partition(".")[0]
+    if root == OWN:
+        return Maker(f"the {KINDS[group]} {name!r}", True, _BUG)
+    found = [e for e in _foreign() if e.point.module.partition(".")[0] == root]
+    if found:
+        same = [e for e in found if (e.group, e.name) == (group, name)]
+        return replace((same or found)[0], group=group, name=name).maker
+    thing = f"the {KINDS[group]} {name!r} ({kind.__module__}.{kind.__qualname__})"
+    return Maker(thing, False, "mend it, or do without it")
+
+
+def _foreign() -> list[Extension]:
+    return [e for e in _installed(tuple(sys.path)) if not e.own and e.point.module.partition(".")[0] != OWN]
+
+
 def culprit(trace: TracebackType | None) -> Extension | None:
     """Whose code an exception comes from, if it was raised in (or below) a module of a package that adds something."""
-    roots = {e.point.module.partition(".")[0]: e for e in _installed(tuple(sys.path)) if not e.own}
-    roots.pop(OWN, None)
+    roots = {e.point.module.partition(".")[0]: e for e in _foreign()}
     found = None
     while trace:
         module = str(trace.tb_frame.f_globals.get("__name__", ""))

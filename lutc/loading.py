@@ -39,8 +39,14 @@ class LoadOptions:
         Each frontend says what it reads: an option that has no effect would be believed to have one.
         """
         given = {
-            "input_types": (bool(self.input_types), "has formats of its own: leave out --input-type"),
-            "calibrate": (self.calibrate is not None, "has no ranges to trace: leave out --calibrate"),
+            "input_types": (
+                bool(self.input_types),
+                "has formats of its own: leave out input_types (--input-type)",
+            ),
+            "calibrate": (
+                self.calibrate is not None,
+                "has no ranges to trace: leave out calibrate (--calibrate)",
+            ),
             "example_inputs": (self.example_inputs is not None, "is not traced: leave out example_inputs"),
         }
         wrong = [why for name, (there, why) in given.items() if there and name not in read]

@@ -5,16 +5,19 @@ See `lutc.extensions` for how they are found. Each group names objects that sati
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from lutc import extensions
-from lutc.diagnostics import Diagnostic, LirError, error
+from lutc.diagnostics import Diagnostic, LirError, error, noted
+from lutc.extensions import Extension, Maker
 from lutc.ir.graph import Design
+from lutc.ir.verify import violations
 from lutc.loading import LoadOptions as LoadOptions  # a frontend finds here all that it is given
-from lutc.rtl.nets import Module
+from lutc.rtl.nets import DATA, VALID, Module
 
 
 class Frontend(Protocol):
@@ -24,7 +27,7 @@ class Frontend(Protocol):
     looks into a file or folder; such a frontend is asked before those that go by the suffix.
     """
 
-    name: str
+    name: str  # as its entry point says: --frontend NAME
     suffixes: tuple[str, ...]  # of the files it reads, such as ".onnx"
 
     def matches(self, source: object) -> bool:
@@ -35,7 +38,7 @@ class Frontend(Protocol):
 
 
 class Backend(Protocol):
-    """Prints a circuit in one language."""
+    """Prints a circuit in one language, as at least one file whose name ends in its suffix."""
 
     name: str  # as the user chooses it, and as its entry point says: --hdl NAME
     suffix: str  # of the files it writes, such as ".v"
@@ -82,9 +85,83 @@ class Bench(Protocol):
         """Run the bench of a folder: whether it `passed`, and what was seen."""
 
 
-def frontends() -> list[Frontend]:
+@dataclass(frozen=True)
+class Importer:
+    """A frontend as it was found, by its entry point's name: what goes wrong in it is told as its maker's fault."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    made: Frontend
+    maker: Maker
+
+    def matches(self, source: object) -> bool:
+        with self.maker.answering():
+            return bool(self.made.matches(source))
+
+    def reads(self, path: Path) -> bool:
+        """Whether it recognises what is in a file or folder; one that does not look into them recognises nothing."""
+        look = getattr(self.made, "reads", None)
+        with self.maker.answering(path):
+            return bool(look and look(path))
+
+    def load(self, source: Any, options: LoadOptions) -> Design:
+        with self.maker.answering(source):
+            found: Any = self.made.load(source, options)
+            if not isinstance(found, Design):
+                raise LirError(self.maker.fault(f"gave a {type(found).__name__} in place of a design"))
+            wrong = () if self.maker.own else violations(found)
+        if wrong:
+            raise LirError(*(self.maker.fault(f"made what is no design: {d.message}") for d in wrong))
+        return found
+
+
+@dataclass(frozen=True)
+class Emitter:
+    """A backend as it was found: what goes wrong in it is told as its maker's fault, and what it gives is looked at."""
+
+    name: str
+    suffix: str
+    named_luts: bool
+    simulators: tuple[str, ...]
+    made: Backend
+    maker: Maker
+
+    def identifiers(self, modules: Sequence[Module]) -> tuple[str, dict[str, str]]:
+        with self.maker.answering():
+            found: Any = self.made.identifiers(modules)
+            right = isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)
+            if not right or not all(isinstance(s, str) and _plain(s) for s in (found[0], *found[1].values())):
+                raise LirError(self.maker.fault("gives no identifiers: (top, {port: identifier})"))
+            top, names = found
+            ports = [p.port for p in modules[-1].inputs] + [p.port for p in modules[-1].outputs]
+            lacking = [p for p in ports if p not in VALID and p.removesuffix(DATA) not in names]
+            if lacking:
+                raise LirError(self.maker.fault(f"gives no identifier of the port {lacking[0]!r}"))
+        return top, names
+
+    def emit(self, modules: Sequence[Module], head: str) -> dict[str, str]:
+        with self.maker.answering():
+            found: Any = self.made.emit(modules, head)
+            if not isinstance(found, dict) or not all(_is_file(name, text) for name, text in found.items()):
+                raise LirError(self.maker.fault("gives no texts by file name: see lutc.plugins.Backend"))
+            if not any(name.endswith(self.suffix) for name in found):
+                raise LirError(self.maker.fault(f"gives no file whose name ends in {self.suffix}"))
+        return dict(found)
+
+
+def _plain(word: str) -> bool:
+    return bool(word) and word.isprintable()
+
+
+def _is_file(name: Any, text: Any) -> bool:
+    """Whether it is a name in one folder, and a text that a file can hold."""
+    named = isinstance(name, str) and _plain(name) and name not in (".", "..") and name == Path(name).name
+    return named and isinstance(text, str) and text == text.encode(errors="ignore").decode()
+
+
+def frontends() -> list[Importer]:
     """The importers that can be loaded, by the names of their entry points."""
-    return [frontend for _, frontend in _frontends()[0]]
+    return _frontends()[0]
 
 
 def broken_frontends() -> list[Diagnostic]:
@@ -92,44 +169,66 @@ def broken_frontends() -> list[Diagnostic]:
     return _frontends()[1]
 
 
-def _frontends() -> tuple[list[tuple[str, Frontend]], list[Diagnostic]]:
-    found: list[tuple[str, Frontend]] = []
-    faults: list[Diagnostic] = []
+def _frontends() -> tuple[list[Importer], list[Diagnostic]]:
+    found: list[Importer] = []
+    wrong: list[Diagnostic] = []
     known = extensions.extensions(extensions.FRONTENDS)
     for extension in known:
         same = [e for e in known if e.name == extension.name]
         if len(same) > 1 and not extension.own:
-            faults.append(extensions.claimed(same))
+            wrong.append(extensions.claimed(same))
             continue
-        try:
-            found.append((extension.name, extension.load(partial(lack, Frontend))))
-        except LirError as e:
-            faults += e.diagnostics
-    return found, list(dict.fromkeys(faults))
+        with noted(wrong):
+            found.append(_importer(extension))
+    return found, list(dict.fromkeys(wrong))
 
 
-def frontend(name: str) -> Frontend:
+def _importer(extension: Extension) -> Importer:
+    made: Frontend = extension.load(partial(_no_frontend, extension.name))
+    return Importer(extension.name, made.suffixes, made, extension.maker)
+
+
+def frontend(name: str) -> Importer:
     """An importer by the name of its entry point. Raises LirError if there is none such, or a broken one."""
     extension = extensions.chosen(extensions.FRONTENDS, name)
     assert extension  # none is built in
-    found: Frontend = extension.load(partial(lack, Frontend))
+    return _importer(extension)
+
+
+def reader(path: Path, wrong: list[Diagnostic]) -> Importer | None:
+    """The frontend for a file or folder: one that recognises what is in it, else the one for its suffix.
+
+    Raises LirError if there are several: an answer must not hang on what else is installed. What is `wrong` with
+    those that could not be asked is missed only where nothing reads it.
+    """
+    known = frontends()
+    found = _willing(known, lambda f: f.reads(path), wrong)
+    found = found or [f for f in known if path.is_file() and path.suffix in f.suffixes]
+    return _only(found, str(path)) if len(found) > 1 else next(iter(found), None)
+
+
+def taker(source: object, wrong: list[Diagnostic]) -> Importer | None:
+    """The frontend for a live object, as `reader` is for a file; of lutc's own, the first knows it best."""
+    found = _willing(frontends(), lambda f: f.matches(source), wrong)
+    if len(found) > 1 and not all(f.maker.own for f in found):
+        _only(found, type(source).__name__)
+    return next(iter(found), None)
+
+
+def _willing(
+    known: Sequence[Importer], asked: Callable[[Importer], bool], wrong: list[Diagnostic]
+) -> list[Importer]:
+    found = []
+    for one in known:
+        with noted(wrong):
+            found += [one] * asked(one)
     return found
 
 
-def reader(path: Path) -> Frontend | None:
-    """The frontend for a file or folder: one that recognises what is in it, else the one for its suffix.
-
-    Raises LirError if there are several: an answer must not hang on what else is installed.
-    """
-    known = _frontends()[0]
-    looking = [(n, f, reads) for n, f in known if (reads := getattr(f, "reads", None))]
-    found = [(n, f) for n, f, reads in looking if reads(path)]
-    found = found or [(n, f) for n, f in known if path.is_file() and path.suffix in f.suffixes]
-    if len(found) > 1:
-        names = ", ".join(n for n, _ in found)
-        help = f"say which: --frontend {found[0][0]}, or in Python frontend={found[0][0]!r}"
-        raise error(f"several importers read it: {names}", where=str(path), help=help)
-    return found[0][1] if found else None
+def _only(found: Sequence[Importer], where: str) -> NoReturn:
+    names = ", ".join(f.name for f in found)
+    help = f"say which: --frontend {found[0].name}, or in Python frontend={found[0].name!r}"
+    raise error(f"several importers read it: {names}", where=where, help=help)
 
 
 def languages() -> list[str]:
@@ -137,12 +236,12 @@ def languages() -> list[str]:
     return sorted({e.name for e in extensions.extensions(extensions.BACKENDS)})
 
 
-def backend(name: str) -> Backend:
+def backend(name: str) -> Emitter:
     """An emitter by name. Raises LirError if there is none such, or if it is not what `Backend` says."""
     extension = extensions.chosen(extensions.BACKENDS, name)
     assert extension  # none is built in
-    found: Backend = extension.load(partial(_no_backend, name))
-    return found
+    made: Backend = extension.load(partial(_no_backend, name))
+    return Emitter(name, made.suffix, made.named_luts, made.simulators, made, extension.maker)
 
 
 def bench() -> Bench:
@@ -154,14 +253,14 @@ def bench() -> Bench:
 
 
 def faults() -> list[Diagnostic]:
-    """What is wrong with the importers and emitters that are installed."""
+    """What is wrong with the importers, the emitters and the bench that are installed."""
     wrong = broken_frontends()
+    with noted(wrong):
+        bench()
     for name in languages():
-        try:
+        with noted(wrong):
             backend(name)
-        except LirError as e:
-            wrong += e.diagnostics
-    return wrong
+    return list(dict.fromkeys(wrong))
 
 
 def lack(kind: type, found: Any) -> str | None:
@@ -175,6 +274,19 @@ def lack(kind: type, found: Any) -> str | None:
         n for n in names if not hasattr(found, n) or (n in methods and not callable(getattr(found, n)))
     ]
     return f"lacks {', '.join(missing)}: see lutc.plugins.{kind.__name__}" if missing else None
+
+
+def _no_frontend(name: str, found: Any) -> str | None:
+    if missing := lack(Frontend, found):
+        return missing
+    if found.name != name:
+        return f"calls itself {found.name!r}"
+    suffixes = found.suffixes
+    if not isinstance(suffixes, tuple) or not all(isinstance(s, str) and s[:1] == "." for s in suffixes):
+        return f"says suffixes = {suffixes!r}, not a tuple such as ('.onnx',)"
+    if not callable(getattr(found, "reads", lack)):
+        return "has reads that cannot be called"
+    return None
 
 
 def _no_backend(name: str, found: Any) -> str | None:

@@ -6,18 +6,20 @@ for the library, the command line, whose options are made of its fields, and the
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import wraps
 from math import isfinite
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from lutc.choices import DSP_MODES, EFFORTS, USUAL_TARGET
-from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error, shortened
+from lutc.choices import DSP_MODES, EFFORTS, PASS_NAME, STANDARD, USUAL_TARGET
+from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error, noted, shortened
 
 if TYPE_CHECKING:
-    from lutc.plugins import Backend
+    from lutc.plugins import Emitter
     from lutc.target import Target
 
 PERIODS = (0.001, 1e6)  # nanoseconds: a register takes more than the one, and nobody waits for the other
@@ -45,7 +47,7 @@ def count(value: Any, what: str, most: int, least: int = 0) -> int:
 def vectors(value: Any, own: bool) -> int:
     """The random and corner vectors of a bench; none are needed where there are some of the user's `own`."""
     if not own and _is(value, Integral) and value == 0:
-        raise error("a bench needs at least one vector", help="give --vectors a number above 0")
+        raise error("a bench needs at least one vector", help="ask for one or more, or give some of your own")
     return count(value, "a number of vectors", VECTORS, 0 if own else 1)
 
 
@@ -54,12 +56,18 @@ def stages(value: Any) -> int:
     return count(value, "a number of stages", STAGES)
 
 
+def one_of(clock: Any, ranks: Any) -> None:
+    """Raise LirError if both a clock period and a number of stages are asked for."""
+    if clock is not None and ranks is not None:
+        raise error("a clock period and a number of stages exclude each other", help="give one of them")
+
+
 def lsb(value: Any) -> float:
     """By how many units of its least significant bit an output may be off."""
     if not _is(value, Real) or not (isfinite(value) and value >= 0):
         raise error(
             f"outputs cannot be off by {_shown(value)} units of their least significant bit",
-            help="give a number from 0 on: --approx-lsb 1 allows one unit, 0 keeps the circuit exact",
+            help="give a number from 0 on: 1 allows one unit, 0 keeps the circuit exact",
         )
     return float(value)
 
@@ -69,7 +77,7 @@ def choice(value: Any, what: str, words: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in words:
         close = did_you_mean(str(value)[:100], list(words))
         raise error(f"no {what} {_shown(value)}", help=close or "one of: " + ", ".join(words))
-    return value
+    return str(value)  # numpy's texts are texts, too
 
 
 def flag(value: Any, what: str) -> bool:
@@ -84,14 +92,15 @@ def name(value: Any, what: str) -> str:
     if not isinstance(value, str) or len(value) > NAME or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         help = f"a name is made of at most {NAME} letters, digits and _, and begins with no digit"
         raise error(f"{_shown(value)} is no name for {what}", help=help)
-    return value
+    return str(value)
 
 
 def _target(value: Any) -> str:
     from lutc import target as targets
 
     targets.load(value)
-    return str(value)
+    # The same file wherever one goes from here.
+    return os.path.abspath(value) if value.endswith(".toml") else str(value)
 
 
 def _language(value: Any) -> str:
@@ -104,12 +113,22 @@ def _language(value: Any) -> str:
 
 def _own_passes(value: Any) -> tuple[Any, ...]:
     """Passes in place of the usual ones."""
-    steps = tuple(value) if isinstance(value, list | tuple) else ()
-    if not isinstance(value, list | tuple) or not all(
-        callable(s) and not isinstance(s, type) and hasattr(s, "name") for s in steps
-    ):
+    if not isinstance(value, list | tuple):
         raise error(f"passes are a list such as [Scalarize(), Narrow()], not {_shown(value)}")
-    return steps
+    help = (
+        "a pass is an object made of a class such as Scalarize, a dataclass made of lutc.passes.manager.Pass"
+    )
+    wrong = [Diagnostic(f"{_shown(step)} is no pass", help=help) for step in value if not _is_pass(step)]
+    if wrong:
+        raise LirError(*wrong)
+    return tuple(value)
+
+
+def _is_pass(step: Any) -> bool:
+    """Whether it has all the parts of a Pass, which stands above the settings."""
+    named = isinstance(name := getattr(step, "name", None), str) and re.fullmatch(PASS_NAME, name)
+    parts = callable(step) and callable(getattr(step, "tolerance", None))
+    return bool(named) and parts and is_dataclass(step) and not isinstance(step, type)
 
 
 Check = Callable[[Any], Any]
@@ -134,6 +153,12 @@ def _setting(
     return field(default=default, metadata=about | {"switch": switch, "command": command})
 
 
+def unknown(name: str, known: Sequence[str]) -> LirError:
+    """That nothing is called so that may be asked for."""
+    help = did_you_mean(name, known) or f"there are {', '.join(known)}"
+    return error(f"there is no setting {shortened(name)!r}", help=help)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """All that may be asked of a compilation. Raises LirError, listing everything that makes no sense, when made.
@@ -142,7 +167,8 @@ class Settings:
     neither is given, the target's usual clock. `effort` (fast, normal or high) is how long to look for a smaller
     circuit; the answer is the same every time; `fast` verifies only the last stage. `dsp` says which products go to
     DSP blocks: `none`, `auto` (those that cost more LUTs than a block is worth on the target) or `all`; what a `.lir`
-    sends there stays there. `check` random vectors are compared before and after every pass.
+    sends there stays there. `check` random vectors are compared before and after every pass. `passes` stand in place
+    of the usual ones, which `standard` among them stands for.
 
     With `approx_lsb` above 0, outputs may be off by so many units of their least significant bits; that they are not
     off by more is proven, and the circuit, the folder and the report say so. See `lutc.passes.approximate.approximate`.
@@ -207,22 +233,26 @@ class Settings:
 
     def __post_init__(self) -> None:
         wrong: list[Diagnostic] = []
-        if self.clock_ns is not None and self.stages is not None:
-            said = "a clock period and a number of stages exclude each other"
-            wrong.append(Diagnostic(said, help="give one of them"))
-        if self.approx_lsb and self.passes is not None:
-            said = "passes of your own leave no place for approx_lsb"
-            wrong.append(Diagnostic(said, help="put Approximate(lsb) among them"))
+        with noted(wrong):
+            one_of(self.clock_ns, self.stages)
         for f in fields(self):
             value = getattr(self, f.name)
             if value is None and f.default is None:
                 continue  # it is not asked for
-            try:
-                object.__setattr__(self, f.name, f.metadata["check"](value))
-            except LirError as e:
-                wrong += e.diagnostics
+            with noted(wrong):
+                value = f.metadata["check"](value)
+                object.__setattr__(self, f.name, value)
+                if f.name in _TAKEN_BY and value != f.default and not self.usual:
+                    help = f"put {STANDARD} or {_TAKEN_BY[f.name]} among them"
+                    raise error(f"passes of your own leave no place for {f.name}", help=help)
         if wrong:
             raise LirError(*wrong)
+
+    @property
+    def usual(self) -> bool:
+        """Whether the usual pipeline runs: alone, or where passes of one's own name it."""
+        own = self.passes if isinstance(self.passes, list | tuple) else ()
+        return self.passes is None or any(getattr(step, "name", None) == STANDARD for step in own)
 
     @property
     def device(self) -> Target:
@@ -232,11 +262,40 @@ class Settings:
         return targets.load(self.target)
 
     @property
-    def backend(self) -> Backend:
+    def backend(self) -> Emitter:
         """What prints the circuit."""
         from lutc import plugins
 
         return plugins.backend(self.hdl)
+
+
+def _by_name(made: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that says which names there are, where another is given."""
+
+    @wraps(made)
+    def told(self: Settings, *args: Any, **given: Any) -> None:
+        names = [f.name for f in fields(Settings)]
+        if args:
+            help = f"write Settings({names[0]}={_shown(args[0])})"
+            raise error("settings are given by their names", help=help)
+        for name in given:
+            if name not in names:
+                raise unknown(name, names)
+        made(self, **given)
+
+    return told
+
+
+Settings.__init__ = _by_name(Settings.__init__)  # type: ignore[method-assign]
+
+
+# What the passes of the usual pipeline are told; it has no effect on others.
+_TAKEN_BY = {
+    "clock_ns": "pipeline{period=...}",
+    "stages": "pipeline{stages=...}",
+    "dsp": "dsp{mode=...}",
+    "approx_lsb": "approximate{lsb=...}",
+}
 
 
 def _is(value: Any, kind: type) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib import resources
@@ -16,7 +16,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean, error, shortened
+from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean, error, noted, shortened
 from lutc.extensions import TARGETS, extensions
 from lutc.types import Fixed
 
@@ -146,13 +146,12 @@ def load(name: str) -> Target:
 def listed() -> tuple[list[tuple[Target, str]], list[Diagnostic]]:
     """All targets by name, each with the package it comes from ("" for lutc's own), and what is wrong with others."""
     found, wrong = _foreign()
-    places = sorted([*((path, "") for path in _own().values()), *found], key=lambda place: place[0].stem)
     right: list[tuple[Target, str]] = []
-    for path, origin in places:
-        try:
-            right.append((_target(_text(path), path.stem, str(path)), origin))
-        except LirError as e:
-            wrong += e.diagnostics
+    for name in names():
+        with noted(wrong):
+            own = _own().get(name)
+            path, origin = (own, "") if own else _only(name, found)
+            right.append((_target(_text(path), name, str(path)), origin))
     return right, wrong
 
 
@@ -163,14 +162,19 @@ def _own() -> dict[str, Path]:
 def _others(name: str) -> Path:
     """The file of a target that is not lutc's own, whose packages are not even looked at for those that are."""
     found, wrong = _foreign()
-    places = [(path, origin) for path, origin in found if path.stem == name]
-    if len(places) == 1:
-        return places[0][0]
-    if places:
-        origins = " and from ".join(origin for _, origin in places)
-        raise error(f"the target {name!r} comes from {origins}", help="give the path of the .toml file")
+    if name in (path.stem for path, _ in found):
+        return _only(name, found)[0]
     help = did_you_mean(name, names()) or "lutc targets lists them; or give the path of a .toml file"
     raise LirError(Diagnostic(f"no target {shortened(name)!r}", help=help), *wrong)
+
+
+def _only(name: str, found: Sequence[tuple[Path, str]]) -> tuple[Path, str]:
+    """The file of a name with its package. Raises LirError if two packages have one."""
+    places = [place for place in found if place[0].stem == name]
+    if len(places) > 1:
+        origins = " and from ".join(origin for _, origin in places)
+        raise error(f"the target {name!r} comes from {origins}", help="give the path of the .toml file")
+    return places[0]
 
 
 def _foreign() -> tuple[list[tuple[Path, str]], list[Diagnostic]]:
@@ -181,11 +185,9 @@ def _foreign() -> tuple[list[tuple[Path, str]], list[Diagnostic]]:
     found: list[tuple[Path, str]] = []
     wrong: list[Diagnostic] = []
     for extension in extensions(TARGETS):
-        try:
+        files: list[Path] = []
+        with noted(wrong):
             files = _files(extension.load(_no_folder))
-        except LirError as e:
-            wrong += e.diagnostics
-            continue
         for file in files:
             if file.stem in _own():
                 wrong.append(
@@ -269,9 +271,9 @@ _KINDS = {"str": "a text", "int": "an integer", "float": "a number of nanosecond
 def _wrong(data: dict[str, Any]) -> Iterator[tuple[str, str, str | None]]:
     """Everything wrong with a target's entries: the key, a message and what to do."""
     kinds = {f.name: str(f.type) for f in fields(Target)}
-    for key in data.keys() - kinds.keys():
+    for key in sorted(data.keys() - kinds.keys()):
         yield key, f"a target has no {shortened(key)!r}", did_you_mean(key, list(kinds)) or "leave it away"
-    for key in kinds.keys() - data.keys() - {"name"}:
+    for key in (k for k in kinds if k not in data and k != "name"):
         yield key, f"{key!r} is missing: {_KINDS[kinds[key]]}", COPY
     for key, kind in kinds.items():
         if key in data and (reason := _mistake(key, kind, data[key])):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lutc.cli.group import FILE
+from lutc.cli.group import FILE, FILE_OR_TERMINAL
 from lutc.cli.loading import load_model, model_options
 from lutc.cli.options import setting_options
 
@@ -85,19 +85,25 @@ def run(
     "--passes",
     "text",
     required=True,
+    multiple=True,
     metavar="PASSES",
-    help='Such as "scalarize, pipeline{stages=2}", or "standard, narrow".',
+    help='Such as "scalarize, pipeline{stages=2}", or "standard, narrow"; given again, more of them.',
 )
-@setting_options("target", "effort", "clock_ns", "stages", "check")
+@setting_options("target", "effort", "clock_ns", "stages", "dsp", "approx_lsb", "check")
 @click.option("--dump", type=FILE, help="Write the design after every pass into this folder.")
 @click.option(
     "--types", is_flag=True, help="Write every value's type, and at the scalar stage its clock cycle."
 )
-@click.option("-o", "--output", type=FILE, help="Write the result here instead of to the terminal.")
+@click.option(
+    "-o",
+    "--output",
+    type=FILE_OR_TERMINAL,
+    help="Write the result here instead of to the terminal, which is -.",
+)
 @model_options
 def opt(
     model: Path,
-    text: str,
+    text: tuple[str, ...],
     dump: Path | None,
     types: bool,
     output: Path | None,
@@ -107,24 +113,29 @@ def opt(
     frontend: str | None,
     **asked: Any,
 ) -> None:
-    """Run PASSES on MODEL and print the design that comes out."""
+    """Run PASSES on MODEL and print the design that comes out.
+
+    Clock, stages, DSP blocks and approximation are for `standard`, which does as a compilation does.
+    """
     from lutc import driver
     from lutc.files.writing import write_text
     from lutc.passes.context import Context
     from lutc.passes.manager import run as run_passes
-    from lutc.passes.registry import expanded, parse
+    from lutc.passes.registry import parse
     from lutc.settings import Settings
     from lutc.text.print import print_design
 
-    settings = Settings(**asked)
-    steps = parse(text)
+    settings = Settings(**asked, passes=tuple(step for part in text for step in parse(part)))
     design = load_model(model, input_types, calibrate, compare, frontend)
-    settings = driver.fitted(settings, design)
-    steps = expanded(steps, driver.usual(settings, design))
-    context = Context(settings.device, settings.effort)
-    done = run_passes(design, steps, context, dump=dump, check=settings.check)
-    result = print_design(done, types=types)
-    if output:
+    steps = driver.planned(settings, design)
+    if settings.usual:
+        stages, _ = driver.staged(design, steps, settings, dump=dump)
+        after = stages[-1][1]
+    else:
+        context = Context(settings.device, settings.effort)
+        after = run_passes(design, steps, context, dump=dump, check=settings.check)
+    result = print_design(after, types=types)
+    if output and output != Path("-"):
         write_text(output, result)
     else:
         click.echo(result, nl=False)

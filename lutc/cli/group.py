@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -18,19 +19,36 @@ if TYPE_CHECKING:
 
 
 class File(click.Path):
-    """A path. The empty one would be taken for the folder that one is in."""
+    """A path. The empty one would be taken for the folder that one is in, and - for a file of that name."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not os.fspath(value):
             self.fail("the path is empty; the folder that you are in is .", param, ctx)
+        if os.fspath(value) == "-" and not self.allow_dash:
+            self.fail("- is no file here; one that is called so is ./-", param, ctx)
         return super().convert(value, param, ctx)
 
 
 FILE = File(path_type=Path)
+FILE_OR_TERMINAL = File(path_type=Path, allow_dash=True)
+
+# What to do where the system refuses a path, by its number for the reason.
+_INSTEAD = {
+    errno.ENOENT: "make its folder first, or look at how the path is written",
+    errno.EEXIST: "a file stands where a folder is to be: give another path",
+    errno.ENOTDIR: "a file stands where a folder is to be: give another path",
+    errno.EISDIR: "a folder stands where a file is to be: give another path",
+    errno.EACCES: "give a path where you may read and write",
+    errno.EPERM: "give a path where you may read and write",
+    errno.EROFS: "give a path where you may read and write",
+    errno.ENOSPC: "make room, or give a path on another disk",
+}
 
 
 def _terminated(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
+    from lutc.diagnostics import Terminated
+
+    raise Terminated(128 + number)
 
 
 class Group(click.Group):
@@ -59,9 +77,11 @@ class Group(click.Group):
             click.echo("interrupted", err=True)
             ctx.exit(130)
         except Exception as e:
-            from lutc.diagnostics import LirError, shortened
+            from lutc.diagnostics import Diagnostic, LirError, shortened
             from lutc.extensions import culprit
 
+            if os.environ.get("LUTC_TRACEBACK") and isinstance(e.__cause__, Exception | SystemExit):
+                raise  # what a package raised, told in our words
             if isinstance(e, LirError):
                 for d in e.diagnostics:
                     click.echo(str(d), err=True)
@@ -69,8 +89,9 @@ class Group(click.Group):
                     click.echo(f"{len(e.diagnostics)} errors", err=True)
                 ctx.exit(2)
             if isinstance(e, OSError):
-                place = f"{shortened(os.fsdecode(e.filename), 300)}: " if e.filename is not None else ""
-                click.echo(f"{place}error: {e.strerror or str(e) or type(e).__name__}", err=True)
+                place = shortened(os.fsdecode(e.filename), 300) if e.filename is not None else None
+                said = e.strerror or str(e) or type(e).__name__
+                click.echo(Diagnostic(said, where=place, help=_INSTEAD.get(e.errno or 0)), err=True)
                 ctx.exit(2)
             if isinstance(e, MemoryError):
                 click.echo("error: there is not enough memory for this", err=True)
@@ -83,9 +104,9 @@ class Group(click.Group):
             if whose:
                 click.echo(f"error in the package {whose.origin}: {said}", err=True)
                 click.echo(" = help: tell its makers; LUTC_TRACEBACK=1 shows where", err=True)
-            else:
-                click.echo(f"internal error: {said}", err=True)
-                click.echo(" = help: this is a bug in lutc; LUTC_TRACEBACK=1 shows where", err=True)
+                ctx.exit(2)
+            click.echo(f"internal error: {said}", err=True)
+            click.echo(" = help: this is a bug in lutc; LUTC_TRACEBACK=1 shows where", err=True)
             ctx.exit(3)
 
 

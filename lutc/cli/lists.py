@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 @setting_options("effort", "clock_ns", "stages", "dsp", "approx_lsb")
 def passes(pipeline: bool, **asked: Any) -> None:
     """List the passes and their options; with --pipeline the standard pipeline, as the other options make it."""
-    from dataclasses import fields
-
     from lutc import driver
     from lutc.diagnostics import error
+    from lutc.passes.manager import about, usage
     from lutc.passes.registry import listed
     from lutc.settings import Settings
 
@@ -36,10 +35,9 @@ def passes(pipeline: bool, **asked: Any) -> None:
         return
     found, wrong = listed()
     for kind, origin in found:
-        options = ", ".join(f"{f.name}={f.default}" for f in fields(kind))
-        said = f"{kind.name}{{{options}}}" if options else kind.name
+        said = usage(kind)
         click.echo(f"{said}  (of the package {origin})" if origin else said)
-        click.echo(f"    {(kind.__doc__ or '').splitlines()[0]}")
+        click.echo(f"    {about(kind)}")
     told(wrong)
 
 
@@ -57,7 +55,7 @@ def ops(name: str | None) -> None:
     elif name in TABLE:
         click.echo(describe(TABLE[name]))
     else:
-        raise error(f"no operation {name!r}", help=did_you_mean(name, list(TABLE)))
+        raise error(f"no operation {name!r}", help=did_you_mean(name, list(TABLE)) or "lutc ops lists them")
 
 
 @click.command()

@@ -21,7 +21,7 @@ class NNFrontend:
     ``example_inputs`` tell the input's shape where no layer does.
     """
 
-    name = "lutc.nn"
+    name = "nn"
     suffixes: tuple[str, ...] = (".pt",)
 
     def matches(self, source: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from lutc.diagnostics import error
@@ -33,7 +34,7 @@ class Dump:
             raise error(
                 f"holds {', '.join(strange[:3])}, which no dump wrote, or which was edited since",
                 where=str(folder),
-                help="move that away, or give another folder with --dump",
+                help="move that away, or give another folder",
             )
         self.left = set(there)
         self.digests = {name: earlier[name] for name in there}
@@ -62,6 +63,14 @@ class Dump:
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
+
+
+def dump_all(folder: Path, design: Design, stages: Sequence[tuple[str, Design]]) -> None:
+    """Write a design, and what came after each pass."""
+    dumped = Dump(folder)
+    for number, (name, after) in enumerate([("input", design), *stages]):
+        dumped.put(number, name, after)
+    dumped.end()
 
 
 def _digest(path: Path) -> str | None:

@@ -11,7 +11,7 @@ import networkx as nx
 
 from lutc import settings
 from lutc.analysis.dataflow import Dataflow
-from lutc.diagnostics import error
+from lutc.diagnostics import LirError, error
 from lutc.ir.graph import Design, Func, Output, Param, Stage, Value, body, functions
 from lutc.ir.latency import latency
 from lutc.ir.ops import Call, Element, Pack, Reg
@@ -31,18 +31,20 @@ Place = tuple[int, float]
 class Pipeline(Pass):
     """Cut the design into stages by the target's delay model; registers only where values pass from stage to stage.
 
-    Give `period` (the clock in nanoseconds) or `stages` (how many ranks of registers; 0 for none). The last rank is
+    Give `period` (the clock in nanoseconds; without either, the target's usual one) or `stages` (how many ranks of
+    registers; 0 for none). The last rank is
     at the outputs. With a period, the fewest stages that meet it are taken, and then cut as evenly as they can be.
     """
 
     name: ClassVar[str] = "pipeline"
-    period: float = 0.0
-    stages: int = -1
+    period: float | None = None
+    stages: int | None = None
 
     def __post_init__(self) -> None:
-        if self.period:  # 0 and -1 say that it is not given
+        settings.one_of(self.period, self.stages)
+        if self.period is not None:
             settings.period(self.period)
-        if self.stages != -1:
+        if self.stages is not None:
             settings.stages(self.stages)
 
     def __call__(self, design: Design, context: Context) -> Design:
@@ -50,18 +52,14 @@ class Pipeline(Pass):
             raise error(
                 "only a scalar-stage design can be pipelined", where=design.name, help="run scalarize first"
             )
+        if latency(design):
+            raise registered(design, f"leave out {self}")
         if self.stages == 0:
             return design
-        if latency(design):
-            raise error(
-                "the design has registers already",
-                where=design.name,
-                help="take them out, or name neither a clock nor a number of stages",
-            )
         target = context.target
         period = self.period or target.clock_ns
         times = _Times(design, target)
-        if self.stages > 0:
+        if self.stages is not None:
             period = _shortest_period(times, self.stages)
         elif period <= target.register:
             raise error(
@@ -75,8 +73,14 @@ class Pipeline(Pass):
             shortest = _shortest_period(times, ranks, period)
             between = [shortest + (period - shortest) * n / _TRIED for n in range(_TRIED + 1)]
             period = min(between, key=lambda p: p * _Cut(times, p).register_bits(times))
-        cut = _Cut(times, period, self.stages if self.stages > 0 else 0)
+        cut = _Cut(times, period, self.stages or 0)
         return cut.apply(design)
+
+
+def registered(design: Design, instead: str) -> LirError:
+    """That a design is not cut a second time."""
+    help = f"take them out, or {instead}"
+    return error("the design has registers already", where=design.name, help=help)
 
 
 def _shortest_period(times: _Times, stages: int, enough: float = 0.0) -> float:

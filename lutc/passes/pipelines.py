@@ -56,17 +56,18 @@ class Step:
 
 
 def steps(
-    period: float = 0.0,
-    stages: int = -1,
+    period: float | None = None,
+    stages: int | None = None,
     effort: str = "normal",
     dsp: str = "none",
     approx_lsb: float = 0.0,
     rescales: bool = True,
+    cut: bool = True,
 ) -> list[Step]:
     """From a tensor-stage design to one that is ready for the netlist.
 
     A design may be known to have no `rescale` in it: what is done again for its multipliers is then left out if it is
-    to go fast.
+    to go fast. One that has registers of its own is not `cut`.
     """
     thorough = effort != "fast"
     again = "the multipliers of `rescale` are sums too, and have ranges of their own"
@@ -94,7 +95,7 @@ def steps(
         (True, Share(), "sums share partial sums, after all that changes their weights"),
         (True, Adders(), "last of all choices: until here every sum was whole"),
         (True, Narrow(), "partial sums are narrower than their formats say"),
-        (True, Pipeline(period, stages), "nothing after it changes a delay"),
+        (cut, Pipeline(period, stages), "nothing after it changes a delay"),
     ]
     return [Step(step, why) for wanted, step, why in found if wanted]
 

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from lutc.diagnostics import Diagnostic, LirError
+from lutc.choices import PASS_NAME, STANDARD
+from lutc.diagnostics import Diagnostic, error, noted
 from lutc.extensions import PASSES, Extension, chosen, claimed, extensions
-from lutc.passes.manager import Pass, parse_passes
+from lutc.ir.graph import Design
+from lutc.passes.context import Context
+from lutc.passes.manager import Pass, read_passes, usage
 from lutc.passes.pipelines import ALL
 
 
@@ -22,7 +25,12 @@ from lutc.passes.pipelines import ALL
 class Standard(Pass):
     """All passes of the standard pipeline, as `lutc passes --pipeline` lists them."""
 
-    name: ClassVar[str] = "standard"
+    name: ClassVar[str] = STANDARD
+
+    def __call__(self, design: Design, context: Context) -> Design:
+        raise error(
+            "the pass standard stands for others", help="lutc.passes.registry.expanded puts them there"
+        )
 
 
 _KINDS: tuple[type[Pass], ...] = (*ALL, Standard)
@@ -32,11 +40,9 @@ OWN = {kind.name: kind for kind in _KINDS}
 def parse(text: str) -> list[Pass]:
     """Read `"standard, mine{lsb=2}, narrow"`; see `expanded` for what `standard` stands for.
 
-    Raises LirError naming what it does not know, and for a pass of another package that cannot be used.
+    Raises LirError naming all that it does not know, and for a pass of another package that cannot be used.
     """
-    names = re.findall(r"(?:^|,)\s*([\w-]+)", re.sub(r"\{[^}]*\}", "", text))
-    kinds = [pass_named(name) for name in dict.fromkeys(names)]
-    return parse_passes(text, kinds)
+    return read_passes(text, pass_named)
 
 
 def expanded(steps: Sequence[Pass], usual: Sequence[Pass]) -> list[Pass]:
@@ -60,10 +66,8 @@ def listed() -> tuple[list[tuple[type[Pass], str]], list[Diagnostic]]:
         if extension.name in OWN or len(same) > 1:
             wrong.append(claimed(same, extension.name in OWN))
             continue
-        try:
+        with noted(wrong):
             found.append((_loaded(extension), extension.origin))
-        except LirError as e:
-            wrong += e.diagnostics
     return found, list(dict.fromkeys(wrong))
 
 
@@ -75,10 +79,13 @@ def _loaded(extension: Extension) -> type[Pass]:
 def _no_pass(name: str, found: Any) -> str | None:
     if not (isinstance(found, type) and issubclass(found, Pass)):
         return "is no class made of lutc.passes.manager.Pass"
+    if not re.fullmatch(PASS_NAME, name):
+        return "has a name that -p cannot call: one is made of letters, digits, - and _"
     if "__dataclass_params__" not in vars(found):
         return "is no dataclass: write @dataclass(frozen=True) above it"
     if getattr(found, "name", None) != name:
         return f"calls itself {getattr(found, 'name', None)!r}"
     if found.__call__ is Pass.__call__:
         return "does nothing: it has no __call__(self, design, context)"
+    usage(found)  # `lutc passes` shows it; what its defaults raise is said here
     return None

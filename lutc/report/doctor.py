@@ -53,13 +53,15 @@ def examine() -> Iterator[tuple[str, bool]]:
 
 def _added() -> Iterator[tuple[str, bool]]:
     """What other packages add, and what of it cannot be used."""
-    for group, kind in KINDS.items():
-        for extension in extensions(group):
-            if not extension.own:
-                yield f"  found    {kind} {extension.name} ({extension.origin})", True
     from lutc import plugins, target  # they need the packages above
     from lutc.passes import registry
 
     faults = [*plugins.faults(), *registry.listed()[1], *target.listed()[1]]
+    for group, kind in KINDS.items():
+        for extension in extensions(group):
+            if not extension.own and not extension.among(faults):
+                yield f"  found    {kind} {extension.name} ({extension.origin})", True
     for fault in faults:
-        yield f"  broken   {fault.message}: {fault.help}", False
+        place = str(fault.span or fault.where or "")
+        said = f"{place}: {fault.message}" if place else fault.message
+        yield f"  broken   {said}{f': {fault.help}' if fault.help else ''}", False

@@ -346,7 +346,7 @@ def test_lists(run: Run) -> None:
     for name in TABLE:
         assert name in run("ops", name).output
     listed = run("passes").output
-    assert all(f"{p.name}" in listed for p in ALL) and "pipeline{period=0.0, stages=-1" in listed
+    assert all(f"{p.name}" in listed for p in ALL) and "pipeline{period=none, stages=none}" in listed
     assert [line.split()[0] for line in run("targets").output.splitlines()] == names()
     assert lutc.__version__ in run("--version").output
 
@@ -408,3 +408,40 @@ def test_the_command_ends_at_once_and_says_everything(tmp_path: Path) -> None:
         assert done.returncode == code
         assert done.stdout.count("good.lir: ok") == files.count("good.lir")
     assert "bad.lir" in done.stderr
+
+
+# -- paths ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_dash_is_the_terminal_or_no_file(run: Run) -> None:
+    shown = run("opt", "tagger.lir", "-p", "scalarize").stdout
+    assert run("opt", "tagger.lir", "-p", "scalarize", "-o", "-").stdout == shown
+    np.save("x.npy", np.zeros((1, 4)))
+    for words in (
+        ("compile", "tagger.lir", "-o", "-"),
+        ("run", "tagger.lir", "--input", "x.npy", "--output", "-"),
+        ("opt", "tagger.lir", "-p", "scalarize", "--dump", "-"),
+        ("check", "-"),
+        ("opt", "-", "-p", "scalarize"),
+    ):
+        assert "one that is called so is ./-" in run(*words, code=2).stderr
+    assert not Path("-").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("opt", "tagger.lir", "-p", "prune", "-o", "nosuch/dir/x.lir"), "make its folder first"),
+        (("opt", "tagger.lir", "-p", "prune", "-o", "folder"), "a folder stands where a file is to be"),
+        (
+            ("opt", "tagger.lir", "-p", "prune", "--dump", "tagger.lir"),
+            "a file stands where a folder is to be",
+        ),
+        (("opt", "tagger.lir", "-p", "standard{x=1}"), "leave it away: the pass has none"),
+        (("ops", "nosuch"), "lutc ops lists them"),
+    ],
+)
+def test_every_mistake_comes_with_the_next_step(run: Run, words: tuple[str, ...], said: str) -> None:
+    Path("folder").mkdir()
+    told = run(*words, code=2).stderr
+    assert f"= help: {said}" in told

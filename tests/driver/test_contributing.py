@@ -19,11 +19,11 @@ from lutc.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "CONTRIBUTING.md"
-DESIGN = "lir 1\ndesign twice(%x: s4[3]) -> (y = %y) {\n  %t = add %x, %x\n  %y = sum %t\n}\n"
 SECTIONS = {
     title: re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```$", text, re.M | re.S)
     for title, text in re.findall(r"^###? (Add [^\n]*)\n(.*?)(?=^##|\Z)", PAGE.read_text(), re.M | re.S)
 }
+((_, _, DESIGN),) = SECTIONS["Add to lutc from a package of your own"]  # what the commands work on
 
 
 def install(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def install(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(project)
 
 
-@pytest.mark.parametrize("title", ["Add a pass", "Add an emitter", "Add a target"])
+@pytest.mark.parametrize("title", ["Add a pass", "Add an emitter", "Add a target", "Add an importer"])
 def test_what_the_page_says_works(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("twice.lir").write_text(DESIGN)
@@ -73,6 +73,13 @@ def test_what_the_page_says_works(title: str, tmp_path: Path, monkeypatch: pytes
             assert (" add %x" not in done.stdout and "scale" in done.stdout) or "standard" in command
     if title == "Add an emitter":
         assert "digraph twice" in Path("pictures/rtl/twice.dot").read_text()
+    if title == "Add an importer":
+        design = lutc.load("three.taps", input_types="s8f4")
+        assert design.run([[1.5, 0.25, -2]]).tolist() == [[3 * 1.5 - 0.25 - 4]]
+        Path("wrong.taps").write_text("3\nx\n200\n")
+        with pytest.raises(lutc.LirError) as raised:
+            lutc.load("wrong.taps")
+        assert [d.where for d in raised.value.diagnostics] == ["wrong.taps:2", "wrong.taps:3", "wrong.taps"]
     if title == "Add a target":
         assert "xc7s50csga324-1" in Path("small/report.json").read_text()
 

@@ -104,6 +104,8 @@ def test_what_is_no_model(source: Any) -> None:
     [
         "pipeline{period=nan}",
         "pipeline{period=-1}",
+        "pipeline{period=0}",
+        "pipeline{stages=-1}",
         "pipeline{stages=-2}",
         "pipeline{stages=100000}",
         "pipeline{stages=" + HUGE + "}",
@@ -121,6 +123,6 @@ def test_a_pass_refuses_before_any_runs(text: str) -> None:
 
 def test_vectors_times_elements_are_counted(tmp_path: Path) -> None:
     build = lutc.compile(parse(MODEL.replace("s4", "u1[3000]").replace("mul %x, %x", "relu %x")), stages=0)
-    with pytest.raises(LirError, match="--vectors 16666 is the most"):
+    with pytest.raises(LirError, match="16666 vectors are the most"):
         build.write(tmp_path / "b", vectors=20_000)
     assert not list(tmp_path.iterdir())

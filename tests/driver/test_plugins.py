@@ -3,101 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
-from command import Run, invoked
+from command import Run
+from packages import DESIGN, EMITTER, IMPORTER, PASS, Make, _make, _run
 
 import lutc
 from lutc import plugins
 from lutc import target as targets
 from lutc.diagnostics import LirError
 
-DESIGN = "lir 1\ndesign d(%x: s4) -> (y = %y) {\n  %y = neg %x\n}\n"
+__all__ = ["_make", "_run"]  # the fixtures `make` and `run`
+
 DEVICE = (Path(targets.__file__).parent / "targets" / "xc7a100t.toml").read_text()
-PASS = """
-    from dataclasses import dataclass, replace
-    from typing import ClassVar
-    from lutc.passes.manager import Pass
-
-    @dataclass(frozen=True)
-    class Remark(Pass):
-        '''Add a note.'''
-        name: ClassVar[str] = "remark"
-        words: str = "seen"
-
-        def __call__(self, design, context):
-            return replace(design, notes=(*design.notes, f"{self.words} for {context.target.name}"))
-"""
-EMITTER = """
-    from lutc.backends.arrangement import identifiers
-
-    class Listing:
-        name = "listing"
-        suffix = ".txt"
-        named_luts = False
-        simulators = ()
-        identifiers = staticmethod(identifiers)
-
-        def emit(self, modules, head):
-            return {f"{m.name}.txt": f"{head} {len(m.nets)} nets" for m in modules}
-
-    LISTING = Listing()
-"""
-IMPORTER = """
-    import lutc
-
-    class Numbers:
-        name = "numbers"
-        suffixes = (".num",)
-
-        def matches(self, source):
-            return source == 42
-
-        def load(self, source, options):
-            options.only("input_types", kind="a number")
-            b = lutc.Builder("number")
-            b.output("y", b.neg(b.input("x", options.input_types.get("x", "s4"))))
-            return b.design()
-
-    NUMBERS = Numbers()
-"""
-
-Make = Callable[..., None]
-
-
-@pytest.fixture(name="make")
-def _make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Installs a package: its code, and its entries as `group:name = value` without the `lutc.`."""
-
-    def make(name: str, code: str, *entries: str, **files: str) -> None:
-        site = tmp_path / f"site-{name}"
-        (site / name).mkdir(parents=True)
-        (site / name / "__init__.py").write_text(dedent(code))
-        for file, text in files.items():
-            (site / name / f"{file}.toml").write_text(text)
-        info = site / f"{name}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-        lines = [f"[lutc.{group}]\n{line}\n" for group, _, line in (e.partition(":") for e in entries)]
-        (info / "entry_points.txt").write_text("\n".join(lines))
-        monkeypatch.syspath_prepend(site)
-        sys.modules.pop(name, None)  # another test may have one of this name
-
-    return make
-
-
-@pytest.fixture(name="run")
-def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    Path("d.lir").write_text(DESIGN)
-    return invoked
-
-
 # -- that it works ----------------------------------------------------------------------------------------------------
 
 
@@ -249,6 +168,24 @@ def test_what_is_no_emitter(make: Make, run: Run, change: tuple[str, str], said:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (('"numbers"', '"number"'), "calls itself 'number'"),
+        (('(".num",)', "None"), "says suffixes = None"),
+        (('(".num",)', '".num"'), "says suffixes = '.num'"),
+        (('(".num",)', '("num",)'), "says suffixes = ('num',)"),
+        (("def load", "reads = 3\n\n        def load"), "has reads that cannot be called"),
+    ],
+)
+def test_what_is_no_importer(make: Make, run: Run, change: tuple[str, str], said: str) -> None:
+    make("toy_importer", IMPORTER.replace(*change), "frontends:numbers = toy_importer:NUMBERS")
+    Path("m.num").touch()
+    assert said in run("opt", "m.num", "-p", "prune", code=2).stderr
+    with pytest.raises(LirError, match="toy_importer"):
+        lutc.load(42)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
         (('"remark"', '"remarks"'), "calls itself 'remarks'"),
         (("@dataclass(frozen=True)", ""), "is no dataclass"),
         (("(Pass)", ""), "is no class made of"),
@@ -291,11 +228,14 @@ def test_a_wrong_target_file_is_told_with_its_line(make: Make, run: Run) -> None
 
 
 def test_two_importers_of_one_suffix(make: Make, run: Run) -> None:
-    make("one", IMPORTER, "frontends:first = one:NUMBERS")
-    make("two", IMPORTER, "frontends:second = two:NUMBERS")
+    make("one", IMPORTER.replace('"numbers"', '"first"'), "frontends:first = one:NUMBERS")
+    make("two", IMPORTER.replace('"numbers"', '"second"'), "frontends:second = two:NUMBERS")
     Path("m.num").touch()
     assert "several importers read it: first, second" in run("opt", "m.num", "-p", "prune", code=2).stderr
     run("opt", "m.num", "-p", "prune", "--frontend", "second")
+    with pytest.raises(LirError, match="several importers read it: first, second"):
+        lutc.load(42)
+    assert lutc.load(42, frontend="first").name == "number"
     assert "did you mean second" in run("opt", "m.num", "-p", "prune", "--frontend", "secnd", code=2).stderr
 
 
@@ -305,16 +245,33 @@ def test_a_bug_of_theirs_is_not_called_ours(make: Make, run: Run) -> None:
         PASS.replace("return replace", "1 / 0\n            return replace"),
         "passes:remark = toy_pass:Remark",
     )
-    told = run("opt", "d.lir", "-p", "remark", code=3).stderr
-    assert "error in the package toy_pass 1.2: ZeroDivisionError" in told and "bug in lutc" not in told
+    told = run("opt", "d.lir", "-p", "remark", code=2).stderr
+    assert (
+        "the pass 'remark' of the package toy_pass 1.2 failed: ZeroDivisionError" in told
+        and "bug in lutc" not in told
+    )
 
 
-@pytest.mark.parametrize("given", ["None", "{'d.txt': b''}", "{'../d.txt': ''}", "['d.txt']", "{'': ''}"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "None",
+        "{'d.txt': b''}",
+        "{'../d.txt': ''}",
+        "['d.txt']",
+        "{'': ''}",
+        "{'a\\0.txt': ''}",
+        "{'d.txt': '\\ud800'}",
+    ],
+)
 def test_an_emitter_that_gives_no_texts(make: Make, run: Run, given: str) -> None:
     code = EMITTER.replace("return {", f"return {given}\n            return {{")
     make("toy_emitter", code, "backends:listing = toy_emitter:LISTING")
     told = run("compile", "d.lir", "--hdl", "listing", "--stages", "0", code=2).stderr
-    assert "the emitter 'listing' gives no texts by file name" in told and not Path("build").exists()
+    assert (
+        "the emitter 'listing' of the package toy_emitter 1.2 gives no texts by file name" in told
+        and not Path("build").exists()
+    )
 
 
 # -- the library ------------------------------------------------------------------------------------------------------

@@ -24,10 +24,10 @@ GOOD = np.ones((3, 2))
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--input-type=nosuch=s4"], "leave out --input-type"),
-        (["--input-type=x=s4"], "leave out --input-type"),
-        (["--input-type=s4"], "leave out --input-type"),
-        (["--calibrate=x.npy"], "leave out --calibrate"),
+        (["--input-type=nosuch=s4"], "leave out input_types (--input-type)"),
+        (["--input-type=x=s4"], "leave out input_types (--input-type)"),
+        (["--input-type=s4"], "leave out input_types (--input-type)"),
+        (["--calibrate=x.npy"], "leave out calibrate (--calibrate)"),
         (["--calibrate=nan.npy"], "not finite"),
     ],
 )
@@ -58,7 +58,7 @@ UNREAD = {
     "tables": ["calibrate", "example_inputs"],
     "torch": ["calibrate"],
     "keras": ["example_inputs"],
-    "lutc.nn": ["input_types"],
+    "nn": ["input_types"],
 }
 
 

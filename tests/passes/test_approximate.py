@@ -232,7 +232,7 @@ class CarelessTwice(Careless):
 def test_numbers_that_are_none_to_be_off_by(lsb: float) -> None:
     with pytest.raises(LirError, match="least significant bit") as caught:
         lutc.compile(tables(), stages=0, approx_lsb=lsb)
-    assert "--approx-lsb 1" in str(caught.value)
+    assert "1 allows one unit" in str(caught.value)
     with pytest.raises(LirError, match="least significant bit"):
         Approximate(lsb)(tables(), Context())
 

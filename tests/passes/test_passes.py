@@ -304,7 +304,7 @@ class Untyped(Pass):
     name: ClassVar[str] = "untyped"
 
     def __call__(self, design: Design, context: Context) -> Design:
-        return replace(design, outputs=())
+        return replace(design, params=tuple(replace(p) for p in design.params))
 
 
 def small() -> Design:
@@ -313,11 +313,13 @@ def small() -> Design:
 
 def test_a_pass_that_is_wrong_is_caught() -> None:
     with pytest.raises(
-        LirError, match=r"pass wrong changed output 'y' on random vector 0(.|\n)*a bug in lutc"
+        LirError, match=r"the pass 'wrong' \(test_passes.Wrong\) changed output 'y' on random vector 0"
     ):
         run(small(), [Simplify(), Wrong()], check=5)
-    with pytest.raises(LirError, match="has no output"):
+    with pytest.raises(LirError, match=r"'untyped' \(test_passes.Untyped\) made what is no design"):
         run(small(), [Untyped()])
+    with pytest.raises(LirError, match=r"^<text>:2:8: error: d has no output"):  # it had none before
+        run(replace(small(), outputs=()), [Untyped()])
 
 
 def test_dump_and_observer(tmp_path: Path) -> None:
@@ -341,12 +343,15 @@ def test_dump_and_observer(tmp_path: Path) -> None:
 
 
 def test_passes_as_text() -> None:
-    steps = parse_passes(" scalarize,narrow , pipeline{ period = 2.5 , stages=3},simplify", pipelines.ALL)
+    steps = parse_passes(
+        " scalarize,narrow , approximate{ lsb = 2.5 }, share{ extra=2 },pipeline{stages = 3}", pipelines.ALL
+    )
     assert [str(s) for s in steps] == [
         "scalarize",
         "narrow",
-        "pipeline{period=2.5, stages=3}",
-        "simplify",
+        "approximate{lsb=2.5}",
+        "share{extra=2}",
+        "pipeline{stages=3}",
     ]
     assert parse_passes("", pipelines.ALL) == []
     again = parse_passes(", ".join(map(str, steps)), pipelines.ALL)
@@ -359,6 +364,9 @@ def test_passes_as_text() -> None:
         ("narow", r"no pass 'narow'(.|\n)*did you mean narrow"),
         ("pipeline{stages=two}", r"pipeline\{stages\} cannot be 'two'"),
         ("pipeline{stage=2}", r"has no option 'stage'(.|\n)*did you mean stages"),
+        ("pipeline{stages=2, stages=3}", "pipeline is given 'stages' twice"),
+        ("pipeline{stages=2, period=3}", "exclude each other"),
+        ("narow, prune, nada, pipeline{stages=x}", r"narow(.|\n)*nada(.|\n)*cannot be 'x'"),
         ("narrow; prune", r"cannot read the passes from ' *narrow; prune'"),
         ("pipeline{stages=2", r"cannot read the passes"),
         ("narrow{}{}", r"cannot read the passes"),

@@ -190,7 +190,7 @@ design calls(%x: s6[2, 4], %y: s6) -> (a = %a, b = %b, c = %c) {
 def test_functions_with_and_without_registers_inside(period: float) -> None:
     """Short functions stay combinational and share a stage; long ones have ranks of their own, each with its last."""
     design = parse(FUNCTIONS, "calls.lir")
-    steps = standard(period, -1 if period else 0)
+    steps = standard(period or None, None if period else 0)
     piped = run(design, steps, check=100)
     inside: dict[str, int] = {f.name: n for f, n in latencies(piped).items()}
     assert set(inside) == {"long", "short", "outer"}

@@ -52,8 +52,8 @@ class Standard(Pass):
     """The word for the whole pipeline."""
 
     name: ClassVar[str] = "standard"
-    period: float = 0.0
-    stages: int = -1
+    period: float | None = None
+    stages: int | None = None
     dsp: str = "none"
     approx_lsb: float = 0.0
 

@@ -1,7 +1,7 @@
 """Slips of the hand, and what is said of each: the place, what is wrong, and the next step.
 
-The files of `slips/` hold them, a blank line between two. Below the line with the mistake stand a `^` at its column with
-the message, and a `=` with the help. Those of `statements.txt` are made in the design below.
+The files of `slips/` hold them, a blank line between two. Below the line with the mistake stand a `^` at its column
+with the message, and a `=` with the help. Those of `statements.txt` are made in the design below.
 """
 
 from __future__ import annotations
