@@ -17,7 +17,7 @@ from lutc.diagnostics import LirError
 from lutc.ir.graph import Const, Design, Output, Param, Stage, Value, body, functions, owners
 from lutc.ir.interp import execute
 from lutc.ir.latency import latency
-from lutc.ir.ops import ALL, TABLE, Call, ConstOp, Dense, Gather, Lincomb, Map, Number, Pack, Quant
+from lutc.ir.ops import ALL, TABLE, Add3, Call, ConstOp, Dense, Gather, Lincomb, Lut, Map, Number, Pack, Quant
 from lutc.ir.ops.base import Op
 from lutc.passes import pipelines
 from lutc.passes.approximate.approximate import Approximate
@@ -66,6 +66,14 @@ def test_a_pass_keeps_the_meaning(kind: type[Pass], stage: str) -> None:
     # What is dear enough for `dsp` is in scalars, seldom in designs of tensors.
     rare = (Share, Approximate, DontCare, *([Dsp] if stage == "tensor" else []))
     assert changed or kind in rare or (kind is Scalarize and stage == "scalar")
+
+
+@pytest.mark.parametrize("kind", ALONE, ids=lambda p: p.name)
+def test_a_pass_takes_sums_as_they_are_written(kind: type[Pass]) -> None:
+    """Of tables, with weights of 0 and terms that come twice: no pass may count on another one before it."""
+    for seed in range(20):
+        design = random_design(random.Random(seed), "scalar", [Lut, Lincomb, Add3], size=8)
+        run(design, [kind()], check=20)
 
 
 @pytest.mark.parametrize("seed", range(16))
