@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from random_designs import random_design
 
+from lutc.cmvm import order
 from lutc.diagnostics import LirError
 from lutc.ir.graph import Const, Design, Output, Param, Stage, Value, body, functions, owners
 from lutc.ir.interp import execute
@@ -29,13 +30,14 @@ from lutc.passes.manager import Pass, parse_passes, run
 from lutc.passes.rebuild import keep_all, rebuild
 from lutc.passes.rewriter import with_operands
 from lutc.passes.scalarize import Scalarize
+from lutc.passes.sums.adders import Adders
 from lutc.passes.sums.collect import Collect
 from lutc.passes.sums.dsp import Dsp
 from lutc.passes.sums.share import Share
 from lutc.passes.tables.dont_care import DontCare
 from lutc.text.parse import parse
 from lutc.text.print import print_design
-from lutc.types import Fixed, uniform
+from lutc.types import Fixed, Overflow, scalar, uniform
 
 OPS: Any = TABLE  # to be made with operands, which mypy cannot know
 PAIR = uniform((2,), Fixed(True, 4))
@@ -311,6 +313,19 @@ class Untyped(Pass):
 
     def __call__(self, design: Design, context: Context) -> Design:
         return replace(design, outputs=())
+
+
+def test_a_long_chain_of_sums_is_the_same_few_problems() -> None:
+    """However late its links are: what one takes does not grow with those before it."""
+    byte = scalar(Fixed(True, 8))
+    params = [Param(byte, name=name) for name in ("x", "y")]
+    value: Value = params[0]
+    for n in range(400):
+        value = Quant(Lincomb((value, params[n % 2]), (Fraction(1),) * 2), byte, overflow=Overflow.SATURATE)
+    design = Design("d", tuple(params), (Output("o", value),), Stage.SCALAR)
+    order.chains.cache_clear()
+    run(design, [Adders()])
+    assert order.chains.cache_info().misses < 10
 
 
 def small() -> Design:
