@@ -257,6 +257,7 @@ def _built(model: Design, stages: Stages, settings: Settings, approximation: App
     modules = tuple(netlist(design, control, notes, luts=luts, tables=not fast))
     report = facts(
         design,
+        modules,
         settings,
         period=period,
         stages=() if fast else stages,
