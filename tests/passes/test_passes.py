@@ -18,7 +18,25 @@ from lutc.diagnostics import LirError
 from lutc.ir.graph import Const, Design, Output, Param, Stage, Value, body, functions, owners
 from lutc.ir.interp import execute
 from lutc.ir.latency import latency
-from lutc.ir.ops import ALL, TABLE, Add3, Call, ConstOp, Dense, Gather, Lincomb, Lut, Map, Number, Pack, Quant
+from lutc.ir.ops import (
+    ALL,
+    TABLE,
+    Add3,
+    And,
+    Call,
+    ConstOp,
+    Dense,
+    Gather,
+    Lincomb,
+    Lut,
+    Map,
+    Not,
+    Number,
+    Or,
+    Pack,
+    Quant,
+    Xor,
+)
 from lutc.ir.ops.base import Op
 from lutc.passes import pipelines
 from lutc.passes.approximate.approximate import Approximate
@@ -76,6 +94,16 @@ def test_a_pass_takes_sums_as_they_are_written(kind: type[Pass]) -> None:
     for seed in range(20):
         design = random_design(random.Random(seed), "scalar", [Lut, Lincomb, Add3], size=8)
         run(design, [kind()], check=20)
+
+
+def test_bits_are_what_they_were() -> None:
+    """Of designs in which they often meet themselves, their complements and constants."""
+    ops = [And, Or, Xor, Not, Number, Quant]
+    changed = 0
+    for seed in range(60):
+        design = random_design(random.Random(seed), "scalar" if seed % 3 else "tensor", ops, size=15)
+        changed += len(run(design, [Simplify()], check=40).values) < len(design.values)
+    assert changed > 30
 
 
 @pytest.mark.parametrize("seed", range(16))
