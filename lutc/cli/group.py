@@ -33,6 +33,11 @@ def _terminated(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
 
+def _interrupted() -> click.exceptions.Exit:
+    click.echo("interrupted", err=True)
+    return click.exceptions.Exit(128 + signal.SIGINT)
+
+
 class Group(click.Group):
     """Turns what goes wrong into messages and exit codes."""
 
@@ -41,6 +46,8 @@ class Group(click.Group):
             return super().make_context(*args, **options)  # prints --help and --version
         except BrokenPipeError:
             raise streams.unheard() from None
+        except KeyboardInterrupt:
+            raise _interrupted() from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -56,8 +63,7 @@ class Group(click.Group):
         except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
             raise  # click knows what to do with them
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(130)
+            raise _interrupted() from None
         except Exception as e:
             from lutc.diagnostics import LirError, shortened
             from lutc.extensions import culprit

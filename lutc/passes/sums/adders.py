@@ -114,7 +114,9 @@ class _Trees:
         earliest = min(
             (t for t, o in zip(times, operands, strict=True) if not isinstance(o.value, Number)), default=0.0
         )
-        levels = [max(int((t - earliest) / self.step + 0.5), 0) for t in times]  # a constant is always there
+        levels = [
+            max(int((time - earliest) / self.step + 0.5), 0) for time in times
+        ]  # a constant is always there
         found = []
         for o, frac, level in zip(operands, fracs, order.brought_together(levels), strict=True):
             low = max(fracs) - frac
