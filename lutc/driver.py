@@ -279,6 +279,7 @@ def _built(
     modules = tuple(netlist(design, control, notes, luts=luts, tables=not fast))
     report = facts(
         design,
+        modules,
         settings,
         period=period,
         stages=() if fast else stages,

@@ -196,16 +196,24 @@ class Call:
             return curve.quantised(self.walk, x, lambda known: constant(compute([known.array])))
         return constant(compute([x.array]))
 
-    def moved(self, t: Anything) -> Any:
-        """A tensor with its elements where the operator moves them: it is run on their positions."""
+    def moved(self, t: Anything, *like: Anything) -> Any:
+        """A tensor with its elements where the operator moves them: it is run on their positions.
+
+        Of the tensors `like` it reads no more than the shapes. A piece of several may have no elements.
+        """
         size = int(np.prod(t.shape, dtype=np.int64))
         positions = np.arange(size, dtype=np.float64).reshape(t.shape)
-        found = self.run({id(t): positions})
+        found = self.run({**shapes(like), id(t): positions})
         if isinstance(t, Scaled | Curve) and t.batched and schema_name(self.fx) in APART:
             self._apart(t, positions, found)
-        parts = [found] if isinstance(found, torch.Tensor) else list(found)
-        done = tuple(self._placed(t, p.numpy().astype(np.int64)) for p in parts)
-        return done[0] if isinstance(found, torch.Tensor) else done
+        if isinstance(found, torch.Tensor):
+            return self._placed(t, found.numpy().astype(np.int64))
+        return tuple(
+            self._placed(t, p.numpy().astype(np.int64))
+            if p.numel()
+            else Known(np.zeros(tuple(p.shape), self.state.numpy))
+            for p in found
+        )
 
     def _apart(self, t: Anything, positions: Any, found: Any) -> None:
         """Raise Refusal if two samples do not come out as they went in, each as it does alone."""
@@ -242,6 +250,11 @@ class Call:
 def flat(values: Iterable[Any]) -> list[Any]:
     """Values, and those of the lists among them."""
     return [v for value in values for v in (value if isinstance(value, list) else [value])]
+
+
+def shapes(tensors: Iterable[Anything]) -> dict[int, Any]:
+    """Arrays for `Call.run` in the place of tensors of which only the shapes count."""
+    return {id(t): torch.zeros(t.shape) for t in tensors}
 
 
 def schema_name(node: fx.Node) -> str:

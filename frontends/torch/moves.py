@@ -11,9 +11,9 @@ import torch
 from lutc.lowering import layout, logic
 from lutc.lowering.operands import axis_of, keep_samples_apart
 from lutc.lowering.refusals import Refusal
-from lutc.lowering.tensors import Curve, Known, Missing, Scaled
+from lutc.lowering.tensors import Anything, Curve, Known, Missing, Scaled
 
-from .call import Call, schema_name
+from .call import Call, schema_name, shapes
 
 Handler = Callable[[Call], Any]
 
@@ -21,7 +21,13 @@ Handler = Callable[[Call], Any]
 def moved(c: Call) -> Any:
     if c.given.get("dtype") is not None:
         raise Refusal("takes the bits of its input for numbers of another type", "convert it: x.to(dtype)")
-    return c.moved(c.tensor("self", "input", "tensor"))
+    return c.moved(c.tensor("self", "input", "tensor"), *_like(c))
+
+
+def _like(c: Call) -> list[Anything]:
+    """The tensor whose shape another is brought to."""
+    other = c.maybe("other")
+    return [] if other is None else [other]
 
 
 def permute(c: Call) -> Any:
@@ -48,13 +54,17 @@ def permute(c: Call) -> Any:
 def expand(c: Call) -> Any:
     x = c.tensor("self", "input")
     if not isinstance(x, Scaled):
-        return c.moved(x)
-    (shape,) = {tuple(c.run({id(x): torch.zeros(x.shape)}).shape)}
-    return c.walk.broadcast(x, shape)
+        return c.moved(x, *_like(c))
+    return c.walk.broadcast(x, tuple(c.run(shapes([x, *_like(c)])).shape))
 
 
 def concat(c: Call) -> Any:
-    return _concat(c, [p for p in c.given["tensors"] if p.shape != (0,)], c.get("dim", 0))
+    return _concat(c, _some(c.given["tensors"]), c.get("dim", 0))
+
+
+def _some(parts: list[Any]) -> list[Any]:
+    """The tensors that have elements; one, if none has any."""
+    return [p for p in parts if 0 not in p.shape] or parts[:1]
 
 
 def _concat(c: Call, parts: list[Any], dim: Any) -> Any:
@@ -115,7 +125,7 @@ MOVED = (
     "split_with_sizes chunk unbind flip roll repeat tile upsample_nearest1d upsample_nearest2d upsample_nearest3d "
     "pixel_shuffle pixel_unshuffle channel_shuffle movedim repeat_interleave diagonal view_copy unfold "
     "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d mT adjoint swapaxes swapdims "
-    "moveaxis rot90 gather take_along_dim index"
+    "moveaxis rot90 gather take_along_dim index view_as reshape_as"
 )
 SAME = "clone contiguous detach alias lift_fresh_copy lift_fresh _to_copy to detach_ type_as"
 RULES: dict[str, Handler] = {
@@ -126,6 +136,7 @@ RULES: dict[str, Handler] = {
     "aten::t": permute,
     "aten::numpy_T": permute,
     "aten::expand": expand,
+    "aten::expand_as": expand,
     "aten::cat": concat,
     "aten::stack": stack,
     "aten::where": where,

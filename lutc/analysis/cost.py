@@ -1,23 +1,23 @@
-"""What a scalar-stage design costs, by its operations' own estimates: per layer, and in all."""
+"""What a scalar-stage design costs, by its operations' own estimates, and the registers of its netlist: per layer."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lutc.ir.graph import Design, Func, Stage, Value, body, owners
-from lutc.ir.ops import Call, Reg
+from lutc.ir.ops import Call
 from lutc.ir.ops.base import Op
+from lutc.rtl.nets import Module, Reg
 from lutc.target import Target
 
 
 @dataclass
 class Cost:
-    """Estimated LUTs, counted flip-flops and DSP blocks."""
+    """Estimated LUTs and counted DSP blocks."""
 
     luts: float = 0.0
-    ffs: int = 0
     dsps: int = 0
 
 
@@ -41,9 +41,7 @@ def costs(design: Design, target: Target, known: Known | None = None) -> dict[st
                 luts, dsps = known[value]
                 cost.luts += times * luts
                 cost.dsps += times * dsps
-                if isinstance(value, Reg):
-                    cost.ffs += times * value.type.bits
-    return {k: c for k, c in layers.items() if c.luts or c.ffs or c.dsps}
+    return {k: c for k, c in layers.items() if c.luts or c.dsps}
 
 
 def by_pass(stages: Iterable[tuple[str, Design]], target: Target) -> list[tuple[str, dict[str, Cost] | None]]:
@@ -67,3 +65,20 @@ def instances(design: Design) -> Counter[Design | Func]:
             if isinstance(value, Call):
                 count[value.func] += count[owner]
     return count
+
+
+def flip_flops(modules: Sequence[Module]) -> Counter[str]:
+    """The bits of all registers of a netlist, callees first, by layer as `costs` has them.
+
+    They are counted there and not in the design, where registers that are the same wires, or constants, still are
+    values of their own, and those of `valid` are none. Modules count once per instance.
+    """
+    times = Counter({modules[-1]: 1})
+    bits: Counter[str] = Counter()
+    for module in reversed(modules):
+        for instance in module.instances:
+            times[instance.module] += times[module]
+        for net in module.nets:
+            if isinstance(net, Reg):
+                bits[module.origins.get(net, "")] += times[module] * net.width
+    return bits

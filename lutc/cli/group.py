@@ -51,6 +51,11 @@ def _terminated(number: int, frame: object) -> None:
     raise Terminated(128 + number)
 
 
+def _interrupted() -> click.exceptions.Exit:
+    click.echo("interrupted", err=True)
+    return click.exceptions.Exit(128 + signal.SIGINT)
+
+
 class Group(click.Group):
     """Turns what goes wrong into messages and exit codes."""
 
@@ -59,6 +64,8 @@ class Group(click.Group):
             return super().make_context(*args, **options)  # prints --help and --version
         except BrokenPipeError:
             raise streams.unheard() from None
+        except KeyboardInterrupt:
+            raise _interrupted() from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -74,8 +81,7 @@ class Group(click.Group):
         except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
             raise  # click knows what to do with them
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(130)
+            raise _interrupted() from None
         except Exception as e:
             from lutc.diagnostics import Diagnostic, LirError, shortened
             from lutc.extensions import culprit

@@ -179,10 +179,14 @@ def reach(inputs: Sequence[Span], row: Iterable[tuple[int, int]]) -> tuple[int, 
 def balanced(depths: Iterable[int], most: int = 2) -> int:
     """The least number of adders of `most` operands one after the other in a sum of values of these depths.
 
-    With adders of n operands, a sum fits under depth d exactly if `sum(n**depth) <= n**d` (Kraft's inequality).
+    With adders of n operands, a sum fits under depth d exactly if `sum(n**depth) <= n**d` (Kraft's inequality). Counted
+    level by level, no number gets larger than the sum has values, however deep they are.
     """
-    total = sum(most**d for d in depths)
-    depth = 0
-    while most**depth < total:
-        depth += 1
+    depth = count = 0
+    for level in sorted(depths):
+        while depth < level and count > 1:
+            depth, count = depth + 1, -(-count // most)
+        depth, count = level, count + 1
+    while count > 1:
+        depth, count = depth + 1, -(-count // most)
     return depth

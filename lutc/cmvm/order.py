@@ -38,6 +38,20 @@ class Operand:
         return holding(self.lo, self.hi, 0).width
 
 
+def brought_together(levels: Sequence[int]) -> list[int]:
+    """The same levels, from 0 on, without the time in which nothing can come: no gap is longer than there are operands.
+
+    Within such a gap, whatever is there before it can be added up to one number, in any order, and so the same chains
+    fit. Deep in a long chain of sums, equal sums then are one problem, and its numbers are small.
+    """
+    places: dict[int, int] = {}
+    before = place = 0
+    for level in sorted(set(levels)):
+        place += min(level - before, len(levels)) if places else 0
+        places[level], before = place, level
+    return [places[level] for level in levels]
+
+
 # A chain: the numbers of its operands (those of the sum, then earlier chains), and the sign its result is taken with.
 Chain = tuple[tuple[int, ...], int]
 _Key = Callable[[Operand], Any]

@@ -13,6 +13,7 @@ from lutc.ir.ops import (
     Abs,
     Add,
     Add3,
+    And,
     Call,
     ConstOp,
     Element,
@@ -21,7 +22,9 @@ from lutc.ir.ops import (
     Map,
     Mul,
     Neg,
+    Not,
     Number,
+    Or,
     Pack,
     Quant,
     Relu,
@@ -68,7 +71,7 @@ def _simplified(rw: Rewriter, op: Op) -> Value:
             return _quant(rw, op)
         case Relu(x=x) | Abs(x=x) if all(not f.signed for _, f in x.type.runs):
             return x
-        case Neg(x=Neg(x=x)):
+        case Neg(x=Neg(x=x)) | Not(x=Not(x=x)):
             return x
         case Scale(x=x, by=by):
             return _scale(rw, op, x, by)
@@ -80,8 +83,10 @@ def _simplified(rw: Rewriter, op: Op) -> Value:
             return a
         case Sub(a=a, b=b) if _is_zero(a):
             return rw.make(Neg, b)
-        case Sub(a=a, b=b) | Xor(a=a, b=b) if a is b and not op.type.shape:
+        case Sub(a=a, b=b) if a is b and not op.type.shape:
             return _number(rw, Fraction(0))
+        case And() | Or() | Xor():
+            return _bitwise(rw, op)
         case Mul(a=a, b=Number(value=v)) | Mul(a=Number(value=v), b=a):
             return simplified(rw, rw.make(Scale, a, v, op.dsp))
         case Lincomb() | Add3():
@@ -141,6 +146,8 @@ def _quant(rw: Rewriter, op: Quant) -> Value:
         return op.x
     if op.type.shape:
         return op
+    if op.overflow is Overflow.WRAP and op.to.scalar.frac - op.x.type.scalar.frac >= op.to.max_width:
+        return _number(rw, Fraction(0))  # steps so large that none of the bits kept is anything but 0
     before = op.x
     if isinstance(before, Quant) and _kept(before.x.type.scalar, before.to.scalar, before.overflow):
         return simplified(rw, rw.make(Quant, before.x, op.to, op.round, op.overflow))
@@ -158,6 +165,39 @@ def _kept(source: Fixed, to: Fixed, overflow: Overflow) -> bool:
         and to.value(lowest) <= source.value(source.lo)
         and source.value(source.hi) <= to.value(to.hi)
     )
+
+
+def _bitwise(rw: Rewriter, op: And | Or | Xor) -> Value:
+    """A bit that meets itself, its complement, or one that is known."""
+    if op.a is op.b and not isinstance(op, Xor):
+        return op.a
+    for one, other in ((op.a, op.b), (op.b, op.a)):
+        if isinstance(one, And | Or | Xor) and type(one) is type(op) and other in one.operands:
+            if not isinstance(one, Xor):
+                return one
+            return one.b if one.a is other else one.a
+    if op.type.shape:
+        return op
+    fmt = op.type.scalar
+    ones = fmt.value(-1 if fmt.signed else fmt.hi)
+    if op.a is op.b:
+        return _number(rw, Fraction(0))
+    if any(isinstance(x, Not) and x.x is y for x, y in ((op.a, op.b), (op.b, op.a))):
+        return _number(rw, Fraction(0) if isinstance(op, And) else ones)
+    # The number that changes no bit, and the one that decides them all.
+    same, alone = {And: (ones, Fraction(0)), Or: (Fraction(0), ones), Xor: (Fraction(0), None)}[type(op)]
+    for known, other in ((_known(op.a), op.b), (_known(op.b), op.a)):
+        if known is not None and known in (same, alone):
+            return other if known == same else _number(rw, known)
+    return op
+
+
+def _known(value: Value) -> Fraction | None:
+    """The number that a value is, one in a format of its reader's too."""
+    inner = value.x if isinstance(value, Quant) else value
+    if not isinstance(inner, Number):
+        return None
+    return value.type.scalar.value(int(evaluate(topo([value]), {}, [value])[value][0]))
 
 
 def _scale(rw: Rewriter, op: Scale, x: Value, by: Fraction) -> Value:

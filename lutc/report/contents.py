@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from lutc._version import __version__
-from lutc.analysis.cost import Cost, by_pass, costs
+from lutc.analysis.cost import Cost, by_pass, costs, flip_flops
 from lutc.analysis.timing import longest_stage
 from lutc.ir.graph import Design, Output, Param
 from lutc.ir.latency import latency
 from lutc.ir.ops.base import number
 from lutc.rtl.circuits import offset
+from lutc.rtl.nets import Module
 from lutc.settings import Settings
 from lutc.types import Type
 
 
 def facts(
     design: Design,
+    modules: Sequence[Module],
     settings: Settings,
     *,
     period: float | None,
@@ -27,13 +29,15 @@ def facts(
     """Everything a tool or a person may want to know of a build, as plain JSON values.
 
     `latency_cycles` is the number of rising edges from an input to its answer, `ii` the number of cycles between two
-    inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates, flip-flops and DSP blocks are counted;
+    inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates, DSP blocks are counted, and flip-flops are
+    the bits of the registers of `modules`, the netlist;
     `dsp` says how products were chosen for blocks, `stage_ns` is the longest way between registers by the target's
     delay model. `passes` tells the LUTs after each of the `stages`, in all and by layer; they are null as long as
     operations are left that have no circuit yet. `compared` says what the design was compared with when it was loaded.
     """
     ranks, target = latency(design), settings.device
-    layers = costs(design, target)
+    layers, ffs = costs(design, target), flip_flops(modules)
+    every = layers | {k: Cost() for k in ffs if k not in layers}
     return {
         "lutc": __version__,
         "top": design.name,
@@ -52,12 +56,12 @@ def facts(
         "outputs": [_output(o) for o in design.outputs],
         "estimate": {
             "luts": round(sum(c.luts for c in layers.values())),
-            "ffs": sum(c.ffs for c in layers.values()),
+            "ffs": ffs.total(),
             "dsps": sum(c.dsps for c in layers.values()),
             "device_luts": target.luts,
             "device_dsps": target.dsps,
             "stage_ns": round(longest_stage(design, target), 3),
-            "layers": [_layer(k, c) for k, c in layers.items()],
+            "layers": [_layer(k, c, ffs[k]) for k, c in every.items()],
             "passes": [_after(name, found) for name, found in by_pass(stages, target)],
         },
         "compared": compared or "not compared: it is its own reference",
@@ -65,8 +69,8 @@ def facts(
     }
 
 
-def _layer(name: str, cost: Cost) -> dict[str, Any]:
-    return {"layer": name or None, "luts": round(cost.luts), "ffs": cost.ffs, "dsps": cost.dsps}
+def _layer(name: str, cost: Cost, ffs: int) -> dict[str, Any]:
+    return {"layer": name or None, "luts": round(cost.luts), "ffs": ffs, "dsps": cost.dsps}
 
 
 def _after(name: str, layers: dict[str, Cost] | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from lutc.cmvm import cache, order
 from lutc.cmvm.climb import climbed
+from lutc.cmvm.compressor import compressor_tree
 from lutc.cmvm.cse import Style, eliminate
 from lutc.cmvm.groups import grouped
 from lutc.cmvm.network import (
@@ -245,6 +247,30 @@ def test_chains_of_a_sum(given: tuple[Operand, ...], most: int, rng: random.Rand
     assert left == {len(values) - 1} and signs[-1] * values[-1] == expected
     assert levels[-1] == balanced((o.level for o in given), most)
     assert signs[-1] > 0 or all(o.sign < 0 for o in given)
+
+
+@given(st.lists(st.integers(0, 9) | st.integers(0, 60), max_size=20), st.sampled_from([2, 3]))
+def test_the_depth_of_a_balanced_sum_is_that_of_krafts_inequality(levels: list[int], most: int) -> None:
+    total = sum(most**d for d in levels)
+    assert balanced(levels, most) == next(d for d in itertools.count() if most**d >= total)
+
+
+def test_depths_are_never_powers() -> None:
+    """Deep in a chain of sums, the earliest operand is there any number of adders before the latest one."""
+    assert balanced([0, 0, 10**12], 3) == 10**12 + 1
+    assert order.brought_together([0, 10**12, 10**12 + 1, 0]) == [0, 4, 5, 0]
+
+
+@given(operands(), st.lists(st.integers(0, 30), min_size=12, max_size=12), st.sampled_from([2, 3]))
+def test_time_in_which_nothing_comes_changes_no_sum(
+    given: tuple[Operand, ...], late: list[int], most: int
+) -> None:
+    far = tuple(replace(o, level=at * (at > 9)) for o, at in zip(given, late, strict=False))
+    levels = order.brought_together([o.level for o in far])
+    near = tuple(replace(o, level=level) for o, level in zip(far, levels, strict=True))
+    assert order.chains(near, most) == order.chains(far, most)
+    positive = [tuple(replace(o, sign=1) for o in some) for some in (near, far)]
+    assert compressor_tree(positive[0]) == compressor_tree(positive[1])
 
 
 def test_chains_of_operands_of_one_place() -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,42 @@ def test_a_signal_leaves_nothing(run: Run, tmp_path: Path, number: int, code: in
     assert process.returncode == code
     assert ("interrupted" in errors) == (code == 130) and "Traceback" not in errors
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tagger.lir", "wrong.lir"]
+
+
+@pytest.mark.parametrize("module", ["click", "lutc.cli.build"])
+def test_an_interrupt_while_modules_are_read(tmp_path: Path, module: str) -> None:
+    """As it is in the first moments of every command."""
+    program = f"""
+import signal, sys
+class Impatient:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Impatient())
+from lutc.__main__ import command
+command()
+"""
+    done = subprocess.run([sys.executable, "-c", program, "ops"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_an_interrupt_while_options_are_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(click.Group, "parse_args", stop)
+    assert "interrupted" in run("ops", code=130).stderr
+
+
+def test_the_command_is_the_module() -> None:
+    """`lutc` and `python -m lutc` are one."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"lutc": "lutc.__main__:command"}
+    done = subprocess.run(
+        [sys.executable, "-m", "lutc", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("lutc, version")
 
 
 # -- user mistakes ----------------------------------------------------------------------------------------------------

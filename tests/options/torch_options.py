@@ -329,7 +329,7 @@ ELSEWHERE = frozenset(
     index_put index_fill select_scatter slice_scatter diagonal_scatter new_full new_zeros new_ones fill type_as
     max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d
     max_pool1d_with_indices dropout feature_dropout feature_alpha_dropout alpha_dropout
-    native_dropout channel_shuffle numpy_T t
+    native_dropout channel_shuffle numpy_T t expand_as view_as reshape_as
     upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
     _upsample_nearest_exact3d pixel_shuffle pixel_unshuffle view_copy detach_ lift_fresh lift_fresh_copy
     _prelu_kernel reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d

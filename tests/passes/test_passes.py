@@ -13,11 +13,30 @@ import numpy as np
 import pytest
 from random_designs import random_design
 
+from lutc.cmvm import order
 from lutc.diagnostics import LirError
 from lutc.ir.graph import Const, Design, Output, Param, Stage, Value, body, functions, owners
 from lutc.ir.interp import execute
 from lutc.ir.latency import latency
-from lutc.ir.ops import ALL, TABLE, Call, ConstOp, Dense, Gather, Lincomb, Map, Number, Pack, Quant
+from lutc.ir.ops import (
+    ALL,
+    TABLE,
+    Add3,
+    And,
+    Call,
+    ConstOp,
+    Dense,
+    Gather,
+    Lincomb,
+    Lut,
+    Map,
+    Not,
+    Number,
+    Or,
+    Pack,
+    Quant,
+    Xor,
+)
 from lutc.ir.ops.base import Op
 from lutc.passes import pipelines
 from lutc.passes.approximate.approximate import Approximate
@@ -29,13 +48,14 @@ from lutc.passes.manager import Pass, parse_passes, run
 from lutc.passes.rebuild import keep_all, rebuild
 from lutc.passes.rewriter import with_operands
 from lutc.passes.scalarize import Scalarize
+from lutc.passes.sums.adders import Adders
 from lutc.passes.sums.collect import Collect
 from lutc.passes.sums.dsp import Dsp
 from lutc.passes.sums.share import Share
 from lutc.passes.tables.dont_care import DontCare
 from lutc.text.parse import parse
 from lutc.text.print import print_design
-from lutc.types import Fixed, uniform
+from lutc.types import Fixed, Overflow, scalar, uniform
 
 OPS: Any = TABLE  # to be made with operands, which mypy cannot know
 PAIR = uniform((2,), Fixed(True, 4))
@@ -66,6 +86,24 @@ def test_a_pass_keeps_the_meaning(kind: type[Pass], stage: str) -> None:
     # What is dear enough for `dsp` is in scalars, seldom in designs of tensors.
     rare = (Share, Approximate, DontCare, *([Dsp] if stage == "tensor" else []))
     assert changed or kind in rare or (kind is Scalarize and stage == "scalar")
+
+
+@pytest.mark.parametrize("kind", ALONE, ids=lambda p: p.name)
+def test_a_pass_takes_sums_as_they_are_written(kind: type[Pass]) -> None:
+    """Of tables, with weights of 0 and terms that come twice: no pass may count on another one before it."""
+    for seed in range(20):
+        design = random_design(random.Random(seed), "scalar", [Lut, Lincomb, Add3], size=8)
+        run(design, [kind()], check=20)
+
+
+def test_bits_are_what_they_were() -> None:
+    """Of designs in which they often meet themselves, their complements and constants."""
+    ops = [And, Or, Xor, Not, Number, Quant]
+    changed = 0
+    for seed in range(60):
+        design = random_design(random.Random(seed), "scalar" if seed % 3 else "tensor", ops, size=15)
+        changed += len(run(design, [Simplify()], check=40).values) < len(design.values)
+    assert changed > 30
 
 
 @pytest.mark.parametrize("seed", range(16))
@@ -305,6 +343,19 @@ class Untyped(Pass):
 
     def __call__(self, design: Design, context: Context) -> Design:
         return replace(design, params=tuple(replace(p) for p in design.params))
+
+
+def test_a_long_chain_of_sums_is_the_same_few_problems() -> None:
+    """However late its links are: what one takes does not grow with those before it."""
+    byte = scalar(Fixed(True, 8))
+    params = [Param(byte, name=name) for name in ("x", "y")]
+    value: Value = params[0]
+    for n in range(400):
+        value = Quant(Lincomb((value, params[n % 2]), (Fraction(1),) * 2), byte, overflow=Overflow.SATURATE)
+    design = Design("d", tuple(params), (Output("o", value),), Stage.SCALAR)
+    order.chains.cache_clear()
+    run(design, [Adders()])
+    assert order.chains.cache_info().misses < 10
 
 
 def small() -> Design:

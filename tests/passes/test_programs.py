@@ -28,8 +28,9 @@ import numpy as np
 import pytest
 from programs import with_end, with_runs
 
-from lutc.analysis.cost import costs
+from lutc.analysis.cost import costs, flip_flops
 from lutc.analysis.timing import longest_stage
+from lutc.emit import netlist
 from lutc.ir.graph import Design, Stage
 from lutc.ir.interp import execute
 from lutc.ir.latency import latency
@@ -152,7 +153,7 @@ def figures(design: Design, target: Target) -> dict[str, str]:
     layers = costs(design, target).values()
     return {
         "luts": f"{sum(c.luts for c in layers):.10g}",
-        "ffs": str(sum(c.ffs for c in layers)),
+        "ffs": str(flip_flops(netlist(design)).total() if latency(design) else 0),
         "dsps": str(sum(c.dsps for c in layers)),
         "stages": str(latency(design)),
         "ns": f"{longest_stage(design, target):.2f}",

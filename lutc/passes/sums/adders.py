@@ -114,11 +114,13 @@ class _Trees:
         earliest = min(
             (t for t, o in zip(times, operands, strict=True) if not isinstance(o.value, Number)), default=0.0
         )
+        levels = [
+            max(int((time - earliest) / self.step + 0.5), 0) for time in times
+        ]  # a constant is always there
         found = []
-        for o, frac, time in zip(operands, fracs, times, strict=True):
+        for o, frac, level in zip(operands, fracs, order.brought_together(levels), strict=True):
             low = max(fracs) - frac
             lo, hi = (int(code) << low for code in range_of(o.value))
-            level = max(int((time - earliest) / self.step + 0.5), 0)  # a constant is always there
             found.append(order.Operand(lo, hi, low, o.sign, level))
         return tuple(found)
 

@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from lutc.ir.graph import Design, Table, Value, body, owners, users
-from lutc.ir.ops import Lincomb, Lut, Quant
+from lutc.ir.ops import Lincomb, Lut, Number, Quant
 from lutc.ir.ops.base import Op
 from lutc.numbers import twos
 from lutc.passes.context import Context
@@ -86,6 +86,8 @@ def _sum(rw: Rewriter, op: Lincomb, own: list[bool], splits: Splits) -> Value:
     others: list[tuple[Value, Fraction]] = []
     bias = op.bias
     for value, weight, alone in zip(op.terms, op.weights, own, strict=True):
+        if not weight:
+            continue  # it adds nothing, and no bias is a multiple of it
         if not (alone and _movable(value)):
             others.append((value, weight))
             continue
@@ -103,6 +105,8 @@ def _sum(rw: Rewriter, op: Lincomb, own: list[bool], splits: Splits) -> Value:
         bias -= part.weight * start * Fraction(2) ** -part.frac
     bias = _fold(parts, bias, splits.price)
     terms = others + [(_lookup(rw, p), p.weight) for p in parts if p.codes.any()]
+    if not terms:  # all of its tables were constants
+        return rw.make(Number, bias)
     return rw.make(Lincomb, tuple(v for v, _ in terms), tuple(w for _, w in terms), bias)
 
 
