@@ -74,7 +74,7 @@ def kinds(design: Design) -> list[str]:
 @pytest.mark.parametrize("kind", ALONE, ids=lambda p: p.name)
 def test_a_pass_keeps_the_meaning(kind: type[Pass], stage: str) -> None:
     changed = 0
-    for seed in range(30):
+    for seed in range(40):
         design = random_design(random.Random(seed), stage, size=15)
         after = run(design, [kind()], check=40)
         assert [o.value.type for o in after.outputs] == [o.value.type for o in design.outputs]
