@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _KEYWORDS = {"cat": "bit_concat"}
 _WORDS = {"nearest": "nearest-half-up"}
+_RUN = r"^# run: (.*=>.*)$"
 _PART = re.compile(r"^(const|table|func|design)\b", re.M)
 
 
@@ -50,7 +51,10 @@ def _comments(text: str) -> str:
     notes = re.sub(
         r"^# note: (.*)$", lambda m: f"note {json.dumps(m[1].rstrip())}", text[header:first], flags=re.M
     )
-    return text[:header] + notes + re.sub(r"^# run: (.*=>.*)$", r"run \1", text[first:], flags=re.M)
+    above = re.findall(_RUN, text[:header], re.M)  # where no statement may stand: they go below the header
+    head = re.sub(rf"{_RUN}\n", "", text[:header], flags=re.M)
+    runs = "".join(f"run {run}\n" for run in above)
+    return head + runs + re.sub(_RUN, r"run \1", notes + text[first:], flags=re.M)
 
 
 def _renamed(text: str, name: str) -> Iterator[Edit]:
