@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+# What was renamed since lutc 0.1: read as what it is called now, and written so by `fmt`.
+RENAMED_OPERATIONS = {"cat": "bit_concat"}
+RENAMED_MODES = {"nearest": "nearest-half-up"}
+
 # Operations, by the names that Verilog, LLVM, MLIR, CIRCT, XLS, ONNX, numpy and PyTorch have for them.
 OPERATIONS = {
     "mux": "select",
@@ -50,7 +54,6 @@ OPERATIONS = {
     "requantise": "rescale",
     "requant": "rescale",
     "dequant": "rescale",
-    "cat": "bit_concat",
     "concat_bits": "bit_concat",
     "bit_cat": "bit_concat",
     "linear": "dense",
@@ -130,7 +133,6 @@ def type_of(text: str) -> str | None:
 
 # Words of `round=` and `overflow=`.
 MODES = {
-    "nearest": "nearest-half-even (numpy, ONNX) or nearest-half-up (the cheapest of these)",
     "round": "nearest-half-even",
     "rne": "nearest-half-even",
     "rint": "nearest-half-even",

@@ -81,7 +81,7 @@ def stage_mistake(op: type[Op], stage: Stage) -> tuple[str, str]:
     legal = " and ".join(sorted(s.value for s in op.stages))
     help = "lower the design with the pass scalarize, or begin the file with: lir 1"
     if stage is Stage.TENSOR:
-        help = "registers and single wires belong to a file that begins with: lir 1 scalar"
+        help = "registers belong to a file that begins with: lir 1 scalar"
     return f"'{op.keyword}' is legal at the {legal} stage, and this is the {stage.value} stage", help
 
 

@@ -15,6 +15,7 @@ from lutc.diagnostics import LirError, Source, error
 from lutc.ir.graph import Design
 from lutc.ir.ops.base import number, repeats
 from lutc.ir.same import same
+from lutc.synonyms import RENAMED_MODES, RENAMED_OPERATIONS
 from lutc.text import columns, syntax
 from lutc.text.columns import INDENT, Row
 from lutc.text.comments import Around, Comments, comments_of
@@ -121,7 +122,7 @@ def _form(text: str) -> object:
             [(r.name and str(r.name), str(r.value), attributes(r.attributes)) for r in p.results],
             [
                 (
-                    *(str(s.target), s.type and _type(s.type), str(s.keyword), _operands(s)),
+                    *(str(s.target), s.type and _type(s.type), _keyword(s), _operands(s)),
                     *(attributes(s.attributes), s.origin and str(s.origin)),
                 )
                 for s in p.statements
@@ -283,7 +284,11 @@ def _behind(line: str, around: Around) -> str:
 def _statement(s: Statement, comment: str) -> Row:
     left = f"{s.target}: {_type(s.type)}" if s.type is not None else str(s.target)
     parts = [*_operands(s), *(f"{name}={_value(value)}" for name, value in s.attributes)]
-    return Row(left, f"{s.keyword} {', '.join(parts)}".rstrip(), str(s.origin or ""), comment)
+    return Row(left, f"{_keyword(s)} {', '.join(parts)}".rstrip(), str(s.origin or ""), comment)
+
+
+def _keyword(s: Statement) -> str:
+    return RENAMED_OPERATIONS.get(s.keyword, str(s.keyword))
 
 
 def _operands(s: Statement) -> list[str]:
@@ -307,6 +312,8 @@ def _type(token: Token) -> str:
 
 
 def _value(token: Token) -> str:
+    if token.type == "WORD":
+        return RENAMED_MODES.get(token, str(token))
     return _list(list_of(str(token))) if token.type == "LIST" else _word(str(token))
 
 

@@ -13,7 +13,7 @@ from lutc.ir.ops import TABLE, Op
 from lutc.ir.ops.base import Budget
 from lutc.ir.ops.literals import Literals
 from lutc.ir.verify import stage_mistake
-from lutc.synonyms import OPERATIONS
+from lutc.synonyms import OPERATIONS, RENAMED_OPERATIONS
 from lutc.text import syntax
 from lutc.text.arity import ROWS, Misplaced, Operand, Row, Symbol, placed
 from lutc.text.literals import number_of
@@ -55,7 +55,7 @@ class Statements:
         before = len(self.problems)
         place = syntax.span(self.source, s.target, syntax.last_token(s))
         operands = self._operands(scope, s)
-        row = ROWS.get(s.keyword)
+        row = ROWS.get(RENAMED_OPERATIONS.get(s.keyword, s.keyword))
         if row is None:
             help = did_you_mean(s.keyword, [*TABLE], OPERATIONS) or "`lutc ops` lists them"
             self.problems.wrong(f"there is no operation {str(s.keyword)!r}", s.keyword, help=help)
@@ -119,7 +119,8 @@ class Statements:
                 raise error(
                     f"'{s.keyword}' {why}, and does not say {attribute}=",
                     span=place,
-                    help=f"one of: {', '.join(m.value for m in row.kinds[attribute])}",
+                    help=f"one of: {', '.join(m.value for m in row.kinds[attribute])}; a text of lutc 0.1 meant "
+                    f"{row.attributes[attribute].default.value}: lutc fmt --upgrade writes it",
                 )
         return made
 

@@ -1,6 +1,7 @@
 """Texts of lutc 0.1, written before the language was fixed, as texts of today: `lutc fmt --upgrade`.
 
-What changed is listed in ir_spec/versions.md. Every change is an edit of the text at one place; nothing else moves.
+What changed is listed in ir_spec/versions.md. Words that were renamed are read as they are, and `fmt` writes the new
+ones; here is what would be an error, or a comment. Every change is an edit of the text at one place.
 """
 
 from __future__ import annotations
@@ -11,20 +12,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lutc.diagnostics import LirError, Source, error
+from lutc.diagnostics import error
 from lutc.ir.same import same
 from lutc.text import syntax
 from lutc.text.arity import ROWS
 from lutc.text.edits import Edit, edited
 from lutc.text.parse import parse, read_design
-from lutc.text.reader import read
-from lutc.text.syntax import Block, Input, Result, Statement
+from lutc.text.syntax import Statement
 
 if TYPE_CHECKING:
-    from lark import Token
+    pass
 
-_KEYWORDS = {"cat": "bit_concat"}
-_WORDS = {"nearest": "nearest-half-up"}
 _RUN = r"^# run: (.*=>.*)$"
 _PART = re.compile(r"^(const|table|func|design)\b", re.M)
 
@@ -34,7 +32,7 @@ def upgraded(text: str, name: str = "<text>", folder: Path | None = None) -> str
 
     Raises LirError for a text that neither reads, and rather than giving one that means anything else.
     """
-    plain = edited(_comments(text), _renamed(_comments(text), name))
+    plain = _comments(text)
     unsaid: list[tuple[Statement, str]] = []
     before = read_design(plain, name, folder, unsaid).design
     after = edited(plain, _said(unsaid))
@@ -57,23 +55,6 @@ def _comments(text: str) -> str:
     return head + runs + re.sub(_RUN, r"run \1", notes + text[first:], flags=re.M)
 
 
-def _renamed(text: str, name: str) -> Iterator[Edit]:
-    file = read(Source(name, text))
-    if file.problems:
-        raise LirError(*file.problems)
-    for part in file.parts:
-        if not isinstance(part, Block):
-            continue
-        holders: list[Input | Result | Statement] = [*part.inputs, *part.results, *part.statements]
-        for holder in holders:
-            for key, value in holder.attributes:
-                if key == "round" and value in _WORDS:
-                    yield _at(value, _WORDS[value])
-        for s in part.statements:
-            if s.keyword in _KEYWORDS:
-                yield _at(s.keyword, _KEYWORDS[s.keyword])
-
-
 def _said(unsaid: Iterable[tuple[Statement, str]]) -> Iterator[Edit]:
     words: dict[int, list[str]] = {}
     for s, attribute in unsaid:
@@ -82,8 +63,3 @@ def _said(unsaid: Iterable[tuple[Statement, str]]) -> Iterator[Edit]:
         assert end is not None
         words.setdefault(end, []).append(f", {attribute}={default}")
     return ((end, end, "".join(found)) for end, found in words.items())
-
-
-def _at(token: Token, new: str) -> Edit:
-    assert token.start_pos is not None and token.end_pos is not None
-    return token.start_pos, token.end_pos, new

@@ -329,14 +329,14 @@ class _Generator:
         )
 
     def make_element(self) -> Value:
-        if not self.bundles:
+        if self.stage is Stage.SCALAR and not self.bundles:
             raise OpMistake("there is no tensor")
-        x = self.rng.choice(self.bundles)
+        x = self.rng.choice(self.bundles) if self.bundles else self.pick(lambda v: v.type.size > 0)
         return self.built("element", x, at=self.rng.randrange(x.type.size))
 
     def make_pack(self) -> Value:
         shape = self.shape() or (1,)
-        return self.built("pack", *self.meet([self.pick() for _ in range(math.prod(shape))]), shape=shape)
+        return self.built("pack", *self.meet([self.like(()) for _ in range(math.prod(shape))]), shape=shape)
 
     def make_call(self) -> Value:
         if self.depth > 1:

@@ -27,7 +27,7 @@ from lutc.diagnostics import did_you_mean
 from lutc.ir.graph import Bounds, Const, Func, OpMistake, Stage, Table, Value
 from lutc.lazy import lazy
 from lutc.limits import ADVICE, MAX_ALL_ELEMENTS, MAX_ELEMENTS, SMALLER
-from lutc.synonyms import MODES
+from lutc.synonyms import MODES, RENAMED_MODES
 from lutc.types import Ints, Type
 
 if TYPE_CHECKING:
@@ -236,6 +236,7 @@ def decode(kind: Any, raw: Any) -> Any:
         raise OpMistake(f"expects {_described(kind)}, not a list")
     if isinstance(kind, type) and issubclass(kind, Enum):
         words = [e.value for e in kind]
+        raw = RENAMED_MODES.get(raw, raw) if isinstance(raw, str) else raw
         if raw in words:
             return kind(raw)
         raise OpMistake(f"has no choice {encode(raw)}", _choices(str(raw), words))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from lutc.ir.graph import Bounds, OpMistake, Value
-from lutc.ir.ops.base import SCALAR, TENSOR, Op, need, sized
+from lutc.ir.ops.base import TENSOR, Op, need, sized
 from lutc.lazy import lazy
 from lutc.numbers import dtype
 from lutc.rtl import circuits
@@ -262,10 +262,9 @@ class Pad(Layout):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Element(Layout):
-    """One element of a bundle of wires (an input, or what a call returned), by its row-major position."""
+    """One element of a tensor as a scalar, by its row-major position."""
 
     keyword: ClassVar[str] = "element"
-    stages: ClassVar = SCALAR
     x: Value
     at: int
 
@@ -293,10 +292,9 @@ class Element(Layout):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pack(Layout):
-    """Scalars bundled into a tensor: what an output port carries, or a call takes."""
+    """Scalars as the elements of a tensor, in row-major order."""
 
     keyword: ClassVar[str] = "pack"
-    stages: ClassVar = SCALAR
     strict: ClassVar[bool] = True  # a port or an argument has its formats given
     parts: tuple[Value, ...]
     shape: tuple[int, ...]
