@@ -20,6 +20,7 @@ _PACKAGES = (
     ("h5py", "reading .keras", "pip install 'lutc[keras]'", True),
     ("torch", "training, PyTorch models", "pip install 'lutc[torch]'", True),
     ("cocotb", "simulation", "pip install 'lutc[sim]'", True),
+    ("pygls", "the language server", "pip install 'lutc[lsp]'", True),
     ("pyosys", "synthesis estimates", "pip install 'lutc[synth]'", True),
 )
 _TOOLS = (

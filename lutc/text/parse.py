@@ -51,21 +51,33 @@ def parse(text: str, name: str = "<text>", folder: Path | None = None) -> Design
     >>> print(design.outputs[0].value.type)
     u4f1
     """
-    return read_design(text, name, folder).design
+    return read_design(text, name, folder).whole()
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A design, and every body of its text, callees first and the design last, with all values that stand in it."""
+    """What could be read of a text: the design (None where it has none), everything that is wrong, and what it says.
 
-    design: Design
+    `written` are the bodies of the text, callees first and the design last, each with all values that stand in it, used
+    or not; `symbols` its constants, tables and functions by name. What is wrong is missing in both.
+    """
+
+    design: Design | None
+    problems: Sequence[Diagnostic]
     written: Mapping[Body, Sequence[Value]]
+    symbols: Mapping[str, Symbol]
+
+    def whole(self) -> Design:
+        """The design. Raises LirError with everything that is wrong."""
+        if self.design is None or self.problems:
+            raise LirError(*self.problems)
+        return self.design
 
 
 def read_design(
     text: str, name: str, folder: Path | None, unsaid: list[tuple[Statement, str]] | None = None
 ) -> Reading:
-    """As `parse`, with what a text says and nobody uses.
+    """Read as much of a text as is right.
 
     With a list `unsaid`, attributes that a statement must say are noted there, and count as they did before the text
     had a version that was fixed: see `lutc.text.upgrade`.
@@ -77,9 +89,8 @@ def read_design(
         problems = reader.problems.found
         if design is not None and not problems:
             problems = violations(design, retype=False, written=reader.written)
-    if design is None or problems:
-        raise LirError(*sorted(problems, key=_position))
-    return Reading(design, reader.written)
+    symbols = {n: s for n, s in reader.symbols.items() if s is not None}
+    return Reading(design, sorted(problems, key=_position), reader.written, symbols)
 
 
 @contextmanager

@@ -14,7 +14,9 @@ from lutc.text.syntax import Block
 
 def with_types(text: str, name: str = "<text>", folder: Path | None = None) -> str:
     """The text with a type behind every value that has none; nothing else moves. Raises LirError as `parse` does."""
-    values = [v for body in read_design(text, name, folder).written.values() for v in body]
+    reading = read_design(text, name, folder)
+    reading.whole()
+    values = [v for body in reading.written.values() for v in body]
     types = {(v.span.line, v.span.column): v.type for v in values if isinstance(v, Op) and v.span}
     file = read(Source(name, text))
     if file.problems:

@@ -34,7 +34,7 @@ def upgraded(text: str, name: str = "<text>", folder: Path | None = None) -> str
     """
     plain = _comments(text)
     unsaid: list[tuple[Statement, str]] = []
-    before = read_design(plain, name, folder, unsaid).design
+    before = read_design(plain, name, folder, unsaid).whole()
     after = edited(plain, _said(unsaid))
     if (lost := same(before, parse(after, name, folder))) is not None:
         help = "this is a bug in lutc, please report it with the file; nothing was written"

@@ -70,6 +70,14 @@ def test_the_picture_shows_the_house() -> None:
     assert done.returncode == 0, "run tools/archdoc"
 
 
+def test_the_pictures_of_numerics_are_what_the_code_says() -> None:
+    done = subprocess.run([sys.executable, ROOT / "tools" / "figures", "--check"], check=False)
+    assert done.returncode == 0, "run tools/figures"
+    page = (ROOT / "ir_spec" / "numerics.md").read_text()
+    shown = re.findall(r"^!\[.+\]\((pictures/\w+\.svg)\)$", page, re.M)
+    assert sorted(shown) == sorted(f"pictures/{p.name}" for p in (ROOT / "ir_spec" / "pictures").iterdir())
+
+
 def test_the_site_lists_every_page() -> None:
     """A page that no list names would be found by nobody."""
     listed = set(re.findall(r"\b[\w/.-]+\.md\b", (ROOT / "tools" / "site" / "mkdocs.yml").read_text()))

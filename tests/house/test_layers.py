@@ -74,6 +74,7 @@ ORDER = (
     "report",
     "built",
     "driver",
+    "lsp",
     "cli",
 )
 RANK = {name: rank for rank, name in enumerate(ORDER)}
@@ -321,6 +322,7 @@ HEAVY = {
     "networkx",
     "numba",
     "onnx",
+    "pygls",
     "pyosys",
     "scipy",
     "sklearn",

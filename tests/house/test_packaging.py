@@ -128,6 +128,7 @@ def test_wheel_metadata(unpacked: Path) -> None:
         "torch",
         "sim",
         "synth",
+        "lsp",
         "docs",
         "dev",
     }

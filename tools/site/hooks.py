@@ -22,6 +22,7 @@ class LirLexer(RegexLexer):  # type: ignore[misc]  # pygments has no types
             (r"#.*", Comment),
             (r'!?"[^"\n]*"', String),
             (r"^(lir)(\s+)(\d+)", bygroups(Keyword, Text, Number)),
+            (r"^(note|run)\b", Keyword),
             (words(("design", "func", "const", "table", "scalar", "file"), suffix=r"\b"), Keyword),
             (words([op.keyword for op in ALL], prefix=r"(?<== )", suffix=r"\b"), Name.Function),
             (r"%[\w.]+", Name.Variable),

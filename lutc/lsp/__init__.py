@@ -1,0 +1,1 @@
+"""What editors ask of a text while it is written: `page` answers, `server` speaks their protocol."""
