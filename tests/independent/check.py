@@ -128,8 +128,13 @@ class Checker:
     def fitting(self, placed: Sequence[data.Placed], types: Sequence[Any]) -> Numbers | None:
         """The numbers, if each is one of its format."""
         fits = True
+        right: set[tuple[Fraction, Any]] = set()  # a large table says few numbers many times
         for (number, line), kind in zip(placed, types, strict=True):
-            if not kind.holds(number):
+            if (number, kind) in right:
+                continue
+            if kind.holds(number):
+                right.add((number, kind))
+            else:
                 self.file.wrong(line, "text#numbers-and-data", f"{number} is no number of {kind}")
                 fits = False
         return tuple(number for number, _ in placed) if fits else None

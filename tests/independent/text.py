@@ -194,11 +194,7 @@ class Reader:
         line = line_of(token)
         if token.type != "LIST":
             return Leaf(str(token), line)
-        try:
-            return read_list(tree_of(str(token), "list", line), line)
-        except SyntaxProblem as error:
-            self.file.wrong(error.line, "text#grammar", "a list that is none")
-            return Branch((), -1)
+        return read_list(tree_of(str(token), "list", line), line)
 
     def attribute(self, tree: lark.Tree[Any]) -> Attribute:
         name, value = (t for t in tree.children if isinstance(t, lark.Token))
@@ -295,7 +291,7 @@ def read(text: str) -> File:
     try:
         return reader.read(text)
     except SyntaxProblem as error:
-        reader.file.problems = [Problem(error.line, "text#grammar", "this is no sentence of the grammar")]
+        reader.file.wrong(error.line, "text#grammar", "this is no sentence of the grammar")
         return reader.file
 
 
