@@ -73,6 +73,7 @@ class Checker:
         self.definitions: dict[str, Block | Body] = {}
         self.symbols: dict[str, Symbol | None] = {}
         self.active: list[str] = []
+        self.bodies: dict[str, Checked] = {}  # of functions
         self.ports: dict[str, dict[str, Any]] = {}  # attributes of the design's ports
 
     @contextmanager
@@ -173,7 +174,7 @@ class Checker:
                     attribute.line, "text#names", "a function's parameter has a type and nothing else"
                 )
         before = len(self.file.problems)
-        checked = self.body(body)
+        checked = self.bodies[body.name] = self.body(body)
         result = self.output(checked, body.outputs[0])
         types = [p.type for p in body.inputs]
         if result is None or result.type is None or len(self.file.problems) > before or None in types:

@@ -131,7 +131,8 @@ def tree_of(text: str, start: str, line: int) -> lark.Tree[lark.Token]:
     try:
         return parser().parse(text, start=start)
     except lark.exceptions.UnexpectedInput as error:
-        at = error.line if error.line and error.line > 0 else text.count("\n") + 1
+        ended = isinstance(error, lark.exceptions.UnexpectedToken) and error.token.type == "$END"
+        at = text.rstrip().count("\n") + 1 if ended else error.line
         raise SyntaxProblem(line + at - 1) from None
 
 
@@ -159,6 +160,12 @@ def number_of(text: str) -> Fraction:
         exponent or 0
     )
     return -number if mantissa.startswith("-") else number
+
+
+def count_of(text: str) -> int:
+    """A count or a length. One of absurdly many digits is beyond every limit, whatever it is."""
+    digits = text.lstrip("0") or "0"
+    return int(digits) if len(digits) < 20 else 10**20
 
 
 def tokens(tree: lark.Tree[Any], kind: str) -> list[lark.Token]:
@@ -298,13 +305,13 @@ def read(text: str) -> File:
 def read_type(tree: lark.Tree[Any]) -> Type:
     shape: list[int] = []
     for dims in trees(tree, "dims"):
-        shape += [int(t) for t in tokens(dims, "COUNT")]
+        shape += [count_of(t) for t in tokens(dims, "COUNT")]
     total = math.prod(check_shape(tuple(shape)))
     if tree.data == "uniform":
         return make_type(shape, [format_of(str(tokens(tree, "FORMAT")[0]))] * total)
     runs = []
     for run in trees(tree, "run_length"):
-        counts = [int(t) for t in tokens(run, "COUNT")] or [1]
+        counts = [count_of(t) for t in tokens(run, "COUNT")] or [1]
         runs.append((format_of(str(tokens(run, "FORMAT")[0])), counts[0]))
     if sum(count for _, count in runs) != total:
         raise Wrong("types#tensors", "the formats are not as many as the elements")
@@ -313,9 +320,8 @@ def read_type(tree: lark.Tree[Any]) -> Type:
 
 def format_of(text: str) -> Any:
     bits, _, frac = text[1:].partition("f")
-    if len(bits) > MOST_DIGITS or len(frac) > MOST_DIGITS:
-        raise Wrong("types#formats", "a format beyond the limits")
-    return make_format(text[0] == "s", int(bits), int(frac or 0))
+    after = -count_of(frac[1:]) if frac.startswith("-") else count_of(frac or "0")
+    return make_format(text[0] == "s", count_of(bits), after)
 
 
 def read_list(tree: lark.Tree[Any], line: int) -> Branch:
@@ -325,7 +331,7 @@ def read_list(tree: lark.Tree[Any], line: int) -> Branch:
             items.append(read_list(child, line))
         elif child.type == "REPEATED":
             what, _, count = str(child).rpartition("*")
-            items.append(Leaf(what, line + line_of(child) - 1, int(count)))
+            items.append(Leaf(what, line + line_of(child) - 1, count_of(count)))
         elif child.type in ("NUMBER", "WORD"):
             items.append(Leaf(str(child), line + line_of(child) - 1))
     return Branch(tuple(items), line + (tree.meta.line or 1) - 1)
