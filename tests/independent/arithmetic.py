@@ -133,6 +133,12 @@ def slice_rule(use: Use, f: Sequence[Format]) -> Format:
     return make_format(False, high - low + 1, 0)
 
 
+def check_slice(use: Use) -> None:
+    must(
+        0 <= use.attributes["low"] <= use.attributes["high"], "bit_slice", "high is below low, or low below 0"
+    )
+
+
 def slice_value(use: Use, f: Sequence[Format], v: Sequence[Fraction]) -> Fraction:
     high, low = use.attributes["high"], use.attributes["low"]
     return Fraction((f[0].pattern(v[0]) >> low) % (1 << (high - low + 1)))
@@ -287,11 +293,6 @@ ARITHMETIC: dict[str, Operation] = {
         ("values",),
         *elementwise(lambda use, f: make_format(False, sum(k.bits for k in f), 0), concat_value),
     ),
-    "bit_slice": Operation(
-        ONE,
-        *elementwise(slice_rule, slice_value),
-        {"high": Asked("integer"), "low": Asked("integer")},
-    ),
     "quant": Operation(ONE, infer_quant, compute_quant, NO_MODES, typed=True),
     "rescale": Operation(
         ONE,
@@ -313,4 +314,11 @@ for _name, _check in (("lincomb", check_lincomb), ("add3", check_add3)):
 _infer, _compute = elementwise(scale_rule, lambda use, f, v: v[0] * use.attributes["by"])
 ARITHMETIC["scale"] = Operation(
     ONE, checked("scale", check_scale, _infer), _compute, {"by": RATIONAL, "dsp": DSP}
+)
+_infer, _compute = elementwise(slice_rule, slice_value)
+ARITHMETIC["bit_slice"] = Operation(
+    ONE,
+    checked("bit_slice", check_slice, _infer),
+    _compute,
+    {"high": Asked("integer"), "low": Asked("integer")},
 )
