@@ -144,6 +144,47 @@ def test_mutations(mutation: Mutation) -> None:
             break
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "ir_spec").glob("*.md")), ids=lambda p: p.stem)
+def test_examples_of_the_chapters(page: Path) -> None:
+    for example in re.findall(r"^```lir.*?\n(.*?)^```$", page.read_text(), re.M | re.S):
+        readings = both(example, page.parent)
+        assert readings.refused[0] == readings.refused[1], example
+        if readings.design is not None:
+            ours, theirs = broken_runs(readings)
+            assert ours == theirs, example
+            assert types_differ(readings.design, readings.other) is None, example
+
+
+def test_the_other_knows_nothing_of_lutc() -> None:
+    for path in (ROOT / "tests" / "independent").glob("*.py"):
+        assert not re.search(r"^\s*(from|import) lutc\b", path.read_text(), re.M), path.name
+
+
+def test_the_other_as_a_command(tmp_path: Path) -> None:
+    right, wrong = tmp_path / "right.lir", tmp_path / "wrong.lir"
+    right.write_text("lir 1\ndesign d(%x: s4) -> (y = %x) {\n}\nrun x=1 => y=1\n")
+    wrong.write_text("lir 1\ndesign d(%x: s4) -> (y = %x) {\n}\nrun x=1 => y=2\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "independent", str(right), str(wrong)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+    )
+    assert done.returncode == 2
+    assert f"{right}: ok" in done.stdout and f"{wrong}: error 4 " in done.stdout
+
+
+@pytest.mark.parametrize("kind", [[], ["--spoiled"]])
+def test_the_script(kind: list[str], tmp_path: Path) -> None:
+    script = ROOT / "tools" / "two-readings"
+    command = [sys.executable, str(script), "--count", "6", "--seed", "300", "--keep", str(tmp_path), *kind]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "6 texts, 0 disagreements" in done.stdout and not list(tmp_path.iterdir())
+
+
 def test_a_disagreement_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "lir 1\ndesign d(%x: s4) -> (y = %y) {\n  %y = neg %x\n}\n"
     assert disagreement(text, random.Random(0)) is None
