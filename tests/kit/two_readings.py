@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +21,7 @@ from lutc.ir.graph import Design, Func, Run
 from lutc.ir.ops.flow import Call, Map
 from lutc.text.parse import parse
 
+HEAVY = re.compile(r"[\[,*=]\s*0*[1-9]\d{4,9}\b")
 ELEMENTS = 3000  # of all values of a design whose numbers are compared
 
 
@@ -47,6 +49,11 @@ def both(text: str, folder: Path | None = None) -> Readings:
     except LirError as e:
         lines = [d.span.line if d.span else None for d in e.diagnostics]
     return Readings(design, tuple(lines), load(text, folder or Path("nowhere")))
+
+
+def heavy(text: str) -> bool:
+    """Whether a text may have millions of elements: the other implementation takes minutes for them."""
+    return HEAVY.search(text) is not None
 
 
 def broken_runs(readings: Readings) -> tuple[list[int | None], list[int]]:

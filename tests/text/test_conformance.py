@@ -17,7 +17,7 @@ from conformance_suite import FOLDER, Case, asked, cases
 from mutations import MUTATIONS, Mutation
 from random_designs import random_design
 from text_fuzzing import mutant
-from two_readings import both, broken_runs, disagreement, types_differ
+from two_readings import both, broken_runs, disagreement, heavy, types_differ
 
 from lutc.ir.ops import ALL
 from lutc.text.print import print_design
@@ -123,7 +123,10 @@ def test_random_programs(chunk: int, stage: str) -> None:
 @pytest.mark.parametrize("chunk", range(2, 7))
 def test_spoiled_texts(chunk: int) -> None:
     for seed in range(chunk * 60, (chunk + 1) * 60):
-        found = disagreement(mutant(seed), random.Random(seed))
+        text = mutant(seed)
+        if heavy(text):
+            continue
+        found = disagreement(text, random.Random(seed))
         assert found is None, f"seed {seed}: {found}"
 
 
