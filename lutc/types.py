@@ -44,7 +44,7 @@ class TooWide(LirError, ValueError):
 class Fixed:
     """A fixed-point format: `width` bits, the lowest of weight `2**-frac`, two's complement if `signed`.
 
-    Raises TooWide, a ValueError, for a negative width or one above `MAX_WIDTH`.
+    Raises TooWide, a ValueError, for a negative width or one above `MAX_WIDTH`, and for a point too far away.
     """
 
     signed: bool
@@ -54,6 +54,10 @@ class Fixed:
     def __post_init__(self) -> None:
         if not 0 <= self.width <= MAX_WIDTH:
             raise TooWide(f"a format has 0 to {MAX_WIDTH} bits, not {self.width}")
+        if abs(self.frac) > 2 * MAX_WIDTH and self.width:
+            raise TooWide(
+                f"a point is at most {2 * MAX_WIDTH} places from a format's last bit, not {abs(self.frac)}"
+            )
         if self.width == 0:  # one spelling for the number 0
             object.__setattr__(self, "signed", False)
             object.__setattr__(self, "frac", 0)

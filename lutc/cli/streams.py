@@ -39,6 +39,8 @@ def flushed(code: int) -> int:
             stream.flush()
         except BrokenPipeError:
             code = code or 128 + signal.SIGPIPE
+        except ValueError:  # closed by who wrote to it, as a server does
+            pass
         except OSError as e:  # a full disk
             code = code or 2
             with suppress(OSError):

@@ -41,18 +41,19 @@ def check(files: tuple[Path, ...], run: bool) -> None:
 @click.pass_context
 def fmt(ctx: click.Context, files: tuple[Path, ...], check: bool, upgrade: bool, types: bool) -> None:
     """Bring .lir FILES into canonical form, comments kept."""
+    from lutc.diagnostics import Diagnostic, LirError
     from lutc.files.foreign import read_text
     from lutc.files.writing import write_text
-    from lutc.text.fmt import format_text
-    from lutc.text.typed import with_types
-    from lutc.text.upgrade import upgraded
 
     changed = False
+    wrong: list[Diagnostic] = []
     for file in files:
         before = read_text(file)
-        whole = upgraded(before, str(file), file.parent) if upgrade else before
-        whole = with_types(whole, str(file), file.parent) if types else whole
-        after = format_text(whole, str(file), file.parent)
+        try:
+            after = _formatted(before, file, upgrade, types)
+        except LirError as e:
+            wrong += e.diagnostics
+            continue
         if after == before:
             continue
         changed = True
@@ -61,5 +62,17 @@ def fmt(ctx: click.Context, files: tuple[Path, ...], check: bool, upgrade: bool,
         else:
             write_text(file, after)
             click.echo(f"{file}: formatted")
+    if wrong:
+        raise LirError(*wrong)
     if check and changed:
         ctx.exit(1)
+
+
+def _formatted(text: str, file: Path, upgrade: bool, types: bool) -> str:
+    from lutc.text.fmt import format_text
+    from lutc.text.typed import with_types
+    from lutc.text.upgrade import upgraded
+
+    text = upgraded(text, str(file), file.parent) if upgrade else text
+    text = with_types(text, str(file), file.parent) if types else text
+    return format_text(text, str(file), file.parent)

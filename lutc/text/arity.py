@@ -127,7 +127,8 @@ def _check(row: Row, s: Statement, slot: Slot, index: int, operand: Operand | No
     kind = next((word for k, word in KINDS.items() if isinstance(operand, k)), "number")
     is_a = f"the number {written}" if kind == "number" else f"the {kind} {written}"
     message = f"'{s.keyword}' takes a {KINDS[slot.kind]} here, not {is_a}"
-    raise Misplaced(index, message, f"write: {s.target} = {s.keyword} {row.form}")
+    form = f"{row.form}, {slot.form}" if slot.optional else row.form
+    raise Misplaced(index, message, f"write: {s.target} = {s.keyword} {form}")
 
 
 def _count(row: Row, s: Statement, given: int) -> Misplaced:

@@ -78,7 +78,9 @@ def shaped(raw: Any, shape: tuple[int, ...]) -> Numbers:
     if isinstance(raw, Fraction):
         return raw
     if not shape:
-        raise ValueError("a list for a single number")
+        if len(raw) != 1 or not isinstance(raw[0], Fraction):
+            raise ValueError("a list for a single number")
+        return raw[0]
     flat = raw if not any(isinstance(r, list) for r in raw) else _flat(raw, shape)
     if word := next((r for r in flat if not isinstance(r, Fraction)), None):
         raise ValueError(f"{word!r} is no number")

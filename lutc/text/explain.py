@@ -91,7 +91,8 @@ def _too_short(source: Source, allowed: set[str]) -> Diagnostic:
         return Diagnostic("the file is empty", place, help="write in the first line: lir 1")
     if "LIR" in allowed:
         return Diagnostic("a file begins with its version", place, help="write in the first line: lir 1")
-    help = "close the block with '}'" if "RBRACE" in allowed else None
+    first = re.match(r"[a-z]+", lines[-1])
+    help = "close the block with '}'" if "RBRACE" in allowed else FORMS.get(first[0]) if first else None
     return Diagnostic(f"the file ends too early: expected {_words(allowed)}", place, help=help)
 
 
@@ -99,6 +100,8 @@ def _in_words(found: str, line: Line, allowed: set[str]) -> tuple[str, str | Non
     """Message and help for `found`, the start of the line's rest, where something of `allowed` was expected."""
     if "LIR" in allowed:
         return "a file begins with its version", "write in the first line: lir 1"
+    if found in ("}", ")") and not line.before.strip() and "NAME" in allowed:
+        return f"expected {_words(allowed)}, not {found!r}", "the line above ends with a comma: take it out"
     for slip in (_listed, _quoted, _type, _name, _operation, _attribute):
         if said := slip(found, line, allowed):
             return said
@@ -155,6 +158,8 @@ def _quoted(found: str, line: Line, allowed: set[str]) -> _Said:
     if not found or found[0] not in '"!':
         return None
     if found[0] == "!" and not line.rest.startswith('!"'):
+        if line.rest[1:].lstrip().startswith('"'):
+            return "an origin has no blank behind its '!'", f"write: !{line.rest[1:].strip()}"
         return (
             "an origin stands in quotes",
             f'write: !"{line.rest[1:].split()[0] if line.rest[1:].split() else "layer"}"',

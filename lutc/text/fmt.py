@@ -353,7 +353,8 @@ def _is_scalar(part: Data) -> bool:
 
 def _one_line(data: str) -> str:
     """A list in one line, as it is written."""
-    return "[" + ", ".join(re.sub(r"[,\s]+", " ", data[1:-1]).split()) + "]"
+    text = ", ".join(re.findall(r"\[|\]|[^\s,\[\]]+", data))
+    return re.sub(r", (?=\])", "", text.replace("[, ", "["))
 
 
 def _rows(part: Data, words: Sequence[str]) -> list[int] | None:

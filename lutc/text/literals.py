@@ -44,6 +44,8 @@ def type_of(text: str) -> Type:
         raise ValueError(f"a tensor has up to {MAX_RANK} dimensions, not {len(shape)}")
     if prod(shape) > MAX_ELEMENTS:
         raise ValueError(f"{text} has {prod(shape)} elements; the most is {MAX_ELEMENTS}")
+    if max(shape, default=0) > MAX_ELEMENTS:
+        raise ValueError(f"{text} has a dimension of length {max(shape)}; the most is {MAX_ELEMENTS}")
     if tree.data == "uniform":
         return uniform(shape, _format(str(tree.children[0])))
     runs = [c for c in tree.children if getattr(c, "data", None) == "run_length"]
@@ -102,7 +104,11 @@ def number_of(text: str) -> Fraction:
         raise ValueError(f"{text[:20]}... has too many digits")
     if re.search(r"/0+$", text):
         raise ValueError(f"{text} divides by zero")
-    return Fraction(text)
+    value = Fraction(text)
+    # Written out as a quotient, which the printer may have to, it must not be longer either.
+    if value.numerator.bit_length() + value.denominator.bit_length() > MAX_DIGITS * 3.32:
+        raise ValueError(f"{text[:20]}... has too many digits")
+    return value
 
 
 def raw_value(terminal: str, text: str) -> Any:
@@ -131,9 +137,10 @@ def repeated(word: str) -> tuple[str, int]:
     """An element of a list and how often it stands there: `0*20` is 20 times `0`. Raises ValueError."""
     if "*" not in word:
         return word, 1
-    if not (found := re.fullmatch(r"([^*]+)\*(\d+)", word)):
+    found = re.fullmatch(r"([^*]+)\*(\d+)", word)
+    if not found or not (count := _small(found[2])):
         raise ValueError(f"{word!r} is no element of a list; twenty times 0 is written 0*20, without blanks")
-    return found[1], _small(found[2])
+    return found[1], count
 
 
 def list_of(text: str) -> list[Any]:
@@ -234,6 +241,9 @@ def inline_codes(source: Source, token: Token, runs: Runs, shape: tuple[int, ...
             words = [word for word, n in counts for _ in range(n)]
             places = [i for i, (_, n) in enumerate(counts) for _ in range(n)]
     if have != total:
+        strange = (i for i, word in enumerate(words) if not _number_pattern().fullmatch(repeated(word)[0]))
+        if (alien := next(strange, None)) is not None:
+            raise LirError(*_at_words(source, token, text, {alien: f"{words[alien]!r} is no number"}))
         kind = "entry" if what.startswith("table") else "number"
         said = f"{have} {kind if have == 1 else kind.replace('entry', 'entrie') + 's'}"
         help = "count them, or change the type: a constant has one for each element, a table one for each key"
@@ -344,7 +354,7 @@ def _load(place: Span, folder: Path | None, name: str) -> Any:
     if folder is None:
         help = "read the text with parse_file, or say which folder: parse(text, folder=...)"
         raise LirError(Diagnostic(f"this text has no folder to look for {name} in", place, help=help))
-    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+    if Path(name).is_absolute() or not (folder / name).resolve().is_relative_to(folder.resolve()):
         help = "copy it into the folder of the text, or below"
         raise LirError(Diagnostic(f"{name} lies outside the folder of this text", place, help=help))
     try:

@@ -7,6 +7,7 @@ who read it are not blamed as well. What has been read is verified.
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -155,7 +156,7 @@ class _Reader:
     def _header(self) -> Stage:
         version, stage = self.file.version, self.file.stage
         if version is not None and version != "1":
-            later = version.isdigit() and int(version) > 1
+            later = re.fullmatch(r"[1-9]\d*", version) is not None
             help = "a later lutc wrote it: update lutc" if later else "write: lir 1"
             self.problems.wrong(f"this lutc reads lir 1, not lir {version}", version, help=help)
         if stage is None:
@@ -163,7 +164,7 @@ class _Reader:
         words = [s.value for s in Stage]
         if stage not in words:
             self.problems.wrong(
-                f"there is no stage {str(stage)!r}", stage, help="write: lir 1, or: lir 1 scalar"
+                f"there is no stage {str(stage)!r}", stage, help="write: lir 1, lir 1 tensor, or lir 1 scalar"
             )
             return Stage.TENSOR
         return Stage(stage)

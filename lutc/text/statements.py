@@ -19,7 +19,7 @@ from lutc.text.arity import ROWS, Misplaced, Operand, Row, Symbol, placed
 from lutc.text.literals import number_of
 from lutc.text.problems import Problems
 from lutc.text.syntax import Statement
-from lutc.types import Type
+from lutc.types import TooWide, Type
 
 
 @dataclass
@@ -100,13 +100,14 @@ class Statements:
                 if slot.kind is Value
             }
             symbols = {f: thing for f, thing in operands.items() if f not in fields}
-            fields = scope.literals.spread(row.op, fields)
+            if self.stage is Stage.TENSOR:
+                fields = scope.literals.spread(row.op, fields)
             made = row.op(**fields, **symbols, **attributes, name=s.target[1:], origin=origin, span=place)
             self.budget.spend(made)
         except OpMistake as e:
             raise error(f"'{s.keyword}' {e.message}", span=place, help=e.help) from None
         except (ValueError, OverflowError, MemoryError) as e:
-            help = "quant what it reads to fewer bits first"
+            help = "quant what it reads to fewer bits first" if isinstance(e, TooWide) else "make it smaller"
             raise error(f"'{s.keyword}' has no type here: {e}", span=place, help=help) from None
         if declared is not None and declared != made.type:
             raise self._declared(s, declared, made.type, place)

@@ -238,7 +238,9 @@ def operand_span(source: Source, token: Token, index: int) -> Span:
 def unquoted(source: Source, token: Token) -> str:
     """What a STRING or an ORIGIN says. Escapes are JSON's. Raises LirError for one that is not."""
     try:
-        return str(json.loads(token.removeprefix("!"), strict=False))
+        text = str(json.loads(token.removeprefix("!"), strict=False))
+        text.encode()  # half of a pair of surrogates is no character
+        return text
     except ValueError:
         problem = Diagnostic(
             "this string has an escape that is none", span(source, token), help='use \\" or \\\\'

@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lutc.diagnostics import error
+from lutc.diagnostics import Source, error
+from lutc.ir.graph import Func, Value
 from lutc.ir.same import same
 from lutc.text import syntax
 from lutc.text.arity import ROWS
 from lutc.text.edits import Edit, edited
 from lutc.text.parse import parse, read_design
-from lutc.text.syntax import Statement
+from lutc.text.reader import read
+from lutc.text.syntax import Block, Statement
 
 if TYPE_CHECKING:
     pass
@@ -33,6 +35,7 @@ def upgraded(text: str, name: str = "<text>", folder: Path | None = None) -> str
     Raises LirError for a text that neither reads, and rather than giving one that means anything else.
     """
     plain = _comments(text)
+    plain = edited(plain, _reordered(plain, name))
     unsaid: list[tuple[Statement, str]] = []
     before = read_design(plain, name, folder, unsaid).whole()
     after = edited(plain, _said(unsaid))
@@ -52,7 +55,37 @@ def _comments(text: str) -> str:
     above = re.findall(_RUN, text[:header], re.M)  # where no statement may stand: they go below the header
     head = re.sub(rf"{_RUN}\n", "", text[:header], flags=re.M)
     runs = "".join(f"run {run}\n" for run in above)
-    return head + runs + re.sub(_RUN, r"run \1", notes + text[first:], flags=re.M)
+    return head + runs + "".join(_outside(notes + text[first:]))
+
+
+def _outside(text: str) -> Iterator[str]:
+    """The lines of a text with `# run:` as a statement where it stands neither in a body nor in a list."""
+    body, lists = False, 0
+    for line in text.splitlines(keepends=True):
+        code = re.sub(r'"(?:[^"\\\n]|\\.)*"|#.*', "", line).strip()
+        yield line if body or lists else re.sub(_RUN, r"run \1", line, flags=re.M)
+        lists += code.count("[") - code.count("]")
+        body = (body or code.endswith("{")) and code != "}"
+
+
+def _reordered(text: str, name: str) -> Iterator[Edit]:
+    """Operands in the order of their operation's form, which was free among values and symbols."""
+    file = read(Source(name, text))
+    for part in file.parts:
+        for s in part.statements if isinstance(part, Block) else ():
+            row, given = ROWS.get(s.keyword), syntax.operands(s.operands)
+            if row is None or s.operands is None or "\n" in s.operands:
+                continue
+            values, symbols = (
+                [g for g in given if (g[0] == "@") == is_symbol] for is_symbol in (False, True)
+            )
+            wanted = [slot for slot in row.slots if slot.kind is not Value]
+            if len(symbols) != len([slot for slot in wanted if not slot.optional]):
+                continue
+            first = symbols if wanted and wanted[0].kind is Func else []
+            order = [*first, *values, *([] if first else symbols)]
+            if order != given and s.operands.start_pos is not None and s.operands.end_pos is not None:
+                yield s.operands.start_pos, s.operands.end_pos, ", ".join(order)
 
 
 def _said(unsaid: Iterable[tuple[Statement, str]]) -> Iterator[Edit]:

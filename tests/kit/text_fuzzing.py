@@ -66,7 +66,7 @@ WORDS = [
 def sources() -> tuple[str, ...]:
     """The texts to begin with."""
     files = [*sorted((ROOT / "tests" / "lir").rglob("*.lir")), *sorted((ROOT / "ir_spec").rglob("*.lir"))]
-    texts = [path.read_text("utf-8") for path in files if path.parent.name != "errors"]
+    texts = [path.read_text("utf-8") for path in files if path.parent.name not in ("errors", "invalid")]
     return tuple(t for t in texts if len(t) < 20_000)
 
 

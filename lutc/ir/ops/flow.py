@@ -11,9 +11,10 @@ import numpy as np
 from lutc.ir.facts import Fact
 from lutc.ir.graph import Bounds, Func, OpMistake, Param, Value, body
 from lutc.ir.ops.base import SCALAR, TENSOR, Op, need, sized
+from lutc.ir.ops.table import narrowest
 from lutc.limits import MAX_DEPTH
 from lutc.numbers import dtype
-from lutc.types import Ints, Type, tensor, uniform
+from lutc.types import BIT, Ints, Type, tensor, uniform
 
 if TYPE_CHECKING:
     from lutc.rtl.builder import ModuleBuilder
@@ -138,11 +139,11 @@ def _arguments(func: Func, args: Sequence[Value], kinds: Sequence[Type]) -> None
         f"gives @{func.name} {len(args)} arguments, not {len(func.params)}",
         f"it takes {', '.join(f'%{p.name}: {p.type}' for p in func.params) or 'none'}",
     )
-    for param, kind in zip(func.params, kinds, strict=True):
+    for arg, param, kind in zip(args, func.params, kinds, strict=True):
         if kind != param.type:
             raise OpMistake(
                 f"gives {kind} to %{param.name} of @{func.name}, which is {param.type}",
-                f"bring it to that format first: quant to {param.type}",
+                narrowest(arg, param.type) or f"bring it to that format first: quant to {param.type}",
             )
 
 
@@ -207,7 +208,11 @@ def slice_type(kind: Type, like: Type) -> Type:
     """The type of one slice along the leading dimension: `like` if all slices are that, else the first's."""
     n = kind.shape[0]
     if not n:
-        return like
+        return (
+            like
+            if kind.shape[1:] == like.shape
+            else uniform(kind.shape[1:], like.runs[0][1] if like.runs else BIT)
+        )
     size = kind.size // n
     shape = kind.shape[1:]
     if kind.format:

@@ -128,7 +128,10 @@ def _bit(condition: Ints) -> Ints:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Select(Op):
-    """The second operand where the first, a `u1`, is 1; the third where it is 0."""
+    """The second operand where the first is 1; the third where it is 0.
+
+    The condition is a `u1`, or a `u0`, which is always 0.
+    """
 
     keyword: ClassVar[str] = "select"
     elementwise: ClassVar[bool] = True
@@ -332,7 +335,7 @@ class BitSlice(Op):
         """An unsigned integer as wide as the bits it takes."""
         narrow = min((f.width for _, f in self.x.type.runs), default=0)
         need(
-            0 <= self.low <= self.high < narrow or not self.x.type.size,
+            0 <= self.low <= self.high and (self.high < narrow or not self.x.type.size),
             f"takes bits {self.high} to {self.low} of {self.x.type}, which has bits {narrow - 1} to 0",
             "high and low count from bit 0, the lowest, and high is not below low",
         )

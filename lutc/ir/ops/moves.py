@@ -117,7 +117,7 @@ class Broadcast(Layout):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Reshape(Layout):
-    """The same elements in row-major order under another shape."""
+    """The same elements in row-major order under another shape, which has as many; `shape=[]` makes a scalar."""
 
     keyword: ClassVar[str] = "reshape"
     stages: ClassVar = TENSOR
@@ -191,7 +191,10 @@ class Concat(Layout):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SliceOp(Layout):
-    """A part of a tensor: from `start` up to but excluding `stop`, every `step`-th, for each dimension."""
+    """A part of a tensor: from `start` up to but excluding `stop`, every `step`-th, for each dimension.
+
+    `0 <= start <= stop <= length`; steps are 1 or more, and 1 where none are given.
+    """
 
     keyword: ClassVar[str] = "slice"
     stages: ClassVar = TENSOR
@@ -218,7 +221,7 @@ class SliceOp(Layout):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Gather(Layout):
-    """The slices at constant indices along a dimension, in the order of the indices."""
+    """The slices at constant indices, counted from 0, along a dimension, in the order of the indices."""
 
     keyword: ClassVar[str] = "gather"
     stages: ClassVar = TENSOR
@@ -262,7 +265,7 @@ class Pad(Layout):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Element(Layout):
-    """One element of a tensor as a scalar, by its row-major position."""
+    """One element of a tensor as a scalar, by its row-major position; a scalar has one, at 0."""
 
     keyword: ClassVar[str] = "element"
     x: Value
@@ -292,7 +295,7 @@ class Element(Layout):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pack(Layout):
-    """Scalars as the elements of a tensor, in row-major order."""
+    """Scalars as the elements of a tensor, in row-major order; of `shape=[]`, a scalar."""
 
     keyword: ClassVar[str] = "pack"
     strict: ClassVar[bool] = True  # a port or an argument has its formats given

@@ -66,9 +66,8 @@ class Number(Op):
             frac = twos(self.value)
         except ValueError as e:
             near = Fraction(round(self.value * 256), 256)
-            help = (
-                f"with 8 bits after the point the nearest is {number(near)}; rescale multiplies by any number"
-            )
+            help = f"with 8 bits after the point the nearest is {number(near)}; " if near else ""
+            help += "rescale multiplies by any number"
             raise OpMistake(f"reads a number that no format holds: {e}", help) from None
         return scalar(holding(code := as_code(self.value, frac), code, frac))
 
@@ -80,6 +79,13 @@ class Number(Op):
 
     def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
         return build.const(self.code, *circuits.net_format(self.type.scalar))
+
+
+def narrowest(value: Value, wanted: Type) -> str | None:
+    """What to do where a number stands for a value that must have another type."""
+    if not isinstance(value, Number):
+        return None
+    return f"a number has its narrowest format; for another: const @c: {wanted} = {number(value.value)}"
 
 
 _COUNTED = 14  # bits of a key, and of an answer, up to which a table is looked at bit by bit
@@ -104,7 +110,8 @@ class Lut(Op):
             if key.size and key.format != table.key.format:
                 raise OpMistake(
                     f"looks up {key} in @{table.name}, whose key is {table.key}",
-                    f"bring it to the key's format first: quant to {uniform(key.shape, table.key.scalar)}",
+                    narrowest(self.key, table.key)
+                    or f"bring it to the key's format first: quant to {uniform(key.shape, table.key.scalar)}",
                 )
             return uniform(key.shape, table.value.scalar)
         if key != table.key:

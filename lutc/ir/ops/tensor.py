@@ -322,7 +322,7 @@ class Argmax(Op):
         need(
             bool(shape) and shape[-1] > 0,
             f"needs a last dimension with elements, not {self.x.type}",
-            "give it a tensor",
+            "a scalar has no dimension, and one of length 0 has no largest element",
         )
         return uniform(shape[:-1], holding(0, shape[-1] - 1, 0))
 
