@@ -7,7 +7,6 @@ who read it are not blamed as well. What has been read is verified.
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -154,11 +153,7 @@ class _Reader:
     # -- the file -------------------------------------------------------------------------------------------------
 
     def _header(self) -> Stage:
-        version, stage = self.file.version, self.file.stage
-        if version is not None and version != "1":
-            later = re.fullmatch(r"[1-9]\d*", version) is not None
-            help = "a later lutc wrote it: update lutc" if later else "write: lir 1"
-            self.problems.wrong(f"this lutc reads lir 1, not lir {version}", version, help=help)
+        stage = self.file.stage
         if stage is None:
             return Stage.TENSOR
         words = [s.value for s in Stage]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lutc.diagnostics import Diagnostic, Source
 from lutc.text.explain import expected, explain
 from lutc.text.shortcut import take_bodies
-from lutc.text.syntax import Block, File, parser, place_of
+from lutc.text.syntax import Block, File, parser, place_of, span
 
 if TYPE_CHECKING:
     pass
@@ -21,8 +21,26 @@ REPAIRS = 20  # syntax errors to report before giving up
 PATIENT = 1_000_000  # characters; a larger file is read once, and its first syntax error reported alone
 
 
+VERSION = "1"
+
+
 def read(source: Source) -> File:
-    """Read a file's form. What is wrong is listed in the result's `problems`."""
+    """Read a file's form. What is wrong is listed in the result's `problems`.
+
+    Of a text in another version of the language that is all that is said.
+    """
+    file = _read(source)
+    version = file.version
+    if version is None or version == VERSION:
+        return file
+    later = re.fullmatch(r"[1-9]\d*", version) is not None
+    help = "a later lutc wrote it: update lutc" if later else f"write: lir {VERSION}"
+    message = f"this lutc reads lir {VERSION}, not lir {version}"
+    problem = Diagnostic(message, span(source, version), help=help)
+    return File(version, problems=[problem], lost={"design"})
+
+
+def _read(source: Source) -> File:
     from lark.exceptions import UnexpectedInput
 
     text = source.text if source.text.endswith("\n") else source.text + "\n"
