@@ -47,7 +47,7 @@ def ops(name: str | None) -> None:
     """List the operations, or show one."""
     from lutc.diagnostics import did_you_mean, error
     from lutc.ir.ops import TABLE
-    from lutc.ir.ops.base import describe
+    from lutc.ir.ops.about import describe
 
     if name is None:
         for op in TABLE.values():

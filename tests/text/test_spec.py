@@ -244,8 +244,8 @@ def test_the_modes_of_the_meaning_page_are_all_there_are() -> None:
     from lutc.types import Overflow, Rounding
 
     page = (SPEC / "meaning.md").read_text()
-    rows = set(re.findall(r"^\| `([\w-]+)`", page, re.M))
-    assert rows == {m.value for m in Rounding} | {m.value for m in Overflow}
+    rows = dict(re.findall(r"^\| `([\w-]+)`(?: \(the default\))? \| (.*?) \|", page, re.M))
+    assert rows == {m.value: m.about for m in (*Rounding, *Overflow)}
 
 
 def test_every_operation_has_a_program() -> None:
