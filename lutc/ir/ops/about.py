@@ -5,10 +5,11 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterator
 from fractions import Fraction
-from inspect import cleandoc
+from inspect import Parameter, Signature, cleandoc
 from types import UnionType
 from typing import Any
 
+from lutc.ir.graph import Func
 from lutc.ir.ops.base import Attribute, Op, encode, spec, spell
 from lutc.types import Choice
 
@@ -30,6 +31,32 @@ def meaning(op: type[Op]) -> str:
     attributes = "\n".join(line for a in spec(op).attributes for line in _attribute(a))
     parts = [cleandoc(op.__doc__ or ""), attributes, f"Legal in the {stages} stage."]
     return "\n\n".join(filter(None, parts))
+
+
+def signature(op: type[Op]) -> Signature:
+    """What a Builder's method of this operation takes; numbers and constants may stand for values."""
+    row = spec(op)
+    functions = [Parameter(n, Parameter.POSITIONAL_ONLY) for n, k in row.symbols if k is Func]
+    many = {True: Parameter.VAR_POSITIONAL, False: Parameter.POSITIONAL_ONLY}
+    values = [Parameter(n, many[several]) for n, several in row.operands]
+    data = [
+        Parameter(n, Parameter.POSITIONAL_ONLY, default=None if n in row.optional else Parameter.empty)
+        for n, k in row.symbols
+        if k is not Func
+    ]
+    named: list[tuple[str, Any]] = [("to", Parameter.empty)] if row.typed else []
+    named += [(a.name, Parameter.empty if a.required else _plain(a.default)) for a in row.attributes]
+    named += [("name", None), ("origin", None)]
+    keys = [Parameter(n, Parameter.KEYWORD_ONLY, default=default) for n, default in named]
+    own = Parameter("self", Parameter.POSITIONAL_ONLY)
+    return Signature([own, *functions, *values, *data, *keys], return_annotation="Op")
+
+
+def _plain(default: Any) -> Any:
+    """A default as people write it."""
+    if isinstance(default, Choice):
+        return default.value
+    return int(default) if isinstance(default, Fraction) and default.denominator == 1 else default
 
 
 def _attribute(a: Attribute) -> Iterator[str]:
