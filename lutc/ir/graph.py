@@ -338,6 +338,14 @@ class Design(Body):
 
         return print_design(self)
 
+    def __repr__(self) -> str:
+        return f"<Design {self.name}: {len(self.params)} inputs, {len(self.outputs)} outputs>"
+
+    def _repr_html_(self) -> str:
+        from lutc.report.notebook import design_html
+
+        return design_html(self)
+
 
 def topo(roots: Iterable[Value], known: Container[Value] = ()) -> list[Value]:
     """Every value that `roots` stand on and themselves, operands first; what is `known`, and below it, left out.
