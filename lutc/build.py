@@ -13,10 +13,12 @@ where an operation reads a value: `b.add(x, 1)`, `b.compare(x, 0, rel="gt")`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from fractions import Fraction
+from itertools import chain, count
 from keyword import iskeyword
 from typing import Any
 
@@ -180,7 +182,9 @@ class Builder:
 
     def function(self, result: Value) -> Func:
         """Finish this builder as a function that returns `result`."""
-        return Func(self.name, tuple(self._params), result)
+        made = Func(self.name, tuple(self._params), result)
+        name_layers(made)
+        return made
 
     def design(self) -> Design:
         """Finish this builder as a design. It is verified as if it had been read from a file."""
@@ -188,6 +192,7 @@ class Builder:
 
         design = Design(self.name, tuple(self._params), tuple(self._outputs), self.stage, tuple(self._notes))
         verify(design)
+        name_layers(design)
         return design
 
     def room(self, operations: int) -> None:
@@ -305,6 +310,19 @@ def _method(op: type[Op]) -> Callable[..., Op]:
 # Methods of the class and not made when they are asked for, so that `dir`, `help` and editors find them.
 for _op in TABLE.values():
     setattr(Builder, _method_name(_op), _method(_op))
+
+
+def name_layers(owner: Design | Func) -> None:
+    """Call what a layer gives as the layer, so that the text and the HDL tell what it is; other names stay."""
+    taken = {v.name.lower() for v in owner.values if v.name}  # VHDL does not tell case apart
+    last = {v.origin: v for v in owner.values if v.origin and isinstance(v, Op)}
+    for layer, value in last.items():
+        if value.name is None:
+            stem = re.sub(r"\W+", "_", layer or "", flags=re.ASCII).strip("_")[:60]
+            stem = stem if stem and not stem[0].isdigit() else f"v_{stem}"
+            name = next(n for n in chain([stem], (f"{stem}_{k}" for k in count(2))) if n.lower() not in taken)
+            taken.add(name.lower())
+            object.__setattr__(value, "name", name)  # made by this builder: it had no other name to anybody
 
 
 def _one_or_many(argument: Any) -> Sequence[Any]:

@@ -175,18 +175,22 @@ def _place_of(name: str) -> tuple[Path, str | None]:
     """The file of a target, and the part that a name asks for if it does."""
     if name.endswith(".toml"):
         return Path(name), None
-    if known := _own().get(name):
-        return known, None
-    asked = _plain(name) if len(name) < 100 else ""
-    for stem, path in _places().items():
+    stem, part = (name, None) if name in _own() else _meant(name)
+    return _own().get(stem) or _others(stem), part
+
+
+def _meant(name: str) -> tuple[str, str | None]:
+    """The device that a name is one of, and the part if the name says it; the name itself if it is of none."""
+    places, asked = _places(), _plain(name) if len(name) < 100 else ""
+    for stem in places:
         if asked == _plain(stem):
-            return (path if stem in _own() else _others(stem)), None
-    for path in _places().values():
+            return stem, None
+    for stem, path in places.items():
         for board, part in _boards(path).items():
             if asked in (_plain(board), _plain(part)):
-                return path, part
-    found = [stem for stem, path in _places().items() if _of_device(name, stem, path)]
-    return (_places()[max(found, key=len)], name) if found else (_others(name), None)
+                return stem, part
+    found = [stem for stem, path in places.items() if _of_device(name, stem, path)]
+    return (max(found, key=len), name) if found else (name, None)
 
 
 def _plain(name: str) -> str:

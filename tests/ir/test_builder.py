@@ -100,3 +100,21 @@ def test_values_stay_what_containers_take() -> None:
     x, y = (lutc.Builder("d").input(n, "s4") for n in "xy")
     assert x in [y, x] and x != y and {x: 1}[x] == 1
     assert not isinstance(x, Iterable)
+
+
+def test_what_a_layer_gives_is_called_as_the_layer() -> None:
+    """As far as nobody has named it, and by a name that the text and the HDL can spell, once."""
+    b = lutc.Builder("d")
+    x = b.input("x", "s4[2]")
+    with b.origin("/net/conv.1"):
+        h = b.relu(b.neg(x))
+    with b.origin("net_conv_1"):
+        i = b.add(h, 1)
+    b.output("y", b.add(i, 1, name="mine", origin="8"))
+    b.output("z", b.neg(i, origin="9"))
+    design = b.design()
+    found = {v.name for v in design.values if v.name}
+    assert found == {"x", "net_conv_1", "net_conv_1_2", "mine", "v_9"}
+    assert "%net_conv_1 = relu" in " ".join(str(design).split())
+    names = {n for m in lutc.compile(design, stages=0).modules for n in m.names.values()}
+    assert {"net_conv_1_0", "net_conv_1_2_1"} <= names

@@ -71,11 +71,12 @@ def test_what_stands_in_a_function_belongs_to_who_calls_it() -> None:
 
 
 def test_a_sum_belongs_to_the_layer_of_most_of_its_terms() -> None:
-    """A shortcut that is added to a product becomes part of the product's sums."""
-    text = BIAS.replace("%c\n", '%c  !"shortcut"\n').replace("saturate\n", 'saturate  !"act"\n')
-    report = lutc.compile(lutc.loads(text), "xcvu13p", stages=0).report
-    found = {row["layer"]: row["luts"] for row in report["estimate"]["layers"]}
-    assert found["layer_1"] and "shortcut" not in found
+    """A bias that is a layer of its own, as in ONNX, becomes part of the product's sums."""
+    text = BIAS.replace("%h, %c\n", '%h, %c  !"bias"\n').replace("saturate\n", 'saturate  !"act"\n')
+    for options in ({}, {"effort": "fast"}, {"stages": 0}):
+        report = lutc.compile(lutc.loads(text), "xcvu13p", **options).report
+        found = {row["layer"]: row["luts"] for row in report["estimate"]["layers"]}
+        assert found["layer_1"] and not found.get("bias")
 
 
 def test_what_no_layer_is_before_belongs_to_none() -> None:
