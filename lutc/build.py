@@ -7,16 +7,19 @@
     b.output("score", b.quant(h, to="s6f2[3]", round="nearest-half-up", overflow="saturate"))
     design = b.design()
 
-Constants and tables are given in real numbers, and must be exact in their formats.
+Constants and tables are given in real numbers, and must be exact in their formats. Numbers and constants may stand
+where an operation reads a value: `b.add(x, 1)`, `b.compare(x, 0, rel="gt")`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from fractions import Fraction
-from functools import partial
+from itertools import chain, count
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,7 @@ import numpy as np
 from lutc.diagnostics import did_you_mean, error, shortened
 from lutc.ir.graph import Const, Design, Func, OpMistake, Output, Param, Stage, Table, Value
 from lutc.ir.ops import TABLE, Op
+from lutc.ir.ops.about import meaning, signature
 from lutc.ir.ops.base import Budget, decode, need, spec
 from lutc.ir.ops.literals import Literals
 from lutc.numbers import masked
@@ -178,7 +182,9 @@ class Builder:
 
     def function(self, result: Value) -> Func:
         """Finish this builder as a function that returns `result`."""
-        return Func(self.name, tuple(self._params), result)
+        made = Func(self.name, tuple(self._params), result)
+        name_layers(made)
+        return made
 
     def design(self) -> Design:
         """Finish this builder as a design. It is verified as if it had been read from a file."""
@@ -186,6 +192,7 @@ class Builder:
 
         design = Design(self.name, tuple(self._params), tuple(self._outputs), self.stage, tuple(self._notes))
         verify(design)
+        name_layers(design)
         return design
 
     def room(self, operations: int) -> None:
@@ -196,12 +203,13 @@ class Builder:
             raise error(e.message, where=self._origin, help=e.help) from None
 
     def __getattr__(self, keyword: str) -> Callable[..., Any]:
-        op = TABLE.get(keyword.rstrip("_"))  # `and_`, `or_`, `not_`: Python keeps the bare words for itself
+        op = TABLE.get(keyword.rstrip("_"))
         if op is None:
             raise AttributeError(
                 f"no operation {keyword!r}; {did_you_mean(keyword, list(TABLE)) or 'see lutc ops'}"
             )
-        return partial(self._make, op)
+        method: Callable[..., Any] = getattr(self, _method_name(op))
+        return method
 
     def _operands(self, op: type[Op], given: list[Any], name: str | None) -> dict[str, Any]:
         """What an operation works on, by field; numbers and constants stand for values. Raises LirError."""
@@ -281,6 +289,40 @@ class Builder:
         except (ValueError, OverflowError, MemoryError) as e:  # as the parser says it
             where, help = name or origin or self._origin, "quant what it reads to fewer bits first"
             raise error(f"{op.keyword} has no type here: {e}", where=where, help=help) from None
+
+
+def _method_name(op: type[Op]) -> str:
+    """`add`; and `and_`, for Python keeps the bare word for itself."""
+    return f"{op.keyword}_" if iskeyword(op.keyword) else op.keyword
+
+
+def _method(op: type[Op]) -> Callable[..., Op]:
+    def make(self: Builder, *arguments: Argument | Sequence[Argument], **options: Any) -> Op:
+        return self._make(op, *arguments, **options)
+
+    make.__name__ = _method_name(op)
+    make.__qualname__ = f"{Builder.__qualname__}.{make.__name__}"
+    make.__doc__ = meaning(op)
+    make.__signature__ = signature(op)  # type: ignore[attr-defined]
+    return make
+
+
+# Methods of the class and not made when they are asked for, so that `dir`, `help` and editors find them.
+for _op in TABLE.values():
+    setattr(Builder, _method_name(_op), _method(_op))
+
+
+def name_layers(owner: Design | Func) -> None:
+    """Call what a layer gives as the layer, so that the text and the HDL tell what it is; other names stay."""
+    taken = {v.name.lower() for v in owner.values if v.name}  # VHDL does not tell case apart
+    last = {v.origin: v for v in owner.values if v.origin and isinstance(v, Op)}
+    for layer, value in last.items():
+        if value.name is None:
+            stem = re.sub(r"\W+", "_", layer or "", flags=re.ASCII).strip("_")[:60]
+            stem = stem if stem and not stem[0].isdigit() else f"v_{stem}"
+            name = next(n for n in chain([stem], (f"{stem}_{k}" for k in count(2))) if n.lower() not in taken)
+            taken.add(name.lower())
+            object.__setattr__(value, "name", name)  # made by this builder: it had no other name to anybody
 
 
 def _one_or_many(argument: Any) -> Sequence[Any]:

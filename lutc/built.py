@@ -20,6 +20,7 @@ from lutc.files.writing import naming
 from lutc.ir.graph import Design
 from lutc.ir.latency import latency
 from lutc.passes.approximate.worth import Approximation
+from lutc.report.notebook import build_html
 from lutc.rtl.nets import Module
 from lutc.settings import Settings
 from lutc.settings import vectors as checked_vectors
@@ -73,6 +74,12 @@ class Build:
     def files(self) -> dict[str, str]:
         """The HDL, by file name."""
         return self.settings.backend.emit(self.modules, _header(self.facts))
+
+    def __repr__(self) -> str:
+        return f"<Build {self.design.name} for {self.facts['part']}: {self.facts['estimate']['luts']:,} LUT>"
+
+    def _repr_html_(self) -> str:
+        return build_html(self.facts)
 
     def run(self, /, *inputs: Any, **named: Any) -> Any:
         """What the circuit answers, by the interpreter on the final stage; see `lutc.ir.interp.run`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lutc.analysis.layers import layers
 from lutc.diagnostics import Diagnostic, LirError
 from lutc.ir.graph import Design, Func, Param, Stage, Value, body, functions, owners, topo
 from lutc.ir.latency import arrivals, latency
@@ -41,6 +42,7 @@ def netlist(
     _ready(design)
     clocked = latency(design) > 0
     named = {"luts": luts, "tables": tables}
+    home = layers(design)
     modules: dict[Func, Module] = {}
     done: list[Module] = []
     for func in functions(design):
@@ -49,14 +51,14 @@ def netlist(
             func.name, clock=registers, clock_enable=registers and control.clock_enable, **named
         )
         nets = _inputs(build, func.params)
-        _fill(build, body(func), nets, modules)
+        _fill(build, body(func), nets, modules, home)
         build.output("result", nets[func.result])
         done += split(build.build())
         modules[func] = done[-1]
     build = ModuleBuilder(design.name, clock=clocked, clock_enable=clocked and control.clock_enable, **named)
     build.notes.update(notes or {})
     nets = _inputs(build, design.params, control.valid)
-    _fill(build, body(design), nets, modules)
+    _fill(build, body(design), nets, modules, home)
     if control.valid:
         build.output(VALID[1], build.delay(build.input(VALID[0], 1), latency(design), reset=0))
     for output in design.outputs:
@@ -115,14 +117,18 @@ def _inputs(build: ModuleBuilder, params: tuple[Param, ...], valid: bool = False
 
 
 def _fill(
-    build: ModuleBuilder, values: list[Value], nets: dict[Value, Net], modules: dict[Func, Module]
+    build: ModuleBuilder,
+    values: list[Value],
+    nets: dict[Value, Net],
+    modules: dict[Func, Module],
+    home: dict[Value, str],
 ) -> None:
     times = arrivals(values, {f: latency(f) for f in modules})
     for value in values:
         if isinstance(value, Param):
             continue
         assert isinstance(value, Op)
-        with build.at(value.origin):
+        with build.at(home[value] or None):
             if times[value] is None and isinstance(value, Call | Reg):
                 net = _constant(build, value)  # there from the first cycle on, so it passes no register
             elif isinstance(value, Call):

@@ -182,7 +182,9 @@ class Settings:
     5.0
     """
 
-    target: str = _setting(USUAL_TARGET, "A name from `lutc targets`, or a .toml file.", _target)
+    target: str = _setting(
+        USUAL_TARGET, "A device, board or part that `lutc targets` knows, or a .toml file.", _target
+    )
     hdl: str = _setting(
         "verilog",
         "Language of the circuit: verilog, vhdl, or one that another package adds.",

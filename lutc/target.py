@@ -1,4 +1,4 @@
-"""What a device is like: device data is data, in `targets/*.toml`.
+"""What a device is like: device data is data, in `targets/*.toml`, with the boards that carry it.
 
 The delay model is made for choosing and for placing registers, not for promising a clock: a logic level is one LUT and
 the wire to it, a carry chain adds a little for every bit.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from importlib import resources
 from math import inf
@@ -21,7 +21,7 @@ from lutc.extensions import TARGETS, extensions
 from lutc.types import Fixed
 
 MAX_TARGET_FILE = 1 << 16  # bytes; lutc's own have one 64th of it
-COPY = "copy one of lutc's own targets, which stand in its folder targets"
+COPY = "begin with one of lutc's own: lutc targets --show xcvu13p > my.toml"
 
 
 @dataclass(frozen=True, eq=False)  # one object a name: it is a key of many caches
@@ -134,13 +134,81 @@ def names() -> list[str]:
 def load(name: str) -> Target:
     """A target by name, or from a `.toml` file of the user's own; the same object while the file stays the same.
 
+    A name is a device's, a board's or a part's with its package, in any capitals; the target's `part` is then that
+    board's or as it was asked for.
+
     Raises LirError if there is none such or two packages have one, and with every wrong entry of the file at its line.
     """
     if not isinstance(name, str):
         raise error(f"a target is a name or the path of a .toml file, not {shortened(repr(name))}")
-    own = name.endswith(".toml")
-    path = Path(name) if own else _own().get(name) or _others(name)
-    return _target(_text(path), path.stem, str(path))
+    path, part = _place_of(name)
+    return _target(_text(path), path.stem, str(path), part)
+
+
+def show(name: str) -> str:
+    """A target as a file that `load` reads as the same, for a user to start a file from."""
+    path, part = _place_of(name)
+    found = load(name)
+    text = re.split(r"^\[boards\]", _text(path), flags=re.M)[0].rstrip() + "\n"
+    return re.sub(r"^part *=.*$", f'part = "{found.part}"', text, count=1, flags=re.M) if part else text
+
+
+def boards() -> dict[str, str]:
+    """The boards that can be named in place of their devices, with these."""
+    return {board: stem for stem, path in _places().items() for board in _boards(path)}
+
+
+def _boards(path: Path) -> dict[str, str]:
+    """The boards that a target's file names, with their parts; none if the file is wrong, which `load` says."""
+    try:
+        found = tomllib.loads(_text(path)).get("boards", {})
+    except (LirError, ValueError, RecursionError):
+        return {}
+    return found if _mistaken_boards(found) is None else {}
+
+
+def _places() -> dict[str, Path]:
+    return {path.stem: path for path, _ in _foreign()[0]} | _own()
+
+
+def _place_of(name: str) -> tuple[Path, str | None]:
+    """The file of a target, and the part that a name asks for if it does."""
+    if name.endswith(".toml"):
+        return Path(name), None
+    stem, part = (name, None) if name in _own() else _meant(name)
+    return _own().get(stem) or _others(stem), part
+
+
+def _meant(name: str) -> tuple[str, str | None]:
+    """The device that a name is one of, and the part if the name says it; the name itself if it is of none."""
+    places, asked = _places(), _plain(name) if len(name) < 100 else ""
+    for stem in places:
+        if asked == _plain(stem):
+            return stem, None
+    for stem, path in places.items():
+        for board, part in _boards(path).items():
+            if asked in (_plain(board), _plain(part)):
+                return stem, part
+    found = [stem for stem, path in places.items() if _of_device(name, stem, path)]
+    return (max(found, key=len), name) if found else (name, None)
+
+
+def _plain(name: str) -> str:
+    """A name without what people write in more than one way."""
+    return re.sub(r"[-_ .]", "", name.lower())
+
+
+_PACKAGE = re.compile(r"-?\d?[a-z]{2,5}\d{2,4}[a-z]?(-[a-z0-9]{1,3})*", re.I)
+
+
+def _of_device(name: str, stem: str, path: Path) -> bool:
+    """Whether a name is that of a device's part: the device, the package, and perhaps grades."""
+    try:
+        devices = stem, str(tomllib.loads(_text(path))["part"]).rpartition("-")[0]
+    except (LirError, ValueError, KeyError, RecursionError):
+        return False
+    starts = (d for d in devices if d and name.lower().startswith(d.lower()))
+    return any(_PACKAGE.fullmatch(name[len(d) :]) for d in starts)
 
 
 def listed() -> tuple[list[tuple[Target, str]], list[Diagnostic]]:
@@ -151,7 +219,7 @@ def listed() -> tuple[list[tuple[Target, str]], list[Diagnostic]]:
         with noted(wrong):
             own = _own().get(name)
             path, origin = (own, "") if own else _only(name, found)
-            right.append((_target(_text(path), name, str(path)), origin))
+            right.append((_target(_text(path), name, str(path), None), origin))
     return right, wrong
 
 
@@ -164,7 +232,8 @@ def _others(name: str) -> Path:
     found, wrong = _foreign()
     if name in (path.stem for path, _ in found):
         return _only(name, found)[0]
-    help = did_you_mean(name, names()) or "lutc targets lists them; or give the path of a .toml file"
+    own = "lutc targets lists them; for another device write a file: lutc targets --show xcvu13p > my.toml"
+    help = did_you_mean(name.lower(), [*names(), *boards()]) or own
     raise LirError(Diagnostic(f"no target {shortened(name)!r}", help=help), *wrong)
 
 
@@ -225,7 +294,9 @@ def _text(path: Path) -> str:
 
 
 @lru_cache(maxsize=32)
-def _target(text: str, name: str, where: str) -> Target:
+def _target(text: str, name: str, where: str, part: str | None) -> Target:
+    if part is not None:
+        return replace(_target(text, name, where, None), part=part)
     source = Source(where, text)
     try:
         data = tomllib.loads(text)
@@ -241,6 +312,7 @@ def _target(text: str, name: str, where: str) -> Target:
     if wrong:
         raise LirError(*(Diagnostic(m, _place(source, key), where, help) for key, m, help in wrong))
     data = {"name": name} | data
+    data.pop("boards", None)
     delays = {f.name: float(data[f.name]) for f in fields(Target) if f.type == "float"}
     return Target(**(data | delays))
 
@@ -271,8 +343,10 @@ _KINDS = {"str": "a text", "int": "an integer", "float": "a number of nanosecond
 def _wrong(data: dict[str, Any]) -> Iterator[tuple[str, str, str | None]]:
     """Everything wrong with a target's entries: the key, a message and what to do."""
     kinds = {f.name: str(f.type) for f in fields(Target)}
-    for key in sorted(data.keys() - kinds.keys()):
+    for key in sorted(data.keys() - kinds.keys() - {"boards"}):
         yield key, f"a target has no {shortened(key)!r}", did_you_mean(key, list(kinds)) or "leave it away"
+    if reason := _mistaken_boards(data.get("boards", {})):
+        yield "boards", reason, 'write pynq-z2 = "xc7z020clg400-1" below [boards]'
     for key in (k for k in kinds if k not in data and k != "name"):
         yield key, f"{key!r} is missing: {_KINDS[kinds[key]]}", COPY
     for key, kind in kinds.items():
@@ -282,6 +356,12 @@ def _wrong(data: dict[str, Any]) -> Iterator[tuple[str, str, str | None]]:
     if {"named_luts", "lut_inputs"} <= right and data["named_luts"] and data["lut_inputs"] != 6:
         help = "write named_luts = false, or lut_inputs = 6"
         yield "named_luts", "LUT1 to LUT6 are of devices whose LUTs have six inputs", help
+
+
+def _mistaken_boards(given: Any) -> str | None:
+    if isinstance(given, dict) and all(_mistake("part", "str", part) is None for part in given.values()):
+        return None
+    return f"'boards' names the part of each board, not {shortened(repr(given))}"
 
 
 def _mistake(key: str, kind: str, value: Any) -> str | None:

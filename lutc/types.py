@@ -17,7 +17,7 @@ from enum import Enum
 from fractions import Fraction
 from functools import lru_cache
 from itertools import groupby
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -219,23 +219,40 @@ def tensor(shape: Sequence[int], formats: Iterable[Fixed]) -> Type:
     return Type(tuple(shape), tuple(_runs(formats)))
 
 
-class Rounding(Enum):
+class Choice(Enum):
+    """Words of an attribute, each with what it means."""
+
+    _value_: str
+    about: str
+
+    def __new__(
+        cls, word: Any, about: str = ""
+    ) -> Self:  # Choice(word) finds the one, which mypy takes for this
+        made = object.__new__(cls)
+        made._value_, made.about = word, about
+        return made
+
+
+class Rounding(Choice):
     """How `quant` picks one of the two neighbours of a number that lies between two steps."""
 
-    FLOOR = "floor"
-    CEIL = "ceil"
-    TOWARD_ZERO = "toward-zero"
-    AWAY = "away"
-    HALF_UP = "nearest-half-up"
-    HALF_DOWN = "nearest-half-down"
-    HALF_EVEN = "nearest-half-even"
-    HALF_AWAY = "nearest-half-away"
-    HALF_ZERO = "nearest-half-zero"
+    FLOOR = "floor", "the lower neighbour"
+    CEIL = "ceil", "the upper neighbour"
+    TOWARD_ZERO = "toward-zero", "the neighbour nearer to 0"
+    AWAY = "away", "the neighbour farther from 0"
+    HALF_UP = "nearest-half-up", "the nearest; of two, the upper"
+    HALF_DOWN = "nearest-half-down", "the nearest; of two, the lower"
+    HALF_EVEN = "nearest-half-even", "the nearest; of two, the even one"
+    HALF_AWAY = "nearest-half-away", "the nearest; of two, the one farther from 0"
+    HALF_ZERO = "nearest-half-zero", "the nearest; of two, the one nearer to 0"
 
 
-class Overflow(Enum):
+class Overflow(Choice):
     """What `quant` does with a number outside the format's range."""
 
-    WRAP = "wrap"
-    SATURATE = "saturate"
-    SATURATE_SYMMETRIC = "saturate-symmetric"
+    WRAP = "wrap", "loses its high bits"
+    SATURATE = "saturate", "becomes the nearer end of the range"
+    SATURATE_SYMMETRIC = (
+        "saturate-symmetric",
+        "the same, and the smallest code of a signed format is left out",
+    )

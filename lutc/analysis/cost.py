@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lutc.analysis.layers import layers
 from lutc.ir.graph import Design, Func, Stage, Value, body, owners
 from lutc.ir.ops import Call
 from lutc.ir.ops.base import Op
@@ -26,22 +27,23 @@ Known = dict[Value, tuple[float, int]]
 
 
 def costs(design: Design, target: Target, known: Known | None = None) -> dict[str, Cost]:
-    """The cost of each layer, by `origin` (`""` for what comes from none). Functions count once per instance.
+    """The cost of each layer (`""` for what belongs to none, see `layers`). Functions count once per instance.
 
     `known` keeps what values cost for the next design that shares them.
     """
-    layers: defaultdict[str, Cost] = defaultdict(Cost)
+    total: defaultdict[str, Cost] = defaultdict(Cost)
     known = {} if known is None else known
+    home = layers(design)
     for owner, times in instances(design).items():
         for value in body(owner):
             if isinstance(value, Op) and not isinstance(value, Call):
-                cost = layers[value.origin or ""]
+                cost = total[home[value]]
                 if value not in known:
                     known[value] = value.luts(target), value.dsps(target)
                 luts, dsps = known[value]
                 cost.luts += times * luts
                 cost.dsps += times * dsps
-    return {k: c for k, c in layers.items() if c.luts or c.dsps}
+    return {k: c for k, c in total.items() if c.luts or c.dsps}
 
 
 def by_pass(stages: Iterable[tuple[str, Design]], target: Target) -> list[tuple[str, dict[str, Cost] | None]]:

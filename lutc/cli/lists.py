@@ -47,7 +47,7 @@ def ops(name: str | None) -> None:
     """List the operations, or show one."""
     from lutc.diagnostics import did_you_mean, error
     from lutc.ir.ops import TABLE
-    from lutc.ir.ops.base import describe
+    from lutc.ir.ops.about import describe
 
     if name is None:
         for op in TABLE.values():
@@ -59,14 +59,23 @@ def ops(name: str | None) -> None:
 
 
 @click.command()
-def targets() -> None:
-    """List the devices lutc knows."""
+@click.option("--show", metavar="NAME", help="Print the file of one, to start one of your own from.")
+def targets(show: str | None) -> None:
+    """List the devices lutc knows, and boards with them; or print one as a file."""
+    from lutc import target as known
     from lutc.target import listed
 
+    if show is not None:
+        click.echo(known.show(show), nl=False)
+        return
+    boards: dict[str, list[str]] = {}
+    for board, device in known.boards().items():
+        boards.setdefault(device, []).append(board)
     found, wrong = listed()
     for target, origin in found:
         blocks = f"{target.dsps:>6,} DSP {target.dsp_wide}x{target.dsp_narrow}"
-        about = f"{target.description}  (of the package {origin})" if origin else target.description
+        about = ": ".join([target.description, *filter(None, [", ".join(boards.get(target.name, []))])])
+        about = f"{about}  (of the package {origin})" if origin else about
         click.echo(f"{target.name:14} {target.luts:>9,} LUT{target.lut_inputs}  {blocks}  {about}")
     told(wrong)
 

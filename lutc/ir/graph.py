@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lutc.diagnostics import Span
+from lutc.diagnostics import Diagnostic, LirError, Span
 from lutc.lazy import lazy
 from lutc.types import Ints, Overflow, Rounding, Type
 
@@ -66,6 +66,46 @@ class Value:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} %{self.name or '?'}: {self.type}>"
+
+
+class NoOperator(LirError, TypeError):
+    """An operator of Python's between values, or a value and something else."""
+
+
+# Operators are not overloaded. They could not be told apart from what Python does with any object: `x == 0` is False
+# and `if x > 0:` is always taken, because values are compared by identity, and `0 < x < 4` drops a half of itself.
+_METHODS = {
+    "add radd": ("+", "add(x, y)"),
+    "sub rsub": ("-", "sub(x, y)"),
+    "mul rmul": ("*", "mul(x, y), or b.scale(x, by=0.5)"),
+    "truediv rtruediv": ("/", "scale(x, by=0.5)"),
+    "matmul rmatmul": ("@", "matmul(x, y), or b.dense(x, w) for a constant w"),
+    "and rand": ("&", "and_(x, y)"),
+    "or ror": ("|", "or_(x, y)"),
+    "xor rxor": ("^", "xor(x, y)"),
+    "lt": ("<", 'compare(x, y, rel="lt")'),
+    "le": ("<=", 'compare(x, y, rel="le")'),
+    "gt": (">", 'compare(x, y, rel="gt")'),
+    "ge": (">=", 'compare(x, y, rel="ge")'),
+    "neg": ("-", "neg(x)"),
+    "abs": ("abs", "abs(x)"),
+    "invert": ("~", "not_(x)"),
+}
+
+
+def _refusing(symbol: str, method: str) -> Any:
+    def refuse(self: Value, *others: Any) -> Any:
+        help = f"with the builder b: b.{method}; numbers and constants may stand for values"
+        raise NoOperator(
+            Diagnostic(f"values have no operator {symbol}", where=self.name or self.origin, help=help)
+        )
+
+    return refuse
+
+
+for _names, (_symbol, _instead) in _METHODS.items():
+    for _name in _names.split():
+        setattr(Value, f"__{_name}__", _refusing(_symbol, _instead))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -297,6 +337,14 @@ class Design(Body):
         from lutc.text.print import print_design
 
         return print_design(self)
+
+    def __repr__(self) -> str:
+        return f"<Design {self.name}: {len(self.params)} inputs, {len(self.outputs)} outputs>"
+
+    def _repr_html_(self) -> str:
+        from lutc.report.notebook import design_html
+
+        return design_html(self)
 
 
 def topo(roots: Iterable[Value], known: Container[Value] = ()) -> list[Value]:

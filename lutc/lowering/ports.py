@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from fractions import Fraction
 
-from lutc.build import as_type
+from lutc.build import as_type, name_layers
 from lutc.diagnostics import did_you_mean, error
 from lutc.ir.graph import Design, Output, Value
 from lutc.ir.verify import verify
@@ -132,6 +132,7 @@ def finished(walk: Walk) -> Design:
     outputs: tuple[Output, ...] = tuple(walk.outputs)
     design = Design(walk.names.take(walk.model.name, "model"), params, outputs, notes=tuple(walk.notes))
     verify(design)
+    name_layers(design)
     return design
 
 

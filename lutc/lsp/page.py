@@ -24,7 +24,8 @@ from lutc.diagnostics import Diagnostic, LirError
 from lutc.ir.expect import failures
 from lutc.ir.graph import Const, Func, Param, Table, Value
 from lutc.ir.ops import TABLE
-from lutc.ir.ops.base import Attribute, Op, describe, encode, number
+from lutc.ir.ops.about import describe
+from lutc.ir.ops.base import Attribute, Op, encode, number
 from lutc.text.arity import ROWS, Symbol
 from lutc.text.fmt import format_text
 from lutc.text.parse import read_design

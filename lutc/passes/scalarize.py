@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lutc import limits
+from lutc.analysis.layers import layers
 from lutc.diagnostics import error
 from lutc.ir.graph import Const, Design, Func, Output, Param, Stage, Table, Value, body, functions, owners
 from lutc.ir.ops import (
@@ -46,6 +47,7 @@ from lutc.ir.ops.base import Op
 from lutc.ir.ops.moves import Layout
 from lutc.passes.context import Context
 from lutc.passes.manager import Pass
+from lutc.passes.rebuild import rebuild
 from lutc.passes.rewriter import Rewriter, Symbols, with_operands
 from lutc.types import Fixed, Type, scalar
 
@@ -54,7 +56,10 @@ Elements = Any  # an object array of scalar values, in the tensor's shape
 
 @dataclass(frozen=True)
 class Scalarize(Pass):
-    """Write tensors out as scalars. Matrix products become one n-ary sum for each result."""
+    """Write tensors out as scalars. Matrix products become one n-ary sum for each result.
+
+    What names no layer is given that of the values it works on, before later passes merge it and take it apart.
+    """
 
     name: ClassVar[str] = "scalarize"
 
@@ -62,6 +67,7 @@ class Scalarize(Pass):
         if design.stage is Stage.SCALAR:
             return design
         _countable(design)
+        design = _at_home(design)
         made: dict[Func, Func] = {}
         symbols = Symbols(design)
         for func in functions(design):
@@ -75,6 +81,19 @@ class Scalarize(Pass):
             for o in design.outputs
         )
         return replace(design, outputs=outputs, stage=Stage.SCALAR)
+
+
+def _at_home(design: Design) -> Design:
+    """The design with the layer of each operation written to it."""
+    home = layers(design)
+    if all((v.origin or "") == layer or not isinstance(v, Op) for v, layer in home.items()):
+        return design
+
+    def rule(rw: Rewriter, op: Op) -> Value:
+        layer = home[rw.original] if rw.original else ""
+        return op if op.origin or not layer else with_operands(op, op.operands, origin=layer)
+
+    return rebuild(design, rule, canonical="never")
 
 
 def _countable(design: Design) -> None:

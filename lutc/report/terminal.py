@@ -39,7 +39,7 @@ def show(report: dict[str, Any], console: Console) -> None:
     layers.add_column("DSP", justify="right")
     for row in estimate["layers"]:
         counts = (f"{row[kind]:,}" for kind in ("luts", "ffs", "dsps"))
-        layers.add_row(escape(row["layer"] or "(ports)"), *counts)
+        layers.add_row(escape(row["layer"] or "(no layer)"), *counts)
     layers.add_section()
     share = 100 * estimate["luts"] / estimate["device_luts"]
     blocks = f"{estimate['dsps']:,}"
@@ -92,7 +92,7 @@ def _show_passes(passes: list[dict[str, Any]], console: Console) -> None:
     table = Table()
     table.add_column("pass")
     for name in names:
-        table.add_column(escape(name or "(ports)"), justify="right")
+        table.add_column(escape(name or "(no layer)"), justify="right")
     table.add_column("all", justify="right")
     for p in shown:
         by_layer = _luts(p)

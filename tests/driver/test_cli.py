@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from lutc.files.manifest import write_list
 from lutc.ir.ops import TABLE
 from lutc.passes.pipelines import ALL
 from lutc.target import names
+from lutc.types import Overflow, Rounding
 
 __all__ = ["_run"]  # the fixture `run`
 
@@ -382,6 +384,10 @@ def test_lists(run: Run) -> None:
     assert [line.split()[0] for line in run("ops").output.splitlines()] == list(TABLE)
     for name in TABLE:
         assert name in run("ops", name).output
+    said = run("ops", "quant").output
+    for mode in (*Rounding, *Overflow):
+        assert re.search(rf"^    {mode.value} +{re.escape(mode.about)}$", said, re.M)
+    assert "round: one of; default floor" in said and "less than" in run("ops", "compare").output
     listed = run("passes").output
     assert all(f"{p.name}" in listed for p in ALL) and "pipeline{period=none, stages=none}" in listed
     assert [line.split()[0] for line in run("targets").output.splitlines()] == names()

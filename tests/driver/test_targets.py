@@ -11,7 +11,7 @@ from lutc import target as targets
 from lutc.cli import main
 from lutc.diagnostics import LirError
 
-OWN = (Path(targets.__file__).parent / "targets" / "xcvu13p.toml").read_text()
+OWN = targets.show("xcvu13p")
 LINES = [line.split(" = ")[0] for line in OWN.splitlines()]
 
 WRONG = {
@@ -130,3 +130,67 @@ def test_nothing_is_done_before_the_target_is_checked(
     done = CliRunner().invoke(main, ["opt", "d.lir", *words])
     assert done.exit_code == 2 and "own.toml:" in done.output
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d.lir", "own.toml"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "part"),
+    [
+        ("XCVU13P", "xcvu13p", "xcvu13p-flga2577-2-e"),
+        ("pynq-z2", "xc7z020", "xc7z020clg400-1"),
+        ("PYNQ_Z2", "xc7z020", "xc7z020clg400-1"),
+        ("zedboard", "xc7z020", "xc7z020clg484-1"),
+        ("xc7z020clg484-1", "xc7z020", "xc7z020clg484-1"),
+        ("zcu104", "xczu7ev", "xczu7ev-ffvc1156-2-e"),
+        ("Ultra96", "xczu3eg", "xczu3eg-sbva484-1-e"),
+        ("basys3", "xc7a35t", "xc7a35tcpg236-1"),
+        ("arty-a7", "xc7a35t", "xc7a35ticsg324-1L"),
+        ("arty-a7-100t", "xc7a100t", "xc7a100tcsg324-1"),
+        ("icebreaker", "ice40up5k", "ice40up5k-sg48"),
+        ("ulx3s", "ecp5-85k", "LFE5U-85F-6BG381C"),
+        ("LFE5U-85F-8MG285C", "ecp5-85k", "LFE5U-85F-8MG285C"),
+        ("xcvu13p-fhgb2104-2-i", "xcvu13p", "xcvu13p-fhgb2104-2-i"),
+        ("XCK26-SFVC784-2LV-C", "xck26", "xck26-sfvc784-2LV-c"),
+    ],
+)
+def test_boards_and_parts_are_names_of_their_devices(asked: str, device: str, part: str) -> None:
+    found = targets.load(asked)
+    assert (found.name, found.part) == (device, part)
+    assert targets.load(asked) is found
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [("pynq-z3", "pynq-z2"), ("xcvu13", "xcvu13p"), ("zcu105", "zcu104"), ("ice40up5", "ice40up5k")],
+)
+def test_a_near_miss_is_asked_about(asked: str, meant: str) -> None:
+    with pytest.raises(LirError, match=rf"did you mean .*{meant}"):
+        targets.load(asked)
+
+
+@pytest.mark.parametrize("asked", ["de10-nano", "xczu7evx", "stratix"])
+def test_what_is_no_device_of_ours_is_told_how_to_become_one(asked: str) -> None:
+    done = CliRunner().invoke(main, ["compile", "none.lir", "--target", asked])
+    assert done.exit_code == 2
+    assert "lutc targets" in done.output or "did you mean" in done.output
+
+
+@pytest.mark.parametrize("asked", [*targets.names(), "zedboard", "xcvu13p-fhgb2104-2-i"])
+def test_what_is_shown_is_the_same_target(tmp_path: Path, asked: str) -> None:
+    done = CliRunner().invoke(main, ["targets", "--show", asked])
+    path = tmp_path / f"{targets.load(asked).name}.toml"
+    path.write_text(done.output)
+    assert done.exit_code == 0
+    assert vars(targets.load(str(path))) == vars(targets.load(asked))
+
+
+def test_no_board_is_of_two_devices() -> None:
+    every = [board for path in targets._own().values() for board in targets._boards(path)]
+    assert len(every) == len(set(every)) == len(targets.boards())
+    for board, device in targets.boards().items():
+        assert targets.load(board).name == device
+
+
+@pytest.mark.parametrize("boards", ['"pynq"', "3", "{mine = 5}", '{mine = ""}'])
+def test_boards_of_a_file_have_parts(tmp_path: Path, boards: str) -> None:
+    with pytest.raises(LirError, match="'boards' names the part of each board"):
+        targets.load(str(own(tmp_path, boards=boards)))

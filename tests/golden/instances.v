@@ -5,6 +5,7 @@ module inner (
   output wire signed [4:0] result
 );
 
+  // conv
   wire signed [4:0] d = {a[3], a} - {b[3], b};
 
   assign result = d;
@@ -19,6 +20,7 @@ module kernel (
   output wire signed [8:0] result
 );
 
+  // conv
   wire signed [3:0] a = v[3:0];
   wire        [2:0] b = v[6:4];
   wire signed [3:0] w = {1'd0, b};
@@ -45,12 +47,11 @@ module instances (
 );
 
   // conv
-  wire signed [8:0] a;
-  wire signed [8:0] b;
+  wire signed [8:0]  a;
+  wire signed [8:0]  b;
+  wire        [17:0] y_2 = {b, a};
   kernel a_2 (.clk(clk), .ce(ce), .v(x), .k(-4'sd3), .result(a));
   kernel b_2 (.clk(clk), .ce(ce), .v(z), .k(-4'sd3), .result(b));
-
-  wire [17:0] y_2 = {b, a};
 
   assign y = y_2;
 endmodule

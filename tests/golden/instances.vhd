@@ -16,11 +16,13 @@ architecture rtl of inner is
   signal a_i : signed(3 downto 0);
   signal b_i : signed(3 downto 0);
 
+  -- conv
   signal d : signed(4 downto 0);
 begin
   a_i <= signed(a);
   b_i <= signed(b);
 
+  -- conv
   d <= resize(a_i, 5) - resize(b_i, 5);
 
   result <= std_logic_vector(d);
@@ -48,6 +50,7 @@ architecture rtl of kernel is
   signal v_i : unsigned(6 downto 0);
   signal k_i : signed(3 downto 0);
 
+  -- conv
   signal a : signed(3 downto 0);
   signal b : unsigned(2 downto 0);
   signal w : signed(3 downto 0);
@@ -61,6 +64,7 @@ begin
   v_i <= unsigned(v);
   k_i <= signed(k);
 
+  -- conv
   d_2 : entity work.inner port map (a => std_logic_vector(a), b => std_logic_vector(w), result => d_i);
   a <= signed(v_i(3 downto 0));
   b <= v_i(6 downto 4);
@@ -100,12 +104,11 @@ architecture rtl of instances is
   signal z_i : unsigned(6 downto 0);
 
   -- conv
-  signal a : signed(8 downto 0);
-  signal b : signed(8 downto 0);
+  signal a   : signed(8 downto 0);
+  signal b   : signed(8 downto 0);
+  signal y_2 : unsigned(17 downto 0);
   signal a_i : std_logic_vector(8 downto 0);
   signal b_i : std_logic_vector(8 downto 0);
-
-  signal y_2 : unsigned(17 downto 0);
 begin
   x_i <= unsigned(x);
   z_i <= unsigned(z);
@@ -115,9 +118,8 @@ begin
       result => a_i);
   b_2 : entity work.kernel port map (clk => clk, ce => ce, v => std_logic_vector(z_i), k => 4x"d",
       result => b_i);
-  a <= signed(a_i);
-  b <= signed(b_i);
-
+  a   <= signed(a_i);
+  b   <= signed(b_i);
   y_2 <= unsigned(b) & unsigned(a);
 
   y <= std_logic_vector(y_2);

@@ -11,12 +11,9 @@ module module_n (
 );
 
   // dense_1/MatMul:0
-  wire signed [4:0] s_sum = {signal_n[3], signal_n} + {Signal_n_2[3], Signal_n_2};
-
-  wire process_n = s_sum[0];
-
-  // dense_1/MatMul:0
-  wire t = process_n ^ clk_2;
+  wire signed [4:0] s_sum     = {signal_n[3], signal_n} + {Signal_n_2[3], Signal_n_2};
+  wire              process_n = s_sum[0];
+  wire              t         = process_n ^ clk_2;
 
   assign begin_n   = s_sum;
   assign end_n     = x_1;

@@ -24,12 +24,9 @@ architecture rtl of module_n is
   signal clk_2_i      : unsigned(0 downto 0);
 
   -- dense_1/MatMul:0
-  signal s_sum : signed(4 downto 0);
-
+  signal s_sum     : signed(4 downto 0);
   signal process_n : unsigned(0 downto 0);
-
-  -- dense_1/MatMul:0
-  signal t : unsigned(0 downto 0);
+  signal t         : unsigned(0 downto 0);
 begin
   signal_n_i   <= signed(signal_n);
   Signal_n_2_i <= signed(Signal_n_2);
@@ -37,12 +34,9 @@ begin
   clk_2_i(0)   <= clk_2;
 
   -- dense_1/MatMul:0
-  s_sum <= resize(signal_n_i, 5) + resize(Signal_n_2_i, 5);
-
+  s_sum     <= resize(signal_n_i, 5) + resize(Signal_n_2_i, 5);
   process_n <= unsigned(s_sum(0 downto 0));
-
-  -- dense_1/MatMul:0
-  t <= process_n xor clk_2_i;
+  t         <= process_n xor clk_2_i;
 
   begin_n   <= std_logic_vector(s_sum);
   end_n     <= std_logic_vector(x_1_i);

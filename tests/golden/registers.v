@@ -13,12 +13,14 @@ module registers (
   // layer
   wire signed [4:0] s_2 = {x[3], x} + {y[3], y};
   reg  signed [4:0] r1;
-  always @(posedge clk) if (ce) begin
-    r1 <= s_2;
-  end
-
   reg  signed [4:0] r2;
   reg  signed [4:0] r3;
+  always @(posedge clk) if (ce) begin
+    r1 <= s_2;
+    r2 <= r1;
+    r3 <= r2;
+  end
+
   reg  signed [3:0] d1;
   reg  signed [3:0] d2;
   reg  signed [3:0] d3;
@@ -26,8 +28,6 @@ module registers (
   reg               valid_in_d2 = 1'd0;
   reg               valid_in_d3 = 1'd0;
   always @(posedge clk) if (ce) begin
-    r2          <= r1;
-    r3          <= r2;
     d1          <= x;
     d2          <= d1;
     d3          <= d2;

@@ -25,9 +25,9 @@ architecture rtl of registers is
   -- layer
   signal s_2 : signed(4 downto 0);
   signal r1  : signed(4 downto 0);
+  signal r2  : signed(4 downto 0);
+  signal r3  : signed(4 downto 0);
 
-  signal r2          : signed(4 downto 0);
-  signal r3          : signed(4 downto 0);
   signal d1          : signed(3 downto 0);
   signal d2          : signed(3 downto 0);
   signal d3          : signed(3 downto 0);
@@ -46,6 +46,8 @@ begin
     if rising_edge(clk) then
       if ce = '1' then
         r1 <= s_2;
+        r2 <= r1;
+        r3 <= r2;
       end if;
     end if;
   end process;
@@ -54,8 +56,6 @@ begin
   begin
     if rising_edge(clk) then
       if ce = '1' then
-        r2          <= r1;
-        r3          <= r2;
         d1          <= x_i;
         d2          <= d1;
         d3          <= d2;

@@ -171,7 +171,9 @@ module tables (
   // second
   wire [3:0] w_2 = curve[k];
 
-  wire              q_2 = parity(p);
+  wire q_2 = parity(p);
+
+  // second
   wire signed [5:0] s_2 = {{2{u_2[3]}}, u_2} + {2'd0, w_2};
 
   assign u = u_2;

@@ -112,6 +112,8 @@ architecture rtl of tables is
   signal w_2 : unsigned(3 downto 0);
 
   signal q_2 : unsigned(0 downto 0);
+
+  -- second
   signal s_2 : signed(5 downto 0);
 begin
   a_i <= signed(a);
@@ -129,6 +131,8 @@ begin
   w_2 <= unsigned(curve(to_integer(k_i)));
 
   q_2 <= unsigned(parity(to_integer(p_i)));
+
+  -- second
   s_2 <= resize(u_2, 6) + signed(resize(w_2, 6));
 
   u <= std_logic_vector(u_2);

@@ -82,6 +82,7 @@ RANK = {name: rank for rank, name in enumerate(ORDER)}
 # The one circle: spellings of a room above that stand where a user looks for them. Each is imported when called.
 SHORTCUTS = {
     ("lutc.ir.graph", "lutc.ir.interp"),
+    ("lutc.ir.graph", "lutc.report.notebook"),
     ("lutc.ir.graph", "lutc.text.print"),
     ("lutc.ir.interp", "lutc.text.literals"),
 }

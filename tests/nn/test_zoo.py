@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from magic_rows import rows
 
 import lutc
+from lutc.nn import datasets
 
 FOLDER = Path(__file__).parents[2] / "tools" / "zoo" / "magic_gamma"
 
@@ -23,26 +22,18 @@ def test_checkpoint_and_onnx_are_one_model() -> None:
     assert len(np.unique(a)) > 100
 
 
-def module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("magic_gamma_data", FOLDER / "data.py")
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
 def test_parts_are_apart_and_do_not_depend_on_the_file_order(tmp_path: Path) -> None:
-    data = module()
-    lines = rows(data.ROWS)
-    (tmp_path / "a.csv").write_text("\n".join([",".join((*data.FEATURES, "class")), *lines[:15000]]) + "\n")
+    lines = rows(datasets.ROWS)
+    (tmp_path / "a.csv").write_text(
+        "\n".join([",".join((*datasets.FEATURES, "class")), *lines[:15000]]) + "\n"
+    )
     (tmp_path / "b.csv").write_text("\n".join(lines[15000:]) + "\n")
     whole = tmp_path / "whole.data"
     whole.write_text("\n".join(lines[::-1]))
-    parts, again = data.load(tmp_path), data.load(whole)
+    parts, again = datasets.magic_gamma(tmp_path), datasets.magic_gamma(whole)
     assert [len(parts[k][0]) for k in ("train", "validation", "test")] == [11412, 3804, 3804]
     seen = np.concatenate([parts[k][0] for k in parts])
-    assert len(np.unique(seen, axis=0)) == data.ROWS
+    assert len(np.unique(seen, axis=0)) == datasets.ROWS
     assert abs(parts["train"][0].mean()) < 1e-3
     for k in parts:
         assert np.array_equal(np.sort(parts[k][1]), np.sort(again[k][1]))
@@ -53,8 +44,7 @@ def test_parts_are_apart_and_do_not_depend_on_the_file_order(tmp_path: Path) -> 
     "damage", [lambda r: r[:-1], lambda r: [*r[:-1], "1,2,g"], lambda r: [*r[:-1], r[-1][:-1] + "x"]]
 )
 def test_damaged_data_is_refused(tmp_path: Path, damage: object) -> None:
-    data = module()
     path = tmp_path / "magic04.data"
-    path.write_text("\n".join(damage(rows(data.ROWS))))  # type: ignore[operator]
+    path.write_text("\n".join(damage(rows(datasets.ROWS))))  # type: ignore[operator]
     with pytest.raises(ValueError, match="not the MAGIC data set"):
-        data.load(path)
+        datasets.magic_gamma(path)

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from magic_rows import rows
 
+import lutc
 from lutc import nn as lnn
+from lutc.nn import datasets
 
 TASKS = ("jsc_hlf", "jsc_plf", "tgc_muon", "gas_pid")
 
@@ -122,17 +125,28 @@ def test_the_public_jet_file_is_read_whole_or_not_at_all(tmp_path: Path) -> None
 def test_a_download_is_checked_kept_and_checked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    common = part("common")
     monkeypatch.setenv("LUTC_DATA", str(tmp_path / "cache"))
     source = tmp_path / "source"
     source.write_bytes(b"numbers")
     url, md5 = source.as_uri(), hashlib.md5(b"numbers").hexdigest()
     with pytest.raises(ValueError, match="did not arrive whole"):
-        common.fetch(url, "a", "0" * 32)
+        datasets.fetch(url, "a", "0" * 32)
     assert not (tmp_path / "cache").exists()
-    kept = common.fetch(url, "a", md5)
+    kept = datasets.fetch(url, "a", md5)
     source.unlink()
-    assert common.fetch(url, "a", md5) == kept
+    assert datasets.fetch(url, "a", md5) == kept
     kept.write_bytes(b"others")
     with pytest.raises(ValueError, match="has changed"):
-        common.fetch(url, "a", md5)
+        datasets.fetch(url, "a", md5)
+
+
+def test_without_a_network_it_says_where_the_file_belongs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUTC_DATA", str(tmp_path))
+    monkeypatch.setattr(datasets, "URL", (tmp_path / "nowhere").as_uri())
+    with pytest.raises(lutc.LirError, match="cannot be downloaded") as raised:
+        datasets.magic_gamma()
+    assert str(tmp_path / "magic04.data") in str(raised.value)
+    (tmp_path / "magic04.data").write_text("\n".join(rows()))  # put there by hand
+    assert len(datasets.magic_gamma()["train"][0]) == 11412

@@ -18,6 +18,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import zip_longest
@@ -68,8 +69,6 @@ def test_page(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
-    (tmp_path / "tools").symlink_to(ROOT / "tools")
     if "lutc.simulate(" in page.read_text():
         need_tool("iverilog")
     if "magic_gamma" in page.read_text():  # the loader then downloads nothing
@@ -164,6 +163,16 @@ def test_the_pages_are_there() -> None:
     assert all(name in index for name in pages - {"README.md"})
 
 
+def test_the_readme_begins_with_what_a_user_types_first() -> None:
+    """How to install it, with every extra that is for users, and then a circuit."""
+    text = (ROOT / "README.md").read_text()
+    assert re.findall(r"^## (.*)$", text, re.M)[:2] == ["Install", "A first circuit"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert re.findall(r"^\| `(\w+)` \|", text.partition("## A first")[0], re.M) == [
+        name for name in extras if name not in ("docs", "dev")
+    ]
+
+
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
         text = page.read_text()
@@ -244,8 +253,8 @@ def test_the_modes_of_the_meaning_page_are_all_there_are() -> None:
     from lutc.types import Overflow, Rounding
 
     page = (SPEC / "meaning.md").read_text()
-    rows = set(re.findall(r"^\| `([\w-]+)`", page, re.M))
-    assert rows == {m.value for m in Rounding} | {m.value for m in Overflow}
+    rows = dict(re.findall(r"^\| `([\w-]+)`(?: \(the default\))? \| (.*?) \|", page, re.M))
+    assert rows == {m.value: m.about for m in (*Rounding, *Overflow)}
 
 
 def test_every_operation_has_a_program() -> None:

@@ -30,9 +30,9 @@ from lutc.ir.graph import body
 from lutc.ir.ops.table import Lut
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from lutc.nn.datasets import Arrays, magic_gamma
 from tools.bench.magic_plot import picture
 from tools.bench.magic_recipe import Recipe, Row, front, surrogate
-from tools.zoo.magic_gamma.data import Arrays, load
 
 HERE = Path(__file__).parent
 LEVELS = (75, 100, 150, 200, 300, 400, 600, 800, 1200, 1600)
@@ -201,7 +201,7 @@ def main() -> None:
             for side, (of, key) in SIDES.items():
                 if of == script:
                     rows[side].append([Row(**{**r, "file": str(folder / r["file"])}) for r in found[-1][key]])
-    test = load(data)["test"]
+    test = magic_gamma(data)["test"]
     table = []
     for level in LEVELS:
         line = {"level": level, **{side: at_level(level, rows[side], test) for side in SIDES}}

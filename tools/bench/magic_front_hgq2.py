@@ -27,8 +27,8 @@ from hgq.utils import trace_minmax
 from hgq.utils.sugar import BetaScheduler
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from lutc.nn.datasets import Arrays, magic_gamma
 from tools.bench.magic_recipe import Recipe, Row, surrogate
-from tools.zoo.magic_gamma.data import Arrays, load
 
 
 class Adam(keras.optimizers.Adam):  # type: ignore[misc]
@@ -112,7 +112,7 @@ def record(model: Any, parts: dict[str, Arrays], epoch: int, file: Path, mean: b
 def main() -> None:
     recipe = Recipe(**json.loads(sys.stdin.read()))
     keras.utils.set_random_seed(recipe.seed)
-    parts = load(recipe.data)
+    parts = magic_gamma(recipe.data)
     model = build(recipe, parts["train"][0].shape[1])
     batches = Batches(parts["train"], recipe.batch, recipe.seed)
     weight = BetaScheduler(lambda epoch: recipe.beta(epoch * recipe.steps_per_epoch))

@@ -17,8 +17,8 @@ import lutc
 from lutc import nn as lnn
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from lutc.nn.datasets import magic_gamma
 from tools.bench.magic_recipe import Recipe, Row, surrogate
-from tools.zoo.magic_gamma.data import load
 from tools.zoo.magic_gamma.train import build_model
 
 Data = tuple[torch.Tensor, torch.Tensor]
@@ -39,7 +39,9 @@ def record(trainer: lnn.Trainer, parts: dict[str, Data], epoch: int, folder: Pat
 def main() -> None:
     recipe = Recipe(**json.loads(sys.stdin.read()))
     torch.manual_seed(recipe.seed)
-    parts = {name: (torch.from_numpy(x), torch.from_numpy(y)) for name, (x, y) in load(recipe.data).items()}
+    parts = {
+        name: (torch.from_numpy(x), torch.from_numpy(y)) for name, (x, y) in magic_gamma(recipe.data).items()
+    }
     model = build_model(recipe.hidden)
     trainer = lnn.Trainer(
         model,

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import os
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,39 +57,6 @@ def split(x: NDArray[np.float32], y: NDArray[np.float32] | NDArray[np.int64]) ->
     a, b = len(x) * 6 // 10, len(x) * 8 // 10
     rows = {"train": slice(0, a), "validation": slice(a, b), "test": slice(b, None)}
     return {name: (torch.from_numpy(x[r]), torch.from_numpy(y[r])) for name, r in rows.items()}
-
-
-def cache_folder() -> Path:
-    """``$LUTC_DATA``, or a folder of lutc's own in the user's cache."""
-    return Path(os.environ.get("LUTC_DATA") or Path.home() / ".cache" / "lutc")
-
-
-def fetch(
-    url: str, name: str, md5: str | None = None, check: Callable[[bytes], object] | None = None
-) -> Path:
-    """The file at ``url``, downloaded once and kept as ``name`` in `cache_folder` with its SHA-256.
-
-    Raises ValueError if what arrives has another ``md5`` or fails ``check`` (nothing is kept then), or if the kept
-    file has changed since.
-    """
-    path = cache_folder() / name
-    note = path.with_name(f"{name}.sha256")
-    if path.exists() and note.exists():
-        if hashlib.sha256(path.read_bytes()).hexdigest() != note.read_text():
-            raise ValueError(f"{path} has changed since it was downloaded; delete it to fetch it again")
-        return path
-    with urllib.request.urlopen(url, timeout=120) as answer:
-        content: bytes = answer.read()
-    if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        raise ValueError(f"{url} did not arrive whole: its MD5 is not {md5}")
-    if check is not None:
-        check(content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{name}.part")
-    part.write_bytes(content)
-    note.write_text(hashlib.sha256(content).hexdigest())
-    os.replace(part, path)
-    return path
 
 
 def linear_baseline(task: Task, parts: Parts, iterations: int = 40) -> float:

@@ -364,15 +364,3 @@ def need(condition: bool, message: str, help: str | None = None) -> None:
     """Raise OpMistake with `message` unless the condition holds."""
     if not condition:
         raise OpMistake(message, help)
-
-
-def describe(op: type[Op]) -> str:
-    """An operation's row in words: what it does, what it takes, where it is legal."""
-    row = spec(op)
-    arguments = [f"%{n}, ..." if many else f"%{n}" for n, many in row.operands]
-    arguments += [f"@{n}" for n, _ in row.symbols]
-    arguments += [f"{spell(a.name)}={'...' if a.required else encode(a.default)}" for a in row.attributes]
-    stages = " and ".join(sorted(s.value for s in op.stages))
-    declared = ": TYPE" if row.typed else ""
-    form = f"%y{declared} = {op.keyword} {', '.join(arguments)}".rstrip()
-    return f"{form}\n\n{op.__doc__}\n\nLegal in the {stages} stage."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -14,7 +13,7 @@ from lutc.ir.ops.base import Op, need, same_shape
 from lutc.ir.ops.table import ConstOp, Number
 from lutc.numbers import align, aligned_bits, exact, finest, greatest, least
 from lutc.rtl import circuits
-from lutc.types import BIT, ZERO, Fixed, Ints, Type, tensor, uniform
+from lutc.types import BIT, ZERO, Choice, Fixed, Ints, Type, tensor, uniform
 
 if TYPE_CHECKING:
     from lutc.rtl.builder import ModuleBuilder
@@ -24,15 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["And", "BitConcat", "BitSlice", "Compare", "Not", "Or", "Relation", "Select", "Xor"]
 
 
-class Relation(Enum):
+class Relation(Choice):
     """How `compare` relates its first operand to its second."""
 
-    LT = "lt"
-    LE = "le"
-    EQ = "eq"
-    NE = "ne"
-    GE = "ge"
-    GT = "gt"
+    LT = "lt", "less than"
+    LE = "le", "less than or equal to"
+    EQ = "eq", "equal to"
+    NE = "ne", "not equal to"
+    GE = "ge", "greater than or equal to"
+    GT = "gt", "greater than"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
@@ -46,13 +47,19 @@ class Collect(Pass):
             assert original is not None
             terms: list[tuple[Value, Fraction]] = []
             bias = op.bias if isinstance(op, Lincomb | Add3) else Fraction(0)
+            shares: Counter[str | None] = Counter({op.origin: 0})
             for (value, weight), before in zip(op_terms, original.operands, strict=True):
                 inner = _terms(value) if readers[before] == 1 and isinstance(value, Op) else None
                 if inner is None or _costly(inner, weight):
                     terms.append((value, weight))
+                    shares[op.origin] += 1
                 else:
+                    shares[value.origin or op.origin] += len(inner)
                     terms += [(v, weight * w) for v, w in inner]
                     bias += weight * value.bias if isinstance(value, Lincomb | Add3) else 0
+            rw.origin = max(
+                shares, key=shares.__getitem__
+            )  # the sum belongs to the layer of most of its terms
             return rw.make(Lincomb, tuple(v for v, _ in terms), tuple(w for _, w in terms), bias)
 
         return rebuild(design, rule)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.zoo.common import Parts, fetch, split
+from lutc.nn.datasets import fetch
+from tools.zoo.common import Parts, split
 from tools.zoo.jets import CLASSES, PT, Floats, jets
 
 DESCRIPTION = "https://www.openml.org/api/v1/json/data/42468"

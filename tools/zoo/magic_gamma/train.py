@@ -20,7 +20,7 @@ from lutc import nn as lnn
 from lutc.files.writing import write_text
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
-from tools.zoo.magic_gamma.data import load
+from lutc.nn.datasets import magic_gamma
 
 
 def build_model(hidden: int = 10) -> nn.Sequential:
@@ -45,7 +45,9 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=20)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
-    parts = {name: (torch.from_numpy(x), torch.from_numpy(y)) for name, (x, y) in load(args.data).items()}
+    parts = {
+        name: (torch.from_numpy(x), torch.from_numpy(y)) for name, (x, y) in magic_gamma(args.data).items()
+    }
     model = build_model(args.hidden)
     optimiser = torch.optim.Adam(model.parameters(), args.lr)
     steps = len(parts["train"][0]) // args.batch * args.epochs

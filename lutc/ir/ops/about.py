@@ -1,0 +1,80 @@
+"""What an operation is, in words: for `lutc ops`, for editors, and for `help()` of a Builder's methods."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from fractions import Fraction
+from inspect import Parameter, Signature, cleandoc
+from types import UnionType
+from typing import Any
+
+from lutc.ir.graph import Func
+from lutc.ir.ops.base import Attribute, Op, encode, spec, spell
+from lutc.types import Choice
+
+
+def describe(op: type[Op]) -> str:
+    """An operation's row in words: what it does, what it takes, with every choice there is, and where it is legal."""
+    row = spec(op)
+    arguments = [f"%{n}, ..." if many else f"%{n}" for n, many in row.operands]
+    arguments += [f"@{n}" for n, _ in row.symbols]
+    arguments += [f"{spell(a.name)}={'...' if a.required else encode(a.default)}" for a in row.attributes]
+    declared = ": TYPE" if row.typed else ""
+    form = f"%y{declared} = {op.keyword} {', '.join(arguments)}".rstrip()
+    return f"{form}\n\n{meaning(op)}"
+
+
+def meaning(op: type[Op]) -> str:
+    """What an operation does, the attributes it takes, and where it is legal."""
+    stages = " and ".join(sorted(s.value for s in op.stages))
+    attributes = "\n".join(line for a in spec(op).attributes for line in _attribute(a))
+    parts = [cleandoc(op.__doc__ or ""), attributes, f"Legal in the {stages} stage."]
+    return "\n\n".join(filter(None, parts))
+
+
+def signature(op: type[Op]) -> Signature:
+    """What a Builder's method of this operation takes; numbers and constants may stand for values."""
+    row = spec(op)
+    functions = [Parameter(n, Parameter.POSITIONAL_ONLY) for n, k in row.symbols if k is Func]
+    many = {True: Parameter.VAR_POSITIONAL, False: Parameter.POSITIONAL_ONLY}
+    values = [Parameter(n, many[several]) for n, several in row.operands]
+    data = [
+        Parameter(n, Parameter.POSITIONAL_ONLY, default=None if n in row.optional else Parameter.empty)
+        for n, k in row.symbols
+        if k is not Func
+    ]
+    named: list[tuple[str, Any]] = [("to", Parameter.empty)] if row.typed else []
+    named += [(a.name, Parameter.empty if a.required else _plain(a.default)) for a in row.attributes]
+    named += [("name", None), ("origin", None)]
+    keys = [Parameter(n, Parameter.KEYWORD_ONLY, default=default) for n, default in named]
+    own = Parameter("self", Parameter.POSITIONAL_ONLY)
+    return Signature([own, *functions, *values, *data, *keys], return_annotation="Op")
+
+
+def _plain(default: Any) -> Any:
+    """A default as people write it."""
+    if isinstance(default, Choice):
+        return default.value
+    return int(default) if isinstance(default, Fraction) and default.denominator == 1 else default
+
+
+def _attribute(a: Attribute) -> Iterator[str]:
+    """An attribute, and a line for each word that it may be."""
+    default = "must be given" if a.required else f"default {encode(a.default)}"
+    yield f"{spell(a.name)}: {kind(a.kind)}; {default}"
+    if isinstance(a.kind, type) and issubclass(a.kind, Choice):
+        width = max(len(c.value) for c in a.kind)
+        yield from (f"    {c.value:{width}}  {c.about}" for c in a.kind)
+
+
+_KINDS: dict[Any, str] = {int: "an integer", Fraction: "a rational number", bool: "true or false"}
+
+
+def kind(hint: Any) -> str:
+    """What an attribute is, from its annotation."""
+    if isinstance(hint, UnionType):
+        hint = next(k for k in typing.get_args(hint) if k is not type(None))
+    if typing.get_origin(hint) is tuple:
+        return f"one or more of: {kind(typing.get_args(hint)[0])}"
+    return _KINDS.get(hint, "one of")
