@@ -100,15 +100,24 @@ def number_of(text: str) -> Fraction:
     if not _number_pattern().fullmatch(text):
         raise ValueError(f"{text!r} is no number")
     exponent = re.search(r"[eE]([+-]?\d+)", text)
-    if len(text) > MAX_DIGITS or (exponent and (len(exponent[1]) > 5 or abs(int(exponent[1])) > MAX_DIGITS)):
+    if len(text) > MAX_DIGITS + 4 or (
+        exponent and (len(exponent[1]) > 5 or abs(int(exponent[1])) > MAX_DIGITS)
+    ):
         raise ValueError(f"{text[:20]}... has too many digits")
     if re.search(r"/0+$", text):
         raise ValueError(f"{text} divides by zero")
     value = Fraction(text)
-    # Written out as a quotient, which the printer may have to, it must not be longer either.
-    if value.numerator.bit_length() + value.denominator.bit_length() > MAX_DIGITS * 3.32:
+    if _digits(value.numerator) + _digits(value.denominator) > MAX_DIGITS:
         raise ValueError(f"{text[:20]}... has too many digits")
     return value
+
+
+def _digits(number: int) -> int:
+    """How many decimal digits an integer has; of more than there may be, only so many."""
+    return MAX_DIGITS + 1 if abs(number) >= _TOO_LARGE else len(str(abs(number)))
+
+
+_TOO_LARGE = 10**MAX_DIGITS
 
 
 def raw_value(terminal: str, text: str) -> Any:

@@ -147,9 +147,16 @@ def number_of(text: str) -> Fraction:
     if not re.match(r"[+-]?\.?[0-9]", text):
         raise Wrong("text#numbers-and-data", f"{text} is no number")
     mantissa, _, exponent = text.lower().partition("e")
-    digits = sum(c.isdigit() for c in mantissa)
-    if digits > MOST_DIGITS or len(exponent) > 6 or abs(int(exponent or 0)) > MOST_DIGITS:
+    if len(text) > MOST_DIGITS + 4 or len(exponent) > 6 or abs(int(exponent or 0)) > MOST_DIGITS:
         raise Wrong("text#numbers-and-data", "a number has too many digits")
+    number = value_of(mantissa, exponent)
+    parts = abs(number.numerator), number.denominator
+    if max(parts) >= 10**MOST_DIGITS or sum(len(str(part)) for part in parts) > MOST_DIGITS:
+        raise Wrong("text#numbers-and-data", "a number has too many digits")
+    return number
+
+
+def value_of(mantissa: str, exponent: str) -> Fraction:
     numerator, _, denominator = mantissa.partition("/")
     if denominator:
         if not int(denominator):

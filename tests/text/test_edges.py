@@ -17,14 +17,14 @@ from lutc.text.upgrade import upgraded
 BODY = " {\n  %y = neg %x\n}\n"
 
 
-@pytest.mark.parametrize("number", ["1e-3990", "3e3990", "0.123e-3900", "1/3", "12345678901234567890e-40"])
+@pytest.mark.parametrize("number", ["1e-3998", "3e3998", "0.123e-3900", "1/3", "1/" + "7" * 3999])
 def test_numbers_that_are_read_can_be_written(number: str) -> None:
     design = parse(f"lir 1\ndesign d(%x: s4 scale={number}) -> (y = %y){BODY}run x=0 => y=0\n")
     assert same(parse(print_design(design)), design) is None
     assert same(parse(format_text(print_design(design))), design) is None
 
 
-@pytest.mark.parametrize("number", ["1e-4000", "1e4000", "0.123e-3998", "9" * 4001, "1/" + "7" * 3999])
+@pytest.mark.parametrize("number", ["1e-4000", "1e4000", "0.123e-3998", "9" * 4001, "1/" + "7" * 4000])
 def test_numbers_of_too_many_digits(number: str) -> None:
     with pytest.raises(LirError, match="too many digits"):
         parse(f"lir 1\ndesign d(%x: s4 scale={number}) -> (y = %y){BODY}")
