@@ -13,15 +13,16 @@ import pytest
 from lutc import target as targets
 from lutc.ir.graph import Design, Output, Param, Stage, Value, body
 from lutc.ir.interp import execute
-from lutc.ir.ops import Compare, Number, Quant, Rescale
+from lutc.ir.ops import Compare, Max, Min, Number, Quant, Relu, Rescale
 from lutc.ir.verify import verify
 from lutc.numbers import bounded, rounded
+from lutc.passes.canonical.narrow import Narrow
 from lutc.passes.manager import run
 from lutc.passes.pipelines import standard
 from lutc.passes.rescale import rescale
-from lutc.passes.rescale.line import Line, Stairs
+from lutc.passes.rescale.line import Line, Stairs, stairs_of
 from lutc.passes.rescale.multiplier import Each, Floors, demands, highest, multiplier, slopes
-from lutc.passes.rescale.rescale import LowerRescale, stairs_of
+from lutc.passes.rescale.rescale import LowerRescale
 from lutc.passes.rescale.ties import floor_form, ties
 from lutc.passes.rewriter import Rewriter
 from lutc.types import Fixed, Overflow, Rounding, scalar, uniform
@@ -324,6 +325,45 @@ def test_bounds_make_it_cheaper() -> None:
     op = Rescale(wide, scalar(Fixed(True, 6, 1)), (Fraction(7, 3),), (Fraction(1, 7),))
     design = run(design_of(op, x), standard(stages=0), check=8)
     assert all(v.type.max_width <= 8 for v in body(design))
+
+
+def clipped(rng: random.Random, x: Value) -> Value:
+    """A value, stopped in one of the ways there are, at its steps or between them."""
+    fmt = x.type.scalar
+    bound = Number(fmt.value(rng.randint(fmt.lo, fmt.hi)) + rng.choice([Fraction(0)] * 5 + [fmt.step / 2]))
+    to = Fixed(rng.random() < 0.5, rng.randint(1, fmt.width + 1), fmt.frac)
+    mode = rng.choice([SATURATE, SATURATE, Overflow.SATURATE_SYMMETRIC, Overflow.WRAP])
+    return rng.choice(
+        [Relu(x), Min(x, bound), Max(bound, x), Min(bound, x), Quant(x, scalar(to), Rounding.FLOOR, mode)]
+    )
+
+
+@pytest.mark.parametrize("rounding", Rounding)
+def test_clips_in_front_and_behind(rounding: Rounding) -> None:
+    """Whatever stops the operand or the answer, and is taken in, the answers stay."""
+    rng = random.Random(rounding.value)
+    fewer = 0
+    for _ in range(40):
+        source, to = Fixed(rng.random() < 0.7, 6, 1), Fixed(rng.random() < 0.5, rng.randint(2, 6), -1)
+        x = Param(scalar(source), name="x")
+        by, add = factors(rng, source, to)
+        value: Value = x
+        for _ in range(rng.randint(0, 2)):
+            value = clipped(rng, value)
+        value = Rescale(value, scalar(to), (by,), (add,), -1, rounding, rng.choice(list(Overflow)))
+        for _ in range(rng.randint(0, 2)):
+            value = clipped(rng, value)
+        design = run(design_of(value, x), [Narrow()])
+        codes = {"x": every(source)}
+        want = execute(design_of(value, x), codes)["y"]
+        after = run(design, [LowerRescale()])
+        assert (execute(after, codes)["y"] == want).all()
+        fewer += count_clips(after) < count_clips(design)
+    assert fewer
+
+
+def count_clips(design: Design) -> int:
+    return sum(isinstance(v, Relu | Min | Max) for v in body(design))
 
 
 def test_one_factor_per_index() -> None:

@@ -9,6 +9,8 @@ from math import lcm
 
 import numpy as np
 
+from lutc.analysis.ranges import range_of
+from lutc.ir.ops import Rescale
 from lutc.lazy import lazy
 from lutc.numbers import bounded, dtype, rounded, rounded_quotients
 from lutc.types import Fixed, Ints, Overflow, Rounding
@@ -142,3 +144,11 @@ class Stairs:
         zero = round(self.line.start / self.line.slope)
         first = min(max(zero - _OFFSETS // 2, low), max(high - _OFFSETS + 1, low))
         return range(first, min(first + _OFFSETS, high + 1))
+
+
+def stairs_of(op: Rescale, codes: tuple[int, int] | None = None) -> Stairs:
+    """The answers of a scalar `rescale` to the codes that come, or to others."""
+    source, to = op.x.type.scalar, op.to.scalar
+    line = Line(op.by[0] * source.step / to.step, op.add[0] / to.step, op.round)
+    lo, hi = codes or range_of(op.x)
+    return Stairs.of(line, lo, hi, to, op.overflow)

@@ -23,7 +23,8 @@ from lutc.passes.context import Context
 from lutc.passes.identities import simplified
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import rebuild
-from lutc.passes.rescale.line import Line, Stairs
+from lutc.passes.rescale.clips import without_clips
+from lutc.passes.rescale.line import Line, Stairs, stairs_of
 from lutc.passes.rescale.multiplier import Affine, multiplier, product_luts
 from lutc.passes.rewriter import Rewriter
 from lutc.rtl.circuits import increment_luts
@@ -46,11 +47,11 @@ class LowerRescale(Pass):
     name: ClassVar[str] = "rescale"
 
     def __call__(self, design: Design, context: Context) -> Design:
-        readers: dict[Value, int] = {}
-        for owner in owners(design):
-            readers |= {v: len(r) for v, r in users(body(owner)).items()}
-            for root in owner.roots:
-                readers[root] += 1
+        if not any(isinstance(v, Rescale) for owner in owners(design) for v in body(owner)):
+            return design
+        before = _readers(design)
+        design = rebuild(design, lambda rw, op: without_clips(rw, op, before), canonical="before")
+        readers = _readers(design)
 
         def rule(rw: Rewriter, op: Op) -> Value:
             if isinstance(op, Rescale) and not op.type.shape:
@@ -60,6 +61,16 @@ class LowerRescale(Pass):
             return op
 
         return rebuild(design, rule, canonical="before")
+
+
+def _readers(design: Design) -> dict[Value, int]:
+    """How many read each value; a port counts."""
+    readers: dict[Value, int] = {}
+    for owner in owners(design):
+        readers |= {v: len(r) for v, r in users(body(owner)).items()}
+        for root in owner.roots:
+            readers[root] += 1
+    return readers
 
 
 def lowered(rw: Rewriter, op: Rescale, target: Target, alone: bool = False) -> Value:
@@ -80,13 +91,6 @@ def lowered(rw: Rewriter, op: Rescale, target: Target, alone: bool = False) -> V
             more = 0.0 if op.x.bias else target.adder_luts(source.width) / 2  # one more among many to add
             ways += [(more + cost, build) for cost, build in _ways(rw, moved, target)]
     return min(ways, key=lambda w: w[0])[1]()
-
-
-def stairs_of(op: Rescale) -> Stairs:
-    """The answers of a scalar `rescale` to the codes that come."""
-    source, to = op.x.type.scalar, op.to.scalar
-    line = Line(op.by[0] * source.step / to.step, op.add[0] / to.step, op.round)
-    return Stairs.of(line, *range_of(op.x), to, op.overflow)
 
 
 def _moved(rw: Rewriter, op: Rescale, total: Lincomb, stairs: Stairs, target: Target) -> Rescale:
