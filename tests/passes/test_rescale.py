@@ -22,6 +22,7 @@ from lutc.passes.pipelines import standard
 from lutc.passes.rescale import rescale
 from lutc.passes.rescale.line import Line, Stairs, stairs_of
 from lutc.passes.rescale.multiplier import Each, Floors, demands, highest, multiplier, slopes
+from lutc.passes.rescale.parts import in_parts
 from lutc.passes.rescale.rescale import LowerRescale
 from lutc.passes.rescale.ties import floor_form, ties
 from lutc.passes.rewriter import Rewriter
@@ -87,13 +88,22 @@ def affine(op: Rescale) -> Value:
     return rw.fit(rescale._affine(rw, op, multiplier(stairs, 3), stairs), op.to)
 
 
+def in_tables(op: Rescale) -> list[Value]:
+    """The sum of tables, on LUTs of six inputs and of four, if there is one."""
+    found, rw = [], Rewriter()
+    for target in (targets.load("xcvu13p"), targets.load("ice40up5k")):
+        parts = in_parts(stairs_of(op), op.x.type.scalar, target)
+        found += [rw.fit(rescale._parts(rw, op, parts), op.to)] if parts else []
+    return found
+
+
 @pytest.mark.parametrize(("rounding", "overflow"), MODES, ids=IDS)
 def test_every_way_on_every_code(rounding: Rounding, overflow: Overflow) -> None:
-    """A multiplier, a table: on formats small enough to try all codes."""
+    """A multiplier, a table, a sum of tables: on formats small enough to try all codes."""
     for op in rescales(6, rounding, overflow, FORMATS):
         if stairs_of(op).answer(op.x.type.scalar.lo) != stairs_of(op).answer(op.x.type.scalar.hi):
             codes = every(op.x.type.scalar)
-            for way in (affine(op), rescale._table(Rewriter(), op, stairs_of(op))):
+            for way in (affine(op), rescale._table(Rewriter(), op, stairs_of(op)), *in_tables(op)):
                 same(op, way, codes)
 
 
@@ -139,7 +149,8 @@ def test_very_wide_operands_around_ties(rounding: Rounding) -> None:
                 aim = Fraction(rng.randint(2 * to.lo, 2 * to.hi), 2)
                 at = round((aim - line.start) / line.slope)
                 codes |= {min(max(at + d, source.lo), source.hi) for d in (-1, 0, 1)}
-            same(op, affine(op), np.array(sorted(codes), dtype=object))
+            for way in (affine(op), *in_tables(op)):
+                same(op, way, np.array(sorted(codes), dtype=object))
 
 
 @pytest.mark.parametrize("rounding", Rounding)

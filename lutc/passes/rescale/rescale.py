@@ -8,15 +8,29 @@ own in front of it. Roundings that no floor is (`ties`) are one and a correction
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from typing import ClassVar
 
+import numpy as np
+
 from lutc.analysis.ranges import range_of
 from lutc.cmvm.network import Span
 from lutc.ir.graph import Design, Table, Value, body, owners, users
-from lutc.ir.ops import BitConcat, Compare, Lincomb, Lut, Number, Quant, Relation, Rescale, Scale, Select
+from lutc.ir.ops import (
+    BitConcat,
+    BitSlice,
+    Compare,
+    Lincomb,
+    Lut,
+    Number,
+    Quant,
+    Relation,
+    Rescale,
+    Scale,
+    Select,
+)
 from lutc.ir.ops.base import Op
 from lutc.numbers import as_code, bounded, digits, dyadic, quantised, twos
 from lutc.passes.context import Context
@@ -26,6 +40,7 @@ from lutc.passes.rebuild import rebuild
 from lutc.passes.rescale.clips import without_clips
 from lutc.passes.rescale.line import Line, Stairs, stairs_of
 from lutc.passes.rescale.multiplier import Affine, multiplier, product_luts
+from lutc.passes.rescale.parts import Parts, in_parts
 from lutc.passes.rewriter import Rewriter
 from lutc.rtl.circuits import increment_luts
 from lutc.target import Target
@@ -154,6 +169,9 @@ def _direct(rw: Rewriter, op: Rescale, target: Target) -> list[_Way]:
     if not affine.exact:
         cost += 3 * target.adder_luts(source.width)  # a product back, a comparison or two, one step less
     ways.append((cost, lambda: _affine(rw, op, affine, stairs)))
+    parts = in_parts(stairs, source, target)
+    if parts:
+        ways.append((parts.luts(target, _operands(target)) + stops, lambda: _parts(rw, op, parts)))
     return ways
 
 
@@ -243,6 +261,22 @@ def _affine(rw: Rewriter, op: Rescale, affine: Affine, stairs: Stairs) -> Value:
     if not affine.exact:
         result = _corrected(rw, op, result, stairs.line)
     return simplified(rw, rw.make(Quant, result, op.to, Rounding.FLOOR, op.overflow))
+
+
+def _parts(rw: Rewriter, op: Rescale, parts: Parts) -> Value:
+    """A table for each part, their sum, its floor; then the format's range."""
+    to = op.to.scalar
+    terms = []
+    for part in parts.parts:
+        bits = rw.make(BitSlice, op.x, part.low + part.width - 1, part.low)
+        value = scalar(replace(part.format, frac=to.frac + parts.shift))
+        table = rw.symbol(Table(rw.name or "part", bits.type, value, np.array(part.entries, dtype=object)))
+        terms.append(rw.make(Lut, bits, table))
+    total = rw.make(Lincomb, tuple(terms), (Fraction(1),) * len(terms))
+    whole = rw.make(
+        Quant, total, scalar(holding(parts.least, parts.most, to.frac)), Rounding.FLOOR, Overflow.WRAP
+    )
+    return simplified(rw, rw.make(Quant, whole, op.to, Rounding.FLOOR, op.overflow))
 
 
 def _corrected(rw: Rewriter, op: Rescale, result: Value, line: Line) -> Value:
