@@ -184,6 +184,7 @@ def _edge(asked: Demands, slope: Fraction) -> Fraction | None:
         towards = direction
 
 
+@lru_cache(maxsize=1 << 12)  # channels and pixels often have the same
 def multiplier(stairs: Stairs, most: int, before: range = range(1)) -> Affine:
     """The cheapest multiplier found that is right for every code of some stairs, where carry chains add `most` numbers.
 

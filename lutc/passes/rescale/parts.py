@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from lutc.cmvm.price import price
 from lutc.passes.rescale.line import Stairs
@@ -53,6 +54,7 @@ class Parts:
         return tables + price([(i, 1) for i in extents], extents, most)
 
 
+@lru_cache(maxsize=1 << 12)
 def in_parts(stairs: Stairs, source: Fixed, target: Target) -> Parts | None:
     """The operand's bits in as few parts as tables of a LUT's inputs ask for; None where no sum is right."""
     falls = stairs.line.slope < 0
