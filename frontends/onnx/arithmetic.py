@@ -10,6 +10,7 @@ from lutc.lowering import elementwise, linear, reduce
 from lutc.lowering import exact as ex
 from lutc.lowering.einsum import einsum
 from lutc.lowering.operands import BROKEN, axis_of, computed, keep_samples_apart, small
+from lutc.lowering.quantise import stopped
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.scores import argmax, softmax
 from lutc.lowering.tensors import Known, Tensor
@@ -38,7 +39,7 @@ def clip(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     else:
         bounds = [optional(inputs, i) for i in (1, 2)]
         lo, hi = (None if x is None else elementwise.bound(small(x)) for x in bounds)
-    return elementwise.clip(walk, t, lo, hi)
+    return stopped(walk, elementwise.clip(walk, t, lo, hi))
 
 
 def batch_norm(walk: Walk, node: Node, inputs: Inputs) -> Tensor:

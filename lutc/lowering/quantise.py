@@ -9,6 +9,7 @@ import numpy as np
 
 from lutc.build import Builder
 from lutc.ir.graph import Value
+from lutc.ir.ops import Rescale
 from lutc.lowering import exact as ex
 from lutc.lowering.exact import Exact
 from lutc.lowering.refusals import Refusal
@@ -48,8 +49,34 @@ def quantise(walk: Walk, t: Scaled, grid: Grid) -> Scaled:
         value = _port(walk, t, t.value, replace(grid, by=by, add=add, lo=lo, hi=hi))
     else:
         by, add, lo, hi = (walk.inner(x, t.shape) for x in (by, add, lo, hi))
-        value = _placed(walk, t.value, Grid(by, add, lo, hi, grid.round, grid.frac))
+        inner = Grid(by, add, lo, hi, grid.round, grid.frac)
+        value = _placed(walk, t.value, inner)
+        walk.quantised[value] = t.value, inner
     return Scaled(t.shape, value, batched=t.batched)
+
+
+def stopped(walk: Walk, t: Scaled) -> Scaled:
+    """The tensor with its clip in the quantiser that made it, where that is a `rescale`: to fewer codes it is cheaper.
+
+    Left for later, the clip may end up behind a pool, or outside of the function that has the quantiser.
+    """
+    if isinstance(t.value, Pending) or t.value not in walk.quantised or not t.clips():
+        return t
+    source, grid = walk.quantised[t.value]
+    made = walk.maps[t.value].func.result if t.value in walk.maps else t.value
+    plain = ex.lone(t.scale) == 1 and ex.lone(t.offset) == 0 and grid.frac == 0
+    if not plain or not isinstance(made, Rescale) or not all(_whole(x) for x in (t.lo, t.hi)):
+        return t
+    lo, hi = (walk.inner(x, t.shape) for x in (t.lo, t.hi))
+    lo, hi = (ex.minimum(ex.maximum(x, grid.lo), grid.hi) for x in (lo, hi))
+    inner = replace(grid, lo=lo, hi=hi)
+    value = _placed(walk, source, inner)
+    walk.quantised[value] = source, inner
+    return replace(t, value=value, lo=ex.number(-ex.INF), hi=ex.number(ex.INF))
+
+
+def _whole(bounds: Exact) -> bool:
+    return ex.every(lambda v: abs(v) == ex.INF or v.denominator == 1, bounds)
 
 
 def bipolar(walk: Walk, t: Scaled) -> Scaled:

@@ -23,7 +23,7 @@ from lutc.lowering.names import Names
 from lutc.lowering.refusals import Refusal, Refusals
 from lutc.lowering.tensors import Missing, Pending, Scaled, Shape, Tensor, concrete, core, ends
 from lutc.numbers import dyadic, one_digit
-from lutc.types import Overflow, Rounding, Type, holding, tensor, uniform
+from lutc.types import Fixed, Overflow, Rounding, Type, holding, tensor, uniform
 
 # How many bits a factor or a term may have that joins two scales. Any two float32 scales of like size stay below it.
 JOIN_BITS = 64
@@ -55,6 +55,7 @@ class Walk:
         self.outputs: list[Output] = []
         self.notes: list[str] = []
         self.maps: dict[Value, Mapped] = {}
+        self.quantised: dict[Value, tuple[Value, Any]] = {}  # what a quantiser made: of what, on which grid
         self.consumers: dict[str, list[Layer]] = {}
         self.hosted: dict[str, Any] = {}  # behind a last layer that is left to the host: see `scores`
         self.undefined: list[str] = []  # tensors that are no number for some inputs
@@ -88,6 +89,7 @@ class Walk:
         readers = len(self.consumers.get(name, ())) + (name in self.model.outputs)
         if readers > 1 and isinstance(t, Scaled) and isinstance(t.value, Value):
             self.maps.pop(t.value, None)
+            self.quantised.pop(t.value, None)
 
     # -- ports ------------------------------------------------------------------------------------------------------
 
@@ -356,6 +358,12 @@ class Walk:
         least, most = ends(Scaled(shape, value)) if core(shape) == shape else ends(Scaled((1, *shape), value))
         if least.ndim:
             least, most = least.reshape(shape), most.reshape(shape)
+        inner = _format_of(lo, hi, value) if np.any(least < lo) and np.any(most > hi) else None
+        if inner is not None:
+            # Types of a maximum's minimum forget one of the ends.
+            to = uniform(value.type.shape, inner)
+            saturated: Value = build.quant(value, to=to, round=Rounding.FLOOR, overflow=Overflow.SATURATE)
+            return saturated
         if np.any(least < lo):
             # Where there is no bound, the least number the value can be takes its place.
             bound = ex.compress(ex.spread(ex.choose(lo == -ex.INF, least, lo), shape))
@@ -371,6 +379,19 @@ class Walk:
     def note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
+
+
+def _format_of(lo: Exact, hi: Exact, value: Value) -> Fixed | None:
+    """The format on the steps of a value that ends at two numbers, if there is one."""
+    low, high, fracs = ex.lone(lo), ex.lone(hi), {f.frac for _, f in value.type.runs}
+    if low is None or high is None or len(fracs) != 1:
+        return None
+    frac = fracs.pop()
+    ends = [x * Fraction(2) ** frac for x in (low, high)]
+    if not low < high or any(e.denominator != 1 for e in ends):
+        return None
+    found = holding(int(ends[0]), int(ends[1]), frac)
+    return found if [found.lo, found.hi] == ends else None
 
 
 def _slices(positions: Any, shape: Shape) -> tuple[Any, Any, Any] | None:

@@ -13,7 +13,7 @@ from lutc.passes.canonical.prune import Prune
 from lutc.passes.canonical.simplify import Simplify
 from lutc.passes.manager import Pass
 from lutc.passes.pipeline import Pipeline
-from lutc.passes.rescale import LowerRescale
+from lutc.passes.rescale.rescale import LowerRescale
 from lutc.passes.scalarize import Scalarize
 from lutc.passes.sums.adders import Adders
 from lutc.passes.sums.collect import Collect

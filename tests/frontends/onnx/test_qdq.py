@@ -151,3 +151,37 @@ def test_the_model_computes_what_was_said() -> None:
     other.output(other.add("MatMul", x, other.dq([[1, 2], [3, 5]])))
     data = samples((2,))
     assert (ours(g.model(), data) != onnxruntime(other.model(), data)[:, 0]).any()
+
+
+def clipped(g: Graph, x: str, scale: float, lo: int, hi: int, kind: str = "uint8") -> str:
+    """As few bits as an exporter says by a type of eight bits and a Clip: the integers between."""
+    scales = g.constant(np.float32(scale))
+    zero = g.constant(np.array(0, kind))
+    steps = g.add("QuantizeLinear", x, scales, zero)
+    low, high = (g.constant(np.array(n, kind)) for n in (lo, hi))
+    return str(g.add("DequantizeLinear", g.add("Clip", steps, low, high), scales, zero))
+
+
+def test_a_clip_is_part_of_the_quantiser_before_it() -> None:
+    """It does not wait until behind the pool: that, and the function of the convolution, are of four bits."""
+    g = Graph()
+    x = clipped(g, g.input([1, 1, 5, 5]), 0.5, -8, 7, "int8")
+    y = g.add("Conv", x, g.dq(np.arange(18).reshape(2, 1, 3, 3) % 5 - 2, 0.5), kernel_shape=[3, 3])
+    y = g.add("MaxPool", clipped(g, y, 0.377, 0, 15), kernel_shape=[3, 3])
+    g.output(y)
+    same_as_onnxruntime(g.model(), samples((1, 5, 5), rows=100))
+    text = str(load_onnx(g.model()))
+    assert "%x: s4f1[9]" in text and ": u4[2] = rescale" in text
+    assert "u8" not in text and "min " not in text
+
+
+def test_a_clip_of_a_quantiser_with_other_readers_stays() -> None:
+    g = Graph()
+    x = g.qdq(g.input(["n", 4]), 0.3, 8, "uint8")
+    scale, zero = g.constant(np.float32(0.375)), g.constant(np.array(0, "uint8"))
+    steps = g.add("QuantizeLinear", x, scale, zero)
+    low, high = (g.constant(np.array(n, "uint8")) for n in (3, 11))
+    some = g.add("DequantizeLinear", g.add("Clip", steps, low, high), scale, zero)
+    g.output(g.add("Add", some, g.add("DequantizeLinear", steps, scale, zero)))
+    same_as_onnxruntime(g.model(), samples((4,), rows=300, step=0))
+    assert str(load_onnx(g.model())).count("rescale") == 1

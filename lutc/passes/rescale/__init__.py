@@ -1,0 +1,1 @@
+"""`rescale` as hardware: multipliers that are proved, tables, thresholds."""
