@@ -36,6 +36,7 @@ from lutc.types import Ints, Rounding
 
 _TRY_ALL = 1 << 12  # so many codes are asked one by one, if no floor has all their answers
 _MORE = 4  # bits of the multiplier beyond the fewest, with which it may have fewer digits
+_SEVERAL = 1024  # multipliers of one shift: more are not looked at one by one
 _SHORT = 12  # multipliers whose sums are searched for
 
 # The value of one side of the inequalities, and the code and the answer it comes from.
@@ -210,7 +211,10 @@ def _candidates(asked: Demands, inside: tuple[Fraction, Fraction], before: range
     shift, last = 0, None
     while last is None or shift <= last:
         power = 1 << shift
-        for times in range(low * power // 1 + 1, -(-high * power // 1)):
+        first, stop = low * power // 1 + 1, -(-high * power // 1)
+        # Where nearly every slope is right, because few codes matter, the one with the fewest digits is as good as any.
+        several = range(first, stop) if stop - first <= _SEVERAL else (roundest(first, stop - 1),)
+        for times in several:
             if last is None:
                 last = shift + _MORE
             elif not times % 2:
