@@ -103,7 +103,7 @@ class Builder:
         self._notes: list[str] = []
         self._origin: str | None = None
         self._budget = Budget()
-        self._literals = Literals()
+        self._literals = Literals(stage)
 
     @contextmanager
     def origin(self, layer: str | None) -> Iterator[None]:

@@ -112,7 +112,6 @@ TYPES = {
     r"ap_u?int<(?P<bits>\d+)>": "",
     r"ap_u?fixed<(?P<bits>\d+),(?P<whole>-?\d+)(,.*)?>": "",
     r"bits\[(?P<bits>\d+)\]": "u",
-    r"u?fixed(?P<bits>\d+)": "",
     r"bool|bit|i1|std_logic": "u1",
 }
 

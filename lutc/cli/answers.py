@@ -36,8 +36,7 @@ def print_rows(design: Design, rows: Sequence[str]) -> None:
     samples = [
         sample(row, design, f"--row {i + 1}" if len(rows) > 1 else "--row") for i, row in enumerate(rows)
     ]
-    for given in samples:
-        found = expect.answers(design, given)
+    for found in expect.answers(design, samples):
         click.echo(", ".join(f"{name}={encode(expect.nested(y))}" for name, y in found.items()))
 
 

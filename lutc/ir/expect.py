@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,25 +14,33 @@ from lutc.ir.interp import answer, port_reals
 from lutc.ir.ops.base import number
 
 
-def answers(design: Design, run: Run) -> dict[str, Any]:
-    """What a design answers to a run's sample: an object array of fractions for each output, in its shape."""
-    given = {p.name or "": _spread(dict(run.inputs)[p.name or ""], p.type.shape) for p in design.params}
+def answers(design: Design, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """What a design answers to the samples of runs: an object array of fractions for each output, in its shape."""
+    if not runs:
+        return []
+    samples = [dict(run.inputs) for run in runs]
+    given = {
+        p.name or "": np.concatenate([_spread(s[p.name or ""], p.type.shape) for s in samples])
+        for p in design.params
+    }
     codes = answer(design, **given)
-    return {o.name: _fractions(port_reals(o, codes[o.name])[0]) for o in design.outputs}
+    reals = {o.name: port_reals(o, codes[o.name]) for o in design.outputs}
+    # A design without inputs answers once.
+    return [{name: _fractions(y[i % len(y)]) for name, y in reals.items()} for i in range(len(runs))]
 
 
 def failures(design: Design) -> Iterator[Diagnostic]:
     """Every output of every run that is not what it says."""
     shapes = {o.name: o.value.type.shape for o in design.outputs}
-    for i, run in enumerate(design.runs):
-        found = answers(design, run)
+    for i, (run, found) in enumerate(zip(design.runs, answers(design, design.runs), strict=True)):
         for name, expected in run.outputs:
-            wanted = _spread(expected, shapes[name])
-            wrong = [at for at in np.ndindex(shapes[name]) if found[name][at] != wanted[(0, *at)]]
+            wanted = _spread(expected, shapes[name])[0, ...]
+            wrong = [at for at in np.ndindex(shapes[name]) if found[name][at] != wanted[at]]
             if wrong:
-                at = f"[{', '.join(map(str, wrong[0]))}]" if wrong[0] else ""
+                first = wrong[0]
+                at = f"[{', '.join(map(str, first))}]" if first else ""
                 more = f" ({len(wrong)} of {wanted.size} elements differ)" if len(wrong) > 1 else ""
-                said = f"{name}{at} is {number(found[name][wrong[0]])}, and not {number(wanted[(0, *wrong[0])])}{more}"
+                said = f"{name}{at} is {number(found[name][first])}, and not {number(wanted[first])}{more}"
                 yield Diagnostic(said, run.span, f"run {i + 1} of {design.name}")
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 
-import numpy as np
-
 from lutc.diagnostics import Diagnostic, LirError, Span
 from lutc.ir.graph import (
     Body,
     Const,
     Design,
     Func,
+    Numbers,
     OpMistake,
     Param,
     Stage,
@@ -174,19 +173,27 @@ def _runs(design: Design) -> Iterator[Diagnostic]:
     inputs = {p.name or "": p.type for p in design.params}
     outputs = {o.name: o.value.type for o in design.outputs}
     for run in design.runs:
-        for name in inputs.keys() - dict(run.inputs).keys():
+        given = [name for name, _ in run.inputs]
+        for name in (n for n in inputs if n not in given):
             message, help = f"the run says nothing of the input {name}", f"write: run {name}=..., ... => ..."
             yield Diagnostic(message, run.span, design.name, help=help)
-        for what, given, kinds in (("input", run.inputs, inputs), ("output", run.outputs, outputs)):
-            for name, numbers in given:
+        for what, numbers, kinds in (("input", run.inputs, inputs), ("output", run.outputs, outputs)):
+            for name, x in numbers:
                 if name not in kinds:
                     yield Diagnostic(f"there is no {what} {name}", run.span, design.name)
-                elif (
-                    isinstance(numbers, tuple)
-                    and (size := np.size(np.array(numbers, dtype=object))) != kinds[name].size
-                ):
-                    message = f"the run has {size} numbers for {name}, which is {kinds[name]}"
+                elif isinstance(x, tuple) and not _shaped(x, kinds[name].shape):
+                    message = f"the run's numbers for {name} do not have its shape, {list(kinds[name].shape)}"
                     yield Diagnostic(message, run.span, design.name)
+            names = [name for name, _ in numbers]
+            for name in dict.fromkeys(n for n in names if names.count(n) > 1):
+                yield Diagnostic(f"the run says the {what} {name} twice", run.span, design.name)
+
+
+def _shaped(numbers: Numbers, shape: tuple[int, ...]) -> bool:
+    """Whether tuples of tuples are an array of a shape."""
+    if not shape or not isinstance(numbers, tuple):
+        return not shape and not isinstance(numbers, tuple)
+    return len(numbers) == shape[0] and all(_shaped(n, shape[1:]) for n in numbers)
 
 
 def _parameters(

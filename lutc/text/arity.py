@@ -11,6 +11,7 @@ from typing import Any
 from lutc.ir.graph import Const, Func, Table, Value
 from lutc.ir.ops import TABLE
 from lutc.ir.ops.base import Attribute, Op, decode, spec, spell
+from lutc.synonyms import RENAMED_OPERATIONS
 from lutc.text import syntax
 from lutc.text.literals import raw_value
 from lutc.text.syntax import Statement
@@ -79,6 +80,11 @@ def _row(op: type[Op]) -> Row:
 
 
 ROWS = {keyword: _row(op) for keyword, op in TABLE.items()}
+
+
+def row_of(keyword: str) -> Row | None:
+    """The row of an operation by its name, or by one it had; None if there is none."""
+    return ROWS.get(RENAMED_OPERATIONS.get(keyword, keyword))
 
 
 @lru_cache(maxsize=4096)

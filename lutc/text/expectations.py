@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lutc.diagnostics import LirError, Source, did_you_mean, error
+from lutc.ir.expect import nested
 from lutc.ir.graph import Design, Numbers, Run
 from lutc.text import syntax
 from lutc.text.literals import raw_value
@@ -88,8 +89,7 @@ def shaped(raw: Any, shape: tuple[int, ...]) -> Numbers:
         raise ValueError(f"{len(flat)} numbers, and not {prod(shape)}")
     array = np.empty(len(flat), dtype=object)
     array[:] = flat
-    found: tuple[Any, ...] = _tuples(array.reshape(shape))
-    return found
+    return nested(array.reshape(shape))
 
 
 def _flat(raw: list[Any], shape: tuple[int, ...]) -> list[Any]:
@@ -105,7 +105,3 @@ def _flat(raw: list[Any], shape: tuple[int, ...]) -> list[Any]:
             raise ValueError("the brackets do not follow the shape")
         found += _flat(row, shape[1:])
     return found
-
-
-def _tuples(array: Any) -> Any:
-    return tuple(map(_tuples, array)) if isinstance(array, np.ndarray) else array

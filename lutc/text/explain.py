@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from lutc.diagnostics import Diagnostic, Source, Span, did_you_mean
-from lutc.text.arity import ROWS
+from lutc.text.arity import row_of
 from lutc.text.literals import type_help
 from lutc.text.syntax import parser, place_of
 
@@ -196,8 +196,8 @@ def _name(found: str, line: Line, allowed: set[str]) -> _Said:
     if re.fullmatch(r"[su]\d+(f-?\d+)?", name) and target:
         rest = re.sub(r",?\s*$", "", line.before[: word.start(1)]).partition("=")[2].strip()
         return "a type stands behind the value's name", f"write: {target[1]}: {name} = {rest}"
-    keyword = _keyword(line)
-    if keyword in ROWS and name in ROWS[keyword].attributes:
+    row = row_of(_keyword(line))
+    if row and name in row.attributes:
         return f"{name} needs a value", f"write: {name}=..."
     help = f"a value is written %{name}, a constant, table or function @{name}, and an attribute {name}=..."
     return f"{name!r} is no operand", help
@@ -226,7 +226,7 @@ def _operation(found: str, line: Line, allowed: set[str]) -> _Said:
                 f"to call {found} by another name, use that name instead",
             )
         return f"expected an operation, not {found!r}", example
-    if target and "EQUAL" in allowed and found in ROWS and line.before.strip() == target[1]:
+    if target and "EQUAL" in allowed and row_of(found) and line.before.strip() == target[1]:
         return "'=' is missing", f"write: {target[1]} = {found} ..."
     if found == "(" and "OPERANDS" in allowed:
         inside = re.match(r"\(([^()]*)\)", line.rest)
@@ -247,7 +247,7 @@ def _attribute(found: str, line: Line, allowed: set[str]) -> _Said:
     if found and found[0] in "%@":
         help = "operands stand in front of the attributes, without a name"
         return f"{attribute[1]}= takes a number or a word, and not {found}", help
-    row = ROWS.get(_keyword(line))
+    row = row_of(_keyword(line))
     kind = row.kinds.get(attribute[1]) if row else None
     words = [str(m.value) for m in kind] if isinstance(kind, type) and issubclass(kind, Enum) else []
     shown = repr(found) if found and found != "#" else "nothing"

@@ -68,7 +68,7 @@ def _format(text: str) -> Fixed:
     sign, width, _, frac = re.fullmatch(r"([su])(\d+)(f(-?\d+))?", text).groups()  # type: ignore[union-attr]
     if len(width) > 6 or len(frac or "") > 6 or abs(int(frac or 0)) > 2 * MAX_WIDTH:
         most = (
-            f"a format has at most {MAX_WIDTH} bits, and {2 * MAX_WIDTH} of them after the point or before it"
+            f"a format has at most {MAX_WIDTH} bits, its point at most {2 * MAX_WIDTH} places from the last"
         )
         raise ValueError(f"{text} is too large: {most}")
     return Fixed(sign == "s", int(width), int(frac or 0))
@@ -76,9 +76,12 @@ def _format(text: str) -> Fixed:
 
 def type_help(text: str) -> str:
     """What to write in place of a text that is no type."""
-    bare, dims = re.fullmatch(r"(.*?)(\[[\d, ]*\])?", " ".join(text.split())).groups()  # type: ignore[union-attr]
-    known = synonyms.type_of(bare)
-    return f"write: {known}{dims or ''}" if known else TYPE_HELP
+    written = " ".join(text.split())
+    bare = written.partition("[")[0]
+    for foreign in (written, bare):  # dimensions may be part of it, as in bits[8]
+        if known := synonyms.type_of(foreign):
+            return f"write: {known}{written.removeprefix(foreign)}"
+    return TYPE_HELP
 
 
 TYPE_HELP = (

@@ -18,7 +18,8 @@ import numpy as np
 
 from lutc.diagnostics import Diagnostic, LirError, Source, Span, error
 from lutc.files.foreign import read_text
-from lutc.ir.graph import Body, Const, Design, Func, Output, Param, Stage, Table, Value
+from lutc.ir.graph import Body, Const, Design, Func, Output, Param, Run, Stage, Table, Value
+from lutc.ir.ops.literals import Literals
 from lutc.ir.verify import violations
 from lutc.text import syntax
 from lutc.text.arity import Symbol
@@ -146,9 +147,7 @@ class _Reader:
         self.symbols: dict[str, Symbol | None] = dict.fromkeys(n for n in file.lost if n[0] == "@")
         self.places: dict[str, Any] = {}
         self.statements = Statements(self.problems, self.symbols, self.stage, unsaid)
-        self.written: dict[
-            Body, list[Value]
-        ] = {}  # every body of the file, callees first, with all its values
+        self.written: dict[Body, list[Value]] = {}  # as in `Reading`
 
     # -- the file -------------------------------------------------------------------------------------------------
 
@@ -198,15 +197,17 @@ class _Reader:
                 self.problems.found.append(Diagnostic("this file has no design", place, help=help))
             return None
         design = self._design(designs[0])
-        ports = {p.name for p in design.params} | {o.name for o in design.outputs}
-        lost = {str(i.name)[1:] for i in designs[0].inputs} | {str(r.name) for r in designs[0].results}
-        lost -= ports
-        runs = [
-            expectation(self.problems, p, design, lost) for p in self.file.parts if isinstance(p, Expected)
-        ]
-        whole = replace(design, notes=self._notes(), runs=tuple(r for r in runs if r is not None))
+        whole = replace(design, notes=self._notes(), runs=self._runs(designs[0], design))
         self.written[whole] = self.written.pop(design)
         return whole
+
+    def _runs(self, block: Block, design: Design) -> tuple[Run, ...]:
+        """What the file expects of its design; of ports that are wrong themselves nothing is said again."""
+        ports = {p.name for p in design.params} | {o.name for o in design.outputs}
+        lost = {str(i.name)[1:] for i in block.inputs} | {str(r.name) for r in block.results}
+        parts = [p for p in self.file.parts if isinstance(p, Expected)]
+        runs = [expectation(self.problems, part, design, lost - ports) for part in parts]
+        return tuple(r for r in runs if r is not None)
 
     def _notes(self) -> tuple[str, ...]:
         found = []
@@ -334,7 +335,7 @@ class _Reader:
             return None
 
     def _body(self, block: Block) -> tuple[Scope, tuple[Param, ...]]:
-        scope = Scope({n: None for n in self.file.lost if n[0] == "%"}, {})
+        scope = Scope({n: None for n in self.file.lost if n[0] == "%"}, {}, Literals(self.stage))
         params: list[Param] = []
         for given in block.inputs:
             if self._define(scope, given.name):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -13,9 +13,9 @@ from lutc.ir.ops import TABLE, Op
 from lutc.ir.ops.base import Budget
 from lutc.ir.ops.literals import Literals
 from lutc.ir.verify import stage_mistake
-from lutc.synonyms import OPERATIONS, RENAMED_OPERATIONS
+from lutc.synonyms import OPERATIONS
 from lutc.text import syntax
-from lutc.text.arity import ROWS, Misplaced, Operand, Row, Symbol, placed
+from lutc.text.arity import Misplaced, Operand, Row, Symbol, placed, row_of
 from lutc.text.literals import number_of
 from lutc.text.problems import Problems
 from lutc.text.syntax import Statement
@@ -28,7 +28,7 @@ class Scope:
 
     known: dict[str, Value | None]
     places: dict[str, Any]
-    literals: Literals = field(default_factory=Literals)
+    literals: Literals
 
 
 class Statements:
@@ -55,7 +55,7 @@ class Statements:
         before = len(self.problems)
         place = syntax.span(self.source, s.target, syntax.last_token(s))
         operands = self._operands(scope, s)
-        row = ROWS.get(RENAMED_OPERATIONS.get(s.keyword, s.keyword))
+        row = row_of(s.keyword)
         if row is None:
             help = did_you_mean(s.keyword, [*TABLE], OPERATIONS) or "`lutc ops` lists them"
             self.problems.wrong(f"there is no operation {str(s.keyword)!r}", s.keyword, help=help)
@@ -100,8 +100,7 @@ class Statements:
                 if slot.kind is Value
             }
             symbols = {f: thing for f, thing in operands.items() if f not in fields}
-            if self.stage is Stage.TENSOR:
-                fields = scope.literals.spread(row.op, fields)
+            fields = scope.literals.spread(row.op, fields)
             made = row.op(**fields, **symbols, **attributes, name=s.target[1:], origin=origin, span=place)
             self.budget.spend(made)
         except OpMistake as e:

@@ -10,20 +10,16 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lutc.diagnostics import Source, error
 from lutc.ir.graph import Func, Value
 from lutc.ir.same import same
 from lutc.text import syntax
-from lutc.text.arity import ROWS
+from lutc.text.arity import row_of
 from lutc.text.edits import Edit, edited
 from lutc.text.parse import parse, read_design
 from lutc.text.reader import read
 from lutc.text.syntax import Block, Statement
-
-if TYPE_CHECKING:
-    pass
 
 _RUN = r"^# run: (.*=>.*)$"
 _PART = re.compile(r"^(const|table|func|design)\b", re.M)
@@ -73,7 +69,7 @@ def _reordered(text: str, name: str) -> Iterator[Edit]:
     file = read(Source(name, text))
     for part in file.parts:
         for s in part.statements if isinstance(part, Block) else ():
-            row, given = ROWS.get(s.keyword), syntax.operands(s.operands)
+            row, given = row_of(s.keyword), syntax.operands(s.operands)
             if row is None or s.operands is None or "\n" in s.operands:
                 continue
             values, symbols = (
@@ -91,8 +87,8 @@ def _reordered(text: str, name: str) -> Iterator[Edit]:
 def _said(unsaid: Iterable[tuple[Statement, str]]) -> Iterator[Edit]:
     words: dict[int, list[str]] = {}
     for s, attribute in unsaid:
-        default = ROWS[s.keyword].attributes[attribute].default.value
-        end = syntax.last_token(s).end_pos
-        assert end is not None
+        row, end = row_of(s.keyword), syntax.last_token(s).end_pos
+        assert row is not None and end is not None
+        default = row.attributes[attribute].default.value
         words.setdefault(end, []).append(f", {attribute}={default}")
     return ((end, end, "".join(found)) for end, found in words.items())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import lutc
-from lutc.ir.graph import Value
+from lutc.ir.graph import Stage, Value
 from lutc.ir.ops import ALL
 from lutc.ir.ops.base import Op
 
@@ -118,3 +118,11 @@ def test_what_a_layer_gives_is_called_as_the_layer() -> None:
     assert "%net_conv_1 = relu" in " ".join(str(design).split())
     names = {n for m in lutc.compile(design, stages=0).modules for n in m.names.values()}
     assert {"net_conv_1_0", "net_conv_1_2_1"} <= names
+
+
+def test_the_scalar_stage_spreads_nothing() -> None:
+    """What is wrong is told of what was written, and not of a broadcast that nobody wrote."""
+    b = lutc.Builder("d", Stage.SCALAR)
+    x, c = b.input("x", "s4"), b.constant("c", "s4[2]", [1, 2])
+    with pytest.raises(lutc.LirError, match="needs operands of one shape"):
+        b.add(x, c)

@@ -219,7 +219,9 @@ def test_rule_14_runs() -> None:
         (Run((), (("y", one),)), "says nothing of the input x"),
         (Run((("x", one),), (("z", one),)), "there is no output z"),
         (Run((("x", one), ("u", one)), ()), "there is no input u"),
-        (Run((("x", (one,)),), (("y", one),)), "the run has 1 numbers for x"),
+        (Run((("x", one),), (("y", one), ("y", one))), "says the output y twice"),
+        (Run((("x", ((one,), (one,))),), ()), "do not have its shape"),
+        (Run((("x", (one,)),), (("y", one),)), "do not have its shape"),
     ):
         with pytest.raises(LirError, match=message):
             verify(Design("d", (x,), (Output("y", x),), runs=(run,)))

@@ -16,10 +16,10 @@ def with_runs(text: str, design: Design) -> str:
     """
     if not list(failures(design)):
         return text
-    runs = iter(design.runs)
+    given = iter(answers(design, design.runs))
 
     def put(place: re.Match[str]) -> str:
-        found = answers(design, next(runs))
+        found = next(given)
         return f"{place[1]}=> {', '.join(f'{n}={encode(nested(y))}' for n, y in found.items())}"
 
     return re.sub(r"^(run .*?)=>.*$", put, text, flags=re.M)

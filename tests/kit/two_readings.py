@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from independent.check import Checked
 from independent.formats import Type as OtherType
 from independent.run import Program, load
@@ -103,10 +102,10 @@ def answers_differ(design: Design, other: Program, rng: random.Random, samples: 
         return None
     for _ in range(samples):
         given = {p.name or "": numbers_for(p, rng) for p in design.params}
-        ours = answers(design, Run(tuple((n, tuple(v)) for n, v in given.items()), (), None))
+        (ours,) = answers(design, [Run(tuple((n, tuple(v)) for n, v in given.items()), ())])
         theirs = other.run(given)
         for name, numbers in theirs.items():
-            found = [Fraction(n) for n in np.asarray(ours[name], dtype=object).ravel()]
+            found = ours[name].ravel().tolist()
             if found != numbers:
                 said = {n: [str(x) for x in v] for n, v in given.items()}
                 return f"{name} is {found} to lutc, and {numbers} to the other, at {said}"

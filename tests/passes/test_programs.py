@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
@@ -87,7 +87,8 @@ def test_program(path: Path, bless: bool) -> None:
         assert "\n# after:\n" in text, "the file does not say what comes after"
         assert not untouched, "the passes found nothing to do"
     new = with_figures(text, after, context.target)
-    new = with_end(with_runs(new, after), "after", shown)
+    # An approximated design carries no runs; the file says what it answers all the same.
+    new = with_end(with_runs(new, replace(after, runs=design.runs)), "after", shown)
     exact = not any(step.tolerance(design, design) for step in steps)
     if exact:
         assert with_runs(new, design) == new, "the design in front of the passes answers something else"

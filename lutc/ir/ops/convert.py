@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -38,16 +38,27 @@ class Quant(Op):
 
     def unclear(self) -> tuple[tuple[str, str], ...]:
         """The rounding where bits after the point are dropped, the overflow where the range is left."""
-        x, to = self.x.type, self.to
-        live = (x.widths > 0) & (to.widths > 0)
-        shift = x.fracs - to.fracs
         found = []
-        if np.any(live & (shift > 0)):
-            found.append(("round", f"drops bits after the point, from {x} to {to}"))
-        lo, hi = (divide(end, shift, self.round) for end in x.ranges)
-        if np.any(live & ((lo < to.ranges[0]) | (hi > to.ranges[1]))):
-            found.append(("overflow", f"goes from {x} to {to}, which reaches less far"))
+        if self._drops():
+            found.append(("round", f"drops bits after the point, from {self.x.type} to {self.to}"))
+        if self._leaves():
+            found.append(("overflow", f"goes from {self.x.type} to {self.to}, which reaches less far"))
         return tuple(found)
+
+    def _live(self) -> Any:
+        """Of which elements both formats have bits."""
+        return (self.x.type.widths > 0) & (self.to.widths > 0)
+
+    def _drops(self) -> bool:
+        """Whether bits after the point are dropped, of an element that has bits before and behind."""
+        return bool(np.any(self._live() & (self.x.type.fracs > self.to.fracs)))
+
+    def _leaves(self) -> bool:
+        """Whether codes of the operand, rounded, leave the result's range, of such an element."""
+        shift = self.x.type.fracs - self.to.fracs
+        lo, hi = (divide(end, shift, self.round) for end in self.x.type.ranges)
+        least, most = self.to.ranges
+        return bool(np.any(self._live() & ((lo < least) | (hi > most))))
 
     def bounds(self, *operands: Bounds) -> Bounds:
         shift = self.x.type.fracs - self.to.fracs
@@ -74,17 +85,12 @@ class Quant(Op):
         return adder + (2 * target.lut_ns() if self._stops() else 0.0)
 
     def _rounds(self) -> bool:
-        """Whether a scalar needs an incrementer."""
-        source, to = self.x.type.scalar, self.to.scalar
-        return bool(source.width and to.width) and source.frac > to.frac and self.round is not Rounding.FLOOR
+        """Whether it needs an incrementer."""
+        return self.round is not Rounding.FLOOR and self._drops()
 
     def _stops(self) -> bool:
-        """Whether a scalar may pass an end of the format that it is stopped at."""
-        if self.overflow is Overflow.WRAP:
-            return False
-        source, to = self.x.type.scalar, self.to.scalar
-        lo, hi = (divide(x, source.frac - to.frac, self.round) for x in (source.lo, source.hi))
-        return bool(lo < to.lo or hi > to.hi)
+        """Whether it may pass an end of the format that it is stopped at."""
+        return self.overflow is not Overflow.WRAP and self._leaves()
 
     def rtl(self, build: ModuleBuilder, *operands: Net) -> Net:
         source, to = self.x.type.scalar, self.to.scalar

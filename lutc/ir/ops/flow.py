@@ -11,7 +11,7 @@ import numpy as np
 from lutc.ir.facts import Fact
 from lutc.ir.graph import Bounds, Func, OpMistake, Param, Value, body
 from lutc.ir.ops.base import SCALAR, TENSOR, Op, need, sized
-from lutc.ir.ops.table import narrowest
+from lutc.ir.ops.table import number_help
 from lutc.limits import MAX_DEPTH
 from lutc.numbers import dtype
 from lutc.types import BIT, Ints, Type, tensor, uniform
@@ -143,7 +143,7 @@ def _arguments(func: Func, args: Sequence[Value], kinds: Sequence[Type]) -> None
         if kind != param.type:
             raise OpMistake(
                 f"gives {kind} to %{param.name} of @{func.name}, which is {param.type}",
-                narrowest(arg, param.type) or f"bring it to that format first: quant to {param.type}",
+                number_help(arg, param.type) or f"bring it to that format first: quant to {param.type}",
             )
 
 
@@ -208,11 +208,7 @@ def slice_type(kind: Type, like: Type) -> Type:
     """The type of one slice along the leading dimension: `like` if all slices are that, else the first's."""
     n = kind.shape[0]
     if not n:
-        return (
-            like
-            if kind.shape[1:] == like.shape
-            else uniform(kind.shape[1:], like.runs[0][1] if like.runs else BIT)
-        )
+        return like if kind.shape[1:] == like.shape else uniform(kind.shape[1:], BIT)
     size = kind.size // n
     shape = kind.shape[1:]
     if kind.format:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from lutc.ir.graph import Const, Value
+from lutc.ir.graph import Const, Stage, Value
 from lutc.ir.ops.base import Op, spec
 from lutc.ir.ops.moves import Broadcast
 from lutc.ir.ops.table import ConstOp, Number
@@ -15,7 +15,8 @@ from lutc.ir.ops.table import ConstOp, Number
 class Literals:
     """The values that one body's literals are; equal ones are one value."""
 
-    def __init__(self) -> None:
+    def __init__(self, stage: Stage) -> None:
+        self._spreads = stage is Stage.TENSOR  # the scalar stage has nothing to spread to
         self._known: dict[Any, Value] = {}
 
     def value(self, literal: Fraction | Const) -> Value:
@@ -29,9 +30,9 @@ class Literals:
     def spread(self, op: type[Op], fields: dict[str, Any]) -> dict[str, Any]:
         """An operation's fields with every scalar operand repeated to the shape of the tensors beside it.
 
-        Only of operations that work element by element; others get what they are given.
+        Only at the tensor stage, of operations that work element by element; others get what they are given.
         """
-        if not op.elementwise:
+        if not op.elementwise or not self._spreads:
             return fields
         names = [(name, many) for name, many in spec(op).operands if fields.get(name) is not None]
         operands = [v for name, many in names for v in (fields[name] if many else [fields[name]])]

@@ -81,7 +81,7 @@ class Number(Op):
         return build.const(self.code, *circuits.net_format(self.type.scalar))
 
 
-def narrowest(value: Value, wanted: Type) -> str | None:
+def number_help(value: Value, wanted: Type) -> str | None:
     """What to do where a number stands for a value that must have another type."""
     if not isinstance(value, Number):
         return None
@@ -110,7 +110,7 @@ class Lut(Op):
             if key.size and key.format != table.key.format:
                 raise OpMistake(
                     f"looks up {key} in @{table.name}, whose key is {table.key}",
-                    narrowest(self.key, table.key)
+                    number_help(self.key, table.key)
                     or f"bring it to the key's format first: quant to {uniform(key.shape, table.key.scalar)}",
                 )
             return uniform(key.shape, table.value.scalar)

@@ -64,7 +64,8 @@ class Approximate(Pass):
                 where=design.name,
                 help=_BUG,
             )
-        return replace(changed, notes=(*design.notes, note(self.lsb, worst)))
+        # What was expected of the exact design may not be answered any more.
+        return replace(changed, notes=(*design.notes, note(self.lsb, worst)), runs=())
 
     def tolerance(self, before: Design, after: Design) -> dict[str, list[Interval]] | None:
         return deviations(before, after)
