@@ -53,8 +53,11 @@ def eliminate(
     """Nodes and rewritten rows for rows of digits over the values `0..len(spans)-1`.
 
     Row j stays possible as a tree of adders of `most` operands, of depth `limits[j]`; its constant is one operand if it
-    is not 0. Nodes are numbered from `len(spans)` on.
+    is not 0. Nodes are numbered from `len(spans)` on. Rows with digits further apart than a pattern can say stay as
+    they are.
     """
+    if any(shift >= _ZERO for row in rows for _, shift, _ in row):
+        return [], [sorted(row, key=lambda digit: (digit[0], digit[1], digit[2] < 0)) for row in rows]
     work = _Work(list(spans), rows, limits, style, most)
     work.load = [load + bool(c) for load, c in zip_longest(work.load, constants, fillvalue=0)]
     while (best := work.best()) is not None:

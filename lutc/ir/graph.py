@@ -410,4 +410,14 @@ def users(values: Sequence[Value]) -> dict[Value, list[Value]]:
     return result
 
 
+def reader_counts(design: Design) -> dict[Value, int]:
+    """How many read each value of a design and its functions; a port, or a function's result, is a reader."""
+    counts: dict[Value, int] = {}
+    for owner in owners(design):
+        counts |= {v: len(r) for v, r in users(owner.values).items()}
+        for root in owner.roots:
+            counts[root] += 1
+    return counts
+
+
 Bounds = tuple[Ints, Ints]

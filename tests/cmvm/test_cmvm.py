@@ -447,3 +447,8 @@ def test_elimination_keeps_every_digit_and_its_limit() -> None:
         assert right(question, network) and nodes
         known = spans(question, network, most)
         assert all(known[-1 - j].depth <= limit for j, limit in enumerate(limits))
+
+
+def test_digits_too_far_apart_for_a_pattern_stay() -> None:
+    row = digits([(0, (1 << 1300) + 5)])
+    assert eliminate([BYTE], [row], [9]) == ([], [sorted(row)])

@@ -398,3 +398,38 @@ def test_many_roundings_at_once(mode: Rounding) -> None:
             assert line.wanted(lo, lo + 16).tolist() == [
                 rounded(line.at(x), mode) for x in range(lo, lo + 17)
             ]
+
+
+def fibonacci(bits: int) -> Fraction:
+    """The quotient of two neighbours, on which Euclid's algorithm takes the most steps."""
+    a, b = 1, 1
+    while b.bit_length() < bits:
+        a, b = b, a + b
+    return Fraction(a, b)
+
+
+HUGE = {
+    "ties of 72 bits": (Fixed(True, 72), Fixed(True, 72), Fraction(1, 6)),
+    "even ties of 300 bits": (Fixed(True, 300), Fixed(True, 300), Fraction(1, 3000)),
+    "more steps of Euclid's than calls": (Fixed(True, 720), Fixed(True, 24), fibonacci(720)),
+    "digits far apart": (Fixed(True, 1300), Fixed(True, 8), Fraction(1000003, 12345)),
+    "one code": (Fixed(False, 64), Fixed(False, 1), Fraction(10**40, 3)),
+}
+
+
+@pytest.mark.parametrize(
+    "rounding", [Rounding.FLOOR, Rounding.HALF_UP, Rounding.HALF_EVEN, Rounding.HALF_AWAY]
+)
+@pytest.mark.parametrize("case", HUGE)
+def test_operands_beyond_all_words(case: str, rounding: Rounding) -> None:
+    """No count of codes, no depth of calls and no field of bits sets a limit to them."""
+    source, to, by = HUGE[case]
+    op = Rescale(
+        Param(scalar(source), name="x"), scalar(to), (by,), (Fraction(1, 2),), -1, rounding, SATURATE
+    )
+    rng = random.Random(case)
+    last = max(int((to.hi + 1) / by), 1)
+    near = [rng.choice([1, 1, -1]) * rng.randrange(2 * last) for _ in range(60)]
+    codes = [*(min(max(c, source.lo), source.hi) for c in near), 0, 1, source.lo, source.hi]
+    after = rescale.lowered(Rewriter(), op, targets.load("xcvu13p"))
+    same(op, after, np.array(codes, dtype=object))

@@ -36,6 +36,7 @@ from lutc.types import Ints, Rounding
 
 _TRY_ALL = 1 << 12  # so many codes are asked one by one, if no floor has all their answers
 _MORE = 4  # bits of the multiplier beyond the fewest, with which it may have fewer digits
+_MANY_DIGITS = 48  # of a multiplier: what its sums share is looked for only in shorter ones
 _SEVERAL = 1024  # multipliers of one shift: more are not looked at one by one
 _SHORT = 12  # multipliers whose sums are searched for
 
@@ -131,21 +132,27 @@ def highest(n: int, a: int, b: int, c: int, d: int, m: int) -> tuple[int, int]:
     """The largest `a*x + b*floor((c*x + d) / m)` of x from 0 to n - 1, and an x that has it; c >= 0 and m > 0.
 
     Where the two parts pull in different directions, of all x with the same floor only the first or the last can be
-    the best, and these are floors themselves, of a line with m and c exchanged: Euclid's algorithm, a step a call.
+    the best, and these are floors themselves, of a line with m and c exchanged: Euclid's algorithm. Operands of
+    thousands of bits take thousands of steps, so it is a loop on the way down and one on the way back.
     """
-    up, c = divmod(c, m)
-    a += b * up
-    first, d = divmod(d, m)
-    last = (c * (n - 1) + d) // m
-    best = max((b * first, 0), (a * (n - 1) + b * (first + last), n - 1))
-    if not last or (a >= 0) == (b >= 0):
-        return best
-    if b > 0:  # for the floors 1 to `last`, the first x
-        value, floor = highest(last, b, a, m, m - d + c - 1, c)
-        return max(best, (value + b * (first + 1), (m * floor + m - d + c - 1) // c))
-    # for the floors 0 to `last` - 1, the last x
-    value, floor = highest(last, b, a, m, m - d - 1, c)
-    return max(best, (value + b * first, (m * floor + m - d - 1) // c))
+    steps: list[tuple[tuple[int, int], int, int, int, int]] = []
+    while True:
+        up, c = divmod(c, m)
+        a += b * up
+        first, d = divmod(d, m)
+        last = (c * (n - 1) + d) // m
+        best = max((b * first, 0), (a * (n - 1) + b * (first + last), n - 1))
+        if not last or (a >= 0) == (b >= 0):
+            break
+        # For the floors 1 to `last` the first x, or for 0 to `last` - 1 the last one.
+        one = b > 0
+        offset = m - d - 1 + c * one
+        steps.append((best, b * (first + one), m, offset, c))
+        n, a, b, c, d, m = last, b, a, m, offset, c
+    for best_before, more, times, offset, divisor in reversed(steps):
+        value, floor = best
+        best = max(best_before, (value + more, (times * floor + offset) // divisor))
+    return best
 
 
 def demands(stairs: Stairs) -> Demands | None:
@@ -161,6 +168,23 @@ def demands(stairs: Stairs) -> Demands | None:
     answers[[0, -1]] = stairs.answer(lo), stairs.answer(hi)
     end = len(codes) - last
     return Each((codes[first:], answers[first:]), (codes[:end], answers[:end]))
+
+
+@dataclass(frozen=True)
+class Right:
+    """What stairs ask of a multiplier, and the open interval of the slopes that meet it."""
+
+    asked: Demands
+    low: Fraction
+    high: Fraction
+
+
+@lru_cache(maxsize=1 << 12)
+def right(stairs: Stairs) -> Right | None:
+    """Which multipliers are right for stairs that rise; None where none is, or that is not known."""
+    asked = demands(stairs)
+    inside = slopes(asked, stairs.line.slope) if asked else None
+    return Right(asked, *inside) if asked and inside else None
 
 
 def slopes(asked: Demands, near: Fraction) -> tuple[Fraction, Fraction] | None:
@@ -193,21 +217,19 @@ def multiplier(stairs: Stairs, most: int, before: range = range(1)) -> Affine:
     `before` may be added to the codes.
     """
     if stairs.line.slope < 0:
-        found = multiplier(stairs.mirrored(), most, range(1 - before.stop, 1 - before.start))
-        return replace(found, times=-found.times, before=-found.before)
+        falling = multiplier(stairs.mirrored(), most, range(1 - before.stop, 1 - before.start))
+        return replace(falling, times=-falling.times, before=-falling.before)
     plain = Stairs(replace(stairs.line, round=Rounding.HALF_UP), stairs.lo, stairs.hi, None, None)
     for wanted in (stairs, plain):
-        asked = demands(wanted)
-        inside = slopes(asked, wanted.line.slope) if asked else None
-        if asked and inside:
-            choice = [replace(a, exact=wanted is stairs) for a in _candidates(asked, inside, before)]
+        if found := right(wanted):
+            choice = [replace(a, exact=wanted is stairs) for a in _candidates(found, before)]
             return _cheapest(choice, Span(stairs.lo, stairs.hi), most)
     raise AssertionError("the slope itself is right for halves upwards")
 
 
-def _candidates(asked: Demands, inside: tuple[Fraction, Fraction], before: range) -> Iterator[Affine]:
-    """Multipliers with few bits, each with the offset that is cheapest to add."""
-    low, high = inside
+def _candidates(found: Right, before: range) -> Iterator[Affine]:
+    """Multipliers with few bits, each with the roundest offset, which is cheap to add."""
+    asked, low, high = found.asked, found.low, found.high
     shift, last = 0, None
     while last is None or shift <= last:
         power = 1 << shift
@@ -236,6 +258,8 @@ def _cheapest(found: list[Affine], span: Span, most: int) -> Affine:
 @lru_cache(maxsize=1 << 14)
 def product_luts(times: int, plus: int, span: Span, most: int) -> int:
     """The bits of the carry chains, of `most` operands each, that multiply a number by a constant, and add one."""
+    if len(signed_digits(times)) > _MANY_DIGITS:
+        return round(price([(0, times)], {0: (span.extent, 0)}, most, plus))
     problem = Problem((span,), (((0, times),),), (plus,))
     return total(problem, solve(problem, Goal(most, 0), "fast"), most)
 

@@ -20,7 +20,7 @@ from functools import lru_cache
 
 from lutc.cmvm.price import price
 from lutc.passes.rescale.line import Stairs
-from lutc.passes.rescale.multiplier import Demands, demands, slopes
+from lutc.passes.rescale.multiplier import Demands, right
 from lutc.target import Target
 from lutc.types import Fixed, holding
 
@@ -58,17 +58,18 @@ class Parts:
 def in_parts(stairs: Stairs, source: Fixed, target: Target) -> Parts | None:
     """The operand's bits in as few parts as tables of a LUT's inputs ask for; None where no sum is right."""
     falls = stairs.line.slope < 0
-    asked = demands(stairs.mirrored() if falls else stairs)
-    inside = slopes(asked, abs(stairs.line.slope)) if asked else None
-    if not asked or not inside:
+    rising = stairs.mirrored() if falls else stairs
+    known = right(rising)
+    if known is None:
         return None
-    slope = max((abs(stairs.line.slope), sum(inside, Fraction(0)) / 2), key=lambda m: _room(asked, m))
+    asked = known.asked
+    slope = max((rising.line.slope, (known.low + known.high) / 2), key=lambda m: _room(asked, m))
     cuts = _cuts(source.width, target.lut_inputs - target.fractured)
     shift = max((1 / _room(asked, slope)).__floor__().bit_length() - 2, 0)
     while True:
         found = _rounded(asked, -slope if falls else slope, cuts, source, shift)
         if found:
-            return Parts(found, shift, *_ends(asked, stairs.mirrored() if falls else stairs, slope))
+            return Parts(found, shift, *_ends(asked, rising, slope))
         shift += 1
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from lutc.analysis.ranges import range_of
 from lutc.cmvm.network import Span
-from lutc.ir.graph import Design, Table, Value, body, owners, users
+from lutc.ir.graph import Design, Table, Value, body, owners, reader_counts
 from lutc.ir.ops import (
     BitConcat,
     BitSlice,
@@ -64,9 +64,9 @@ class LowerRescale(Pass):
     def __call__(self, design: Design, context: Context) -> Design:
         if not any(isinstance(v, Rescale) for owner in owners(design) for v in body(owner)):
             return design
-        before = _readers(design)
+        before = reader_counts(design)
         design = rebuild(design, lambda rw, op: without_clips(rw, op, before), canonical="before")
-        readers = _readers(design)
+        readers = reader_counts(design)
 
         def rule(rw: Rewriter, op: Op) -> Value:
             if isinstance(op, Rescale) and not op.type.shape:
@@ -76,16 +76,6 @@ class LowerRescale(Pass):
             return op
 
         return rebuild(design, rule, canonical="before")
-
-
-def _readers(design: Design) -> dict[Value, int]:
-    """How many read each value; a port counts."""
-    readers: dict[Value, int] = {}
-    for owner in owners(design):
-        readers |= {v: len(r) for v, r in users(body(owner)).items()}
-        for root in owner.roots:
-            readers[root] += 1
-    return readers
 
 
 def lowered(rw: Rewriter, op: Rescale, target: Target, alone: bool = False) -> Value:

@@ -58,16 +58,19 @@ def _more(line: Line, lo: int, hi: int) -> list[Fraction]:
             if negative and positive:
                 return []
             return [room if negative == (line.round is Rounding.TOWARD_ZERO) else Fraction(0)]
+        case Rounding.HALF_UP:
+            return [up]
+        case Rounding.HALF_DOWN:
+            return [down]
     found = _upwards(line, ties(line, lo, hi))
     return [up] * (False not in found) + [down] * (True not in found)
 
 
 def _upwards(line: Line, codes: range) -> set[bool]:
     """Whether ties at these codes are rounded up: both, if some are and some are not."""
-    if line.round is Rounding.HALF_EVEN:
-        some = codes[
-            :2
-        ]  # from tie to tie values grow by the same integer: what is even takes turns, or does not
-    else:
-        some = codes[:: max(len(codes) - 1, 1)]  # the sign changes once at most
+    if not codes:
+        return set()
+    # From tie to tie values grow by the same integer, so what is even takes turns, or does not. Of the other roundings
+    # only the sign decides, which changes once at most. (`len` of a range ends at 2**63.)
+    some = codes[:2] if line.round is Rounding.HALF_EVEN else (codes[0], codes[-1])
     return {rounded(line.at(x), line.round) > line.at(x) for x in some}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from lutc.ir.graph import Design, Value, body, owners, users
+from lutc.ir.graph import Design, Value, reader_counts
 from lutc.ir.ops import Add, Add3, Lincomb, Neg, Quant, Relu, Scale, Sub
 from lutc.ir.ops.base import Op
 from lutc.numbers import digits
@@ -31,11 +31,7 @@ class Collect(Pass):
     name: ClassVar[str] = "collect"
 
     def __call__(self, design: Design, context: Context) -> Design:
-        readers: dict[Value, int] = {}
-        for owner in owners(design):
-            readers |= {v: len(r) for v, r in users(body(owner)).items()}
-            for root in owner.roots:
-                readers[root] += 2  # a port needs it as it is
+        readers = reader_counts(design)
 
         def rule(rw: Rewriter, op: Op) -> Value:
             if isinstance(op, Quant) and isinstance(rw.original, Quant):
