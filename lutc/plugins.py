@@ -24,7 +24,8 @@ class Frontend(Protocol):
     """Brings a kind of model in, bit-exact or refused.
 
     One whose files share their suffix with others', or that reads folders, also has `reads(path: Path) -> bool`, which
-    looks into a file or folder; such a frontend is asked before those that go by the suffix.
+    looks into a file or folder; such a frontend is asked before those that go by the suffix. One whose models may be
+    float models has `as_onnx(source, example_inputs) -> onnx.ModelProto`, so that `lutc.quantize` takes them.
     """
 
     name: str  # as its entry point says: --frontend NAME
@@ -103,6 +104,18 @@ class Importer:
         look = getattr(self.made, "reads", None)
         with self.maker.answering(path):
             return bool(look and look(path))
+
+    def as_onnx(self, source: Any, example_inputs: Any = None) -> Any:
+        """The model, float, as an `onnx.ModelProto`. Raises LirError if its frontend has no way to make one."""
+        turn = getattr(self.made, "as_onnx", None)
+        if turn is None:
+            raise error(
+                f"models that the frontend {self.name!r} reads are not quantised",
+                where=str(source) if isinstance(source, str | Path) else None,
+                help="give an ONNX, Keras or PyTorch model with floats",
+            )
+        with self.maker.answering(source):
+            return turn(source, example_inputs)
 
     def load(self, source: Any, options: LoadOptions) -> Design:
         with self.maker.answering(source):
@@ -284,8 +297,9 @@ def _no_frontend(name: str, found: Any) -> str | None:
     suffixes = found.suffixes
     if not isinstance(suffixes, tuple) or not all(isinstance(s, str) and s[:1] == "." for s in suffixes):
         return f"says suffixes = {suffixes!r}, not a tuple such as ('.onnx',)"
-    if not callable(getattr(found, "reads", lack)):
-        return "has reads that cannot be called"
+    for name in ("reads", "as_onnx"):
+        if not callable(getattr(found, name, lack)):
+            return f"has {name} that cannot be called"
     return None
 
 

@@ -43,5 +43,11 @@ class _Keras:
         options.only("input_types", "calibrate", kind="a Keras model")
         return load_keras(source, options.calibrate, options.input_types or None, options.compare)
 
+    def as_onnx(self, source: Any, example_inputs: Any = None) -> Any:
+        """The model as Keras exports it to ONNX. Raises LirError for one with layers that are not Keras's own."""
+        from .to_onnx import exported
+
+        return exported(source)
+
 
 FRONTEND = _Keras()

@@ -60,7 +60,7 @@ def load_keras(
 
 def _loaded(file: Path, live: Any, calibrate: Any, input_types: Any, compare: bool) -> Design:
     # By what the file holds: older versions of TensorFlow write HDF5 under any name.
-    archive = read_h5(file) if begins_with(file, MAGIC) else _by_suffix(file)
+    archive = read_h5(file) if begins_with(file, MAGIC) else by_suffix(file)
     model = read_model(archive)
     found = lower_model(model, file.name, calibrate, input_types)
     if not compare:
@@ -74,7 +74,7 @@ def _loaded(file: Path, live: Any, calibrate: Any, input_types: Any, compare: bo
     return compared(found.design, peer, file.name, found.look)
 
 
-def _by_suffix(path: Path) -> Archive:
+def by_suffix(path: Path) -> Archive:
     """A file that does not begin as HDF5 does."""
     if path.suffix in H5_SUFFIXES and not begins_with(path, b"PK"):
         return read_h5(path)

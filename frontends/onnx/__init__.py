@@ -36,5 +36,11 @@ class _Onnx:
         options.only("input_types", kind="an ONNX model")
         return load_onnx(source, input_types=options.input_types or None, compare=options.compare)
 
+    def as_onnx(self, source: Any, example_inputs: Any = None) -> Any:
+        """The model itself, with the parts that lie in other files; the given one is not changed."""
+        from .read import whole
+
+        return whole(source)
+
 
 FRONTEND = _Onnx()

@@ -113,6 +113,14 @@ def _proto(onnx: Any, source: Any) -> tuple[Any, str]:
     return proto, path.stem
 
 
+def whole(source: str | os.PathLike[str] | bytes | ModelProto) -> ModelProto:
+    """A model as it stands, with external data brought in; a live one is copied. Raises LirError as `read` does."""
+    onnx = import_onnx()
+    proto = onnx.ModelProto()
+    proto.CopyFrom(_proto(onnx, source)[0])
+    return proto
+
+
 def _text(name: str | bytes) -> str:
     """A name. Protobuf gives those that are no UTF-8 as bytes."""
     return name if isinstance(name, str) else name.decode(errors="replace")

@@ -41,5 +41,15 @@ class _Torch:
             compare=options.compare,
         )
 
+    def as_onnx(self, source: Any, example_inputs: Any = None) -> Any:
+        """The model as PyTorch exports it to ONNX; a module is traced with `example_inputs`."""
+        try:
+            from .to_onnx import exported
+        except ImportError:
+            raise error(
+                "reading PyTorch models needs PyTorch", where=str(source), help="pip install 'lutc[torch]'"
+            ) from None
+        return exported(source, example_inputs)
+
 
 FRONTEND = _Torch()

@@ -144,7 +144,7 @@ def output(walk: Walk, name: str, t: Tensor) -> None:
     if isinstance(t.value, Value) and not t.clips():
         scale, offset = (walk.inner(x, t.shape) for x in (t.scale, t.offset))
         unit = ex.lone(scale)
-        simple = unit is not None and one_digit(unit) and _short(walk, t)
+        simple = ex.every(one_digit, scale) and _short(walk, t)
         if not simple and _last_only(scale) and _last_only(offset) and ex.every(bool, scale):
             _scaled(walk, port, t, unit)
             return

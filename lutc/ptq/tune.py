@@ -1,0 +1,206 @@
+"""Weights trained on the data while they stand on their steps, at the price of their digits.
+
+The shadows of the weights are real numbers; what the model computes with is the cheapest code near each, in the
+measure that `rounding` uses: its error as the layer's inputs weigh it, plus what its digits cost. The gradient passes
+to the shadow as if nothing were rounded (Y. Bengio et al., arXiv:1308.3432). AdaRound (M. Nagel et al., ICML 2020,
+arXiv:2004.10568) learns between two neighbours layer by layer; here all codes are open, and the whole model answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutc.diagnostics import error
+
+from .rounding import digits
+from .search import Assignment, Progress, Widths, on_grid
+from .sites import Layer
+
+if TYPE_CHECKING:
+    import torch
+
+    from .quantize import Task
+
+Array = NDArray[Any]
+
+EPOCHS = 30
+STEPS = 1000  # of the optimiser, at most
+BATCH = 128
+RATE = 2e-3  # of Adam, times a layer's largest weight
+
+
+def tuned(task: Task, found: Assignment, widths: Widths, tell: Progress) -> Assignment:
+    """The assignment with weights and biases trained on the calibration rows, if that brings the outputs nearer.
+
+    With labels the right answers count as much as the float model's. Raises LirError without PyTorch, and for
+    operators that `play` does not know.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise error("the high effort trains weights, which needs PyTorch", help="pip install torch") from None
+    was = torch.get_rng_state()
+    torch.manual_seed(0)
+    try:
+        return _Tuning(task, found, widths, tell).best()
+    finally:
+        torch.set_rng_state(was)
+
+
+class _Tuning:
+    def __init__(self, task: Task, found: Assignment, widths: Widths, tell: Progress) -> None:
+        import torch
+
+        self.task, self.found, self.widths, self.tell = task, found, widths, tell
+        rows = task.training
+        self.inputs = {n: torch.from_numpy(x[rows]) for n, x in task.sim.inputs.items()}
+        self.right = [torch.from_numpy(np.array(r[rows])) for r in task.right]
+        labels = task.loss.labels
+        self.labels = None if labels is None else torch.from_numpy(np.array(labels[rows]))
+        self.shadow = {x.name: torch.tensor(found.weights[x.name], requires_grad=True) for x in task.sites.layers}
+        self.bias = {x.name: torch.tensor(found.biases[x.name], requires_grad=True) for x in task.sites.layers}
+        self.grids = {
+            n: (torch.tensor(found.steps[n]).float(), torch.tensor(found.prices[n]).float()) for n in self.shadow
+        }
+        self.most = 2 ** (widths.weights[1] - 1) - 1
+        self.table = torch.from_numpy(digits(np.arange(self.most + 1))).float()
+        self.alive = {n: (w != 0).detach() for n, w in self.shadow.items()}
+        self.slope = found.slope
+        self.costs = {n: torch.tensor(found.costs[n]).float() for n in self.shadow}
+
+    def _rounded(self, layer: Layer) -> torch.Tensor:
+        """The cheapest codes near the shadow, times the step, with the shadow's gradient."""
+        import torch
+
+        w = self.shadow[layer.name]
+        (step, price), most = self.grids[layer.name], self.most
+        with torch.no_grad():
+            k = w / step
+            best = torch.zeros_like(k)
+            cheapest = w**2
+            for shift in range(int(most).bit_length() if not self.widths.fixed else 1):
+                unit = 2.0**shift
+                low = torch.floor(k / unit) * unit
+                for code in (low, low + unit):
+                    code = code.clamp(-most, most)
+                    now = (w - code * step) ** 2 + price * self.table[code.abs().long()]
+                    better = now < cheapest
+                    best, cheapest = torch.where(better, code, best), torch.where(better, now, cheapest)
+            q = best * step
+        w = w * self.alive[layer.name]
+        return w + (q - w).detach()
+
+    def _run(self, rows: Any) -> list[torch.Tensor]:
+        from .play import played
+
+        task = self.task
+        points = {p.tensor: p for p in task.sites.points}
+
+        def at(name: str, value: torch.Tensor) -> torch.Tensor:
+            point = points.get(name)
+            return value if point is None else _data(value, self.steps[point.name])
+
+        feeds = {n: x[rows] for n, x in self.inputs.items()}
+        for layer in task.sites.layers:
+            feeds[layer.weights] = self._rounded(layer)
+            feeds[layer.bias] = self.bias[layer.name]
+        return played(task.graph, feeds, at)
+
+    def _loss(self, rows: Any) -> torch.Tensor:
+        import torch
+        import torch.nn.functional as F
+
+        found, right, loss = self._run(rows), [r[rows] for r in self.right], self.task.loss
+        total = torch.zeros(())
+        for k, (a, b) in enumerate(zip(right, found, strict=True)):
+            if loss.classes and k == 0:
+                a, b = _scores(a - loss.centre), _scores(b - loss.centre)
+                total = total + F.kl_div(F.log_softmax(b, -1), F.log_softmax(a, -1), reduction="batchmean", log_target=True) / max(1, a[0].numel() // a.shape[-1])
+                if self.labels is not None:
+                    total = total + F.cross_entropy(b.reshape(len(b), -1), self.labels[rows])
+            else:
+                total = total + ((a - b) ** 2).mean() / max(float(self.right[k].var()), 1e-12)
+        return total + self.slope * self._digits()
+
+    def _digits(self) -> torch.Tensor:
+        """A smooth stand-in for the LUTs of all digits: a weight of k steps has about `log2(1 + k) / 3` and a bit."""
+        import torch
+
+        total = torch.zeros(())
+        for name, w in self.shadow.items():
+            total = total + (self.costs[name] * torch.log2(1 + (w / self.grids[name][0]).abs())).sum() / 2
+        return total
+
+    def best(self) -> Assignment:
+        """Train, and keep the best of what was seen on the rows held back, the beginning included."""
+        import torch
+
+        from .simulator import along
+
+        task = self.task
+        self.steps = {}
+        for p in task.sites.points:
+            f = self.found.formats[p.name]
+            rank = len(task.shapes[p.tensor])
+            self.steps[p.name] = (
+                *(torch.from_numpy(np.asarray(along(v, p.axis, rank), np.float32)) for v in f.arrays), p.in_bias,
+            )  # fmt: skip
+        count = len(self.right[0])
+        epochs = max(1, min(EPOCHS, STEPS * BATCH // count))
+        groups = [
+            {"params": [t], "lr": RATE * max(float(t.detach().abs().max()), 1e-3)}
+            for t in (*self.shadow.values(), *self.bias.values())
+        ]
+        optimiser = torch.optim.Adam(groups)
+        total = epochs * -(-count // BATCH)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
+        kept, least = self.found, task.value(self.found)
+        for epoch in range(epochs):
+            self.tell(f"training between the steps, {epoch + 1} of {epochs}")
+            order = torch.randperm(count)
+            for start in range(0, count, BATCH):
+                optimiser.zero_grad()
+                self._loss(order[start : start + BATCH]).backward()
+                optimiser.step()
+                schedule.step()
+            if epoch % 4 == 3 or epoch == epochs - 1:
+                now = self._assignment()
+                value = task.value(now)
+                if value < least:
+                    kept, least = now, value
+        return kept
+
+    def _assignment(self) -> Assignment:
+        """What the shadows stand for now."""
+        import torch
+
+        weights, biases = {}, {}
+        with torch.no_grad():
+            for layer in self.task.sites.layers:
+                weights[layer.name] = self._rounded(layer).numpy().copy()
+                point = self.task.sites.behind[layer.output]
+                biases[layer.name] = on_grid(self.bias[layer.name].numpy(), self.found.formats[point.name])
+        return replace(self.found, weights=weights, biases=biases)
+
+
+def _scores(x: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.stack([torch.zeros_like(x[..., 0]), x[..., 0]], -1) if x.shape[-1] == 1 else x
+
+
+def _data(x: torch.Tensor, rule: tuple[Any, ...]) -> torch.Tensor:
+    """Data on its steps; the gradient passes where nothing is clipped."""
+    import torch
+
+    step, lo, hi, up = rule
+    with torch.no_grad():
+        k = x / step
+        k = torch.floor(k + 0.5) if up else torch.round(k)
+        q = torch.minimum(torch.maximum(k, lo), hi) * step
+    kept = torch.minimum(torch.maximum(x, (lo - 0.5) * step), (hi + 0.5) * step)
+    return kept + (q - kept).detach()
