@@ -196,8 +196,6 @@ def explained(settings: Settings, model: Design | None = None) -> list[Step]:
 
 def planned(settings: Settings, model: Design | None = None) -> list[Pass]:
     """The passes that the settings ask for."""
-    if settings.passes is not None and not settings.usual:
-        return list(settings.passes)
     usual = [s.step for s in explained(settings, model)]
     return usual if settings.passes is None else expanded(settings.passes, usual)
 
