@@ -25,6 +25,7 @@ from lutc.lowering.walk import Mapped, Walk
 from lutc.numbers import one_digit
 
 FLOAT_NAMES = ("float16", "bfloat16", "float32", "float64")
+SOME = 1000  # weights that mostly show that all of them are floats
 FLOAT_BITS = 16  # a matrix of floats that needs more bits than this was never quantised
 
 Inner = Callable[[Builder, Value], Value]
@@ -77,10 +78,18 @@ def _floating(weights: Known) -> bool:
     if not np.isfinite(weights.array.astype(np.float64)).all():
         return False
     try:
+        integers(Known(_some(weights.array)))
         integers(weights)
     except Refusal:
         return True
     return False
+
+
+def _some(array: Any) -> Any:
+    """Some numbers, the smallest among them: if these need too many bits, so do all, whose unit is no larger."""
+    flat = array.ravel()
+    there = flat[flat != 0]
+    return np.append(flat[:: 1 + flat.size // SOME], there[np.abs(there).argmin()])
 
 
 def _multiples(array: Any) -> tuple[Any, Exact] | None:
