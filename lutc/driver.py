@@ -19,6 +19,7 @@ from lutc.ir.graph import Design, body, owners
 from lutc.ir.latency import latency
 from lutc.ir.ops import Rescale
 from lutc.loading import LoadOptions
+from lutc.lowering.unquantised import loading_for
 from lutc.passes import pipelines
 from lutc.passes.approximate.approximate import Approximate
 from lutc.passes.approximate.worth import Approximation
@@ -130,7 +131,8 @@ def compile(
     _approximating(planned(settings))
     tell = progress or (lambda text: None)
     tell("reading the model")
-    model = load(source, **loading)
+    with loading_for(settings.target):
+        model = load(source, **loading)
     if settings.top:
         model = replace(model, name=settings.top)
     steps = planned(settings, model)
@@ -196,8 +198,6 @@ def explained(settings: Settings, model: Design | None = None) -> list[Step]:
 
 def planned(settings: Settings, model: Design | None = None) -> list[Pass]:
     """The passes that the settings ask for."""
-    if settings.passes is not None and not settings.usual:
-        return list(settings.passes)
     usual = [s.step for s in explained(settings, model)]
     return usual if settings.passes is None else expanded(settings.passes, usual)
 

@@ -29,10 +29,20 @@ KINDS = {
     TARGETS: "folder of targets",
 }
 OWN = "lutc"
-_CLAIMED = "comes from"
 _AGAIN = "install lutc again: pip install -e . in a checkout"
 _BUG = "this is a bug in lutc: please report it with the file in front of the pass (--dump)"
 _SHOWN = "LUTC_TRACEBACK=1 shows where"
+
+
+# An extension, whatever messages call it: its group, its name there and its package.
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault(Diagnostic):
+    """What is wrong with something that packages add, and which extensions these are."""
+
+    of: frozenset[_Key] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -42,10 +52,11 @@ class Maker:
     thing: str
     own: bool
     help: str
+    of: frozenset[_Key] = frozenset()
 
-    def fault(self, said: str) -> Diagnostic:
+    def fault(self, said: str) -> Fault:
         """What is wrong with the thing."""
-        return Diagnostic(f"{self.thing} {said}", help=self.help)
+        return Fault(f"{self.thing} {said}", help=self.help, of=self.of)
 
     @contextmanager
     def answering(self, source: object = None) -> Iterator[None]:
@@ -61,8 +72,8 @@ class Maker:
             its = isinstance(e, OSError) and source is not None and str(e.filename) == str(source)
             if self.own or its:
                 raise
-            said = f"failed: {_raised(e)}"
-            raise LirError(Diagnostic(f"{self.thing} {said}", help=f"{self.help}; {_SHOWN}")) from e
+            fault = self.fault(f"failed: {_raised(e)}")
+            raise LirError(replace(fault, help=f"{self.help}; {_SHOWN}")) from e
 
 
 def _raised(e: BaseException) -> str:
@@ -112,14 +123,17 @@ class Extension:
         """Who answers for it."""
         help = f"ask its makers for a version that works, or: pip uninstall {self.package}"
         thing = f"{self.called} of the package {self.origin}"
-        return Maker(thing, self.own, _AGAIN if self.own else help)
+        return Maker(thing, self.own, _AGAIN if self.own else help, frozenset([self._key]))
+
+    @property
+    def _key(self) -> _Key:
+        return self.group, self.name, self.package
 
     def among(self, faults: Iterable[Diagnostic]) -> bool:
         """Whether it is told of there: as broken, or because its name is not its own."""
-        starts = f"{self.maker.thing} ", f"{self.called} {_CLAIMED} "
-        return any(fault.message.startswith(starts) for fault in faults)
+        return any(isinstance(fault, Fault) and self._key in fault.of for fault in faults)
 
-    def broken(self, reason: str) -> Diagnostic:
+    def broken(self, reason: str) -> Fault:
         """What is wrong with it, and what to do."""
         return self.maker.fault(reason)
 
@@ -158,13 +172,14 @@ def chosen(group: str, name: str, built_in: Iterable[str] = ()) -> Extension | N
     return found[0] if found else None
 
 
-def claimed(found: Sequence[Extension], built_in: bool = False) -> Diagnostic:
+def claimed(found: Sequence[Extension], built_in: bool = False) -> Fault:
     """That several packages give one name."""
     origins = [*(["lutc itself"] if built_in else []), *(e.origin for e in found)]
     other = next(e for e in reversed(found) if not e.own)
-    return Diagnostic(
-        f"{other.called} {_CLAIMED} {' and from '.join(origins)}",
+    return Fault(
+        f"{other.called} comes from {' and from '.join(origins)}",
         help=f"one name is one thing: remove one of the packages, such as: pip uninstall {other.package}",
+        of=frozenset(e._key for e in found),
     )
 
 

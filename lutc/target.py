@@ -148,8 +148,9 @@ def load(name: str) -> Target:
 def show(name: str) -> str:
     """A target as a file that `load` reads as the same, for a user to start a file from."""
     path, part = _place_of(name)
-    found = load(name)
-    text = re.split(r"^\[boards\]", _text(path), flags=re.M)[0].rstrip() + "\n"
+    whole = _text(path)
+    found = _target(whole, path.stem, str(path), part)
+    text = re.split(r"^\[boards\]", whole, flags=re.M)[0].rstrip() + "\n"
     return re.sub(r"^part *=.*$", f'part = "{found.part}"', text, count=1, flags=re.M) if part else text
 
 
@@ -161,7 +162,7 @@ def boards() -> dict[str, str]:
 def _boards(path: Path) -> dict[str, str]:
     """The boards that a target's file names, with their parts; none if the file is wrong, which `load` says."""
     try:
-        found = tomllib.loads(_text(path)).get("boards", {})
+        found = _parsed(_text(path)).get("boards", {})
     except (LirError, ValueError, RecursionError):
         return {}
     return found if _mistaken_boards(found) is None else {}
@@ -175,8 +176,9 @@ def _place_of(name: str) -> tuple[Path, str | None]:
     """The file of a target, and the part that a name asks for if it does."""
     if name.endswith(".toml"):
         return Path(name), None
-    stem, part = (name, None) if name in _own() else _meant(name)
-    return _own().get(stem) or _others(stem), part
+    own = _own()
+    stem, part = (name, None) if name in own else _meant(name)
+    return own.get(stem) or _others(stem), part
 
 
 def _meant(name: str) -> tuple[str, str | None]:
@@ -204,7 +206,7 @@ _PACKAGE = re.compile(r"-?\d?[a-z]{2,5}\d{2,4}[a-z]?(-[a-z0-9]{1,3})*", re.I)
 def _of_device(name: str, stem: str, path: Path) -> bool:
     """Whether a name is that of a device's part: the device, the package, and perhaps grades."""
     try:
-        devices = stem, str(tomllib.loads(_text(path))["part"]).rpartition("-")[0]
+        devices = stem, str(_parsed(_text(path))["part"]).rpartition("-")[0]
     except (LirError, ValueError, KeyError, RecursionError):
         return False
     starts = (d for d in devices if d and name.lower().startswith(d.lower()))
@@ -213,11 +215,11 @@ def _of_device(name: str, stem: str, path: Path) -> bool:
 
 def listed() -> tuple[list[tuple[Target, str]], list[Diagnostic]]:
     """All targets by name, each with the package it comes from ("" for lutc's own), and what is wrong with others."""
-    found, wrong = _foreign()
+    (found, wrong), places = _foreign(), _own()
     right: list[tuple[Target, str]] = []
-    for name in names():
+    for name in sorted({*places, *(path.stem for path, _ in found)}):
         with noted(wrong):
-            own = _own().get(name)
+            own = places.get(name)
             path, origin = (own, "") if own else _only(name, found)
             right.append((_target(_text(path), name, str(path), None), origin))
     return right, wrong
@@ -253,12 +255,13 @@ def _foreign() -> tuple[list[tuple[Path, str]], list[Diagnostic]]:
     """
     found: list[tuple[Path, str]] = []
     wrong: list[Diagnostic] = []
+    own = _own()
     for extension in extensions(TARGETS):
         files: list[Path] = []
         with noted(wrong):
             files = _files(extension.load(_no_folder))
         for file in files:
-            if file.stem in _own():
+            if file.stem in own:
                 wrong.append(
                     extension.broken(f"has a target {file.stem!r}, and that name is one of lutc's own")
                 )
@@ -293,13 +296,19 @@ def _text(path: Path) -> str:
         raise error(f"cannot read the target: {reason}", where=shortened(str(path)), help=COPY) from None
 
 
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> dict[str, Any]:
+    """The entries of a file, for everybody who looks a name up: nobody changes them."""
+    return tomllib.loads(text)
+
+
 @lru_cache(maxsize=32)
 def _target(text: str, name: str, where: str, part: str | None) -> Target:
     if part is not None:
         return replace(_target(text, name, where, None), part=part)
     source = Source(where, text)
     try:
-        data = tomllib.loads(text)
+        data = _parsed(text)
     except tomllib.TOMLDecodeError as e:
         at = re.search(r"\(at line (\d+), column (\d+)\)", str(e))
         line, column = (int(at[1]), int(at[2])) if at else (text.count("\n") + 1, 1)

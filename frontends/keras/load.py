@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lutc.lowering.compare import compared, not_compared
 from . import H5_SUFFIXES
 from .archive import Archive, read_archive
 from .calls import all_layers
+from .floats import float_model
 from .functional import read_model
 from .hdf5 import MAGIC
 from .identity import family
@@ -39,7 +41,8 @@ def load_keras(
 
     The design's notes tell what a user should know: untraced ranges, sums beyond float32, entries near a tie. With
     `compare` it is compared with the model as Keras runs it, if Keras is installed. Raises LirError with every layer
-    that cannot be compiled exactly (its name, type, reason and a way out), and where Keras answers otherwise.
+    that cannot be compiled exactly (its name, type, reason and a way out), for a model that nothing quantises with the
+    ways to do so, and where Keras answers otherwise.
     """
     if isinstance(path, str | os.PathLike):
         return _loaded(Path(path), None, calibrate, input_types, compare)
@@ -62,7 +65,8 @@ def _loaded(file: Path, live: Any, calibrate: Any, input_types: Any, compare: bo
     # By what the file holds: older versions of TensorFlow write HDF5 under any name.
     archive = read_h5(file) if begins_with(file, MAGIC) else by_suffix(file)
     model = read_model(archive)
-    found = lower_model(model, file.name, calibrate, input_types)
+    whole = partial(float_model, model, model.name, None if live is not None else str(file))
+    found = lower_model(model, file.name, calibrate, input_types, whole)
     if not compare:
         return not_compared(found.design, "it was not asked for")
     reason = available()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutc.build import Builder
+from lutc.diagnostics import LirError
 from lutc.files.foreign import shown
 from lutc.ir.graph import Design, Param
 from lutc.ir.interp import port_codes
@@ -323,9 +324,10 @@ def lower_model(
     where: str,
     calibrate: Any = None,
     input_types: Mapping[str, Any] | Sequence[Any] | str | None = None,
+    whole: Callable[[], LirError | None] = lambda: None,
 ) -> Lowered:
-    """Lower a model. Raises LirError with everything that is refused."""
-    job = Importer(model, where)
+    """Lower a model. Raises LirError with everything that is refused, or what `whole` says of the model instead."""
+    job = Importer(model, where, wrong=Refusals(whole=whole))
     job.read_rules()
     shapes = job.shapes()
     job.wrong.check()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from lutc.types import Fixed
 from .batch import check_samples, folded, varies
 from .branches import taken
 from .curve import QUANTISERS, extended, joins, known_curve
+from .floats import float_model
 from .model import Node, OnnxModel, fold
 from .peers import framework
 from .read import read
@@ -54,11 +56,14 @@ def load_onnx(
     A first dimension of length 1, or of a length the model leaves open, counts samples and is no part of the ports.
     With `compare` the design is compared with the model as ONNX Runtime (or for the QONNX dialect the package qonnx)
     runs it, if that is installed. Raises LirError with one diagnostic for each layer that cannot be compiled exactly,
-    for a file that is no readable model, and for a model that its own framework answers otherwise.
+    or with one for a model that nothing quantises; for a file that is no readable model, and for a model that its own
+    framework answers otherwise.
     """
     model = read(source)
     check_sizes(model)
     walk = Walk(model)
+    file = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+    walk.refusals.whole = partial(float_model, walk, model, file)
     given = {"": input_types} if isinstance(input_types, str) else dict(input_types or {})
     make_inputs(walk, given)
     try:

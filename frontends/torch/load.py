@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,19 +36,23 @@ def load_torch(
     The design means the model in exact numbers, with every scale the float32 it is. Unless `compare` is false, it is
     compared with the model itself on random and edge inputs, in the model's own floats and, where those round, in
     float64; a note says if the model's own rounding moves outputs. Raises LirError with one diagnostic for each layer
-    that cannot be compiled exactly, or with the first layer that differs.
+    that cannot be compiled exactly (or with one for a model that nothing quantises), or with the first layer that
+    differs.
     """
     given: Mapping[str, str | Fixed] = (
         {"": input_types} if isinstance(input_types, str) else (input_types or {})
     )
     if not isinstance(source, nn.Module):
-        return _loaded(read(source), given, compare)
+        file = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+        return _loaded(read(source), given, compare, file)
     with evaluated(source) as model:
         return _loaded(traced(model, example_inputs), given, compare)
 
 
-def _loaded(model: Traced, given: Mapping[str, str | Fixed], compare: bool) -> Design:
-    state = lowered(model, given)
+def _loaded(
+    model: Traced, given: Mapping[str, str | Fixed], compare: bool, file: str | None = None
+) -> Design:
+    state = lowered(model, given, file)
     design = finished(state.walk)
     if compare:
         return compared(model, state, design, given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from lutc.lowering.walk import Walk
 
 from . import arithmetic, indexing, moves, promotion, rounding, windows
 from .call import Call, State, flat, schema_name
+from .floats import float_model
 from .trace import Traced
 
 RULES: dict[str, Callable[[Call], Any]] = {
@@ -38,8 +40,11 @@ HALF = (torch.float16, torch.bfloat16)
 CHECKS = ("aten::_assert", "aten::sym_constrain", "aten::_check")
 
 
-def lowered(traced: Traced, given: Mapping[str, Any]) -> State:
-    """The walk over a graph, with the ports made. Raises LirError listing everything that is refused."""
+def lowered(traced: Traced, given: Mapping[str, Any], file: str | None = None) -> State:
+    """The walk over a graph, read from a file if it was, with the ports made.
+
+    Raises LirError listing everything that is refused, or that nothing in the model is quantised.
+    """
     calls = [n for n in traced.nodes if n.op == "call_function"]
     layers = {n: _layer(n, traced) for n in calls}
     model = Model(
@@ -51,6 +56,7 @@ def lowered(traced: Traced, given: Mapping[str, Any]) -> State:
     )
     state = State(Walk(model), traced.leaves, traced.dtype)
     walk = state.walk
+    walk.refusals.whole = partial(float_model, state, layers, traced.name, file)
     make_inputs(walk, _formats(traced, given))
     for item in traced.inputs:
         if item.dtype in ("float16", "bfloat16"):

@@ -1,8 +1,10 @@
 """The command line. No logic lives here: arguments in, calls, text out.
 
-Exit codes: 0 done; 1 a verification found a wrong bit, or `fmt --check` a file to format; 2 the user's input is wrong,
-or what another package adds; 3 a bug in lutc; 130 interrupted, 141 nobody reads what is printed (a closed pipe), 143
-terminated. Heavy imports wait inside the commands, so that `--help` is quick.
+Exit codes: 0 done; 1 a verification found a wrong bit, `fmt --check` a file to format, or `doctor` a part of the core
+missing or a package's addition that cannot be used; 2 the user's input is wrong, or what another package adds; 3 a bug
+in lutc; 130 interrupted, 141 nobody reads what is printed (a closed pipe), 143 terminated.
+
+Heavy imports wait inside the commands, so that `--help` is quick.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ def compile(
     from lutc import built, driver, settings
     from lutc.diagnostics import error
     from lutc.files.foreign import read_arrays
+    from lutc.lowering.unquantised import loading_for
     from lutc.report.terminal import show
 
     if clock_mhz is not None:
@@ -57,7 +58,8 @@ def compile(
     rows = _by_name(read_arrays(test_data)) if test_data else None
     built.may_write(output)
     with console(stderr=True).status("loading") as status:
-        design = load_model(model, input_types, calibrate, compare, frontend)
+        with loading_for(chosen.target):
+            design = load_model(model, input_types, calibrate, compare, frontend)
         build = driver.compile(design, chosen, progress=status.update)
         status.update("writing")
         with built.alone(output):  # so that what is verified is what was written

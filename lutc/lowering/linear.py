@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -24,6 +24,8 @@ from lutc.lowering.tensors import Known, Scaled, Shape, Tensor, concrete, core, 
 from lutc.lowering.walk import Mapped, Walk
 from lutc.numbers import one_digit
 
+FLOAT_NAMES = ("float16", "bfloat16", "float32", "float64")
+SOME = 1000  # weights that mostly show that all of them are floats
 FLOAT_BITS = 16  # a matrix of floats that needs more bits than this was never quantised
 
 Inner = Callable[[Builder, Value], Value]
@@ -55,6 +57,39 @@ def integers(weights: Known) -> tuple[Any, Exact]:
             "train with quantised weights, or put a quantiser on them before this layer",
         )
     return folded
+
+
+def floating(products: Iterable[tuple[str, Known]]) -> list[str]:
+    """The layers that multiply by floats, from each layer with its weights; none if any weights count as quantised."""
+    found: dict[str, None] = {}
+    for layer, weights in products:
+        if np.count_nonzero(weights.array) < 2:
+            continue  # a number alone is a multiple of itself
+        if not _floating(weights):
+            return []
+        found[layer] = None
+    return list(found)
+
+
+def _floating(weights: Known) -> bool:
+    """Whether weights are numbers that `integers` refuses because they take too many bits."""
+    if weights.codes is not None or weights.array.dtype.name not in FLOAT_NAMES:
+        return False
+    if not np.isfinite(weights.array.astype(np.float64)).all():
+        return False
+    try:
+        integers(Known(_some(weights.array)))
+        integers(weights)
+    except Refusal:
+        return True
+    return False
+
+
+def _some(array: Any) -> Any:
+    """Some numbers, the smallest among them: if these need too many bits, so do all, whose unit is no larger."""
+    flat = array.ravel()
+    there = flat[flat != 0]
+    return np.append(flat[:: 1 + flat.size // SOME], there[np.abs(there).argmin()])
 
 
 def _multiples(array: Any) -> tuple[Any, Exact] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -21,9 +21,13 @@ class Refusal(Exception):
 
 @dataclass
 class Refusals:
-    """Collects what cannot be compiled, so that one run names all of it."""
+    """Collects what cannot be compiled, so that one run names all of it.
+
+    `whole` is asked for what is to be said in place of a list: that something is wrong with the model as a whole.
+    """
 
     found: list[Diagnostic] = field(default_factory=list)
+    whole: Callable[[], LirError | None] = lambda: None
 
     def add(self, layer: str, reason: str, help: str | None = None) -> None:
         """Note that `layer` (its name and kind, as the user knows them) cannot be compiled, once per reason."""
@@ -45,7 +49,7 @@ class Refusals:
     def check(self) -> None:
         """Raise LirError with everything found, if anything was; what many layers have in common is said once."""
         if self.found:
-            raise LirError(*_once(self.found))
+            raise self.whole() or LirError(*_once(self.found))
 
 
 MANY = 5  # layers that may each have a message of their own, if it is the same

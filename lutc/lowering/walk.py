@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -21,12 +21,13 @@ from lutc.lowering.model import Layer, Model
 from lutc.lowering.moves import even, per_axis
 from lutc.lowering.names import Names
 from lutc.lowering.refusals import Refusal, Refusals
-from lutc.lowering.tensors import Missing, Pending, Scaled, Shape, Tensor, concrete, core, ends
+from lutc.lowering.tensors import Known, Missing, Pending, Scaled, Shape, Tensor, concrete, core, ends
 from lutc.numbers import dyadic, one_digit
 from lutc.types import Fixed, Overflow, Rounding, Type, holding, tensor, uniform
 
 # How many bits a factor or a term may have that joins two scales. Any two float32 scales of like size stay below it.
 JOIN_BITS = 64
+SHORT = ("int4", "uint4", "int8", "uint8", "int16", "uint16")  # others count and choose
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,19 @@ class Walk:
         """Note what a layer reads."""
         for name in layer.reads:
             self.consumers.setdefault(name, []).append(layer)
+
+    def products(self, layers: Iterable[Layer]) -> Iterator[tuple[str, Known]]:
+        """The constant matrices that some layers read, each with the layer."""
+        for layer in layers:
+            for name in layer.reads:
+                t = self.tensors.get(name)
+                if isinstance(t, Known) and len(t.shape) > 1:
+                    yield layer.label, t
+
+    @property
+    def integers(self) -> bool:
+        """Whether the model has constants of integers so short that they stand for quantised numbers."""
+        return any(isinstance(t, Known) and t.array.dtype.name in SHORT for t in self.tensors.values())
 
     @property
     def owner(self) -> str:

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import inspect
 import re
-import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
-from fractions import Fraction
 from pathlib import Path
-from types import UnionType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,8 +20,8 @@ from lutc.diagnostics import Diagnostic, LirError
 from lutc.ir.expect import failures
 from lutc.ir.graph import Const, Func, Param, Table, Value
 from lutc.ir.ops import TABLE
-from lutc.ir.ops.about import describe
-from lutc.ir.ops.base import Attribute, Op, encode, number
+from lutc.ir.ops.about import describe, taken, words
+from lutc.ir.ops.base import Attribute, Op, number
 from lutc.text.arity import ROWS, Symbol
 from lutc.text.fmt import format_text
 from lutc.text.parse import read_design
@@ -229,9 +225,9 @@ class Page:
             return None
         if stated is not None:
             attribute = _attributes(stated[0]).get(word)
-            return f"`{word}`: {_described(attribute)}" if attribute else None
+            return f"`{word}`: {taken(stated[0], attribute)}" if attribute else None
         kind = _PORT.get(word)
-        return f"`{word}`: {', '.join(_words(kind))}" if kind else None
+        return f"`{word}`: {', '.join(words(kind))}" if kind else None
 
     # -- completion -----------------------------------------------------------------------------------------------
 
@@ -254,10 +250,10 @@ class Page:
         if match := re.search(r"([A-Za-z_]\w*)\s*=\s*\[?(?:[\w-]+\s*,\s*)*[\w-]*$", before):
             attribute = _attributes(stated[0]).get(match[1]) if stated else None
             kind = attribute.kind if attribute else None if stated else _PORT.get(match[1])
-            return [Item(word, "word") for word in _words(kind)]
+            return [Item(word, "word") for word in words(kind)]
         if stated is not None and re.search(r"[,\s]\s*\w*$", before):
             return [
-                Item(name, "attribute", _described(attribute))
+                Item(name, "attribute", taken(stated[0], attribute))
                 for name, attribute in _attributes(stated[0]).items()
             ]
         return []
@@ -300,26 +296,3 @@ def _kind(symbol: Symbol) -> str:
 
 def _attributes(op: type[Op]) -> Mapping[str, Attribute]:
     return ROWS[op.keyword].attributes
-
-
-def _words(kind: Any) -> list[str]:
-    """The words that an attribute of this kind takes."""
-    if isinstance(kind, UnionType):
-        return [word for k in typing.get_args(kind) for word in _words(k)]
-    if typing.get_origin(kind) is tuple:
-        return _words(typing.get_args(kind)[0])
-    if kind is bool:
-        return ["true", "false"]
-    return [str(e.value) for e in kind] if isinstance(kind, type) and issubclass(kind, Enum) else []
-
-
-def _described(attribute: Attribute) -> str:
-    """What an attribute takes, in words."""
-    kind = attribute.kind
-    if isinstance(kind, UnionType):
-        kind = next(k for k in typing.get_args(kind) if k is not type(None))
-    many = typing.get_origin(kind) is tuple
-    single = typing.get_args(kind)[0] if many else kind
-    said = ", ".join(_words(single)) or {int: "an integer", Fraction: "a rational number"}.get(single, "")
-    default = "must be given" if attribute.required else f"default {encode(attribute.default)}"
-    return f"{'one or more of: ' if many else ''}{said}; {default}"

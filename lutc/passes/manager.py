@@ -189,19 +189,6 @@ def _ends(intervals: list[tuple[int, int]], shape: tuple[int, ...]) -> list[Any]
 _STEP = re.compile(r"\s*(" + PASS_NAME + r")\s*(?:\{([^}]*)\})?\s*(?:,|$)")
 
 
-def parse_passes(text: str, known: Sequence[type[Pass]]) -> list[Pass]:
-    """Read `"scalarize, narrow, pipeline{period=2.5}"`. Raises LirError naming all that it does not know."""
-    names = {p.name: p for p in known}
-
-    def find(name: str) -> type[Pass]:
-        if name not in names:
-            help = did_you_mean(name, list(names)) or "lutc passes lists them"
-            raise error(f"no pass {name!r}", help=help)
-        return names[name]
-
-    return read_passes(text, find)
-
-
 def read_passes(text: str, find: Callable[[str], type[Pass]]) -> list[Pass]:
     """The passes of a text, each by its name; what `find` refuses is told with the rest."""
     steps: list[Pass] = []

@@ -47,7 +47,7 @@ def parse(text: str) -> list[Pass]:
 
 def expanded(steps: Sequence[Pass], usual: Sequence[Pass]) -> list[Pass]:
     """Passes with the `usual` ones in the place of `standard`."""
-    return [s for step in steps for s in (usual if isinstance(step, Standard) else [step])]
+    return [s for step in steps for s in (usual if step.name == STANDARD else [step])]
 
 
 def pass_named(name: str) -> type[Pass]:

@@ -16,6 +16,7 @@ from lutc.diagnostics import shortened
 from lutc.ir.graph import Design, Stage, Value
 from lutc.ir.ops import ConstOp, Number
 from lutc.ir.ops.base import Op
+from lutc.report.words import NO_LAYER, count, latency, layer_name, port_format
 
 ROWS = 30  # of a table; what is left out is counted
 FEW = 4  # names in a cell
@@ -29,7 +30,7 @@ def design_html(design: Design) -> str:
     """A design: its ports, and what each layer is made of, reads and gives."""
     ports = [(p.name, "in", p.type) for p in design.params]
     ports += [(o.name, "out", o.value.type) for o in design.outputs]
-    title = f"{_name(design.name)}: {_count(len(design.values) - len(design.params), 'operation')}"
+    title = f"{_name(design.name)}: {count(len(design.values) - len(design.params), 'operation')}"
     rows = [
         (layer.name, _few(f"{n} {word}" if n > 1 else word for word, n in layer.kinds.most_common()),
          _few(layer.reads), layer.last.type, f"{layer.last.type.bits:,}")
@@ -42,17 +43,15 @@ def design_html(design: Design) -> str:
 def build_html(report: dict[str, Any]) -> str:
     """A build, by its report: its ports, and what each layer costs."""
     estimate = report["estimate"]
-    clock = f" at {report['clock_ns']:.2f} ns" if report["clock_ns"] else ""
     title = (
-        f"{_name(report['top'])} for {_name(report['part'])}: {_count(report['latency_cycles'], 'cycle')}{clock}, "
+        f"{_name(report['top'])} for {_name(report['part'])}: {latency(report)}, "
         f"{estimate['luts']:,} LUT, {estimate['ffs']:,} FF, {estimate['dsps']:,} DSP"
     )
     ports = [
         (p["name"], way, _kind(p)) for way, key in (("in", "inputs"), ("out", "outputs")) for p in report[key]
     ]
     rows = [
-        (row["layer"] or "(no layer)", *(f"{row[key]:,}" for key in ("luts", "ffs", "dsps")))
-        for row in estimate["layers"]
+        (layer_name(row), *(f"{row[key]:,}" for key in ("luts", "ffs", "dsps"))) for row in estimate["layers"]
     ]
     return _page(title, _ports(ports), _table(("layer", "LUT", "FF", "DSP"), rows), *_notes(report["notes"]))
 
@@ -77,7 +76,7 @@ def _layers(design: Design) -> list[_Layer]:
             continue
         if not home[value] and isinstance(value, ConstOp | Number):
             continue
-        own = f"%{value.name or len(found)}" if design.stage is Stage.TENSOR else "(no layer)"
+        own = f"%{value.name or len(found)}" if design.stage is Stage.TENSOR else NO_LAYER
         name = rows[value] = home[value] or own
         layer = found.setdefault(name, _Layer(name, value))
         layer.last = value
@@ -87,8 +86,7 @@ def _layers(design: Design) -> list[_Layer]:
 
 
 def _kind(port: dict[str, Any]) -> str:
-    same = port["format"] if isinstance(port["format"], str) else f"{len(set(port['format']))} formats"
-    return f"{same}{port['shape'] if port['shape'] else ''}"
+    return f"{port_format(port)}{port['shape'] if port['shape'] else ''}"
 
 
 def _ports(ports: Iterable[Row]) -> str:
@@ -124,7 +122,3 @@ def _name(text: object) -> str:
 def _few(names: Iterable[str]) -> str:
     found = list(names)
     return ", ".join([*found[:FEW], *(["..."] * (len(found) > FEW))])
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'s' * (number != 1)}"

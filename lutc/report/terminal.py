@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lutc.report.words import NO_LAYER, latency, layer_name, port_format
+
 
 def show(report: dict[str, Any], console: Console) -> None:
     """Print the facts of one build: ports, layers, totals."""
@@ -18,13 +20,13 @@ def show(report: dict[str, Any], console: Console) -> None:
     for port in report["inputs"]:
         rule = f"{port['round']}, {port['overflow']}"
         ports.add_row(
-            f"{port['name']} (in)", _shape(port), _format(port), str(port["width"]), rule + _factor(port)
+            f"{port['name']} (in)", _shape(port), port_format(port), str(port["width"]), rule + _factor(port)
         )
     for port in report["outputs"]:
         ports.add_row(
             f"{port['name']} (out)",
             _shape(port),
-            _format(port),
+            port_format(port),
             str(port["width"]),
             _factor(port).lstrip(", "),
         )
@@ -39,7 +41,7 @@ def show(report: dict[str, Any], console: Console) -> None:
     layers.add_column("DSP", justify="right")
     for row in estimate["layers"]:
         counts = (f"{row[kind]:,}" for kind in ("luts", "ffs", "dsps"))
-        layers.add_row(escape(row["layer"] or "(no layer)"), *counts)
+        layers.add_row(escape(layer_name(row)), *counts)
     layers.add_section()
     share = 100 * estimate["luts"] / estimate["device_luts"]
     blocks = f"{estimate['dsps']:,}"
@@ -49,9 +51,7 @@ def show(report: dict[str, Any], console: Console) -> None:
     console.print(layers)
 
     _show_passes(estimate["passes"], console)
-    clock = f" at {report['clock_ns']:.2f} ns" if report["clock_ns"] else ""
-    cycles = report["latency_cycles"]
-    console.print(f"latency {cycles} cycle{'s' * (cycles != 1)}{clock}, initiation interval {report['ii']}")
+    console.print(f"latency {latency(report)}, initiation interval {report['ii']}")
     if "approximation" in report:
         console.print(_approximation(report["approximation"]), markup=False)
     console.print(f"the model in its own framework: {report['compared']}", markup=False)
@@ -92,7 +92,7 @@ def _show_passes(passes: list[dict[str, Any]], console: Console) -> None:
     table = Table()
     table.add_column("pass")
     for name in names:
-        table.add_column(escape(name or "(no layer)"), justify="right")
+        table.add_column(escape(name or NO_LAYER), justify="right")
     table.add_column("all", justify="right")
     for p in shown:
         by_layer = _luts(p)
@@ -107,10 +107,6 @@ def _luts(row: dict[str, Any]) -> dict[str | None, int]:
 
 def _shape(port: dict[str, Any]) -> str:
     return escape(str(port["shape"])) if port["shape"] else "scalar"
-
-
-def _format(port: dict[str, Any]) -> str:
-    return port["format"] if isinstance(port["format"], str) else f"{len(set(port['format']))} formats"
 
 
 def _factor(port: dict[str, Any]) -> str:

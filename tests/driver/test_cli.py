@@ -387,7 +387,8 @@ def test_lists(run: Run) -> None:
     said = run("ops", "quant").output
     for mode in (*Rounding, *Overflow):
         assert re.search(rf"^    {mode.value} +{re.escape(mode.about)}$", said, re.M)
-    assert "round: one of; default floor" in said and "less than" in run("ops", "compare").output
+    assert "round: one of; must be given where it decides a number" in said
+    assert "round=..., overflow=..." in said and "less than" in run("ops", "compare").output
     listed = run("passes").output
     assert all(f"{p.name}" in listed for p in ALL) and "pipeline{period=none, stages=none}" in listed
     assert [line.split()[0] for line in run("targets").output.splitlines()] == names()

@@ -11,8 +11,7 @@ from click.testing import CliRunner
 import lutc
 from lutc.cli import main
 from lutc.diagnostics import LirError
-from lutc.passes.manager import parse_passes
-from lutc.passes.pipelines import ALL
+from lutc.passes import registry
 from lutc.text.parse import parse
 
 MODEL = "lir 1\ndesign d(%x: s4) -> (y = %y) {\n  %y = mul %x, %x\n}\n"
@@ -117,7 +116,7 @@ def test_what_is_no_model(source: Any) -> None:
 )
 def test_a_pass_refuses_before_any_runs(text: str) -> None:
     with pytest.raises(LirError) as raised:
-        parse_passes(f"scalarize, {text}", ALL)
+        registry.parse(f"scalarize, {text}")
     assert len(str(raised.value)) < 700
 
 

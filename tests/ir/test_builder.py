@@ -35,7 +35,7 @@ def test_every_operation_is_a_method_with_words_of_its_own(op: type[Op]) -> None
 
 def test_help_of_an_operation() -> None:
     b = lutc.Builder("d")
-    shown = "(x, /, *, to, round='floor', overflow='wrap', name=None, origin=None) -> 'Op'"
+    shown = "(x, /, *, to, round=Ellipsis, overflow=Ellipsis, name=None, origin=None) -> 'Op'"
     assert str(inspect.signature(b.quant)) == shown
     assert "nearest-half-even  the nearest; of two, the even one" in (inspect.getdoc(b.quant) or "")
     assert str(inspect.signature(b.dense)).startswith("(x, w, b=None, /, *, name=None")

@@ -32,8 +32,8 @@ from lutc.ir.latency import latency
 from lutc.ir.ops import ALL as ALL_OPS
 from lutc.ir.ops import TABLE
 from lutc.ir.verify import violations
-from lutc.passes.manager import parse_passes, run
-from lutc.passes.pipelines import ALL
+from lutc.passes.manager import run
+from lutc.passes.registry import parse as parse_passes
 from lutc.passes.rewriter import with_operands
 from lutc.text.parse import parse_file
 from lutc.text.print import print_design
@@ -129,7 +129,7 @@ def _tried(case: Case) -> tuple[str | None, list[Trial]]:
     codes = vectors(design, VECTORS, 1)
     expected = execute(design, codes)
     if setting.passes:
-        changed = run(design, parse_passes(setting.passes, ALL))
+        changed = run(design, parse_passes(setting.passes))
         if wrong := _difference(design, changed, codes, expected):
             return f"after {setting.passes}: {wrong}", []
     try:

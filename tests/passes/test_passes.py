@@ -38,13 +38,13 @@ from lutc.ir.ops import (
     Xor,
 )
 from lutc.ir.ops.base import Op
-from lutc.passes import pipelines
+from lutc.passes import pipelines, registry
 from lutc.passes.approximate.approximate import Approximate
 from lutc.passes.canonical.narrow import Narrow
 from lutc.passes.canonical.prune import Prune
 from lutc.passes.canonical.simplify import Simplify
 from lutc.passes.context import Context
-from lutc.passes.manager import Pass, parse_passes, run
+from lutc.passes.manager import Pass, run
 from lutc.passes.rebuild import keep_all, rebuild
 from lutc.passes.rewriter import with_operands
 from lutc.passes.scalarize import Scalarize
@@ -394,8 +394,8 @@ def test_dump_and_observer(tmp_path: Path) -> None:
 
 
 def test_passes_as_text() -> None:
-    steps = parse_passes(
-        " scalarize,narrow , approximate{ lsb = 2.5 }, share{ extra=2 },pipeline{stages = 3}", pipelines.ALL
+    steps = registry.parse(
+        " scalarize,narrow , approximate{ lsb = 2.5 }, share{ extra=2 },pipeline{stages = 3}"
     )
     assert [str(s) for s in steps] == [
         "scalarize",
@@ -404,8 +404,8 @@ def test_passes_as_text() -> None:
         "share{extra=2}",
         "pipeline{stages=3}",
     ]
-    assert parse_passes("", pipelines.ALL) == []
-    again = parse_passes(", ".join(map(str, steps)), pipelines.ALL)
+    assert registry.parse("") == []
+    again = registry.parse(", ".join(map(str, steps)))
     assert again == steps
 
 
@@ -426,7 +426,7 @@ def test_passes_as_text() -> None:
 )
 def test_mistakes_in_that_text(text: str, message: str) -> None:
     with pytest.raises(LirError, match=message):
-        parse_passes(text, pipelines.ALL)
+        registry.parse(text)
 
 
 def test_every_pass_says_what_it_is_for() -> None:

@@ -34,9 +34,9 @@ from lutc.emit import netlist
 from lutc.ir.graph import Design, Stage
 from lutc.ir.interp import execute
 from lutc.ir.latency import latency
-from lutc.passes import pipelines
+from lutc.passes import pipelines, registry
 from lutc.passes.context import Context
-from lutc.passes.manager import Pass, parse_passes, random_codes, run
+from lutc.passes.manager import Pass, random_codes, read_passes, run
 from lutc.target import Target
 from lutc.text.parse import parse
 from lutc.text.print import print_design
@@ -59,10 +59,14 @@ class Standard(Pass):
     approx_lsb: float = 0.0
 
 
+def _named(name: str) -> type[Pass]:
+    return Standard if name == Standard.name else registry.pass_named(name)
+
+
 def steps_of(passes: str, effort: str) -> list[Pass]:
     """The passes that a header names."""
     steps: list[Pass] = []
-    for step in parse_passes(passes, [*pipelines.ALL, Standard]):
+    for step in read_passes(passes, _named):
         if isinstance(step, Standard):
             steps += pipelines.standard(step.period, step.stages, effort, step.dsp, step.approx_lsb)
         else:

@@ -95,7 +95,9 @@ def test_symbols_operations_and_attributes_are_explained() -> None:
         "```lir\n%y = sum %x, axes=[]\n```\n\nThe sum over the dimensions"
     )
     assert hover(page, "ax|es").startswith("`axes`: one or more of: an integer")
-    assert hover(page, "ov|erflow=sat").startswith("`overflow`: wrap, saturate, saturate-symmetric; default")
+    assert hover(page, "ov|erflow=sat").startswith(
+        "`overflow`: wrap, saturate, saturate-symmetric; must be given where"
+    )
     assert hover(page, "u2 ro|und").startswith("`round`: floor, ceil")
     assert hover(page, "des|ign top") == ""
 

@@ -14,6 +14,11 @@ slope that is wrong, the two codes that contradict each other say how far it has
 both sides are multiples of 2**-s, so there always is an offset b.
 
 The largest `w(x) - x*M` takes no walk over the codes where w is a floor: `highest` finds it as Euclid finds a divisor.
+Where ties go both ways no floor is w, and the codes are asked one by one, if there are at most `_TRY_ALL` of them.
+
+Of the right slopes those of five lengths are looked at (the shortest, and `_MORE` bits more), at up to `_SEVERAL` of a
+length, or at the roundest one where there are more. An offset is the one with the most zeros at its end. The sums that
+make a product are searched for the `_SHORT` multipliers that promise most.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ OWN: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("name", OWN)
 def test_another_class(name: str, tmp_path: Path) -> None:
-    functional(OWN[name], (4,)).save(tmp_path / "m.keras")
+    coarse(functional(OWN[name], (4,))).save(tmp_path / "m.keras")
     with pytest.raises(LirError, match=r"class of its own|user's own|object of class|not one lutc knows"):
         load_keras(tmp_path / "m.keras", input_types="s8f4")
 

@@ -196,6 +196,10 @@ attributes and the operator sets they state themselves; recursion is refused, an
 refused by the range of the data. Where the model leaves open how many samples its first dimension counts, every layer
 is run on batches and on their samples one by one: what mixes, moves or counts samples is refused.
 
+A model that multiplies by floats and has no quantiser, no rounding and no short integers is refused as a whole: in one
+message, with the ways to quantise it. Floats count as quantised if they are multiples of one number by integers of up
+to 16 bits.
+
 ```python
 import lutc
 import numpy as np

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,6 @@ from torch import nn
 
 from lutc import nn as lnn
 from lutc.files.writing import write_text
-
-sys.path.insert(0, str(Path(__file__).parents[3]))
 from lutc.nn.datasets import magic_gamma
 
 
