@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lutc.diagnostics import Diagnostic, LirError
     from lutc.driver import compile, load
     from lutc.ir.graph import Design
+    from lutc.ptq.quantize import quantize
     from lutc.settings import Settings
     from lutc.text.parse import parse as loads
 
@@ -30,6 +31,7 @@ _HOMES = {
     "Build": "built",
     "compile": "driver",
     "load": "driver",
+    "quantize": "ptq.quantize",
     "simulate": "built",
     "Design": "ir.graph",
     "Settings": "settings",
@@ -47,6 +49,7 @@ __all__ = [
     "compile",
     "load",
     "loads",
+    "quantize",
     "simulate",
 ]
 

@@ -22,6 +22,7 @@ from lutc.cli.designs import opt, run
 from lutc.cli.group import Group
 from lutc.cli.lists import doctor, ops, passes, targets
 from lutc.cli.lsp import lsp
+from lutc.cli.quantize import quantize
 from lutc.cli.text import check, fmt
 
 
@@ -34,7 +35,7 @@ def main() -> None:
     )  # passes make many objects and few circles of them: not looking saves 5 to 10 %
 
 
-for _command in (check, compile, doctor, fmt, lsp, ops, opt, passes, run, simulate, targets):
+for _command in (check, compile, doctor, fmt, lsp, ops, opt, passes, quantize, run, simulate, targets):
     main.add_command(_command)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .formats import Formats
 from .loss import Loss, loss_for
 from .search import Assignment, Search, Widths
 from .simulator import Simulator, shapes_of
-from .sites import Layer, Point, Sites, sites
+from .sites import Layer, Sites, sites
 from .write import written
 
 Array = NDArray[Any]
@@ -31,6 +32,7 @@ HELD = 5  # every fifth row is kept from calibration, to tell the metric by
 MOST_ROWS = 4096  # rows that gains and moments are measured on
 NUMBERS = 1 << 27  # of one tensor: fewer rows of large ones
 FIRST, RATE, STEPS = 4e-3, 2.0, 20  # of the sweep: the least loss that all LUTs are worth, and its growth
+NARROW = {"normal": 1.05, "high": 1.25}  # how near to a bound in loss, as a ratio of rates
 CLOSE = 0.04  # how near to a bound in LUTs a search comes
 TRIES = 6
 
@@ -70,11 +72,27 @@ class Quantized:
     build: Any
     notes: tuple[str, ...]
     sites: Sites = field(repr=False)
-    ranges: dict[str, Array] = field(repr=False)  # by layer and point: magnitudes of the float model's numbers
+    ranges: dict[tuple[str, str], Array] = field(repr=False)  # percentiles of magnitudes, as `layers` names them
 
     @property
     def score(self) -> float:
+        """The metric of what was chosen."""
         return self.chosen.score
+
+    def front(self) -> list[Outcome]:
+        """The outcomes that no other is better than in LUTs and in the metric, and the one chosen, from small on."""
+        found: list[Outcome] = []
+        for o in sorted(self.outcomes, key=lambda o: (o.luts, -o.score)):
+            if o is self.chosen or all(p.score < o.score for p in found):
+                found.append(o)
+        return found
+
+    def write(self, path: str | Path) -> list[Path]:
+        """Write the model as a QONNX file, and its figures and pictures beside it; the paths of all four."""
+        from . import files
+
+        files.may_write(path)
+        return files.write(self, path)
 
     def layers(self) -> list[dict[str, Any]]:
         """A row for each layer and point: its name, what it is, and its bits, for tables and pictures."""
@@ -90,13 +108,17 @@ class Quantized:
 
 
 def _weight_facts(w: Array, step: Array, layer: Layer) -> dict[str, Any]:
-    values = np.abs(w[w != 0]).astype(np.float64)
-    least = float(step.min())
-    msb = float(np.floor(np.log2(values.max())) + 1) if values.size else 0.0
+    """Bits of a weight of the widest in its output, mean over the outputs; the powers of two between which all lie."""
+    columns = [
+        (np.abs(m[:, j]).max(), s[0, j])
+        for m, s in zip(layer.matrices(w.astype(np.float64)), layer.matrices(step), strict=True)
+        for j in range(m.shape[1])
+    ]
+    live = [(np.floor(np.log2(top)) + 1, np.log2(unit)) for top, unit in columns if top > 0]
     return {
-        "bits": msb - np.log2(least) + 1 if values.size else 0.0,
-        "msb": msb,
-        "lsb": float(np.log2(least)),
+        "bits": float(np.mean([msb - lsb + 1 for msb, lsb in live])) if live else 0.0,
+        "msb": float(max((msb for msb, _ in live), default=0)),
+        "lsb": float(min((lsb for _, lsb in live), default=0)),
         "zeros": float((w == 0).mean()),
     }
 
@@ -323,7 +345,7 @@ class _Choice:
     def made(self, max_luts: int | None, max_loss: float | None) -> Quantized:
         if self.widths.fixed:
             outcomes = [self._outcome(0.0)]
-            chosen = self._compiled(outcomes[0])
+            chosen = self._compiled(self._tuned(outcomes[0]))
         elif max_luts is not None:
             chosen, outcomes = self._within_luts(max_luts)
         else:
@@ -340,12 +362,19 @@ class _Choice:
     def _outcome(self, slope: float) -> Outcome:
         self.tell(f"assigning formats at {slope:.1e} a LUT" if slope else "assigning formats")
         found = self.task.search.assigned(slope, self.widths)
-        if self.effort == "high":
-            from .tune import tuned
+        return self._told(found)
 
-            found = tuned(self.task, found, self.widths, self.tell)
+    def _told(self, found: Assignment) -> Outcome:
         loss, score = self.task.told(found)
         return Outcome(found, loss, score, round(found.luts))
+
+    def _tuned(self, outcome: Outcome) -> Outcome:
+        """The outcome after training; the very same where that is not asked for."""
+        if self.effort != "high":
+            return outcome
+        from .tune import tuned
+
+        return self._told(tuned(self.task, outcome.found, self.widths, self.tell))
 
     def _compiled(self, outcome: Outcome) -> Outcome:
         """The outcome with what the compiler says of it; the factor of the others' estimates is told by it."""
@@ -373,7 +402,7 @@ class _Choice:
     def _within_loss(self, points: float) -> tuple[Outcome, list[Outcome]]:
         """The cheapest outcome whose metric falls by no more than these points."""
         floor = self.task.float_score - points / 100 - 1e-9
-        outcomes = self._sweep()
+        outcomes = self._trained() if self.effort == "high" else self._sweep()
         good = [o for o in outcomes if o.score >= floor]
         if not good:
             best = max(outcomes, key=lambda o: o.score)
@@ -386,13 +415,20 @@ class _Choice:
         worse = [o for o in outcomes if o.luts < cheapest.luts]
         low, high = cheapest.found.slope, (max(worse, key=lambda o: o.luts).found.slope if worse else 0)
         for _ in range(TRIES if high > low else 0):
-            if high / max(low, 1e-30) < 1.05:
+            if high / max(low, 1e-30) < NARROW[self.effort]:
                 break
-            middle = self._outcome(float(np.sqrt(low * high)))
+            middle = self._tuned(self._outcome(float(np.sqrt(low * high))))
             outcomes.append(middle)
             low, high = (middle.found.slope, high) if middle.score >= floor else (low, middle.found.slope)
         chosen = min((o for o in outcomes if o.score >= floor), key=lambda o: o.luts)
         return self._compiled(chosen), outcomes
+
+    def _trained(self) -> list[Outcome]:
+        """Outcomes after training, every second rate of the sweep, from those that lose something by themselves."""
+        plain = self._sweep()
+        lossy = [o for o in plain if o.score < self.task.float_score] or plain
+        ends = next((i for i, o in enumerate(lossy) if o.score < self.task.float_score - 0.10), len(lossy))
+        return [self._tuned(o) for o in lossy[max(0, ends - 8) : ends + 1 : 2]]
 
     def _within_luts(self, most: int) -> tuple[Outcome, list[Outcome]]:
         """The outcome of the least loss that the compiler makes of no more than these LUTs."""
@@ -404,13 +440,14 @@ class _Choice:
             best = max(below, key=lambda o: o.luts) if below else min(outcomes, key=lambda o: o.luts)
             if id(best.found) in self.builds:
                 break
-            done = self._compiled(best)
+            done = self._compiled(self._tuned(best))
+            self.builds[id(best.found)] = self.builds[id(done.found)]
             if done.luts <= most:
                 fitting.append(done)
                 if done.luts >= (1 - CLOSE) * most:
                     break
         if not fitting:
-            done = self._compiled(min(outcomes, key=lambda o: o.luts))
+            done = self._compiled(self._tuned(min(outcomes, key=lambda o: o.luts)))
             if done.luts > most:
                 raise error(
                     f"the circuit takes {done.luts:,} LUTs at least, at {100 * done.score:.2f} points, and {most:,} "
@@ -435,16 +472,16 @@ class _Choice:
             found.append(self._outcome(float(np.sqrt(high.found.slope * low.found.slope))))
         return found
 
-    def _ranges(self) -> dict[str, Array]:
-        """Magnitudes of the float model's numbers, for a picture of ranges against formats."""
+    def _ranges(self) -> dict[tuple[str, str], Array]:
+        """Percentiles of the magnitudes of the float model's numbers, zeros left out."""
         task, found = self.task, {}
         task.sim.weights, task.sim.biases = (dict(x) for x in task.search.original)
         task.sim.formats = {}
         for site in task.sites.order:
             if isinstance(site, Layer):
                 values = np.abs(task.search.original[0][site.name]).ravel()
-            elif isinstance(site, Point):
+            else:
                 values = np.abs(task.search.values(site)).ravel()
             values = values[values > 0]
-            found[site.name] = np.quantile(values, np.linspace(0, 1, 101)) if values.size else np.zeros(101)
+            found[site.name, "weights" if isinstance(site, Layer) else "data"] = np.quantile(values, np.linspace(0, 1, 101)) if values.size else np.zeros(101)
         return found

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-EPOCHS = 30
-STEPS = 1000  # of the optimiser, at most
+EPOCHS = 60
+STEPS = 2000  # of the optimiser, at most
 BATCH = 128
-RATE = 2e-3  # of Adam, times a layer's largest weight
+RATE = 3e-3  # of Adam, times a layer's largest weight
 
 
 def tuned(task: Task, found: Assignment, widths: Widths, tell: Progress) -> Assignment:

@@ -1,0 +1,70 @@
+"""What `lutc quantize` leaves: the model, its figures as JSON, and two pictures beside it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from lutc.diagnostics import error
+from lutc.files.writing import written
+
+from . import picture
+from .quantize import Quantized
+
+
+def facts(found: Quantized) -> dict[str, Any]:
+    """The figures of a quantised model, for a machine to read."""
+    return {
+        "metric": found.metric,
+        "float": round(found.float_score, 6),
+        "chosen": found.outcomes.index(found.chosen),
+        "outcomes": [
+            {
+                "luts": o.luts,
+                "compiled": o.compiled,
+                "latency_cycles": o.latency,
+                "score": round(o.score, 6),
+                "loss": float(f"{o.loss:.4g}"),
+            }
+            for o in found.outcomes
+        ],
+        "layers": found.layers(),
+        "notes": list(found.notes),
+        "target": found.build.report["target"],
+        "compared": found.build.report["compared"],
+    }
+
+
+def may_write(path: str | Path) -> None:
+    """Raise what writing the files would raise, before hours are spent on what goes into them."""
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise error(f"{path.name} does not end in .onnx", help=f"say -o {path.stem or 'quantised'}.onnx")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "No such folder", str(path.parent))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "Is a folder", str(path))
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path.parent))
+    picture.needed()
+
+
+def write(found: Quantized, path: str | Path) -> list[Path]:
+    """Write the model to `path`, and beside it, by the same stem, `.json`, `.tradeoff.svg` and `.ranges.svg`.
+
+    Raises OSError that names the file.
+    """
+    path = Path(path)
+    texts = {
+        path: found.model.SerializeToString(),
+        path.with_suffix(".json"): (json.dumps(facts(found), indent=1) + "\n").encode(),
+        path.with_suffix(".tradeoff.svg"): picture.trade_off(found).encode(),
+        path.with_suffix(".ranges.svg"): picture.ranges(found).encode(),
+    }
+    for place, data in texts.items():
+        with written(place) as stream:
+            stream.write(data)
+    return list(texts)
