@@ -65,7 +65,9 @@ def _of_file(path: Path) -> Any:
     backend = next((b for b, package in BACKENDS.items() if importlib.util.find_spec(package)), None)
     if lacking or backend is None:
         what = ", ".join(lacking) or "PyTorch or TensorFlow behind Keras"
-        raise error(f"exporting it to ONNX needs {what}", where=str(path), help="pip install keras torch onnxscript")
+        raise error(
+            f"exporting it to ONNX needs {what}", where=str(path), help="pip install keras torch onnxscript"
+        )
     return _elsewhere(path, backend)
 
 

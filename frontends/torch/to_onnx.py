@@ -30,7 +30,9 @@ def exported(source: Any, example_inputs: Any = None) -> Any:
         import onnxscript  # noqa: F401
     except ImportError:
         raise error(
-            "exporting PyTorch models to ONNX needs onnxscript", where=name, help="pip install 'lutc[quantize]'"
+            "exporting PyTorch models to ONNX needs onnxscript",
+            where=name,
+            help="pip install 'lutc[quantize]'",
         ) from None
     with _quiet():
         try:

@@ -16,13 +16,22 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=FILE)
 @click.option(
-    "--data", type=FILE, required=True, help="What the model will see (.npy or .npz): rows first, by input name."
+    "--data",
+    type=FILE,
+    required=True,
+    help="What the model will see (.npy or .npz): rows first, by input name.",
 )
-@click.option("--labels", type=FILE, help="The right classes or numbers (.npy or .npz); also as labels in --data.")
+@click.option(
+    "--labels", type=FILE, help="The right classes or numbers (.npy or .npz); also as labels in --data."
+)
 @click.option("--target", default="xcvu13p", show_default=True, help="The part whose LUTs are counted.")
 @click.option("--max-luts", type=int, help="LUTs of the circuit at most.")
-@click.option("--max-loss", type=float, help="Points that the accuracy may fall by; 0.5 if no bound is given.")
-@click.option("--bits", metavar="N|N..M", help="One width for everything, or the range of widths to choose from.")
+@click.option(
+    "--max-loss", type=float, help="Points that the accuracy may fall by; 0.5 if no bound is given."
+)
+@click.option(
+    "--bits", metavar="N|N..M", help="One width for everything, or the range of widths to choose from."
+)
 @click.option(
     "--effort",
     type=click.Choice(["normal", "high"]),

@@ -146,7 +146,8 @@ def _port(walk: Walk, t: Scaled, pending: Pending, grid: Grid) -> Value:
     """An input's first quantiser becomes the rule of its port, and costs no hardware."""
     by, add, lo, hi = (ex.lone(x) for x in (grid.by, grid.add, grid.lo, grid.hi))
     name = pending.port.name
-    if by is None and add == 0 and not pending.moves and ex.every(_power, grid.by):
+    several = by is None or lo is None or hi is None
+    if several and add == 0 and not pending.moves and ex.every(_power, grid.by):
         return _port_by_element(walk, t, pending, grid)
     if by is None or add is None or lo is None or hi is None or not by:
         raise Refusal(
@@ -172,18 +173,18 @@ def _port_by_element(walk: Walk, t: Scaled, pending: Pending, grid: Grid) -> Val
     """As `_port`, for steps that differ by powers of two: each element of the port has a format of its own."""
     by, lo, hi = (walk.inner(x, t.shape) for x in (grid.by, grid.lo, grid.hi))
     shape = core(pending.port.shape)
-    codes = formats(shape, lo, hi, grid.frac)
-    finer = [ex.exponent(v) for v in ex.spread(by, shape).ravel().tolist()]
+    codes = formats(shape, lo, hi, 0)
+    fracs = [ex.exponent(v) for v in ex.spread(by, shape).ravel().tolist()]
     kind = tensor(
-        shape, [replace(f, frac=f.frac + n) if f.width else f for f, n in zip(codes.formats, finer, strict=True)]
+        shape, [replace(f, frac=n) if f.width else f for f, n in zip(codes.formats, fracs, strict=True)]
     )
     mode, exactly = _overflow(codes, lo, hi)
     rule = (*(tuple(x.ravel().tolist()) for x in (by, lo, hi)), grid.round, grid.frac)
     port: Value = pending.settled(rule, lambda: walk.port(pending.port.name, kind, grid.round, mode))
-    value = walk.affine(port, by, ex.number(0))
+    step = ex.number(Fraction(2) ** -grid.frac)
+    value = walk.affine(port, ex.times(by, step), ex.number(0))
     if exactly:
         return value
-    step = ex.number(Fraction(2) ** -grid.frac)
     return walk.clamp(value, ex.times(lo, step), ex.times(hi, step), shape)
 
 

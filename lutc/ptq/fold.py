@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,81 +22,11 @@ from numpy.typing import NDArray
 
 from lutc.diagnostics import error
 
+from .apart import taken_apart
+from .graph import Graph, attributes
 from .nodes import NORMALISING
 
 Array = NDArray[Any]
-
-
-@dataclass
-class Graph:
-    """The nodes of a model that is being rewritten, with its constants apart."""
-
-    proto: Any
-    nodes: list[Any]
-    constants: dict[str, Array]
-    notes: list[str] = field(default_factory=list)
-    softmax: bool = False  # whether the outputs are scores of classes
-    _made: int = 0
-
-    @property
-    def inputs(self) -> list[Any]:
-        """The graph's inputs that are data."""
-        return [i for i in self.proto.graph.input if i.name not in self.constants]
-
-    @property
-    def outputs(self) -> list[str]:
-        return [o.name for o in self.proto.graph.output]
-
-    def readers(self, tensor: str) -> list[Any]:
-        return [n for n in self.nodes if tensor in n.input]
-
-    def reader(self, tensor: str) -> Any:
-        """The only node that reads a tensor; None if there are others, or if the tensor is an output."""
-        found = self.readers(tensor)
-        return found[0] if len(found) == 1 and tensor not in self.outputs else None
-
-    def maker(self, tensor: str) -> Any:
-        return next((n for n in self.nodes if tensor in n.output), None)
-
-    def sigmoid(self, output: int) -> bool:
-        """Whether an output is made by a Sigmoid."""
-        maker = self.maker(self.outputs[output])
-        return maker is not None and maker.op_type == "Sigmoid"
-
-    def constant(self, value: Array, hint: str) -> str:
-        """A new constant's name."""
-        names = {n for node in self.nodes for n in (*node.input, *node.output)} | set(self.constants)
-        while (name := f"{hint}_{self._made}") in names:
-            self._made += 1
-        self.constants[name] = np.asarray(value, np.float32)
-        return name
-
-    def drop(self, node: Any, into: str | None = None) -> None:
-        """Take a node out: its readers read `into`, by default its first operand."""
-        source, gone = into or node.input[0], node.output[0]
-        self.nodes.remove(node)
-        if gone in self.outputs:  # an output keeps its name: its maker gives it
-            for other in self.nodes:
-                _renamed(other, source, gone)
-            return
-        for other in self.nodes:
-            for i, name in enumerate(other.input):
-                if name == gone:
-                    other.input[i] = source
-
-
-def _renamed(node: Any, old: str, new: str) -> None:
-    for names in (node.input, node.output):
-        for i, name in enumerate(names):
-            if name == old:
-                names[i] = new
-
-
-def attributes(node: Any) -> dict[str, Any]:
-    """A node's attributes by name."""
-    import onnx
-
-    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
 
 
 def plain(proto: Any, keep_softmax: bool = False) -> Graph:
@@ -119,11 +48,21 @@ def plain(proto: Any, keep_softmax: bool = False) -> Graph:
             graph.drop(node)
     if not keep_softmax:
         _without_softmax(graph)
+    taken_apart(graph, _ranks(proto))
     for node in list(graph.nodes):
         _canonical(graph, node)
     while any(_folded_back(graph, n) or _folded_forward(graph, n) for n in list(graph.nodes)):
         pass
     return graph
+
+
+def _ranks(proto: Any) -> dict[str, int]:
+    """How many dimensions tensors have, as far as ONNX's shape inference tells it."""
+    import onnx
+
+    told = onnx.shape_inference.infer_shapes(proto).graph
+    known = (*told.value_info, *told.input, *told.output)
+    return {v.name: len(v.type.tensor_type.shape.dim) for v in known if v.type.tensor_type.HasField("shape")}
 
 
 def _optimised(proto: Any) -> Any:
@@ -157,7 +96,15 @@ def _optimised(proto: Any) -> Any:
         return onnx.load(options.optimized_model_filepath)
 
 
-_QUANTISERS = ("QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant", "BipolarQuant", "QLinearConv", "QGemm")
+_QUANTISERS = (
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "Quant",
+    "IntQuant",
+    "BipolarQuant",
+    "QLinearConv",
+    "QGemm",
+)
 
 
 def _without_softmax(graph: Graph) -> None:
@@ -165,7 +112,9 @@ def _without_softmax(graph: Graph) -> None:
         if node.op_type in NORMALISING and node.output[0] in graph.outputs:
             graph.drop(node)
             graph.softmax = True
-            graph.notes.append(f"the last {node.op_type} is left to the host: the outputs are what goes into it")
+            graph.notes.append(
+                f"the last {node.op_type} is left to the host: the outputs are what goes into it"
+            )
 
 
 def _canonical(graph: Graph, node: Any) -> None:
@@ -212,7 +161,11 @@ def bias_of(graph: Graph, node: Any) -> str | None:
         if node.input[1] not in graph.constants:
             return None
         add = graph.reader(node.output[0])
-        return add.input[1] if add is not None and add.op_type == "Add" and add.input[1] in graph.constants else None
+        return (
+            add.input[1]
+            if add is not None and add.op_type == "Add" and add.input[1] in graph.constants
+            else None
+        )
     layer = node.op_type in ("Gemm", "Conv", "ConvTranspose") and len(node.input) == 3
     return node.input[2] if layer and {*node.input[1:]} <= {*graph.constants} else None
 
@@ -351,7 +304,10 @@ def _rank(graph: Graph, layer: Any) -> int:
         return 2
     if layer.op_type != "MatMul":
         return int(graph.constants[layer.input[1]].ndim)
-    known = {v.name: v for v in (*graph.proto.graph.value_info, *graph.proto.graph.input, *graph.proto.graph.output)}
+    known = {
+        v.name: v
+        for v in (*graph.proto.graph.value_info, *graph.proto.graph.input, *graph.proto.graph.output)
+    }
     for tensor in (layer.input[0], layer.output[0], result_of(graph, layer)):
         if tensor in known and known[tensor].type.tensor_type.HasField("shape"):
             return len(known[tensor].type.tensor_type.shape.dim)

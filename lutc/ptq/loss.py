@@ -42,7 +42,7 @@ class Loss:
             if self.classes and k == 0:
                 total += _divergence(a - self.centre, b - self.centre)
             else:
-                total += float(((a - b) ** 2).mean() / max(a.var(), 1e-12))
+                total += float(((a - b) ** 2).mean()) / spread(a)
         return total
 
     def score(self, right: Sequence[Array], found: Sequence[Array], rows: slice = slice(None)) -> float:
@@ -51,11 +51,21 @@ class Loss:
             wanted = self.labels[rows] if self.labels is not None else self.classes_of(right[0])
             return float((self.classes_of(found[0]) == wanted).mean())
         wanted = (self.labels[rows] if self.labels is not None else right[0]).astype(np.float64)
-        return float(1 - ((found[0].reshape(wanted.shape) - wanted) ** 2).mean() / max(wanted.var(), 1e-12))
+        return 1 - float(((found[0].reshape(wanted.shape) - wanted) ** 2).mean()) / spread(wanted)
 
     def classes_of(self, scores: Array) -> Array:
         flat = scores.reshape(len(scores), -1)
         return np.asarray(flat[:, 0] > self.centre if flat.shape[1] == 1 else flat.argmax(1)).astype(np.int64)
+
+
+def _one_hot(labels: Array) -> bool:
+    return set(np.unique(labels)) <= {0, 1} and bool((labels.sum(1) == 1).all())
+
+
+def spread(x: Array) -> float:
+    """The variance of outputs over the rows, mean over the outputs, and never nothing."""
+    each = np.asarray(x, np.float64).var(axis=0)
+    return max(float(each.mean()), 1e-12 * max(float(np.abs(x).max()) ** 2, 1e-12))
 
 
 def _divergence(a: Array, b: Array) -> float:
@@ -74,9 +84,8 @@ def loss_for(outputs: Sequence[Array], labels: Array | None, softmax: bool, sigm
         return Loss(softmax or sigmoid, 0.5 if sigmoid else 0.0, None)
     if len(labels) != rows:
         raise error(f"there are {len(labels)} labels for {rows} rows of data", help="give one for each row")
-    if labels.ndim == 2 and labels.shape[1] == wide > 1 and set(np.unique(labels)) <= {0, 1}:
-        if (labels.sum(1) == 1).all():
-            labels = labels.argmax(1)  # one-hot
+    if labels.ndim == 2 and labels.shape[1] == wide > 1 and _one_hot(labels):
+        labels = labels.argmax(1)
     labels = labels.reshape(rows) if labels.size == rows else labels
     whole = labels.ndim == 1 and (labels == np.rint(labels)).all()
     if whole and (labels.dtype.kind in "iub" or wide > 1):

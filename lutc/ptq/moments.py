@@ -33,7 +33,9 @@ def moments(layer: Layer, x: Array, z: Array, weights: Array) -> list[Moments]:
     if layer.op == "ConvTranspose":
         power = (np.asarray(x, np.float64) ** 2).mean(axis=(0, *range(2, x.ndim)))
         parts = zip(np.split(power, layer.groups), layer.matrices(weights), strict=True)
-        return [Moments(np.diag(p), p[:, None] * m, (np.zeros(len(p)), np.zeros(m.shape[1]))) for p, m in parts]
+        return [
+            Moments(np.diag(p), p[:, None] * m, (np.zeros(len(p)), np.zeros(m.shape[1]))) for p, m in parts
+        ]
     found = []
     for a, b in fan_in(layer, x, z, weights.shape):
         means = a.mean(0), b.mean(0)
@@ -42,7 +44,9 @@ def moments(layer: Layer, x: Array, z: Array, weights: Array) -> list[Moments]:
     return found
 
 
-def fan_in(layer: Layer, x: Array, z: Array, shape: tuple[int, ...], seed: int = 0) -> list[tuple[Array, Array]]:
+def fan_in(
+    layer: Layer, x: Array, z: Array, shape: tuple[int, ...], seed: int = 0
+) -> list[tuple[Array, Array]]:
     """For each group, what its products read `[rows, fan-in]`, and the results `[rows, outputs]` in the same order.
 
     `x` is the layer's input `(batch, ...)`, `z` its result, `shape` that of its weights. Of a convolution some of the

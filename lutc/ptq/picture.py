@@ -49,7 +49,9 @@ def trade_off(found: Quantized) -> str:
             front.append((luts, score))
             best = score
     axes.plot([p[0] for p in points], [unit * p[1] for p in points], "o", color=GREY, ms=4, label="tried")
-    axes.step([p[0] for p in front], [unit * p[1] for p in front], where="post", color=BLUE, lw=1.5, label="front")
+    axes.step(
+        [p[0] for p in front], [unit * p[1] for p in front], where="post", color=BLUE, lw=1.5, label="front"
+    )
     axes.plot([found.chosen.luts], [unit * found.score], "o", color=ORANGE, ms=9, label="chosen")
     axes.axhline(unit * found.float_score, color="#333", lw=1, ls="--", label="float")
     axes.set_xscale("log")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lutc.diagnostics import error
 
-from .fold import Graph, attributes
+from .graph import Graph, attributes
 
 Place = Callable[[str, Tensor], Tensor]
 Rule = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
@@ -196,7 +196,14 @@ def _two(run: Callable[..., Any]) -> Rule:
 
 
 def _kinds() -> dict[int, Any]:
-    return {1: torch.float32, 6: torch.int32, 7: torch.int64, 9: torch.bool, 10: torch.float16, 11: torch.float64}
+    return {
+        1: torch.float32,
+        6: torch.int32,
+        7: torch.int64,
+        9: torch.bool,
+        10: torch.float16,
+        11: torch.float64,
+    }
 
 
 def _cast(node: Any, x: Sequence[Any], a: dict[str, Any]) -> Any:

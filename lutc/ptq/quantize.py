@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lutc.diagnostics import error
+from lutc.diagnostics import LirError, error
 
 from . import source
-from .fold import Graph, plain
+from .fold import plain
 from .formats import Formats
+from .graph import Graph
 from .loss import Loss, loss_for
 from .search import Assignment, Search, Widths
 from .simulator import Simulator, shapes_of
@@ -72,7 +73,9 @@ class Quantized:
     build: Any
     notes: tuple[str, ...]
     sites: Sites = field(repr=False)
-    ranges: dict[tuple[str, str], Array] = field(repr=False)  # percentiles of magnitudes, as `layers` names them
+    ranges: dict[tuple[str, str], Array] = field(
+        repr=False
+    )  # percentiles of magnitudes, as `layers` names them
 
     @property
     def score(self) -> float:
@@ -193,9 +196,9 @@ def quantize(
     effort
         `"high"` trains the weights on the data between their steps, which needs PyTorch.
     scales
-        `"powers"` of two, which cost nothing in hardware, or `"free"`.
+        `"powers"` of two, which cost nothing in hardware, or `"free"`: then data has one format for each tensor.
     granularity
-        Formats for each `"channel"`, or for each `"tensor"`.
+        Formats of data for each `"channel"`, or for each `"tensor"`.
     keep_softmax
         Keep a softmax at the end; else it is left to the host.
     example_inputs
@@ -219,7 +222,9 @@ def quantize(
     _asked(effort, scales, granularity, max_luts, max_loss)
     widths = widths_of(bits, scales)
     if widths.fixed and (max_luts is not None or max_loss is not None):
-        raise error("one width for everything leaves nothing to search", help="give a range, such as bits='4..8'")
+        raise error(
+            "one width for everything leaves nothing to search", help="give a range, such as bits='4..8'"
+        )
     given = source.arrays(data, "the data")
     right = given.pop("labels", None) if labels is None else _only(source.arrays(labels, "the labels"))
     if example_inputs is None and given:
@@ -227,7 +232,7 @@ def quantize(
     tell("reading the model")
     proto, name = source.as_onnx(model, example_inputs)
     graph = plain(proto, keep_softmax)
-    task = Task.of(graph, given, right, granularity, tell)
+    task = Task.of(graph, given, right, granularity, scales, tell)
     return _Choice(task, widths, target, name, effort, tell).made(max_luts, max_loss)
 
 
@@ -250,7 +255,27 @@ def _asked(effort: str, scales: str, granularity: str, luts: Any, loss: Any) -> 
     if luts is not None and not (isinstance(luts, int) and luts > 0):
         raise error(f"{luts!r} is no number of LUTs", help="give an integer above 0")
     if loss is not None and not (isinstance(loss, int | float) and 0 <= loss <= 100):
-        raise error(f"{loss!r} is no loss in points", help="give points of the metric, 0 to 100: 0.5 is usual")
+        raise error(
+            f"{loss!r} is no loss in points", help="give points of the metric, 0 to 100: 0.5 is usual"
+        )
+
+
+RECURRENT = ("LSTM", "GRU", "RNN", "Scan", "Loop", "If")
+
+
+def _no_layers(graph: Graph) -> LirError:
+    kinds = sorted({n.op_type for n in graph.nodes} & {*RECURRENT})
+    if kinds:
+        return error(
+            f"its layers are {', '.join(kinds)}, which are not quantised after training",
+            where=graph.proto.graph.name,
+            help="unroll them into MatMul, Add and their activations, or train with quantisers: lutc.nn, HGQ2",
+        )
+    return error(
+        "the model has no layer with constant weights",
+        where=graph.proto.graph.name,
+        help="there is nothing to quantise; give its input a format: lutc compile --input-type s8f4",
+    )
 
 
 @dataclass(frozen=True)
@@ -269,7 +294,7 @@ class Task:
 
     @classmethod
     def of(
-        cls, graph: Graph, given: dict[str, Array], labels: Array | None, granularity: str, tell: Progress
+        cls, graph: Graph, given: dict[str, Array], labels: Array | None, granularity: str, scales: str, tell: Progress
     ) -> Task:
         inputs = source.by_input(graph, given)
         count = len(next(iter(inputs.values())))
@@ -280,14 +305,10 @@ class Task:
         tell("running the float model")
         shapes = shapes_of(graph, inputs)
         found = sites(graph, shapes)
-        if granularity == "tensor":
+        if granularity == "tensor" or scales == "free":  # of sums, the terms have to share their scale
             found = found.by_tensor()
         if not found.layers:
-            raise error(
-                "the model has no layer with constant weights",
-                where=graph.proto.graph.name,
-                help="quantise where its numbers are made, or give it as it is: lutc compile --input-type",
-            )
+            raise _no_layers(graph)
         sim = Simulator(graph, found.layers, found.points, shapes, inputs)
         right = sim.answers()
         first = right[0]
@@ -388,14 +409,14 @@ class _Choice:
         self.factor = luts / max(outcome.luts, 1)
         return replace(outcome, luts=luts, latency=int(build.report["latency_cycles"]))
 
-    def _sweep(self) -> list[Outcome]:
-        """Outcomes from nearly no loss on, until little is left of the model."""
+    def _sweep(self, most: float | None = None) -> list[Outcome]:
+        """Outcomes from nearly no loss on, until little is left of the model, or they take no more LUTs than `most`."""
         start = self._outcome(1e-12)
         rate, outcomes = FIRST / max(start.luts, 1), [start]
         enough = self.task.float_score - 0.15
         for k in range(STEPS):
             outcomes.append(self._outcome(rate * RATE**k))
-            if outcomes[-1].score < enough or outcomes[-1].luts < 0.02 * start.luts:
+            if (outcomes[-1].score < enough if most is None else outcomes[-1].luts < most / 2):
                 break
         return outcomes
 
@@ -432,7 +453,7 @@ class _Choice:
 
     def _within_luts(self, most: int) -> tuple[Outcome, list[Outcome]]:
         """The outcome of the least loss that the compiler makes of no more than these LUTs."""
-        outcomes = self._sweep()
+        outcomes = self._sweep(most)
         fitting: list[Outcome] = []
         for _ in range(TRIES):
             outcomes += self._nearer(outcomes, most / self.factor)
@@ -483,5 +504,7 @@ class _Choice:
             else:
                 values = np.abs(task.search.values(site)).ravel()
             values = values[values > 0]
-            found[site.name, "weights" if isinstance(site, Layer) else "data"] = np.quantile(values, np.linspace(0, 1, 101)) if values.size else np.zeros(101)
+            found[site.name, "weights" if isinstance(site, Layer) else "data"] = (
+                np.quantile(values, np.linspace(0, 1, 101)) if values.size else np.zeros(101)
+            )
         return found

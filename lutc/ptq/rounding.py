@@ -39,7 +39,13 @@ def digits(codes: Array) -> Array:
 
 
 def rounded(
-    moments: Moments, weights: Array, gain: Array, cost: Array, slope: float, widths: tuple[int, int], fixed: bool,
+    moments: Moments,
+    weights: Array,
+    gain: Array,
+    cost: Array,
+    slope: float,
+    widths: tuple[int, int],
+    fixed: bool,
     free: bool = False,
 ) -> Rounded:
     """Weights that bring a layer's results on quantised data near to those of the float model.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .fold import Graph
 from .formats import Formats, by_channel, chosen
+from .graph import Graph
 from .loss import Loss
 from .moments import moments
 from .rounding import digits, rounded
@@ -67,10 +67,23 @@ class Search:
     """Holds what was measured of the float model, once, for assignments at any rate."""
 
     def __init__(
-        self, graph: Graph, sites: Sites, sim: Simulator, loss: Loss, rows: slice, shapes: Mapping[str, Any],
+        self,
+        graph: Graph,
+        sites: Sites,
+        sim: Simulator,
+        loss: Loss,
+        rows: slice,
+        shapes: Mapping[str, Any],
         tell: Progress,
     ):
-        self.graph, self.sites, self.sim, self.loss, self.rows, self.shapes = graph, sites, sim, loss, rows, shapes
+        self.graph, self.sites, self.sim, self.loss, self.rows, self.shapes = (
+            graph,
+            sites,
+            sim,
+            loss,
+            rows,
+            shapes,
+        )
         self.original = dict(sim.weights), dict(sim.biases)
         self.right = sim.answers(rows)
         names = [x.output for x in sites.layers]
@@ -90,7 +103,9 @@ class Search:
         for part in np.array_split(np.arange(count), min(count, PROBES)):
             mask = np.zeros(count)
             mask[part] = level[part]
-            spread = mask if axis is None else mask.reshape([-1 if k == axis else 1 for k in range(len(shape))])
+            spread = (
+                mask if axis is None else mask.reshape([-1 if k == axis else 1 for k in range(len(shape))])
+            )
             found = self.sim.answers(self.rows, {tensor: (noise * spread).astype(np.float32)})
             gains[part] = max(self.loss.apart(self.right, found), 0.0) / float((level[part] ** 2).sum())
         return np.maximum(gains, 1e-9 * max(gains.max(), 1e-9))
@@ -127,9 +142,7 @@ class Search:
             else:
                 told[site.name] = self._weights(site, slope, widths, counted)
         steps, costs, prices = ({n: t[k] for n, t in told.items()} for k in range(3))
-        return Assignment(
-            slope, dict(sim.formats), dict(sim.weights), dict(sim.biases), steps, costs, prices
-        )
+        return Assignment(slope, dict(sim.formats), dict(sim.weights), dict(sim.biases), steps, costs, prices)
 
     def _formats(self, point: Point, slope: float, widths: Widths, counted: Mapping[str, Array]) -> Formats:
         values = self.values(point)
@@ -139,7 +152,11 @@ class Search:
             if fed and fed[0] is point:
                 each = counted.get(layer.name)
                 w = self.original[0][layer.name]
-                each = each if each is not None else np.full(_inputs(layer, w), 2.0 * w.size / _inputs(layer, w)) * self._positions(layer)
+                each = (
+                    each
+                    if each is not None
+                    else np.full(_inputs(layer, w), 2.0 * w.size / _inputs(layer, w)) * self._positions(layer)
+                )
                 cost += SHARE * _gathered(each, values.shape[1], fed[1])
         data = (widths.data[1], widths.data[1]) if widths.fixed else widths.data
         least = (max(1, data[0]), data[1]) if point.is_output else data
@@ -158,13 +175,22 @@ class Search:
         parts: list[tuple[Array, Array, Array, Array]] = []
         biases, marks = [], []
         matrices = layer.matrices(np.asarray(w, np.float64))
-        for g, (m, one) in enumerate(zip(moments(layer, x, self.results[layer.output], w), matrices, strict=True)):
+        for g, (m, one) in enumerate(
+            zip(moments(layer, x, self.results[layer.output], w), matrices, strict=True)
+        ):
             gain = np.repeat(gains[g * outs : (g + 1) * outs], one.shape[1] // outs)
             each = np.repeat(cost[g * ins : (g + 1) * ins], one.shape[0] // ins)
             r = rounded(m, one, gain, each, slope, widths.weights, widths.fixed, widths.free)
             power = np.maximum(np.diag(m.inputs), 1e-12)
             price = slope * each[:, None] / (power[:, None] * np.maximum(gain, 1e-12))
-            parts.append((r.weights, np.broadcast_to(r.step, one.shape), np.broadcast_to(each[:, None], one.shape), price))
+            parts.append(
+                (
+                    r.weights,
+                    np.broadcast_to(r.step, one.shape),
+                    np.broadcast_to(each[:, None], one.shape),
+                    price,
+                )
+            )
             old = self.original[1][layer.name][g * outs : (g + 1) * outs]
             biases.append(old if layer.op == "ConvTranspose" else m.means[1] - m.means[0] @ r.weights)
             marks.append(r.digits.sum(1).reshape(ins, -1).sum(1))

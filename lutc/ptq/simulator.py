@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from lutc.diagnostics import error
 
-from .fold import Graph
 from .formats import Formats
+from .graph import Graph
 from .sites import Layer, Point
 
 Array = NDArray[Any]
@@ -89,7 +89,12 @@ class Simulator:
         g.input.extend(graph.inputs)
         fed = {x.weights: f"lutc_w{i}" for i, x in enumerate(self.layers)}
         fed |= {x.bias: f"lutc_b{i}" for i, x in enumerate(self.layers)}
-        noisy = {t: f"lutc_n{i}" for i, t in enumerate(dict.fromkeys([*(p.tensor for p in self.points), *(x.output for x in self.layers)]))}
+        noisy = {
+            t: f"lutc_n{i}"
+            for i, t in enumerate(
+                dict.fromkeys([*(p.tensor for p in self.points), *(x.output for x in self.layers)])
+            )
+        }
         points = {p.tensor: i for i, p in enumerate(self.points)}
         reads: dict[str, str] = {}
         nodes: list[Any] = []
@@ -131,15 +136,19 @@ class Simulator:
         g.node.extend(nodes)
         used = {n for node in nodes for n in node.input}
         g.initializer.extend(
-            numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in graph.constants.items() if k in used
+            numpy_helper.from_array(np.ascontiguousarray(v), k)
+            for k, v in graph.constants.items()
+            if k in used
         )
         g.initializer.append(numpy_helper.from_array(np.float32(0.5), "lutc_half"))
-        for name in sorted(n for n in used if n.startswith("lutc_") and n[5] in "wbislhn" and n[6:].isdigit()):
+        for name in sorted(
+            n for n in used if n.startswith("lutc_") and n[5] in "wbislhn" and n[6:].isdigit()
+        ):
             g.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
         made = {o for node in nodes for o in node.output}
         wanted = [
             *graph.outputs,
-            *(x.input if x.input not in reads else reads[x.input] for x in self.layers),
+            *(reads.get(x.input, x.input) for x in self.layers),
             *(x.output for x in self.layers),
             *(p.tensor for p in self.points),
             *self._behind.values(),
@@ -153,10 +162,14 @@ class Simulator:
         options.log_severity_level = 4
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as cause:
             reason = str(cause).strip().splitlines()[0]
-            raise error(f"cannot be run with quantisers in it: {reason}", where=graph.proto.graph.name) from None
+            raise error(
+                f"cannot be run with quantisers in it: {reason}", where=graph.proto.graph.name
+            ) from None
         first = graph.inputs[0].type.tensor_type.shape.dim
         batch = first[0].dim_value if first and first[0].HasField("dim_value") else None
         return session, batch or None, noisy

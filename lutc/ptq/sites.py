@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .fold import Graph, attributes, bias_of, channel_axis, result_of
-from .nodes import MOVES, THROUGH
+from .fold import bias_of, channel_axis, result_of
+from .graph import Graph, attributes
+from .nodes import CURVES, MOVES, THROUGH
 
 Array = NDArray[Any]
 
@@ -71,7 +72,9 @@ class Sites:
     layers: list[Layer]
     points: list[Point]
     order: list[Layer | Point]
-    feeding: dict[str, tuple[Point, bool]]  # a layer's input: its point; whether each channel is a run of inputs
+    feeding: dict[
+        str, tuple[Point, bool]
+    ]  # a layer's input: its point; whether each channel is a run of inputs
     behind: dict[str, Point]  # a layer's result: the point that quantises it
 
     def by_tensor(self) -> Sites:
@@ -106,7 +109,14 @@ def sites(graph: Graph, shapes: dict[str, tuple[int, ...]]) -> Sites:
             out = result_of(graph, node)
             axis = channel_axis(node, len(shapes[out]))
             layer = Layer(
-                node.name or node.output[0], node.op_type, node.input[0], out, node.input[1], bias, axis, attributes(node)
+                node.name or node.output[0],
+                node.op_type,
+                node.input[0],
+                out,
+                node.input[1],
+                bias,
+                axis,
+                attributes(node),
             )
             layers.append(layer)
             order.append(layer)
@@ -131,19 +141,37 @@ def sites(graph: Graph, shapes: dict[str, tuple[int, ...]]) -> Sites:
 
 
 def _point(
-    graph: Graph, tensor: str, axes: dict[str, int | None], points: list[Point], order: list[Any], of_layer: bool
+    graph: Graph,
+    tensor: str,
+    axes: dict[str, int | None],
+    points: list[Point],
+    order: list[Any],
+    of_layer: bool,
 ) -> Point:
-    """Add and give the point of a tensor whose numbers are new: behind the activations that follow it."""
-    axis, first = axes[tensor], graph.maker(tensor) is None
-    while not first and (node := graph.reader(tensor)) is not None and node.op_type in THROUGH:
+    """Add and give the point of a tensor whose numbers are new: behind what follows it as part of the same function.
+
+    That is an activation that keeps to the steps, and of a function of one number all the functions behind it: they
+    become one table.
+    """
+    axis, maker = axes[tensor], graph.maker(tensor)
+    function = maker is not None and not of_layer and _of_one(graph, maker)
+    while maker is not None and (node := graph.reader(tensor)) is not None:
+        if node.op_type not in THROUGH and not (function and _of_one(graph, node)):
+            break
         of_layer &= node.op_type == "Relu"
         tensor = node.output[0]
     found = next((p for p in points if p.tensor == tensor), None)
     if found is None:
-        found = Point(tensor, tensor, axis, first, tensor in graph.outputs, of_layer)
+        found = Point(tensor, tensor, axis, maker is None, tensor in graph.outputs, of_layer)
         points.append(found)
         order.append(found)
     return found
+
+
+def _of_one(graph: Graph, node: Any) -> bool:
+    """Whether a node is a function of one tensor, number by number."""
+    data = [n for n in node.input if n and n not in graph.constants]
+    return len(data) == 1 and node.op_type in (*CURVES, "Add", "Sub", "Mul", "Div")
 
 
 def _axis(node: Any, axes: dict[str, int | None], shapes: dict[str, tuple[int, ...]], out: str) -> int | None:

@@ -13,7 +13,7 @@ from lutc import plugins
 from lutc.diagnostics import Diagnostic, error
 from lutc.files.foreign import read_arrays, shown
 
-from .fold import Graph
+from .graph import Graph
 
 Array = NDArray[Any]
 

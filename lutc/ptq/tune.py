@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lutc.diagnostics import error
 
+from .loss import spread
 from .rounding import digits
 from .search import Assignment, Progress, Widths, on_grid
 from .sites import Layer
@@ -61,10 +62,15 @@ class _Tuning:
         self.right = [torch.from_numpy(np.array(r[rows])) for r in task.right]
         labels = task.loss.labels
         self.labels = None if labels is None else torch.from_numpy(np.array(labels[rows]))
-        self.shadow = {x.name: torch.tensor(found.weights[x.name], requires_grad=True) for x in task.sites.layers}
-        self.bias = {x.name: torch.tensor(found.biases[x.name], requires_grad=True) for x in task.sites.layers}
+        self.shadow = {
+            x.name: torch.tensor(found.weights[x.name], requires_grad=True) for x in task.sites.layers
+        }
+        self.bias = {
+            x.name: torch.tensor(found.biases[x.name], requires_grad=True) for x in task.sites.layers
+        }
         self.grids = {
-            n: (torch.tensor(found.steps[n]).float(), torch.tensor(found.prices[n]).float()) for n in self.shadow
+            n: (torch.tensor(found.steps[n]).float(), torch.tensor(found.prices[n]).float())
+            for n in self.shadow
         }
         self.most = 2 ** (widths.weights[1] - 1) - 1
         self.table = torch.from_numpy(digits(np.arange(self.most + 1))).float()
@@ -119,11 +125,13 @@ class _Tuning:
         for k, (a, b) in enumerate(zip(right, found, strict=True)):
             if loss.classes and k == 0:
                 a, b = _scores(a - loss.centre), _scores(b - loss.centre)
-                total = total + F.kl_div(F.log_softmax(b, -1), F.log_softmax(a, -1), reduction="batchmean", log_target=True) / max(1, a[0].numel() // a.shape[-1])
+                total = total + F.kl_div(
+                    F.log_softmax(b, -1), F.log_softmax(a, -1), reduction="batchmean", log_target=True
+                ) / max(1, a[0].numel() // a.shape[-1])
                 if self.labels is not None:
                     total = total + F.cross_entropy(b.reshape(len(b), -1), self.labels[rows])
             else:
-                total = total + ((a - b) ** 2).mean() / max(float(self.right[k].var()), 1e-12)
+                total = total + ((a - b) ** 2).mean() / spread(self.right[k].numpy())
         return total + self.slope * self._digits()
 
     def _digits(self) -> torch.Tensor:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .fold import Graph
 from .formats import Formats
+from .graph import Graph
 from .search import Assignment
 from .simulator import along
 from .sites import Layer, Point, Sites
@@ -29,7 +29,9 @@ class _Writer:
         self.constants[name] = np.asarray(value, np.float32)
         return name
 
-    def quant(self, tensor: str, out: str, step: Array, bits: Array, signed: bool, narrow: bool, mode: str) -> None:
+    def quant(
+        self, tensor: str, out: str, step: Array, bits: Array, signed: bool, narrow: bool, mode: str
+    ) -> None:
         from onnx import helper
 
         step_name = self.constant(f"{out}_scale", step)
@@ -112,7 +114,9 @@ def _data(w: _Writer, raw: str, out: str, f: Formats, point: Point, rank: int) -
         if (ends == bound).all() or (op == "Max" and not f.signed):
             continue
         limit = w.constant(f"{out}_{op.lower()}", along(ends * step, point.axis, rank))
-        w.nodes.append(helper.make_node(op, [raw, limit], [f"{out}_{op.lower()}_kept"], f"{out}_{op.lower()}_node"))
+        w.nodes.append(
+            helper.make_node(op, [raw, limit], [f"{out}_{op.lower()}_kept"], f"{out}_{op.lower()}_node")
+        )
         raw = f"{out}_{op.lower()}_kept"
     spread = along(step, point.axis, rank) if (step != step.flat[0]).any() else step.flat[0]
     w.quant(raw, out, spread, np.asarray(most), f.signed, False, "FLOOR" if point.in_bias else "ROUND")
