@@ -116,7 +116,7 @@ def _proto(onnx: Any, source: Any) -> tuple[Any, str]:
 def whole(source: str | os.PathLike[str] | bytes | ModelProto) -> ModelProto:
     """A model as it stands, with external data brought in; a live one is copied. Raises LirError as `read` does."""
     onnx = import_onnx()
-    proto = onnx.ModelProto()
+    proto: ModelProto = onnx.ModelProto()
     proto.CopyFrom(_proto(onnx, source)[0])
     return proto
 

@@ -37,7 +37,7 @@ def exported(source: Any, example_inputs: Any = None) -> Any:
     with _quiet():
         try:
             program = _program(source, example_inputs, name)
-            made = torch.onnx.export(program, dynamo=True, verbose=False)
+            made: Any = torch.onnx.export(program, dynamo=True, verbose=False)
         except LirError:
             raise
         except Exception as e:  # whatever the model and the exporter raise

@@ -64,7 +64,7 @@ def _layer_norm(graph: Graph, node: Any, ranks: dict[str, int]) -> list[Any]:
         f"{y}_{s}"
         for s in ("mean", "centred", "square", "variance", "sure", "deviation", "reciprocal", "norm")
     )
-    graph.constants[f"{y}_epsilon"] = np.float32(given.get("epsilon", 1e-5)).reshape(())
+    graph.constants[f"{y}_epsilon"] = np.asarray(given.get("epsilon", 1e-5), np.float32)
     scaled = f"{y}_scaled" if len(node.input) > 2 and node.input[2] else y
     nodes = [
         _reduced(graph, "ReduceMean", x, mean, axes),

@@ -68,6 +68,7 @@ def _ranks(proto: Any) -> dict[str, int]:
 def _optimised(proto: Any) -> Any:
     """The model with functions written out and constants folded, by ONNX Runtime's own means."""
     import onnx
+    import onnx.inliner
     import onnxruntime as ort
 
     quantised = sorted({n.op_type for n in proto.graph.node if n.op_type in _QUANTISERS})
@@ -172,7 +173,8 @@ def bias_of(graph: Graph, node: Any) -> str | None:
 
 def result_of(graph: Graph, node: Any) -> str:
     """The tensor that a layer gives, with its bias."""
-    return graph.reader(node.output[0]).output[0] if node.op_type == "MatMul" else node.output[0]
+    last = graph.reader(node.output[0]) if node.op_type == "MatMul" else node
+    return str(last.output[0])
 
 
 def channel_axis(node: Any, rank: int) -> int:
@@ -295,7 +297,12 @@ def _folded_forward(graph: Graph, node: Any) -> bool:
 
 def _is_bias(graph: Graph, node: Any) -> bool:
     maker = graph.maker(node.input[0])
-    return maker is not None and maker.op_type == "MatMul" and bias_of(graph, maker) == node.input[1]
+    return (
+        maker is not None
+        and maker.op_type == "MatMul"
+        and len(node.input) > 1
+        and bias_of(graph, maker) == node.input[1]
+    )
 
 
 def _rank(graph: Graph, layer: Any) -> int:

@@ -55,6 +55,11 @@ def by_channel(x: Array, axis: int | None, samples: int = SAMPLES) -> Array:
     return np.asarray(flat, np.float64)
 
 
+def single(x: Array) -> Array:
+    """The nearest numbers that float32 holds: a file holds no others."""
+    return np.asarray(x, np.float32).astype(np.float64)
+
+
 def chosen(
     x: Array, gain: Array, cost: Array, slope: float, widths: tuple[int, int], free: bool = False
 ) -> Formats:
@@ -74,7 +79,7 @@ def chosen(
     for down in range(HEADROOM + 1):
         for scale in FREE if free else FREE[:1]:
             for width in range(max(1, widths[0]), widths[1] + 1):
-                each = 2.0 ** (top - down - (width - signed)) * scale
+                each = single(2.0 ** (top - down - (width - signed)) * scale)
                 half = 2.0 ** (width - 1)
                 lo, hi = (-half, half - 1) if signed else (0.0, 2 * half - 1)
                 error = ((quantised(x, each, np.asarray(lo), np.asarray(hi)) - x) ** 2).mean(0)

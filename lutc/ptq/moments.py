@@ -63,14 +63,17 @@ def fan_in(
     padded = np.pad(x, [(0, 0), (0, 0), *zip(pads[:dims], pads[dims:], strict=True)])
     span = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
     windows = np.lib.stride_tricks.sliding_window_view(padded, span, axis=tuple(range(2, 2 + dims)))
-    windows = windows[(slice(None), slice(None), *(slice(None, None, s) for s in strides))]
-    windows = windows[(..., *(slice(None, None, d) for d in dilations))]
+    every = slice(None)
+    moved: tuple[Any, ...] = (every, every, *(slice(None, None, s) for s in strides))
+    taps: tuple[Any, ...] = (..., *(slice(None, None, d) for d in dilations))
+    windows = windows[moved][taps]
     places = windows.shape[2 : 2 + dims]
     total = len(x) * int(np.prod(places))
     rows = np.random.default_rng(seed).permutation(total)[:ROWS] if total > ROWS else np.arange(total)
-    at = np.unravel_index(rows, (len(x), *places))
-    patches = windows[(at[0], slice(None), *at[1:])].reshape(len(rows), x.shape[1], -1)
-    results = z[(at[0], slice(None), *at[1:])]
+    first, *others = np.unravel_index(rows, (len(x), *places))
+    at: tuple[Any, ...] = (first, every, *others)
+    patches = windows[at].reshape(len(rows), x.shape[1], -1)
+    results = z[at]
     ins, outs = x.shape[1] // layer.groups, z.shape[1] // layer.groups
     return [
         (

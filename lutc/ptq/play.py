@@ -268,5 +268,5 @@ RULES: dict[str, Rule] = {
     "Dropout": _one(lambda x: x),
     "Cast": _cast,
     "Shape": lambda node, x, a: torch.tensor(x[0].shape),
-    "Expand": lambda node, x, a: x[0].expand(torch.broadcast_shapes(tuple(_ints(x[1])), x[0].shape)),
+    "Expand": lambda node, x, a: x[0].expand(np.broadcast_shapes(tuple(_ints(x[1])), tuple(x[0].shape))),
 }

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutc.diagnostics import LirError, error
+from lutc.settings import Settings
 
 from . import source
 from .fold import plain
@@ -225,6 +226,7 @@ def quantize(
         raise error(
             "one width for everything leaves nothing to search", help="give a range, such as bits='4..8'"
         )
+    Settings(target=target)
     given = source.arrays(data, "the data")
     right = given.pop("labels", None) if labels is None else _only(source.arrays(labels, "the labels"))
     if example_inputs is None and given:
@@ -294,7 +296,13 @@ class Task:
 
     @classmethod
     def of(
-        cls, graph: Graph, given: dict[str, Array], labels: Array | None, granularity: str, scales: str, tell: Progress
+        cls,
+        graph: Graph,
+        given: dict[str, Array],
+        labels: Array | None,
+        granularity: str,
+        scales: str,
+        tell: Progress,
     ) -> Task:
         inputs = source.by_input(graph, given)
         count = len(next(iter(inputs.values())))
@@ -343,6 +351,14 @@ class Task:
         answers = self.sim.answers(self.held)
         right = [r[self.held] for r in self.right]
         return self.loss.apart(right, answers), self.loss.score(right, answers, self.held)
+
+    @property
+    def guessed(self) -> float:
+        """The score of answering the same to everything."""
+        if not self.loss.classes:
+            return 0.0
+        right = self.loss.labels if self.loss.labels is not None else self.loss.classes_of(self.right[0])
+        return float(np.bincount(right[self.held]).max() / max(self.held.stop, 1))
 
     @property
     def float_score(self) -> float:
@@ -406,7 +422,8 @@ class _Choice:
         build = driver.compile(model, self.target, progress=lambda t: self.tell(f"compiling: {t}"))
         self.builds[id(outcome.found)] = model, build
         luts = int(build.report["estimate"]["luts"])
-        self.factor = luts / max(outcome.luts, 1)
+        if luts and outcome.luts:
+            self.factor = luts / outcome.luts
         return replace(outcome, luts=luts, latency=int(build.report["latency_cycles"]))
 
     def _sweep(self, most: float | None = None) -> list[Outcome]:
@@ -415,14 +432,20 @@ class _Choice:
         rate, outcomes = FIRST / max(start.luts, 1), [start]
         enough = self.task.float_score - 0.15
         for k in range(STEPS):
-            outcomes.append(self._outcome(rate * RATE**k))
-            if (outcomes[-1].score < enough if most is None else outcomes[-1].luts < most / 2):
+            found = self._outcome(rate * RATE**k)
+            if not found.luts or found.score <= self.task.guessed:  # nothing is left of the model
+                break
+            outcomes.append(found)
+            if outcomes[-1].score < enough if most is None else outcomes[-1].luts < most / 2:
                 break
         return outcomes
 
     def _within_loss(self, points: float) -> tuple[Outcome, list[Outcome]]:
         """The cheapest outcome whose metric falls by no more than these points."""
-        floor = self.task.float_score - points / 100 - 1e-9
+        one = (
+            1 / self.task.held.stop if points and self.task.loss.classes else 0.0
+        )  # row may differ in any case
+        floor = self.task.float_score - max(points / 100, one) - 1e-9
         outcomes = self._trained() if self.effort == "high" else self._sweep()
         good = [o for o in outcomes if o.score >= floor]
         if not good:

@@ -65,7 +65,9 @@ def rounded(
     top = np.ceil(np.log2(np.maximum(np.abs(start).max(0), 2.0**-30) * (1 - 2.0**-most)))
     step = 2.0 ** (top - most + 1)
     if free:
-        step = step * _fraction(start, step, np.diag(hr), 2.0 ** (most - 1) - 1)
+        step = step * np.float32(_fraction(start, step, np.diag(hr), 2.0 ** (most - 1) - 1)).astype(
+            np.float64
+        )
     price = 0.0 if fixed else slope
     limit = 2.0 ** (most - 1) - 1
     gain = np.maximum(gain, 1e-12)

@@ -108,7 +108,7 @@ class Search:
             )
             found = self.sim.answers(self.rows, {tensor: (noise * spread).astype(np.float32)})
             gains[part] = max(self.loss.apart(self.right, found), 0.0) / float((level[part] ** 2).sum())
-        return np.maximum(gains, 1e-9 * max(gains.max(), 1e-9))
+        return np.asarray(np.maximum(gains, 1e-9 * max(gains.max(), 1e-9)))
 
     def _values(self, tensor: str) -> Array:
         """A tensor on the calibration rows, as the simulator is set."""

@@ -140,7 +140,7 @@ class Simulator:
             for k, v in graph.constants.items()
             if k in used
         )
-        g.initializer.append(numpy_helper.from_array(np.float32(0.5), "lutc_half"))
+        g.initializer.append(numpy_helper.from_array(np.asarray(0.5, np.float32), "lutc_half"))
         for name in sorted(
             n for n in used if n.startswith("lutc_") and n[5] in "wbislhn" and n[6:].isdigit()
         ):

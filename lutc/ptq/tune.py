@@ -172,7 +172,7 @@ class _Tuning:
             order = torch.randperm(count)
             for start in range(0, count, BATCH):
                 optimiser.zero_grad()
-                self._loss(order[start : start + BATCH]).backward()
+                self._loss(order[start : start + BATCH]).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 schedule.step()
             if epoch % 4 == 3 or epoch == epochs - 1:
@@ -211,4 +211,5 @@ def _data(x: torch.Tensor, rule: tuple[Any, ...]) -> torch.Tensor:
         k = torch.floor(k + 0.5) if up else torch.round(k)
         q = torch.minimum(torch.maximum(k, lo), hi) * step
     kept = torch.minimum(torch.maximum(x, (lo - 0.5) * step), (hi + 0.5) * step)
-    return kept + (q - kept).detach()
+    found: torch.Tensor = kept + (q - kept).detach()
+    return found
