@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lutc.diagnostics import error
 from lutc.lowering.refusals import Refusal, Refusals
 
-from .from_float_ranges import observed, start, through
+from .from_float_ranges import observed, start
 from .from_float_rules import RULES
 from .from_float_trace import checked, traced
 from .from_float_walk import Result, Walk, Widths, walked
@@ -21,15 +21,13 @@ from .to_design import port_of
 from .training import trace_ranges
 
 SAMPLES = 256  # of the data that run at once
-CLOSE = {
-    torch.float64: 1e-9,
-    torch.float32: 1e-3,
-}  # of the largest number: what another order of sums may change
+# Of the largest number: what constants that were rounded may change, and what float32 may.
+CLOSE = {torch.float64: 1e-6, torch.float32: 1e-3}
 _OURS = ("shape", "integer", "fraction", "total", "signed")  # options that the conversion sets itself
 
 
 def convert(
-    module: nn.Module,
+    module: Any,
     data: Any,
     *,
     bits: int = 8,
@@ -105,8 +103,8 @@ def _widths(
 ) -> Widths:
     both = bits, bits if weight_bits is None else weight_bits
     for word, n in zip(("bits", "weight_bits"), both, strict=True):
-        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 24:
-            raise ValueError(f"{word} is a whole number from 1 to 24, not {n!r}")
+        if type(n) is not int or not 2 <= n <= 24:
+            raise ValueError(f"{word} is a whole number from 2 to 24, not {n!r}")
     for word, options in (("quantizers", quantizers), ("weights", weights)):
         taken = sorted(set(options or {}) & set(_OURS))
         if taken:
@@ -135,7 +133,7 @@ def _batches(data: Any, module: nn.Module) -> list[Tensor]:
         raise error("the batches of the data differ in shape", help=help)
     if not all(torch.isfinite(b).all() for b in found):
         raise error("the data hold numbers that are not finite", help="leave those samples away")
-    return [part for b in found if len(b) for part in b.split(SAMPLES)]
+    return [b[i : i + SAMPLES] for b in found for i in range(0, len(b), SAMPLES)]
 
 
 def _numbers(batch: Any) -> bool:
@@ -160,8 +158,7 @@ def _graph(walk: Walk, module: nn.Module, shape: tuple[int, ...]) -> Graph:
         port_of([("", Graph(layers, reads, shape=shape))], shape)
     except Refusal:
         name = walk.names.take("input_quantizer")
-        made = Quantizer({1: shape, 3: (*shape[:1], 1, 1)}.get(len(shape), ()), **walk.widths.data)
-        layers = {name: made, **layers}
+        layers = {name: walk.widths.quantizer(shape), **layers}
         replaced = {n: tuple(name if r == INPUT else r for r in read) for n, read in reads.items()}
         reads = {name: (INPUT,), **replaced}
     walk.layers, walk.reads = layers, reads
@@ -180,7 +177,7 @@ def _graph(walk: Walk, module: nn.Module, shape: tuple[int, ...]) -> Graph:
     floats = {k: (walk.held[owners[id(v)]], tuple(v.shape)) for k, v in state.items()}
     model = Graph(walk.layers, walk.reads, shape=shape, floats=floats)
     given = module.state_dict(keep_vars=True)
-    for key, (parts, _) in model.floats.items():
+    for key, (parts, _) in floats.items():
         for part in parts:
             home, _, name = part.rpartition(".")
             own = getattr(model.get_submodule(home), name)
@@ -192,22 +189,19 @@ def _graph(walk: Walk, module: nn.Module, shape: tuple[int, ...]) -> Graph:
 
 def _look(model: Graph, walk: Walk, batches: list[Tensor], widths: Widths) -> None:
     """Compare the model, quantising nothing, with the module it was made of; then give its quantisers their formats."""
-    own = walk.traced.float
-    try:
-        own = own.double()
-        wide = [b.double() for b in batches]
-        with torch.no_grad():
+    own, wide = walk.traced.float.double(), [b.double() for b in batches]
+    with torch.no_grad(), observed(model.double()) as seen:
+        try:
             own(wide[0])
-    except RuntimeError:  # it makes tensors of its own type
-        own, wide = own.to(batches[0].dtype), batches
-    with observed(model) as seen:
-        model.double()
-        for x, y in zip(through(model, wide), through(own, wide), strict=True):
-            most = CLOSE[wide[0].dtype] * (1 + float(y.abs().max()))
-            if x.shape != y.shape or float((x - y).abs().max()) > most:
+        except RuntimeError:  # it makes tensors of its own type
+            own, wide = own.to(batches[0].dtype), batches
+        for x in wide:
+            mine, theirs = model(x), own(x)
+            most = CLOSE[x.dtype] * float(theirs.abs().max()) + 1e-9
+            if mine.shape != theirs.shape or float((mine - theirs).abs().max()) > most:
                 raise error(
                     "the layers made of it do not compute what it does, so it is not converted",
-                    where=type(walk.traced.float).__name__,
+                    where=type(own).__name__,
                     help="this is a mistake in lutc: please report the model",
                 )
     model.to(batches[0].dtype)
@@ -224,7 +218,7 @@ def to_float(model: nn.Module, *, quantised: bool = False) -> dict[str, Tensor]:
 
     Raises LirError for a model that `convert` has not made.
     """
-    if not isinstance(model, Graph) or not model.floats:
+    if not isinstance(model, Graph) or model.floats is None:
         raise error(
             f"this {type(model).__name__} was not made by lutc.nn.convert, and has no float form",
             where=type(model).__name__,

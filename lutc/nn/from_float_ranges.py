@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -140,8 +140,8 @@ def _fit(q: Quantizer, ends: Extremes, bits: int) -> None:
     q.sign.copy_(sign)
     q.integer.copy_(integer)
     q.precision.copy_(fraction)
-    codes = (round_code(v * torch.exp2(fraction), q.rounding).to(q.sign.dtype) for v in (ends.low, ends.high))
-    q.track(*codes, forget=True)
+    low, high = (round_code(v * torch.exp2(fraction), q.rounding) for v in (ends.low, ends.high))
+    q.track(low.to(q.sign.dtype), high.to(q.sign.dtype), forget=True)
 
 
 def _far_scores(layer: QSoftmax, seen: Seen) -> None:
@@ -150,7 +150,7 @@ def _far_scores(layer: QSoftmax, seen: Seen) -> None:
     if q not in seen.quantisers:
         return
     bits = min(int(q.bits().width.max()), q.max_bits)
-    last = (float(values.bits().fraction.max()) + 1) * math.log(2) / abs(layer.scale)
+    last = (float(values.bits().fraction.max()) + 1) * math.log(2) / abs(layer.exp.scale)
     high = seen.quantisers[q].high.clamp(max=2.0 ** math.ceil(math.log2(last)) * (1 - 2.0**-bits))
     _fit(q, Extremes(seen.quantisers[q].low, high), bits)
 
@@ -181,10 +181,3 @@ def _constants(layer: Any, seen: Seen, bits: int, gain: Quantizer | None, shift:
 def _set(q: Quantizer, fraction: Tensor) -> None:
     """The bits after the point of a constant's quantiser; its range follows the constant."""
     q.precision.copy_(fraction.expand(q.shape))
-
-
-def through(model: nn.Module, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-    """What a model makes of batches, without gradients."""
-    with torch.no_grad():
-        for x in batches:
-            yield model(x)

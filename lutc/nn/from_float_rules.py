@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,7 +15,7 @@ from lutc.lowering.refusals import Refusal
 
 from .attention import QAttention, QProduct, QSoftmax
 from .einsum import QEinsum
-from .from_float_walk import Call, Held, Missing, Result, Rule
+from .from_float_walk import STAND_IN, Call, Held, Missing, Result, Rule
 from .function import QFunction
 from .graph import Add, Concat, Move, QAffine, QMean
 from .layers import Options as Given
@@ -171,7 +171,7 @@ def layer_norm(c: Call) -> Result:
         "rsqrt",
         scale=1 / size[0],
         data=w.key() | _UNSIGNED,
-        table=dict(w.data) | _SATURATING,
+        table=w.data | _SATURATING,
         parameters={"eps": eps},
     )
     inverse = walk.layer(f"{where}_inverse", table, [total], x.shape[:-1])
@@ -205,8 +205,8 @@ def _affine(c: Call, x: Result, gain: Held | None, shift: Held | None, name: str
 
 def _broadcast(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...] | None:
     try:
-        return tuple(torch.broadcast_shapes(tuple(a), tuple(b)))
-    except RuntimeError:
+        return np.broadcast_shapes(tuple(a), tuple(b))
+    except ValueError:
         return None
 
 
@@ -253,50 +253,38 @@ def relu(c: Call) -> Result:
 
 
 def table(function: str, parameters: Sequence[str], c: Call) -> Result:
-    """A function that lutc.nn has as a table; parameters by the operator's names, or "operator's=function's"."""
-    x = c.result()
-    pairs = (p.split("=") for p in parameters)
-    named = {p[-1]: c[p[0]] for p in pairs}
-    return c.made(QFunction(function, data=c.walk.widths.key(), table=_table(c), parameters=named), x)
+    """A function that lutc.nn has as a table, with those of its parameters that the operator has, too."""
+    return _table(c, function, c.result(), {p: c[p] for p in parameters})
 
 
-def _table(c: Call) -> dict[str, Any]:
-    return dict(c.walk.widths.data) | _SATURATING
+def _table(c: Call, function: str, x: Result, parameters: Given) -> Result:
+    w = c.walk.widths
+    return c.made(QFunction(function, data=w.key(), table=w.data | _SATURATING, parameters=parameters), x)
 
 
 def elu(c: Call) -> Result:
     x, alpha, scale, inside = c.result(), c["alpha"], c["scale"], c["input_scale"]
     if (scale, inside) != (1, 1):
         raise Refusal("is an elu with a scale", "use SELU, or an ELU")
-    return c.made(QFunction("elu", data=c.walk.widths.key(), table=_table(c), parameters={"alpha": alpha}), x)
-
-
-def softplus(c: Call) -> Result:
-    return table("softplus", ("beta", "threshold"), c)
+    return _table(c, "elu", x, {"alpha": alpha})
 
 
 def clamp(c: Call) -> Result:
     x, low, high = c.result(), c["min"], c["max"]
-    if not isinstance(low, int | float | None) or not isinstance(high, int | float | None):
-        raise Refusal("clips to limits that are computed", "clip to numbers")
     if low == 0 and high is None:
         return c.made(nn.ReLU(), x)
-    limits = {"min_val": -math.inf if low is None else low, "max_val": math.inf if high is None else high}
-    if None in (low, high):
-        raise Refusal("clips at one end alone, and not at 0", "use relu, or clip at both ends")
-    return c.made(QFunction("hardtanh", data=c.walk.widths.key(), table=_table(c), parameters=limits), x)
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        raise Refusal(
+            "clips at one end alone, or to limits that are computed", "use relu, or clip to two numbers"
+        )
+    return _table(c, "hardtanh", x, {"min_val": low, "max_val": high})
 
 
 def power(c: Call) -> Result:
     x, exponent = c.result(), c["exponent"]
-    names = {2: "square", -1: "reciprocal", -0.5: "rsqrt"}
-    if not isinstance(exponent, int | float) or exponent not in names:
-        raise Refusal(f"takes the power {exponent}", "lutc.nn has squares (2)")
     if exponent != 2:
-        raise Refusal(
-            f"takes the power {exponent}, which grows without bound near 0", "multiply by a trained constant"
-        )
-    return c.made(QFunction("square", data=c.walk.widths.key(), table=_table(c)), x)
+        raise Refusal(f"takes the power {exponent}", "lutc.nn has squares (2) and products")
+    return _table(c, "square", x, {})
 
 
 def softmax(c: Call) -> Result:
@@ -503,7 +491,7 @@ def max_pool(kind: Callable[..., nn.Module], dims: int, c: Call) -> Result:
     if c["ceil_mode"]:
         raise Refusal("has ceil_mode", "pad before it, and pool whole windows")
     if any(padding):
-        if not isinstance(c.walk.layers.get(x.name), nn.ReLU):
+        if x.name != STAND_IN and not isinstance(c.walk.layers.get(x.name), nn.ReLU):
             raise Refusal("pads with minus infinity", "put it behind a ReLU, after which zeros do the same")
         ends = [p for q in reversed(padding) for p in (q, q)]
         shape = (x.shape[0], *(n + 2 * p for n, p in zip(x.shape[1:], padding, strict=True)))
@@ -783,7 +771,7 @@ RULES: dict[str, Rule] = {
     "sin": partial(table, "sin", ()),
     "slice": slice_,
     "softmax": softmax,
-    "softplus": softplus,
+    "softplus": partial(table, "softplus", ("beta", "threshold")),
     "split": split,
     "split_with_sizes": split,
     "square": partial(table, "square", ()),

@@ -11,7 +11,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from lutc.diagnostics import error
 from lutc.files.foreign import first_line
@@ -33,7 +33,7 @@ def attention(x: Tensor, name: str) -> tuple[Tensor, Tensor]:
 
 @attention.register_fake
 def _attention_shapes(x: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), x.new_empty(len(x), x.shape[1], x.shape[1])
+    return torch.empty_like(x), x.new_empty(x.shape[0], x.shape[1], x.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,13 @@ def where_of(node: fx.Node) -> tuple[str, str]:
     return (f"{path}.{node.name}" if path else node.name), name
 
 
+LAYER = (
+    "is a layer of lutc.nn already",
+    "train a model of lutc.nn's layers as it is; of a mixed one, convert each float part, and put all parts into an "
+    "nn.Sequential",
+)
+
+
 def checked(module: nn.Module, wrong: Refusals) -> set[str]:
     """Note what is refused before anything is traced; the names of the modules it stands at."""
     if isinstance(module, torch.jit.ScriptModule):
@@ -72,13 +79,20 @@ def checked(module: nn.Module, wrong: Refusals) -> set[str]:
         raise error("is a TorchScript module, which hides its layers", where=type(module).__name__, help=help)
     if hook := hooked_globally():
         wrong.add("model", f"torch calls {hook} for every module (a global forward hook)", HELP)
-    refused = set()
+    refused: set[str] = set()
+    inner = ""
     for name, part in module.named_modules():
+        if inner and name.startswith(inner):
+            continue  # of a layer of lutc.nn
+        inner = f"{name}." if isinstance(part, Layer) else ""
+        if isinstance(part, Layer) and not name:
+            wrong.add("model", *LAYER)
+            wrong.check()
         said = _reason(part)
         if said is not None:
             wrong.add(f"{name or 'model'} ({type(part).__name__})", *said)
             refused.add(name)
-    if any(isinstance(v, UninitializedTensorMixin) for v in module.state_dict(keep_vars=True).values()):
+    if any(map(is_lazy, module.state_dict(keep_vars=True).values())):
         wrong.check()
     kinds = {p.dtype for p in module.parameters() if p.is_floating_point() or p.is_complex()}
     if kinds - set(FLOATS):
@@ -96,12 +110,8 @@ def checked(module: nn.Module, wrong: Refusals) -> set[str]:
 
 def _reason(part: nn.Module) -> tuple[str, str] | None:
     if isinstance(part, Layer):
-        return (
-            "is a layer of lutc.nn already",
-            "train a model of lutc.nn's layers as it is; of a mixed one, convert each float part, and put all parts "
-            "into an nn.Sequential",
-        )
-    if any(isinstance(v, UninitializedTensorMixin) for v in part._parameters.values()):
+        return LAYER
+    if any(p is not None and is_lazy(p) for p in part._parameters.values()):
         return "is lazy: its parameters are not made before it is first called", "run the module on data once"
     if "parametrizations" in part._modules:
         name = next(iter(part.parametrizations))  # type: ignore[arg-type]
@@ -147,13 +157,19 @@ def _attention_reason(part: nn.MultiheadAttention) -> tuple[str, str] | None:
 def traced(module: nn.Module, example: Tensor, wrong: Refusals, refused: set[str]) -> Traced:
     """The module as a graph, on an example of two samples or more. Raises LirError if it cannot be traced."""
     name = type(module).__name__
-    twin = _twin(module)
+    try:
+        twin = _twin(module)
+    except (RuntimeError, TypeError) as e:
+        wrong.check()
+        help = "convert it as it is made, before it has computed anything that it keeps"
+        raise error(f"cannot be copied: {first_line(e)}", where=name, help=help) from None
     try:
         with torch.no_grad():
             given = twin(example)
     except Exception as e:  # whatever the user's module raises
-        wrong.add(name, f"fails on the data: {first_line(e)}", "the data's first dimension counts samples")
-        wrong.check()
+        wrong.check()  # perhaps for that very reason
+        help = "the data's first dimension counts samples"
+        raise error(f"fails on the data: {first_line(e)}", where=name, help=help) from None
     if not isinstance(given, Tensor):
         help = "return one tensor: leave the others away, or join them with torch.cat"
         wrong.add(
@@ -168,10 +184,9 @@ def traced(module: nn.Module, example: Tensor, wrong: Refusals, refused: set[str
     except (
         Exception
     ) as e:  # the module's own code runs inside, and torch has no error class of its own for this
-        help = "its forward takes one tensor of any number of samples; what runs must not depend on the data"
-        wrong.add(name, f"torch.export cannot follow it: {first_line(e)}", help)
         wrong.check()
-        raise
+        help = "its forward takes one tensor of any number of samples; what runs must not depend on the data"
+        raise error(f"torch.export cannot follow it: {first_line(e)}", where=name, help=help) from None
     signature = program.graph_signature
     changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
     if changed:
@@ -194,11 +209,7 @@ def traced(module: nn.Module, example: Tensor, wrong: Refusals, refused: set[str
 
 def _twin(module: nn.Module) -> nn.Module:
     """A copy on the CPU, in evaluation mode."""
-    try:
-        twin = copy.deepcopy(module).cpu().eval()
-    except (RuntimeError, TypeError) as e:
-        help = "convert it as it is made, before it has computed anything that it keeps"
-        raise error(f"cannot be copied: {first_line(e)}", where=type(module).__name__, help=help) from None
+    twin = copy.deepcopy(module).cpu().eval()
     return twin.requires_grad_(True)  # a frozen TransformerEncoderLayer would run as one operator
 
 

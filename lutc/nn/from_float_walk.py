@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,7 +56,12 @@ class Held:
 
 
 class Missing:
-    """The result of what was refused."""
+    """The result of what was refused, where nothing may stand for it."""
+
+
+STAND_IN = (
+    "?"  # the name of what stands for the result of what was refused, so that what reads it is looked at too
+)
 
 
 @dataclass(frozen=True)
@@ -67,9 +73,15 @@ class Widths:
     data: Given
     weights: Given
 
+    def quantizer(self, shape: tuple[int, ...]) -> Quantizer:
+        """One of activations: a format for each element of a row, for each channel of an image, or for all."""
+        formats = {1: shape, 3: (*shape[:1], 1, 1)}.get(len(shape), ())
+        return Quantizer(formats, **self.data)
+
     def key(self) -> Given:
         """Options of the quantiser in front of a table."""
-        return {**self.data, "max_bits": min(16, max(10, self.data_bits))}
+        most = min(16, max(10, self.data_bits))
+        return {**self.data, "max_bits": min(most, self.data.get("max_bits", most))}
 
 
 class Walk:
@@ -133,7 +145,7 @@ class Walk:
         """The layer made for this, and whether it was made now."""
         first = what not in self._made
         if first:
-            self._made[what] = make()
+            self._made[what] = make().to(self.traced.input.meta["val"].dtype)
         return self._made[what], first
 
     def own(self, key: str, what: Any, parts: tuple[str, ...]) -> None:
@@ -151,8 +163,7 @@ class Walk:
         if isinstance(source, Quantizer | QReLU | QMean | QFunction | QAvgPool1d | QAvgPool2d):
             return r
         if r.name not in self._quantised:
-            shape = {1: r.shape, 3: (*r.shape[:1], 1, 1)}.get(len(r.shape), ())
-            made = Quantizer(shape, **self.widths.data)
+            made = self.widths.quantizer(r.shape)
             self._quantised[r.name] = self.layer(f"{r.name}_quantizer", made, [r], r.shape)
         return self._quantised[r.name]
 
@@ -246,8 +257,8 @@ class Call:
 
 def shape_of(walk: Walk, value: Tensor) -> tuple[int, ...]:
     """A traced tensor's shape without the batch. Raises Refusal unless the batch is its first dimension."""
-    batch = walk.traced.input.meta["val"].shape[0]
-    dims = list(value.shape)
+    batch: Any = walk.traced.input.meta["val"].shape[0]
+    dims: list[Any] = list(value.shape)
     if not dims or isinstance(dims[0], int) or dims[0].node.expr != batch.node.expr:
         raise Refusal(
             "gives a tensor without the batch as its first dimension", "keep the batch first, and whole"
@@ -276,23 +287,18 @@ def walked(walk: Walk, rules: Mapping[str, Rule]) -> Any:
         if node not in needed:
             continue
         where, kind = where_of(node)
-        walk.values[node] = Missing()
-        with walk.wrong.at(f"{where} ({kind})") if where not in traced.refused else _silent(walk):
+        walk.values[node] = _stand_in(walk, node)
+        with suppress(Refusal) if where in traced.refused else walk.wrong.at(f"{where} ({kind})"):
             walk.values[node] = _called(walk, node, rules)
     return walk.values.get(traced.output, Missing())
 
 
-class _silent:
-    """Lets refusals pass of a module about which everything is said."""
-
-    def __init__(self, walk: Walk) -> None:
-        pass
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, value: Any, trace: Any) -> bool:
-        return isinstance(value, Refusal)
+def _stand_in(walk: Walk, node: fx.Node) -> Any:
+    value = node.meta.get("val")
+    try:
+        return Result(STAND_IN, shape_of(walk, value)) if isinstance(value, Tensor) else Missing()
+    except Refusal:
+        return Missing()
 
 
 def _needed(traced: Traced) -> set[fx.Node]:

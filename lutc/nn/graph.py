@@ -204,7 +204,9 @@ class Graph(Layer):
         super().__init__()
         self.reads = {name: tuple(read) for name, read in reads.items()}
         self.shape = None if shape is None else tuple(shape)
-        self.floats = {name: (tuple(parts), tuple(size)) for name, (parts, size) in (floats or {}).items()}
+        self.floats = None
+        if floats is not None:
+            self.floats = {name: (tuple(parts), tuple(size)) for name, (parts, size) in floats.items()}
         for name, layer in layers.items():
             if name == INPUT or not name.isidentifier() or hasattr(self, name):
                 raise ValueError(f"a layer cannot be called {name!r}")
