@@ -10,17 +10,21 @@ from torch import Tensor, nn
 from lutc.diagnostics import error
 from lutc.lowering.refusals import Refusal, Refusals
 
-from .from_float_ranges import observed, start
-from .from_float_rules import RULES
-from .from_float_trace import checked, traced
-from .from_float_walk import Result, Walk, Widths, walked
+from .floats import functions, moves, pools, sums
+from .floats import weights as weighted
+from .floats.ranges import narrowed, observed, start
+from .floats.run import walked
+from .floats.trace import checked, traced
+from .floats.walk import Result, Walk, Widths
 from .graph import INPUT, Graph, Move
 from .layers import Options, QBatchNorm, _Affine
 from .quantizer import Quantizer
 from .to_design import port_of
 from .training import trace_ranges
 
+RULES = {**weighted.RULES, **functions.RULES, **sums.RULES, **pools.RULES, **moves.RULES}
 SAMPLES = 256  # of the data that run at once
+ROUNDS = 4  # in which formats may lose bits after the point, while ranges grow by what is rounded before them
 # Of the largest number: what constants that were rounded may change, and what float32 may.
 CLOSE = {torch.float64: 1e-6, torch.float32: 1e-3}
 _OURS = ("shape", "integer", "fraction", "total", "signed")  # options that the conversion sets itself
@@ -207,6 +211,10 @@ def _look(model: Graph, walk: Walk, batches: list[Tensor], widths: Widths) -> No
     model.to(batches[0].dtype)
     start(model, seen, widths.data_bits, widths.weight_bits)
     trace_ranges(model, batches)
+    for _ in range(ROUNDS):
+        if not narrowed(seen, widths.data_bits):
+            break
+        trace_ranges(model, batches)
 
 
 def to_float(model: nn.Module, *, quantised: bool = False) -> dict[str, Tensor]:

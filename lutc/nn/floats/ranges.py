@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .attention import QSoftmax
-from .einsum import QEinsum
-from .graph import QAffine
-from .layers import QBatchNorm, _Affine
-from .quantizer import Quantizer, round_code
+from lutc.nn.attention import QSoftmax
+from lutc.nn.einsum import QEinsum
+from lutc.nn.graph import QAffine
+from lutc.nn.layers import QBatchNorm, _Affine
+from lutc.nn.quantizer import Quantizer, round_code
 
 
 @dataclass
@@ -181,3 +181,14 @@ def _constants(layer: Any, seen: Seen, bits: int, gain: Quantizer | None, shift:
 def _set(q: Quantizer, fraction: Tensor) -> None:
     """The bits after the point of a constant's quantiser; its range follows the constant."""
     q.precision.copy_(fraction.expand(q.shape))
+
+
+@torch.no_grad()
+def narrowed(seen: Seen, data_bits: int) -> bool:
+    """Take bits after the point from formats that are wider than asked for; whether there were any."""
+    found = False
+    for q in seen.quantisers:
+        over = (q.formats().width - min(data_bits, q.max_bits)).clamp(min=0)
+        found = found or bool(over.any())
+        q.precision.sub_(over)
+    return found

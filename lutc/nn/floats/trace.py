@@ -16,9 +16,8 @@ from torch.nn.parameter import is_lazy
 from lutc.diagnostics import error
 from lutc.files.foreign import first_line
 from lutc.lowering.refusals import Refusals
-
-from .known import HELP, hooked_globally, oddity
-from .quantizer import Layer
+from lutc.nn.known import HELP, hooked_globally, oddity
+from lutc.nn.quantizer import Layer
 
 FLOATS = (torch.float32, torch.float64)
 
@@ -54,11 +53,16 @@ class Traced:
     refused: frozenset[str]
 
 
-def where_of(node: fx.Node) -> tuple[str, str]:
-    """The module that a node comes from, and what it is there: the module's class or, in a user's own, the call."""
+def module_of(node: fx.Node) -> tuple[str, str]:
+    """The innermost module that a node comes from: its name and class."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path, kind = next((s for s in reversed(stack) if not str(s[0]).startswith("_empty_nn")), ("", ""))
-    kind = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__name__}"
+    return path, kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__name__}"
+
+
+def where_of(node: fx.Node) -> tuple[str, str]:
+    """What messages call a node: the module's name and class or, in a user's own, the call's."""
+    path, kind = module_of(node)
     if path and kind.startswith("torch.nn."):
         return path, kind.rsplit(".", 1)[-1]
     name = getattr(node.target, "__name__", str(node.target)).split(".")[0].rstrip("_")
@@ -185,7 +189,10 @@ def traced(module: nn.Module, example: Tensor, wrong: Refusals, refused: set[str
         Exception
     ) as e:  # the module's own code runs inside, and torch has no error class of its own for this
         wrong.check()
-        help = "its forward takes one tensor of any number of samples; what runs must not depend on the data"
+        help = (
+            "its forward takes one tensor of any number of samples (x.shape[0], for len(x) is that of the example), "
+            "and what runs must not depend on the data"
+        )
         raise error(f"torch.export cannot follow it: {first_line(e)}", where=name, help=help) from None
     signature = program.graph_signature
     changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
