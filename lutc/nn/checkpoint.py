@@ -37,6 +37,8 @@ _TORCH: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Identity: (),
     nn.ReLU: ("inplace",),
     nn.Dropout: ("p", "inplace"),
+    nn.Dropout1d: ("p", "inplace"),
+    nn.Dropout2d: ("p", "inplace"),
     nn.Flatten: ("start_dim", "end_dim"),
     nn.MaxPool1d: ("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"),
     nn.MaxPool2d: ("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"),

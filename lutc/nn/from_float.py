@@ -171,10 +171,6 @@ def _graph(walk: Walk, module: nn.Module, shape: tuple[int, ...]) -> Graph:
     there = {k for k, parts in walk.held.items() if all(p.split(".")[0] in layers for p in parts)}
     walk.held = {k: walk.held[k] for k in there}
     for key, value in state.items():
-        if not isinstance(value, Tensor):
-            raise error(
-                "is no tensor, and cannot be given back", where=key, help="convert a module without it"
-            )
         first = owners.setdefault(id(value), key)
         if first not in walk.held:
             walk.keep(first, value)

@@ -32,9 +32,9 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
             "mish",
             "selu",
             "softplus",
-            "threshold",
         )
     },
+    "threshold": lambda x, threshold=0.0, value=0.0: F.threshold(x, threshold, value),
     "abs": torch.abs,
     "cos": torch.cos,
     "erf": torch.erf,

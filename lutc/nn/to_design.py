@@ -119,7 +119,7 @@ def _readers(layer: nn.Module) -> list[tuple[Quantizer, nn.Module]]:
     )
 
 
-_PASSES = nn.Flatten | nn.Identity | nn.Dropout
+_PASSES = nn.Flatten | nn.Identity | nn.Dropout | nn.Dropout1d | nn.Dropout2d
 
 
 def _graph_readers(graph: Graph) -> list[tuple[Quantizer, nn.Module]]:

@@ -374,6 +374,8 @@ def _(layer: QAttention, g: _Graph, x: str, shape: tuple[int, ...]) -> str:
 
 @emit.register(nn.Identity)
 @emit.register(nn.Dropout)
+@emit.register(nn.Dropout1d)
+@emit.register(nn.Dropout2d)
 def _nothing(layer: nn.Module, g: _Graph, x: str, shape: tuple[int, ...]) -> str:
     return x
 

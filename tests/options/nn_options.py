@@ -143,7 +143,7 @@ LAYERS: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
                     "rsqrt",
                 ),
                 *("hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish", "selu"),
-                *("softplus", "square"),
+                *("softplus", "square", "threshold"),
             ),
             "scale": (1.0, 0.5, -2.0),
             "data": tuple(q for q in QUANTISERS if q.get("overflow") != "wrap"),
@@ -239,6 +239,8 @@ PLAIN: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
     "Flatten": (LINE, {"start_dim": (1, 2), "end_dim": (-1, 2)}),
     "ReLU": (ROW, {"inplace": (False, True)}),
     "Dropout": (ROW, {"p": (0.5,), "inplace": (False, True)}),
+    "Dropout1d": (LINE, {"p": (0.5,), "inplace": (False, True)}),
+    "Dropout2d": (PLANE, {"p": (0.5,), "inplace": (False, True)}),
     "Identity": (ROW, {}),
 }
 # What lutc says no to, by layer, option and way.

@@ -25,10 +25,10 @@ def relu(c: Call) -> Result:
 
 def table(function: str, parameters: Sequence[str], c: Call) -> Result:
     """A function that lutc.nn has as a table, with those of its parameters that the operator has, too."""
-    return _table(c, function, c.result(), {p: c[p] for p in parameters})
+    return table_of(c, function, c.result(), {p: c[p] for p in parameters})
 
 
-def _table(c: Call, function: str, x: Result, parameters: Given) -> Result:
+def table_of(c: Call, function: str, x: Result, parameters: Given) -> Result:
     w = c.walk.widths
     return c.made(QFunction(function, data=w.key(), table=w.data | SATURATING, parameters=parameters), x)
 
@@ -37,7 +37,7 @@ def elu(c: Call) -> Result:
     x, alpha, scale, inside = c.result(), c["alpha"], c["scale"], c["input_scale"]
     if (scale, inside) != (1, 1):
         raise Refusal("is an elu with a scale", "use SELU, or an ELU")
-    return _table(c, "elu", x, {"alpha": alpha})
+    return table_of(c, "elu", x, {"alpha": alpha})
 
 
 def clamp(c: Call) -> Result:
@@ -48,14 +48,18 @@ def clamp(c: Call) -> Result:
         raise Refusal(
             "clips at one end alone, or to limits that are computed", "use relu, or clip to two numbers"
         )
-    return _table(c, "hardtanh", x, {"min_val": low, "max_val": high})
+    return table_of(c, "hardtanh", x, {"min_val": low, "max_val": high})
+
+
+def reciprocal_root(c: Call) -> Result:
+    return table_of(c, "rsqrt", c.result(), {"eps": 2.0**-60})  # at 0 the table saturates
 
 
 def power(c: Call) -> Result:
     x, exponent = c.result(), c["exponent"]
     if exponent != 2:
         raise Refusal(f"takes the power {exponent}", "lutc.nn has squares (2) and products")
-    return _table(c, "square", x, {})
+    return table_of(c, "square", x, {})
 
 
 def softmax(c: Call) -> Result:
@@ -88,6 +92,7 @@ def dot_product_attention(c: Call) -> Result:
 
 
 RULES: dict[str, Rule] = {
+    "rsqrt": reciprocal_root,
     "_softmax": softmax,
     "abs": partial(table, "abs", ()),
     "celu": partial(table, "celu", ("alpha",)),

@@ -59,7 +59,7 @@ def _turned(c: Call) -> Result:
     return _permuted(c, [*range(n - 2), n - 1, n - 2])
 
 
-def _cut(c: Call, x: Result, axis: int, start: int, stop: int, step: int = 1) -> Result:
+def cut(c: Call, x: Result, axis: int, start: int, stop: int, step: int = 1) -> Result:
     if (start, stop, step) == (0, x.shape[axis - 1], 1):
         return x
     shape = list(x.shape)
@@ -80,7 +80,7 @@ def slice_(c: Call) -> Result:
     axis = c.axis(dim, len(x.shape) + 1)
     if not all(isinstance(v, int | None) for v in (start, stop)):
         raise Refusal("cuts at a place that depends on the number of samples", "cut at numbers")
-    return _cut(c, x, axis, *slice(start, stop, step).indices(x.shape[axis - 1]))
+    return cut(c, x, axis, *slice(start, stop, step).indices(x.shape[axis - 1]))
 
 
 def select(c: Call) -> Result:
@@ -100,7 +100,7 @@ def split(c: Call) -> list[Result]:
     parts, start = [], 0
     for value in c.node.meta["val"]:
         length = int(value.shape[axis])
-        parts.append(_cut(c, x, axis, start, start + length))
+        parts.append(cut(c, x, axis, start, start + length))
         start += length
     return parts
 
@@ -117,7 +117,7 @@ def concat(c: Call) -> Result:
     if any(isinstance(p, Held) for p in parts):
         raise Refusal(
             "joins what the network computes with a constant",
-            "add constants, or leave them to the next layer",
+            "pad it with zeros (F.pad), and add a parameter of the whole shape",
         )
     found = [c.fresh(p) for p in parts]
     axis = c.axis(c["dim"], len(found[0].shape) + 1)
@@ -213,7 +213,8 @@ def dropout(c: Call) -> Result:
     x, share = c.result("input"), c["p"]
     if c["train"]:
         raise Refusal("drops elements in evaluation too", "give it training=self.training")
-    kept = c.walk.layer(c.where, nn.Dropout(share), [x], x.shape)
+    kinds = {2: nn.Dropout1d, 3: nn.Dropout2d} if c.op.startswith("feature") else {}
+    kept = c.walk.layer(c.where, kinds.get(len(x.shape), nn.Dropout)(share), [x], x.shape)
     return replace(kept, storage=x.storage, seen=x.seen)
 
 
@@ -229,6 +230,7 @@ RULES: dict[str, Rule] = {
     "detach": same,
     "dropout": dropout,
     "expand": spread,
+    "feature_dropout": dropout,
     "flatten": reshape,
     "flip": flip,
     "mT": _turned,

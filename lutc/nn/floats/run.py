@@ -78,6 +78,9 @@ def _in_place(node: fx.Node) -> bool:
 
 
 def _called(walk: Walk, node: fx.Node, rules: Mapping[str, Rule]) -> Any:
+    if isinstance(node.target, torch._ops.HigherOrderOperator):
+        help = "leave torch.no_grad and torch.autocast away inside, and choose nothing by the data"
+        raise Refusal(f"is no plain operator ({node.target})", help)
     given = [walk.values.get(n, Missing()) for n in node.all_input_nodes]
     if any(isinstance(v, Missing) for v in given):
         return Missing()

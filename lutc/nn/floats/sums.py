@@ -15,7 +15,8 @@ from lutc.nn.graph import Add, Move, QAffine, QMean
 from lutc.nn.layers import Sum
 
 from .call import Call
-from .moves import reshaped, same_type
+from .functions import table_of
+from .moves import cut, reshaped, same_type
 from .run import Rule
 from .walk import Held, Result
 from .weights import LETTERS, affine, shifted
@@ -83,6 +84,15 @@ def multiplication(c: Call) -> Result:
     if a is not None or b is not None:
         return scaled(c, c.fresh(right if a is not None else left), a or b)  # type: ignore[arg-type]
     return times(c, *_alike(c, c.fresh(left), c.fresh(right)))
+
+
+def gated(c: Call) -> Result:
+    """``a * sigmoid(b)`` of the two halves of an axis."""
+    x = c.result()
+    axis = c.axis(c["dim"], len(x.shape) + 1)
+    half = x.shape[axis - 1] // 2
+    a, b = cut(c, x, axis, 0, half), cut(c, x, axis, half, 2 * half)
+    return times(c, a, table_of(c, "sigmoid", b, {}))
 
 
 def times(c: Call, x: Result, y: Result) -> Result:
@@ -161,6 +171,7 @@ def total(c: Call) -> Result:
 
 
 RULES: dict[str, Rule] = {
+    "glu": gated,
     "add": addition,
     "div": division,
     "mean": mean,

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from inspect import Parameter, signature
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -107,7 +109,12 @@ def checked(module: nn.Module, wrong: Refusals) -> set[str]:
     elif len(kinds) > 1:
         wrong.add("model", "has parameters of several float types", "make them one: module.float()")
     for name, value in module.state_dict().items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
+        if not isinstance(value, Tensor):
+            wrong.add(
+                name, f"is a {type(value).__name__} in its state", "convert the part that has tensors alone"
+            )
+    for name, value in module.named_parameters():
+        if not torch.isfinite(value).all():
             wrong.add(name, "holds numbers that are not finite", "go back to an earlier checkpoint")
     return refused
 
@@ -172,7 +179,7 @@ def traced(module: nn.Module, example: Tensor, wrong: Refusals, refused: set[str
             given = twin(example)
     except Exception as e:  # whatever the user's module raises
         wrong.check()  # perhaps for that very reason
-        help = "the data's first dimension counts samples"
+        help = "its forward is given one tensor, whose first dimension counts samples"
         raise error(f"fails on the data: {first_line(e)}", where=name, help=help) from None
     if not isinstance(given, Tensor):
         help = "return one tensor: leave the others away, or join them with torch.cat"
@@ -184,7 +191,10 @@ def traced(module: nn.Module, example: Tensor, wrong: Refusals, refused: set[str
         with torch.enable_grad(), warnings.catch_warnings(), _opened(twin, wrong):
             warnings.simplefilter("ignore")
             batch = torch.export.Dim("batch")
-            program = torch.export.export(twin, (example,), dynamic_shapes=({0: batch},), strict=False)
+            shapes: Any = ({0: batch},)
+            if next(iter(signature(twin.forward).parameters.values())).kind is Parameter.VAR_POSITIONAL:
+                shapes = (shapes,)
+            program = torch.export.export(twin, (example,), dynamic_shapes=shapes, strict=False)
     except (
         Exception
     ) as e:  # the module's own code runs inside, and torch has no error class of its own for this
@@ -194,21 +204,21 @@ def traced(module: nn.Module, example: Tensor, wrong: Refusals, refused: set[str
             "and what runs must not depend on the data"
         )
         raise error(f"torch.export cannot follow it: {first_line(e)}", where=name, help=help) from None
-    signature = program.graph_signature
-    changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
+    about = program.graph_signature
+    changed = [*about.buffers_to_mutate.values(), *about.user_inputs_to_mutate.values()]
     if changed:
         wrong.add(name, f"changes {changed[0]!r} while it runs", "compute with tensors that stay as they are")
-    inputs = [n for n in program.graph.nodes if n.op == "placeholder" and n.name in signature.user_inputs]
+    inputs = [n for n in program.graph.nodes if n.op == "placeholder" and n.name in about.user_inputs]
     (end,) = (n for n in program.graph.nodes if n.op == "output")
     state = twin.state_dict(keep_vars=True)
     owner: dict[int, str] = {}
     for key, value in state.items():
         owner.setdefault(id(value), key)
     stored: dict[str, tuple[Tensor, str | None]] = {}
-    for node, target in {**signature.inputs_to_parameters, **signature.inputs_to_buffers}.items():
+    for node, target in {**about.inputs_to_parameters, **about.inputs_to_buffers}.items():
         value = state[target] if target in state else twin.get_buffer(target)
         stored[node] = value, owner.get(id(value))
-    for node, target in signature.inputs_to_lifted_tensor_constants.items():
+    for node, target in about.inputs_to_lifted_tensor_constants.items():
         stored[node] = program.constants[target], None
     nodes = tuple(n for n in program.graph.nodes if n.op == "call_function")
     return Traced(nodes, inputs[0], end.args[0][0], stored, twin, state, frozenset(refused))

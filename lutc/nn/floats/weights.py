@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from lutc.lowering.refusals import Refusal
 from lutc.nn.attention import QAttention, QProduct
@@ -92,6 +93,48 @@ def product(c: Call, x: Result, y: Result, *, transposed: bool) -> Result:
     return c.walk.layer(c.where, layer, [x, y], (*x.shape[:-1], columns))
 
 
+def einsum(c: Call) -> Result:
+    """A product in Einstein's notation: of two activations, or of one and a tensor of the module."""
+    equation, operands = c["equation"].replace(" ", ""), c["tensors"]
+    c["path"]
+    left, arrow, out = equation.partition("->")
+    if len(operands) != 2 or not arrow:
+        raise Refusal(f"is einsum({equation!r})", "name two operands and the result, as in 'bij,jk->bik'")
+    if isinstance(operands[0], Held):
+        first, second = left.split(",")
+        operands, equation = operands[::-1], f"{second},{first}->{out}"
+    w = c.walk.widths
+    x = c.fresh(operands[0])
+    try:
+        if isinstance(operands[1], Held):
+            weight = replace(operands[1], transposed=False)
+            make = partial(QEinsum, equation, tuple(weight.value.shape), data=w.data, weights=w.weights)
+            if operands[1].transposed:
+                raise Refusal("reads a turned parameter", "name its letters in the other order")
+            return c.walk.weighted(owner(c, weight), equation, make, {"weight": weight}, [x], c.shape)
+        layer = QProduct(equation, left=w.data, right=w.data)
+    except ValueError as e:
+        raise Refusal(str(e), "the batch's letter comes first in all terms but a parameter's") from None
+    return c.walk.layer(c.where, layer, [x, c.fresh(operands[1])], c.shape)
+
+
+def prelu(c: Call) -> Result:
+    """``relu(x) - weight * relu(-x)``, exact but for the weight."""
+    x, weight = c.result(), c.held("weight")
+    assert weight is not None
+    walk, where = c.walk, c.where
+    if weight.value.numel() > 1:
+        weight = replace(weight, value=weight.value.reshape(-1, *[1] * (len(x.shape) - 1)))
+    up = walk.layer(where, nn.ReLU(), [x], x.shape)
+    turned = affine(c, x, Held(torch.tensor(-1.0), None, False), None, f"{where}_turned")
+    down = affine(
+        c, walk.layer(f"{where}_below", nn.ReLU(), [turned], x.shape), weight, None, owner(c, weight)
+    )
+    return walk.layer(
+        f"{where}_both", Add(subtract=True), [walk.quantised(up), walk.quantised(down)], x.shape
+    )
+
+
 def convolution(kind: type[QConv1d | QConv2d], dims: int, c: Call) -> Result:
     x, weight, bias = c.result("input"), c.held("weight"), c.held("bias")
     assert weight is not None
@@ -149,19 +192,33 @@ def batch_norm(c: Call) -> Result:
 
 
 def layer_norm(c: Call) -> Result:
-    """``(x - mean) * rsqrt(var + eps)``, of means, products and a table; then the affine part."""
-    x, size = c.result("input"), c.numbers("normalized_shape")
+    """``(x - mean) * rsqrt(var + eps)``, and the affine part."""
+    x = c.result("input")
+    weight, bias = c.held("weight"), c.held("bias")
+    c["cudnn_enable"]
+    mean = QMean([len(x.shape)], True, **c.walk.widths.data)
+    middle = c.walk.layer(f"{c.where}_mean", mean, [x], (*x.shape[:-1], 1))
+    apart = c.walk.layer(f"{c.where}_apart", Add(subtract=True), [x, middle], x.shape)
+    return _normalised(c, apart, c["eps"], weight, bias)
+
+
+def rms_norm(c: Call) -> Result:
+    """``x * rsqrt(mean of squares + eps)``, and the gain."""
+    x, weight, eps = c.result("input"), c.held("weight"), c["eps"]
+    if eps is None:
+        raise Refusal("has an eps that is the float type's own", "give it one: RMSNorm(..., eps=1e-6)")
+    return _normalised(c, x, eps, weight, None)
+
+
+def _normalised(c: Call, x: Result, eps: float, weight: Held | None, bias: Held | None) -> Result:
+    """By the mean of the squares, of products and a table."""
+    size = c.numbers("normalized_shape")
     if len(size) != 1:
         raise Refusal("normalises over several axes", "flatten them, and normalise over the last one")
-    weight, bias, eps = c.held("weight"), c.held("bias"), c["eps"]
-    c["cudnn_enable"]
-    walk, w, rank, where = c.walk, c.walk.widths, len(x.shape), c.where
-    few = (*x.shape[:-1], 1)
-    mean = walk.layer(f"{where}_mean", QMean([rank], True, **w.data), [x], few)
-    apart = walk.layer(f"{where}_apart", Add(subtract=True), [x, mean], x.shape)
-    term = LETTERS[: rank + 1]
+    walk, w, where = c.walk, c.walk.widths, c.where
+    term = LETTERS[: len(x.shape) + 1]
     square = QProduct(f"{term},{term}->{term[:-1]}", left=w.data, right=w.data)
-    total = walk.layer(f"{where}_square", square, [apart, apart], x.shape[:-1])
+    total = walk.layer(f"{where}_square", square, [x, x], x.shape[:-1])
     table = QFunction(
         "rsqrt",
         scale=1 / size[0],
@@ -171,7 +228,7 @@ def layer_norm(c: Call) -> Result:
     )
     inverse = walk.layer(f"{where}_inverse", table, [total], x.shape[:-1])
     scaled = QProduct(f"{term},{term[:-1]}->{term}", left=w.data, right=w.data)
-    y = walk.layer(f"{where}_scaled", scaled, [apart, inverse], x.shape)
+    y = walk.layer(f"{where}_scaled", scaled, [x, inverse], x.shape)
     if weight is None and bias is None:
         return y
     return affine(c, y, weight, bias, owner(c, weight or bias))
@@ -247,6 +304,9 @@ RULES: dict[str, Rule] = {
     "conv1d": partial(convolution, QConv1d, 1),
     "conv2d": partial(convolution, QConv2d, 2),
     "layer_norm": layer_norm,
+    "rms_norm": rms_norm,
+    "einsum": einsum,
+    "prelu": prelu,
     "linear": linear,
     "matmul": matmul,
     "mm": matmul,
