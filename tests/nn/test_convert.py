@@ -286,7 +286,7 @@ class Einstein(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.w = nn.Parameter(torch.randn(8, 3))
+        self.w = nn.Parameter(torch.randn(8, 3) / 4)
 
     def forward(self, x: Tensor) -> Tensor:
         y = torch.einsum("bpf, fk -> bpk", x, self.w)
