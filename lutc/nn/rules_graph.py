@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import singledispatch
+from functools import partial, singledispatch
 from typing import Any
 
 import numpy as np
@@ -54,14 +54,16 @@ def _broadcast(b: Exporter, x: Value, shape: tuple[int, ...]) -> Value:
     return spread(b, x, shape)
 
 
+def places(layer: Move, index: Any) -> Any:
+    """Where a movement takes its elements from, of an array of places; -1 for the number 0."""
+    found: Any = layer(torch.from_numpy(np.asarray(index) + 1)).numpy()  # so that a border of zeros is -1
+    return found - 1
+
+
 @lower.register
 def _(layer: Move, b: Exporter, x: Value) -> Value:
-    def by_torch(index: Any) -> Any:
-        found: Any = layer(torch.from_numpy(np.asarray(index) + 1)).numpy()  # so that a border of zeros is -1
-        return found - 1
-
     try:
-        index = moved(by_torch, positions(x.type.shape))
+        index = moved(partial(places, layer), positions(x.type.shape))
     except RuntimeError as e:  # torch's own for shapes that do not fit
         raise Refusal(f"{layer.kind} of {list(x.type.shape)}: {str(e).splitlines()[0]}") from None
     return rearranged(b, x, index[0])

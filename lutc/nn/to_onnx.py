@@ -73,6 +73,8 @@ def export_onnx(
         0
     ]  # refuses whatever has no exact translation
     shape = port.type.shape
+    from . import to_onnx_graph  # noqa: F401 - it adds its rules to those here
+
     g = _Graph()
     with evaluating(model), torch.no_grad():
         x = _port(g, port.type.formats[0], port.overflow)

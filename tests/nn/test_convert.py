@@ -66,7 +66,7 @@ def check_same(module: nn.Module, shape: Shape) -> None:
     module.load_state_dict(state)
 
 
-def check_design(module: nn.Module, shape: Shape, folder: Path, bits: int = 5) -> None:
+def check_design(module: nn.Module, shape: Shape, folder: Path, bits: int = 5, onnx: bool = False) -> None:
     """A few steps of training, and what is exported, live and from a file, is the model."""
     x = data(shape)
     model = lnn.convert(module, x, bits=bits).train()
@@ -85,8 +85,11 @@ def check_design(module: nn.Module, shape: Shape, folder: Path, bits: int = 5) -
     assert len(np.unique(want)) > 5
     lnn.save(model, folder / "model.pt")
     assert str(lutc.load(folder / "model.pt")) == str(lutc.load(model))
-    trained, again = lnn.to_float(model), lnn.to_float(lnn.load(folder / "model.pt"))
-    assert all(torch.equal(again[k], v) for k, v in trained.items())
+    if onnx:
+        again = lutc.load(lnn.export_onnx(model), compare=False)
+        assert np.array_equal(np.asarray(again.run(more.numpy())).reshape(want.shape), want)
+    trained, kept = lnn.to_float(model), lnn.to_float(lnn.load(folder / "model.pt"))
+    assert all(torch.equal(kept[k], v) for k, v in trained.items())
     module.load_state_dict(trained)
 
 
@@ -332,7 +335,7 @@ def test_a_model(kind: str, tmp_path: Path) -> None:
     made, shape = MODELS[kind]
     module = lived_in(made())
     check_same(module, shape)
-    check_design(module, shape, tmp_path, bits=4)
+    check_design(module, shape, tmp_path, bits=4, onnx=True)
 
 
 class Drawn(nn.Module):

@@ -255,7 +255,6 @@ NO = {
 HALF_EVEN = "the input is rounded half to even, which a port cannot prepare exactly"
 
 
-NO_ONNX = {"Graph": "Graph", "Move": "Move", "QAffine": "QAffine", "QMean": "QMean"}
 # What does not quantise what it reads.
 BARE = (
     *("QReLU", "QBatchNorm", "QAdd", "QConcat", "Sum", "QAvgPool1d", "QAvgPool2d"),
@@ -306,8 +305,6 @@ def setting(
         return partial(loaded, way, model, shape), right, {"x": x}
 
     refusal = NO.get((name, option), "")
-    if way == "onnx" and name in NO_ONNX:
-        refusal = f"{NO_ONNX[name]} has no translation to ONNX"
     if "half-even" in option:
         refusal = HALF_EVEN
     return Setting("nn", f"{name}:{way}", option, make, refusal)
