@@ -246,7 +246,8 @@ class QBatchNorm(Layer):
             gain, shift = self.exact()
             return (x.double() * gain.view(shape) + shift.view(shape)).to(x.dtype)
         axes = [a for a in range(x.dim()) if a != 1]
-        mean, var = x.mean(axes), x.var(axes, unbiased=False)
+        kind = self.running_mean.dtype  # what comes from layers in evaluation is float64
+        mean, var = x.mean(axes).to(kind), x.var(axes, unbiased=False).to(kind)
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(var, self.momentum)

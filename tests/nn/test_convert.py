@@ -467,6 +467,24 @@ def test_quantised_weights_are_those_of_hardware() -> None:
     assert not model.training
 
 
+def test_a_trainer_takes_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = lived_in(nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)))
+    x = data(ROW)
+    sets: Any = {"train": (x, (x[:, 0] > 0).long()), "validation": (x, (x[:, 0] > 0).long())}
+    model = lnn.convert(module, x, bits=6)
+    adam = torch.optim.Adam(model.parameters(), 1e-2)
+    recipe: Any = {"metric": lnn.accuracy, "beta": lnn.Constant(1e-5), "batch": 20, "every": 3}
+    trainer = lnn.Trainer(model, adam, F.cross_entropy, **sets, **recipe, folder=tmp_path)
+    front = trainer.fit(3)
+    model.load_state_dict(front.load(front.best()))
+    module.load_state_dict(lnn.to_float(model))
+    found: Any = model.get_submodule("layer_1")
+    inside = model.get_submodule("layer_0")(x)
+    assert torch.allclose(found.running_mean, inside.mean(0), atol=0.05)  # settled on the training data
+    assert isinstance(lutc.load(model.eval()), lutc.Design)
+
+
 def test_training_comes_back() -> None:
     torch.manual_seed(0)
     module = lived_in(nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4)))
