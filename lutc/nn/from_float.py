@@ -16,10 +16,10 @@ from .floats.ranges import narrowed, observed, start
 from .floats.run import walked
 from .floats.trace import checked, traced
 from .floats.walk import Result, Walk, Widths
-from .graph import INPUT, Graph, Move
+from .graph import INPUT, Graph, Move, QAffine
 from .layers import Options, QBatchNorm, _Affine
 from .quantizer import Quantizer
-from .to_design import port_of
+from .to_design import evaluating, port_of
 from .training import trace_ranges
 
 RULES = {**weighted.RULES, **functions.RULES, **sums.RULES, **pools.RULES, **moves.RULES}
@@ -157,6 +157,7 @@ def _finish(walk: Walk, result: Result) -> None:
 
 
 def _graph(walk: Walk, module: nn.Module, shape: tuple[int, ...]) -> Graph:
+    """The layers put together, with a quantiser in front if none reads the input, and all of the module's state."""
     layers, reads = walk.layers, walk.reads
     try:
         port_of([("", Graph(layers, reads, shape=shape))], shape)
@@ -242,15 +243,15 @@ def to_float(model: nn.Module, *, quantised: bool = False) -> dict[str, Tensor]:
 @torch.no_grad()
 def _hardware(layer: nn.Module) -> dict[str, Tensor]:
     """A layer's weights as hardware has them, by name."""
-    was = layer.training
-    layer.eval()
     made: dict[str, Tensor | None] = {}
-    if isinstance(layer, _Affine):
-        made["weight"], made["bias"] = layer.quantised()
-    elif isinstance(layer, QBatchNorm):
-        gain, shift = layer.exact()
-        made["gamma"] = gain * torch.sqrt(layer.running_var.double() + layer.eps)
-        made["beta"] = shift + layer.running_mean.double() * gain
-    layer.train(was)
+    with evaluating(layer):
+        if isinstance(layer, _Affine):
+            made["weight"], made["bias"] = layer.quantised()
+        elif isinstance(layer, QAffine):
+            made = {name: layer.quantised(name) for name in layer.names}
+        elif isinstance(layer, QBatchNorm):
+            gain, shift = layer.exact()
+            made["gamma"] = gain * torch.sqrt(layer.running_var.double() + layer.eps)
+            made["beta"] = shift + layer.running_mean.double() * gain
     like = next(layer.parameters(), torch.zeros(()))
     return {name: v.to(like.dtype) for name, v in made.items() if v is not None}

@@ -267,7 +267,7 @@ class Constants(nn.Module):
         self.register_buffer("std", torch.rand(6) + 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = ((x - self.mean) / self.std) @ self.w
+        y: Tensor = ((x - self.mean) / self.std * self.mean + self.mean) @ self.w
         return 1 - (y * self.g + self.b).clamp(-2, 2) / 2
 
 

@@ -11,7 +11,7 @@ import torch
 
 from lutc.lowering.refusals import Refusal
 from lutc.nn.attention import QProduct
-from lutc.nn.graph import Add, Move, QAffine, QMean
+from lutc.nn.graph import Add, Move, QMean
 from lutc.nn.layers import Sum
 
 from .call import Call
@@ -33,10 +33,6 @@ def _constant(c: Call, value: Any) -> Held | None:
             "computes with a number that depends on the number of samples", "compute with constants"
         )
     return Held(torch.tensor(float(value)), None, False)
-
-
-def _negated(c: Call, x: Result, name: str) -> Result:
-    return c.walk.layer(name, QAffine((), None, trained=False, weights=c.walk.widths.weights), [x], x.shape)
 
 
 def addition(c: Call, sign: int = 1, turned: bool = False) -> Result:

@@ -64,9 +64,10 @@ class Missing:
     """The result of what was refused, where nothing may stand for it."""
 
 
-STAND_IN = (
-    "?"  # the name of what stands for the result of what was refused, so that what reads it is looked at too
-)
+STAND_IN = "?"  # names what stands for the result of what was refused, so that what reads it is looked at too
+
+
+AFFINE = "affine"  # what layers of constants share with one another
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,6 @@ class Walk:
         self.reads: dict[str, tuple[str, ...]] = {}
         self.held: dict[str, tuple[str, ...]] = {}  # keys of the module's state: the parts here
         self.values: dict[fx.Node, Any] = {}
-        self.twins: dict[
-            fx.Node, fx.Node
-        ] = {}  # results of operators in place: the node whose tensor they changed
         self._made: dict[Any, nn.Module] = {}
         self._owners: dict[str, Any] = {}
         self._quantised: dict[str, Result] = {}
@@ -136,7 +134,11 @@ class Walk:
                     f"has a {name} that is computed from parameters at every call",
                     "compute it once, and make it a parameter",
                 )
-            if h.key is not None:
+            if h.key is not None and not h.trained and sharing == AFFINE:
+                self.held.setdefault(
+                    h.key, (f"{result.name}.{name}",)
+                )  # it stays as it is in all of its places
+            elif h.key is not None:
                 self.own(h.key, what, (f"{result.name}.{name}",))
             elif isinstance(own, nn.Parameter):
                 raise Refusal(f"has a {name} that is no part of the module's state", "make it a parameter")

@@ -21,7 +21,7 @@ from lutc.nn.layers import QBatchNorm, QConv1d, QConv2d, QLinear
 
 from .call import Call
 from .run import Rule
-from .walk import Held, Missing, Result
+from .walk import AFFINE, Held, Missing, Result
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -252,7 +252,7 @@ def affine(c: Call, x: Result, gain: Held | None, shift: Held | None, name: str 
     w = c.walk.widths.weights
     make = partial(QAffine, *shapes, trained=trained, weights=w)
     tensors = {"gain": gain, "shift": shift}
-    return c.walk.weighted(name or c.where, "affine", make, tensors, [x], x.shape)
+    return c.walk.weighted(name or c.where, AFFINE, make, tensors, [x], x.shape)
 
 
 def _broadcast(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...] | None:
