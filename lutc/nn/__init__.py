@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from lutc.nn.attention import QAttention, QSoftmax
     from lutc.nn.checkpoint import load, save
     from lutc.nn.einsum import QEinsum
+    from lutc.nn.from_float import convert, to_float
     from lutc.nn.function import QFunction
+    from lutc.nn.graph import Add, Concat, Graph, Move, QAffine, QMean
     from lutc.nn.layers import QAdd, QBatchNorm, QConcat, QConv1d, QConv2d, QLinear, QReLU, Sum
     from lutc.nn.lut import LUTDense, LutTables
     from lutc.nn.lutconv import LUTConv1d, LUTConv2d
@@ -25,8 +27,12 @@ if TYPE_CHECKING:
     from lutc.nn.training import Trainer, accuracy, freeze_ranges, settle_norms, trace_ranges, traced
 
 _HOMES = {
+    "Add": "graph",
+    "Concat": "graph",
     "Constant": "schedules",
+    "Graph": "graph",
     "LogRamp": "schedules",
+    "Move": "graph",
     "PID": "schedules",
     "ParetoFront": "pareto",
     "Trainer": "training",
@@ -40,6 +46,7 @@ _HOMES = {
     "LUTDense": "lut",
     "LutTables": "lut",
     "QAdd": "layers",
+    "QAffine": "graph",
     "QAttention": "attention",
     "QAvgPool1d": "pooling",
     "QAvgPool2d": "pooling",
@@ -50,29 +57,37 @@ _HOMES = {
     "QEinsum": "einsum",
     "QFunction": "function",
     "QLinear": "layers",
+    "QMean": "graph",
     "QReLU": "layers",
     "QSoftmax": "attention",
     "Quantizer": "quantizer",
     "Resources": "surrogate",
     "Sum": "layers",
+    "convert": "from_float",
     "export": "to_design",
     "export_onnx": "to_onnx",
     "load": "checkpoint",
     "save": "checkpoint",
+    "to_float": "from_float",
     "resource_total": "surrogate",
     "resources": "surrogate",
 }
 
 __all__ = [
     "PID",
+    "Add",
+    "Concat",
     "Constant",
+    "Graph",
     "LUTConv1d",
     "LUTConv2d",
     "LUTDense",
     "LogRamp",
     "LutTables",
+    "Move",
     "ParetoFront",
     "QAdd",
+    "QAffine",
     "QAttention",
     "QAvgPool1d",
     "QAvgPool2d",
@@ -83,6 +98,7 @@ __all__ = [
     "QEinsum",
     "QFunction",
     "QLinear",
+    "QMean",
     "QReLU",
     "QSoftmax",
     "Quantize",
@@ -91,6 +107,7 @@ __all__ = [
     "Sum",
     "Trainer",
     "accuracy",
+    "convert",
     "export",
     "export_onnx",
     "freeze_ranges",
@@ -99,6 +116,7 @@ __all__ = [
     "resources",
     "save",
     "settle_norms",
+    "to_float",
     "trace_ranges",
     "traced",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .function import QFunction
 from .layers import Options, QLinear
@@ -138,6 +138,7 @@ class QAttention(Layer):
     - `products`: options of the quantisers of queries, keys and values.
     - `shares`: options of the quantiser of the softmax's results (unsigned and saturating by default).
     - `softmax`: options of `QSoftmax`.
+    - `dropout`: share of the softmax's results that are left out in training.
 
     Raises ValueError if ``heads`` does not divide the features and no ``dim`` is given.
     """
@@ -155,6 +156,7 @@ class QAttention(Layer):
         products: Options | None = None,
         shares: Options | None = None,
         softmax: Options | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if dim is None and features % heads:
@@ -166,6 +168,7 @@ class QAttention(Layer):
         )
         self.scores = QProduct("bihd,bjhd->bhij", left=products, right=products)
         self.softmax = QSoftmax(**{"scale": self.dim**-0.5, **(softmax or {})})
+        self.dropout = nn.Dropout(dropout)
         part = {"signed": False, "overflow": "saturate", "integer": 1, "fraction": 6} | (shares or {})
         self.mix = QProduct("bhij,bjhd->bihd", left=part, right=products)
         self.output = QLinear(
@@ -177,7 +180,7 @@ class QAttention(Layer):
         q, k, v = (
             layer(wide).unflatten(-1, (self.heads, self.dim)) for layer in (self.query, self.key, self.value)
         )
-        y: Tensor = self.output(self.mix(self.softmax(self.scores(q, k)), v).flatten(2))
+        y: Tensor = self.output(self.mix(self.dropout(self.softmax(self.scores(q, k))), v).flatten(2))
         return y.to(x.dtype)
 
 

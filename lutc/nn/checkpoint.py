@@ -24,7 +24,7 @@ from lutc.diagnostics import LirError, error
 from lutc.files.foreign import first_line, shown
 from lutc.files.pickles import read_checkpoint
 
-from . import attention, einsum, function, layers, lut, lutconv, pareto, pooling, quantizer
+from . import attention, einsum, function, graph, layers, lut, lutconv, pareto, pooling, quantizer
 from .known import oddity
 from .quantizer import Layer
 
@@ -37,13 +37,15 @@ _TORCH: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Identity: (),
     nn.ReLU: ("inplace",),
     nn.Dropout: ("p", "inplace"),
+    nn.Dropout1d: ("p", "inplace"),
+    nn.Dropout2d: ("p", "inplace"),
     nn.Flatten: ("start_dim", "end_dim"),
     nn.MaxPool1d: ("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"),
     nn.MaxPool2d: ("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"),
 }
 _OURS = [
     kind
-    for home in (quantizer, layers, pooling, einsum, function, attention, lut, lutconv)
+    for home in (quantizer, layers, pooling, einsum, function, attention, lut, lutconv, graph)
     for name, kind in vars(home).items()
     if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer and not name.startswith("_")
 ]

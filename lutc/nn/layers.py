@@ -201,19 +201,31 @@ class QBatchNorm(Layer):
     """Batch norm as hardware has it: ``Q(gain) * x + Q(shift)`` per channel (axis 1, or the last of two axes).
 
     In training gain and shift come from the batch's statistics, in evaluation from the running ones, and both pass
-    through quantisers whose range is what they need.
+    through quantisers whose range is what they need. If not ``affine``, nothing is learned: gamma is 1 and beta 0.
     """
 
+    gamma: Tensor
+    beta: Tensor
     running_mean: Tensor
     running_var: Tensor
 
     def __init__(
-        self, channels: int, *, momentum: float = 0.1, eps: float = 1e-5, weights: Options | None = None
+        self,
+        channels: int,
+        *,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        affine: bool = True,
+        weights: Options | None = None,
     ) -> None:
         super().__init__()
         options = {"shape": (channels,), **_WEIGHT, **(weights or {})}
         self.momentum, self.eps = momentum, eps
-        self.gamma, self.beta = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        for name, value in (("gamma", torch.ones(channels)), ("beta", torch.zeros(channels))):
+            if affine:
+                self.register_parameter(name, nn.Parameter(value))
+            else:
+                self.register_buffer(name, value)
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.gain_quantizer, self.shift_quantizer = Quantizer(**options), Quantizer(**options)
@@ -234,7 +246,8 @@ class QBatchNorm(Layer):
             gain, shift = self.exact()
             return (x.double() * gain.view(shape) + shift.view(shape)).to(x.dtype)
         axes = [a for a in range(x.dim()) if a != 1]
-        mean, var = x.mean(axes), x.var(axes, unbiased=False)
+        kind = self.running_mean.dtype  # what comes from layers in evaluation is float64
+        mean, var = x.mean(axes).to(kind), x.var(axes, unbiased=False).to(kind)
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(var, self.momentum)

@@ -220,7 +220,7 @@ def _(layer: nn.Identity, b: Exporter, x: Value) -> Value:
 
 
 @lower.register
-def _(layer: nn.Dropout, b: Exporter, x: Value) -> Value:
+def _(layer: nn.Dropout | nn.Dropout1d | nn.Dropout2d, b: Exporter, x: Value) -> Value:
     return x
 
 

@@ -57,7 +57,8 @@ def _(layer: QSoftmax, b: Exporter, x: Value) -> Value:
     return ordered(b, over_rows(b, x, x.type.shape[-1], row), last, range(rank))
 
 
-def _product(layer: QProduct, b: Exporter, x: Value, y: Value) -> Value:
+def product_of(layer: QProduct, b: Exporter, x: Value, y: Value) -> Value:
+    """The product of two values, each through its quantiser."""
     left, right, out = (t[1:] for t in layer.terms)
     u, v = quantise(layer.left_quantizer, b, x), quantise(layer.right_quantizer, b, y)
     return einsum(b, left, right, out, u, v)
@@ -72,6 +73,6 @@ def _(layer: QAttention, b: Exporter, x: Value) -> Value:
         b.reshape(lower(part, b, x), shape=[positions, layer.heads, layer.dim])
         for part in (layer.query, layer.key, layer.value)
     )
-    shares = lower(layer.softmax, b, _product(layer.scores, b, q, k))
-    mixed = b.reshape(_product(layer.mix, b, shares, v), shape=[positions, layer.heads * layer.dim])
+    shares = lower(layer.softmax, b, product_of(layer.scores, b, q, k))
+    mixed = b.reshape(product_of(layer.mix, b, shares, v), shape=[positions, layer.heads * layer.dim])
     return lower(layer.output, b, mixed)

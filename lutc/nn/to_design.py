@@ -14,9 +14,10 @@ from lutc.lowering.compare import not_compared
 from lutc.lowering.refusals import Refusal, Refusals
 from lutc.types import Fixed, Overflow, Rounding, Type, uniform
 
-from . import rules_attention, rules_conv, rules_einsum  # noqa: F401 - they add their rules
+from . import rules_attention, rules_conv, rules_einsum, rules_graph  # noqa: F401 - they add their rules
 from .attention import QAttention, QSoftmax
 from .function import QFunction
+from .graph import INPUT, Graph, Move
 from .known import HELP, hooked_globally, oddity
 from .layers import QAdd, QConcat, QLinear, _Affine
 from .look import looked_at
@@ -102,6 +103,8 @@ def _readers(layer: nn.Module) -> list[tuple[Quantizer, nn.Module]]:
     if isinstance(layer, QAdd | QConcat):
         firsts = [next(chain(branch, ""), ("", nn.Identity()))[1] for branch in layer.branches]
         return [r for first in firsts for r in _readers(first)]
+    if isinstance(layer, Graph):
+        return _graph_readers(layer)
     if isinstance(layer, Quantizer):
         return [(layer, layer)]
     if isinstance(layer, _LUTConv):
@@ -116,20 +119,39 @@ def _readers(layer: nn.Module) -> list[tuple[Quantizer, nn.Module]]:
     )
 
 
+_PASSES = nn.Flatten | nn.Identity | nn.Dropout | nn.Dropout1d | nn.Dropout2d
+
+
+def _graph_readers(graph: Graph) -> list[tuple[Quantizer, nn.Module]]:
+    """Those of the layers that read the input as it is, or after it was moved about."""
+    moved, found = {INPUT}, []
+    for name, layer, read in graph.steps:
+        if moved & set(read):
+            if isinstance(layer, Move | _PASSES):
+                moved.add(name)
+            else:
+                found += _readers(layer)
+    if name in moved:
+        raise Refusal("nothing quantises the input", "put a Quantizer first")
+    return found
+
+
 def port_of(stages: list[tuple[str, nn.Module]], shape: tuple[int, ...] | None) -> tuple[Type, Overflow]:
     """The type of the port that layers in a chain read, which rounds down, and what it does beyond its range."""
-    while stages and isinstance(stages[0][1], nn.Flatten | nn.Identity | nn.Dropout):
+    while stages and isinstance(stages[0][1], _PASSES):
         stages = stages[1:]
     if not stages:
         raise Refusal("the model has no layers")
     readers = _readers(stages[0][1])
     first = readers[0][1]
     if shape is None:
-        if isinstance(first, LUTDense | QLinear):
+        if isinstance(stages[0][1], Graph):
+            shape = stages[0][1].shape
+        elif isinstance(first, LUTDense | QLinear):
             shape = (first.n_in,)
         elif isinstance(first, Quantizer) and first.shape and 1 not in first.shape:
             shape = first.shape
-        else:
+        if shape is None:
             raise Refusal("the input's shape is not known", "give shape=(...), without the batch")
     modes = {q.overflow is Overflow.WRAP for q, _ in readers}
     if len(modes) > 1:

@@ -73,6 +73,8 @@ def export_onnx(
         0
     ]  # refuses whatever has no exact translation
     shape = port.type.shape
+    from . import to_onnx_graph  # noqa: F401 - it adds its rules to those here
+
     g = _Graph()
     with evaluating(model), torch.no_grad():
         x = _port(g, port.type.formats[0], port.overflow)
@@ -374,6 +376,8 @@ def _(layer: QAttention, g: _Graph, x: str, shape: tuple[int, ...]) -> str:
 
 @emit.register(nn.Identity)
 @emit.register(nn.Dropout)
+@emit.register(nn.Dropout1d)
+@emit.register(nn.Dropout2d)
 def _nothing(layer: nn.Module, g: _Graph, x: str, shape: tuple[int, ...]) -> str:
     return x
 

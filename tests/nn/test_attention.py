@@ -215,7 +215,7 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="no equation such as"):
         QProduct("bij,cjk->bik")
     with pytest.raises(ValueError, match="is not one of"):
-        lnn.QFunction("erf")
+        lnn.QFunction("sinh")
     with pytest.raises(ValueError, match="one format"):
         lnn.QFunction("exp", data={"shape": (3,)})
     with pytest.raises(ValueError, match="16 at most"):

@@ -64,6 +64,21 @@ LUT: dict[str, tuple[Any, ...]] = {
 CONV = {"channels": (2,), "filters": (4,), "kernel": (2, 3), **WINDOW}
 ADD = ((nn.Identity(), lnn.QReLU(())), (lnn.QReLU(()), lnn.QReLU(()), nn.Identity()))
 ROW, LINE, PLANE = (4,), (2, 7), (2, 6, 6)
+MOVES = (
+    ("reshape", 8, 9),
+    ("permute", 0, 2, 1, 3),
+    ("permute", 0, 3, 2, 1),
+    ("select", 1, 1),
+    ("slice", 2, 1, 6, 2),
+    ("flip", 1, 3),
+    ("roll", 2, 3),
+    ("pad", 1, 0, 2, 1),
+    ("repeat", 1, 2, 1),
+    ("upsample", 2, 3),
+)
+GRAPH = {"a": lnn.QLinear(4, 4), "b": lnn.QReLU(), "c": lnn.Add(subtract=True), "d": lnn.Concat(1)}
+READS = {"a": ("x",), "b": ("a",), "c": ("a", "b"), "d": ("b", "c", "a")}
+SHARED = {**READS, "d": ("c", "c")}
 LAYERS: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
     "Quantizer": (
         ROW,
@@ -88,7 +103,13 @@ LAYERS: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
     "QReLU": (ROW, {"shape": ((), (4,))}),
     "QBatchNorm": (
         ROW,
-        {"channels": (4,), "momentum": (0.1, 0.5), "eps": (1e-5, 0.1), "weights": QUANTISERS},
+        {
+            "channels": (4,),
+            "momentum": (0.1, 0.5),
+            "eps": (1e-5, 0.1),
+            "affine": (True, False),
+            "weights": QUANTISERS,
+        },
     ),
     "QAdd": (ROW, {"branches": ADD}),
     "QConcat": (LINE, {"branches": ADD, "dim": (1, 2, -1)}),
@@ -107,10 +128,27 @@ LAYERS: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
     "QFunction": (
         ROW,
         {
-            "function": ("tanh", "sigmoid", "exp", "reciprocal", "gelu"),
+            "function": (
+                *(
+                    "tanh",
+                    "sigmoid",
+                    "exp",
+                    "reciprocal",
+                    "gelu",
+                    "abs",
+                    "celu",
+                    "cos",
+                    "elu",
+                    "erf",
+                    "rsqrt",
+                ),
+                *("hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish", "selu"),
+                *("softplus", "square", "threshold"),
+            ),
             "scale": (1.0, 0.5, -2.0),
             "data": tuple(q for q in QUANTISERS if q.get("overflow") != "wrap"),
             "table": tuple(q for q in QUANTISERS if "rounding" not in q),
+            "parameters": (None, {"negative_slope": 0.25}),
         },
     ),
     "QSoftmax": (
@@ -139,14 +177,36 @@ LAYERS: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
             "products": QUANTISERS,
             "shares": ({}, {"fraction": 4}),
             "softmax": ({}, {"stable": False}, {"scale": 0.25}),
+            "dropout": (0.0, 0.5),
         },
     ),
+    "Graph": (
+        ROW,
+        {
+            "layers": (GRAPH,),
+            "reads": (READS, SHARED),
+            "shape": (None, ROW),
+            "floats": (None, {"w": (("a.weight",), (4, 4))}),
+        },
+    ),
+    "Move": (PLANE, {"kind": MOVES, "numbers": ((),)}),
+    "QAffine": (
+        PLANE,
+        {
+            "gain": ((), None, (2, 1, 1), (1, 2, 6, 6)),
+            "shift": ((2, 1, 1), None, (), (6,)),
+            "trained": (True, False),
+            "weights": QUANTISERS,
+        },
+    ),
+    "QMean": (PLANE, {"dims": ((2, 3), (1,), (1, 2, 3)), "keepdim": (False, True), "shape": ((), (2,))}),
     "LUTDense": (ROW, {"n_in": (4,), "n_out": (3,), **LUT}),
     "LUTConv1d": (LINE, {**CONV}),
     "LUTConv2d": (PLANE, {**CONV}),
 }
 OPTIONS = {  # what goes through to another class
     "QReLU": {k: v for k, v in LAYERS["Quantizer"][1].items() if k not in ("shape", "signed")},
+    "QMean": {k: v for k, v in LAYERS["Quantizer"][1].items() if k != "shape"},
     "QAvgPool1d": {k: v for k, v in LAYERS["Quantizer"][1].items() if k != "shape"},
     "QAvgPool2d": {k: v for k, v in LAYERS["Quantizer"][1].items() if k != "shape"},
     "LUTConv1d": LUT,
@@ -179,6 +239,8 @@ PLAIN: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
     "Flatten": (LINE, {"start_dim": (1, 2), "end_dim": (-1, 2)}),
     "ReLU": (ROW, {"inplace": (False, True)}),
     "Dropout": (ROW, {"p": (0.5,), "inplace": (False, True)}),
+    "Dropout1d": (LINE, {"p": (0.5,), "inplace": (False, True)}),
+    "Dropout2d": (PLANE, {"p": (0.5,), "inplace": (False, True)}),
     "Identity": (ROW, {}),
 }
 # What lutc says no to, by layer, option and way.
@@ -193,15 +255,24 @@ NO = {
 HALF_EVEN = "the input is rounded half to even, which a port cannot prepare exactly"
 
 
+# What does not quantise what it reads.
+BARE = (
+    *("QReLU", "QBatchNorm", "QAdd", "QConcat", "Sum", "QAvgPool1d", "QAvgPool2d"),
+    *("Move", "QAffine", "QMean"),
+)
+
+
 def build(name: str, arguments: Mapping[str, Any], shape: tuple[int, ...]) -> nn.Module:
     torch.manual_seed(0)
     rest = dict(arguments)
     branches = rest.pop("branches", ())
+    if name == "Move":
+        branches = (*rest.pop("kind"), *rest.pop("numbers", ()))
     if name in PLAIN:
         model: nn.Module = nn.Sequential(lnn.Quantizer(()), getattr(nn, name)(**rest))
     else:
         layer = getattr(lnn, name)(*branches, **rest)
-        bare = name in ("QReLU", "QBatchNorm", "QAdd", "QConcat", "Sum", "QAvgPool1d", "QAvgPool2d")
+        bare = name in BARE
         model = nn.Sequential(lnn.Quantizer(()), layer) if bare else nn.Sequential(layer)
     model.train()
     for seed in range(2):
@@ -239,9 +310,12 @@ def setting(
     return Setting("nn", f"{name}:{way}", option, make, refusal)
 
 
+PARTS = {"Add", "Concat", "Kept", "QProduct"}  # of other layers
+
+
 def settings() -> Iterator[Setting]:
     """All of them. Raises AssertionError for a layer or an argument nobody has thought of."""
-    ours = {k.__name__ for k in checkpoint._OURS} - {"QProduct"}
+    ours = {k.__name__ for k in checkpoint._OURS} - PARTS
     if ours != set(LAYERS):
         raise AssertionError(f"layers without declared arguments: {sorted(ours ^ set(LAYERS))}")
     known = {
@@ -269,6 +343,12 @@ def settings() -> Iterator[Setting]:
             "equation",
             "weight_shape",
             "features",
+            "layers",
+            "reads",
+            "kind",
+            "gain",
+            "shift",
+            "dims",
         )
         base = {a: v[0] for a, v in given.items() if a in (*required, "function", "kernel_size")}
         for argument, several in values.items():
@@ -277,6 +357,8 @@ def settings() -> Iterator[Setting]:
                 arguments = {**base, argument: value}
                 if value == "bij,ijk->bik":
                     arguments["weight_shape"] = (2, 7, 3)
+                if argument == "parameters" and value:
+                    arguments["function"] = "leaky_relu"
                 if argument == "total" and value and name != "QSoftmax":
                     arguments["overflow"] = "saturate"
                 for way in WAYS:

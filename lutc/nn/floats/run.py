@@ -1,0 +1,195 @@
+"""The run of `lutc.nn.convert` over a traced module: what every operator's result is, refusals collected."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from lutc.lowering.refusals import Refusal
+from lutc.nn.graph import INPUT
+
+from .call import Call, shape_of
+from .trace import Traced, module_of, where_of
+from .walk import STAND_IN, Held, Missing, Result, Walk
+
+Rule = Callable[[Call], Any]
+PASSES = ("_assert", "sym_constrain", "_check", "_assert_async")
+
+
+def walked(walk: Walk, rules: Mapping[str, Rule]) -> Any:
+    """Run over all nodes, noting refusals; gives the output's value."""
+    traced = walk.traced
+    walk.values[traced.input] = Result(INPUT, shape_of(walk, traced.input.meta["val"]))
+    for node in traced.input.graph.nodes:
+        if node.name in traced.stored:
+            value, key = traced.stored[node.name]
+            walk.values[node] = Held(value, key, isinstance(value, nn.Parameter))
+    needed = _needed(traced)
+    for node in traced.nodes:
+        if node not in needed:
+            continue
+        where, kind = where_of(node)
+        walk.values[node] = _stand_in(walk, node)
+        with (
+            suppress(Refusal) if module_of(node)[0] in traced.refused else walk.wrong.at(f"{where} ({kind})")
+        ):
+            walk.values[node] = _called(walk, node, rules)
+    result = walk.values.get(traced.output, Missing())
+    with walk.wrong.at("output"):
+        if isinstance(result, Result):
+            result.check()
+        elif isinstance(result, Held):
+            raise Refusal("depends on nothing that the model is given", "return what the layers compute")
+        elif not walk.wrong.found:
+            raise Refusal(
+                "is a result that has no translation, such as attention's weights, or where a largest number is",
+                "return what is computed with them",
+            )
+    return result
+
+
+def _stand_in(walk: Walk, node: fx.Node) -> Any:
+    value = node.meta.get("val")
+    try:
+        return Result(STAND_IN, shape_of(walk, value)) if isinstance(value, Tensor) else Missing()
+    except Refusal:
+        return Missing()
+
+
+def _needed(traced: Traced) -> set[fx.Node]:
+    """The nodes that the output is made of, and those that change what they read in place."""
+    wanted = {traced.output}
+    for node in reversed(traced.nodes):
+        if node in wanted or _in_place(node):
+            wanted.update(node.all_input_nodes)
+            wanted.add(node)
+    return wanted
+
+
+def _in_place(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return bool(schema and schema.is_mutable)
+
+
+def _called(walk: Walk, node: fx.Node, rules: Mapping[str, Rule]) -> Any:
+    if isinstance(node.target, torch._ops.HigherOrderOperator):
+        help = "leave torch.no_grad and torch.autocast away inside, and choose nothing by the data"
+        raise Refusal(f"is no plain operator ({node.target})", help)
+    given = [walk.values.get(n, Missing()) for n in node.all_input_nodes]
+    if any(isinstance(v, Missing) for v in given):
+        return Missing()
+    if node.target is operator.getitem:
+        return given[0][node.args[1]]
+    target: Any = node.target
+    if not hasattr(target, "_schema"):
+        return _number(node, walk)
+    if target._schema.name == "aten::sym_size":
+        return node.meta["val"]
+    c = Call(walk, node)
+    if c.op.startswith(PASSES):
+        return None
+    if not any(isinstance(v, Result | list | tuple) for v in given):
+        return _of_constants(c, [v for v in given if isinstance(v, Held)])
+    in_place = _in_place(node)
+    rule = rules.get(c.op.rstrip("_") if in_place else c.op)
+    if rule is None:
+        raise Refusal(f"calls {target}, for which lutc.nn has no layer", HELPS.get(c.op.rstrip("_"), OTHER))
+    found = rule(c)
+    c.options.check()
+    if in_place:
+        return _written(walk, node, found)
+    return found
+
+
+OTHER = "write it with linear, convolution, pooling, activation, addition and movement of elements"
+HELPS = {
+    "log_softmax": "leave it to the loss: log_softmax in it, and the scores themselves out of the model",
+    "lstm": "lutc.nn has no recurrent layers: use convolutions or attention over the positions",
+    "gru": "lutc.nn has no recurrent layers: use convolutions or attention over the positions",
+    "group_norm": "use BatchNorm, whose statistics are constants in evaluation",
+    "instance_norm": "use BatchNorm, whose statistics are constants in evaluation",
+    "embedding": "give the model the embedded numbers, or one-hot codes to a Linear",
+    "conv_transpose2d": "use Upsample(mode='nearest') and a Conv2d",
+    "conv_transpose1d": "use Upsample(mode='nearest') and a Conv1d",
+}
+
+
+def _number(node: fx.Node, walk: Walk) -> Any:
+    """What is computed of lengths, such as the batch's."""
+    if "val" in node.meta and not isinstance(node.meta["val"], Tensor):
+        return node.meta["val"]
+    raise Refusal(f"calls {node.target}", OTHER)
+
+
+def _written(walk: Walk, node: fx.Node, found: Any) -> Any:
+    """The result of an operator in place: what it changed is now that, and views of it are out of date."""
+    target = node.args[0]
+    before = walk.values.get(target) if isinstance(target, fx.Node) else None
+    if not isinstance(before, Result) or not isinstance(found, Result):
+        raise Refusal("changes a constant in place", "write it without the underscore")
+    before.storage.changed += 1
+    now = replace(found, storage=before.storage, seen=before.storage.changed)
+    for other, value in walk.values.items():
+        if isinstance(value, Result) and value.name == before.name and value.storage is before.storage:
+            walk.values[other] = now
+    return now
+
+
+def _for_all_samples(c: Call, held: Held) -> bool:
+    """Whether an expansion only repeats a tensor for every sample, as adding it does."""
+    first, *rest = c["size"]
+    shape = tuple(held.value.shape[1:])
+    return (
+        isinstance(first, torch.SymInt)
+        and held.value.shape[:1] == (1,)
+        and all(n in (-1, m) for n, m in zip(rest, shape, strict=True))
+    )
+
+
+# What gives a parameter under another shape, and what turns a matrix.
+RESHAPES = frozenset(
+    ["view", "reshape", "unsqueeze", "squeeze", "slice", "contiguous", "flatten", "expand", "detach", "alias"]
+)
+TURNS = frozenset(["t", "transpose", "permute", "numpy_T", "mT"])
+
+
+def _of_constants(c: Call, given: list[Any]) -> Any:
+    """What an operator makes of tensors of the module alone."""
+    values = c.walk.values
+
+    def real(a: Any) -> Any:
+        if isinstance(a, fx.Node):
+            value = values[a]
+            if isinstance(value, torch.SymInt):
+                raise Refusal(
+                    "makes a constant for every sample of the batch",
+                    "make it for one, and add or multiply it to what the network computes",
+                )
+            return value.value if isinstance(value, Held) else value
+        return [real(v) for v in a] if isinstance(a, list | tuple) else a
+
+    if c.op == "expand" and given and not given[0].computed and _for_all_samples(c, given[0]):
+        return given[0]
+    target: Any = c.node.target
+    args, named = real(c.node.args), {k: real(v) for k, v in c.node.kwargs.items()}
+    with torch.no_grad():
+        made = target(*args, **named)
+    trained = any(h.trained for h in given)
+    if not isinstance(made, Tensor):
+        return [Held(v, None, trained, computed=trained) for v in made]
+    if not trained:
+        return Held(made, None, False)
+    (first, *rest) = given
+    was = first.value
+    if not rest and not first.computed:
+        if c.op in RESHAPES and torch.equal(made.reshape(-1), was.reshape(-1)):
+            return replace(first, value=made)
+        if c.op in TURNS and was.dim() == 2 and torch.equal(made, was.T):
+            return replace(first, transposed=not first.transposed, value=made)
+    return Held(made, None, True, computed=True)
