@@ -88,7 +88,7 @@ def _show(found: Any, out: Console) -> None:
         layers.add_row(row["name"], row["kind"], f"{row['bits']:.1f}", f"{100 * row['zeros']:.0f} %")
     out.print(layers)
     table = Table()
-    for heading in ("LUTs", "latency", found.metric, "against float"):
+    for heading in ("LUTs", "latency", found.metric, "falls by"):
         table.add_column(heading, justify="right")
     for o in found.front():
         chosen = o is found.chosen
@@ -97,7 +97,7 @@ def _show(found: Any, out: Console) -> None:
             f"{o.luts:,}" if o.compiled else f"about {o.luts:,}",
             f"{o.latency} cycles" if o.compiled else "",
             score,
-            f"{100 * (o.score - found.float_score):+.2f}",
+            f"{100 * o.fall:.2f}",
             style="bold" if chosen else None,
         )
     out.print(table)

@@ -12,7 +12,7 @@ from lutc.diagnostics import error
 from lutc.files.writing import written
 
 from . import picture
-from .quantize import Quantized
+from .result import Quantized
 
 
 def facts(found: Quantized) -> dict[str, Any]:
@@ -27,6 +27,7 @@ def facts(found: Quantized) -> dict[str, Any]:
                 "compiled": o.compiled,
                 "latency_cycles": o.latency,
                 "score": round(o.score, 6),
+                "fall": round(o.fall, 6),
                 "loss": float(f"{o.loss:.4g}"),
             }
             for o in found.outcomes

@@ -10,7 +10,7 @@ import numpy as np
 
 from lutc.diagnostics import error
 
-from .quantize import Quantized
+from .result import Quantized
 
 BLUE, ORANGE, GREY = "#1668a8", "#d1691b", "#999999"
 

@@ -38,7 +38,7 @@ class Simulator:
         self.inputs = {name: np.asarray(x, np.float32) for name, x in inputs.items()}
         self._behind = {p.name: f"lutc_q{i}" for i, p in enumerate(points)}
         self._ranks = {p.name: len(shapes[p.tensor]) for p in points}
-        self._session, self._batch, self._noisy = self._built(graph)
+        self._session, self.batch, self._noisy = self._built(graph)
 
     def quantised(self, point: Point) -> str:
         """The tensor behind a point's quantiser."""
@@ -50,7 +50,7 @@ class Simulator:
         """Tensors by name, for the rows of the inputs; `noise` is added to tensors `(rows, ...)` by name."""
         feeds = {name: x[rows] for name, x in self.inputs.items()}
         count = len(next(iter(feeds.values())))
-        size = self._batch or count
+        size = self.batch or count
         found = []
         for start in range(0, count, max(size, 1)):
             part = {n: _filled(x[start : start + size], size) for n, x in feeds.items()}

@@ -8,6 +8,7 @@ arXiv:2004.10568) learns between two neighbours layer by layer; here all codes a
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from .sites import Layer
 if TYPE_CHECKING:
     import torch
 
-    from .quantize import Task
+    from .task import Task
 
 Array = NDArray[Any]
 
@@ -44,6 +45,11 @@ def tuned(task: Task, found: Assignment, widths: Widths, tell: Progress) -> Assi
         import torch
     except ImportError:
         raise error("the high effort trains weights, which needs PyTorch", help="pip install torch") from None
+    if task.sim.batch:
+        raise error(
+            f"the model takes batches of {task.sim.batch} only, and the high effort trains on larger ones",
+            help="export it with an open first dimension, or use the normal effort",
+        )
     was = torch.get_rng_state()
     torch.manual_seed(0)
     try:
@@ -59,6 +65,7 @@ class _Tuning:
         self.task, self.found, self.widths, self.tell = task, found, widths, tell
         rows = task.training
         self.inputs = {n: torch.from_numpy(x[rows]) for n, x in task.sim.inputs.items()}
+        self.spreads = [spread(r) for r in task.right]
         self.right = [torch.from_numpy(np.array(r[rows])) for r in task.right]
         labels = task.loss.labels
         self.labels = None if labels is None else torch.from_numpy(np.array(labels[rows]))
@@ -100,7 +107,8 @@ class _Tuning:
         w = w * self.alive[layer.name]
         return w + (q - w).detach()
 
-    def _run(self, rows: Any) -> list[torch.Tensor]:
+    def _played(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        """The quantised model's answers."""
         from .play import played
 
         task = self.task
@@ -110,29 +118,48 @@ class _Tuning:
             point = points.get(name)
             return value if point is None else _data(value, self.steps[point.name])
 
-        feeds = {n: x[rows] for n, x in self.inputs.items()}
+        feeds = dict(inputs)
         for layer in task.sites.layers:
             feeds[layer.weights] = self._rounded(layer)
             feeds[layer.bias] = self.bias[layer.name]
         return played(task.graph, feeds, at)
 
-    def _loss(self, rows: Any) -> torch.Tensor:
+    def _loss(self, rows: torch.Tensor) -> torch.Tensor:
+        """Of some rows, and of as many that lie between two of them, where the float model is the only teacher: those
+        it has not been trained on."""
+        import torch
+
+        from .play import played
+
+        real = {n: x[rows] for n, x in self.inputs.items()}
+        share = torch.rand(len(rows))
+        other = rows[torch.randperm(len(rows))]
+        between = {n: _mixed(x, rows, other, share) for n, x in self.inputs.items()}
+        with torch.no_grad():
+            right = played(self.task.graph, between, lambda name, value: value)
+        found = self._played({n: torch.cat([real[n], between[n]]) for n in real})
+        teacher = [torch.cat([r[rows], a]) for r, a in zip(self.right, right, strict=True)]
+        total = self._apart(teacher, found)
+        if self.labels is not None and self.task.loss.classes:
+            scores = _scores(found[0][: len(rows)] - self.task.loss.centre)
+            total = total + torch.nn.functional.cross_entropy(
+                scores.reshape(len(rows), -1), self.labels[rows]
+            )
+        return total + self.slope * self._digits()
+
+    def _apart(self, right: Sequence[torch.Tensor], found: Sequence[torch.Tensor]) -> torch.Tensor:
+        """As `Loss.apart`."""
         import torch
         import torch.nn.functional as F
 
-        found, right, loss = self._run(rows), [r[rows] for r in self.right], self.task.loss
         total = torch.zeros(())
         for k, (a, b) in enumerate(zip(right, found, strict=True)):
-            if loss.classes and k == 0:
-                a, b = _scores(a - loss.centre), _scores(b - loss.centre)
-                total = total + F.kl_div(
-                    F.log_softmax(b, -1), F.log_softmax(a, -1), reduction="batchmean", log_target=True
-                ) / max(1, a[0].numel() // a.shape[-1])
-                if self.labels is not None:
-                    total = total + F.cross_entropy(b.reshape(len(b), -1), self.labels[rows])
+            if self.task.loss.classes and k == 0:
+                a, b = (F.log_softmax(_scores(x - self.task.loss.centre), -1) for x in (a, b))
+                total = total + (a.exp() * (a - b)).sum(-1).mean()
             else:
-                total = total + ((a - b) ** 2).mean() / spread(self.right[k].numpy())
-        return total + self.slope * self._digits()
+                total = total + ((a - b) ** 2).mean() / self.spreads[k]
+        return total
 
     def _digits(self) -> torch.Tensor:
         """A smooth stand-in for the LUTs of all digits: a weight of k steps has about `log2(1 + k) / 3` and a bit."""
@@ -193,6 +220,12 @@ class _Tuning:
                 point = self.task.sites.behind[layer.output]
                 biases[layer.name] = on_grid(self.bias[layer.name].numpy(), self.found.formats[point.name])
         return replace(self.found, weights=weights, biases=biases)
+
+
+def _mixed(x: torch.Tensor, rows: torch.Tensor, other: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """Points on the lines between rows (mixup: H. Zhang et al., ICLR 2018, arXiv:1710.09412)."""
+    t = share.reshape(-1, *(1,) * (x.ndim - 1))
+    return x[rows] * t + x[other] * (1 - t)
 
 
 def _scores(x: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,7 @@ _PACKAGES = (
     ("onnx", "reading .onnx", "pip install 'lutc[onnx]'", True),
     ("h5py", "reading .keras", "pip install 'lutc[keras]'", True),
     ("torch", "training, PyTorch models", "pip install 'lutc[torch]'", True),
+    ("onnxruntime", "quantising float models", "pip install 'lutc[quantize]'", True),
     ("cocotb", "simulation", "pip install 'lutc[sim]'", True),
     ("pygls", "the language server", "pip install 'lutc[lsp]'", True),
     ("pyosys", "synthesis estimates", "pip install 'lutc[synth]'", True),

@@ -126,6 +126,7 @@ def test_wheel_metadata(unpacked: Path) -> None:
         "onnx",
         "keras",
         "torch",
+        "quantize",
         "sim",
         "synth",
         "lsp",

@@ -8,7 +8,8 @@ from float_models import KINDS
 
 import lutc
 from lutc.ptq.fold import plain
-from lutc.ptq.quantize import Task, widths_of
+from lutc.ptq.quantize import widths_of
+from lutc.ptq.task import Task
 from lutc.ptq.write import written
 
 
