@@ -138,19 +138,28 @@ class Choice:
         """The outcome of the least loss that the compiler makes of no more than these LUTs."""
         outcomes = self._sweep(most)
         fitting: list[Outcome] = []
+        seen: list[Assignment] = []
+        aim = 1.0  # of the bound: less where circuits came out larger than they were thought to be
         for _ in range(TRIES):
-            outcomes += self._nearer(outcomes, most / self.factor)
-            below = [o for o in outcomes if o.luts * self.factor <= most]
+            outcomes += self._nearer(outcomes, aim * most / self.factor)
+            below = [o for o in outcomes if o.luts * self.factor <= aim * most]
             best = max(below, key=lambda o: o.luts) if below else min(outcomes, key=lambda o: o.luts)
-            if id(best.found) in self.builds:
-                break
+            if any(best.found is s for s in seen):
+                if fitting:
+                    break
+                aim *= 1 - 2 * CLOSE
+                continue
+            seen.append(best.found)
             done = self._compiled(self._tuned(best))
-            self.builds[id(best.found)] = self.builds[id(done.found)]
-            self.factor = max(done.luts, 1) / max(best.luts, 1)  # training takes digits away, too
+            self.factor = max(done.luts, 1) / max(
+                best.luts, 1
+            )  # what training does to a circuit is part of it
             if done.luts <= most:
                 fitting.append(done)
                 if done.luts >= (1 - CLOSE) * most:
                     break
+            else:
+                aim *= 1 - CLOSE / 2
         if not fitting:
             done = self._compiled(self._tuned(min(outcomes, key=lambda o: o.luts)))
             if done.luts > most:

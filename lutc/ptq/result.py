@@ -20,8 +20,9 @@ Array = NDArray[Any]
 class Outcome:
     """A quantised model: how far it is from the float one on rows that were held back, and what it takes.
 
-    `fall` is what the metric falls by: on those rows, or, if that is more, a quarter of the share of answers that
-    change on mixtures of them. A model that was trained on the rows is surer of them than of any others, so that they
+    `fall` is what the metric falls by: on those rows, on all that were looked at (a handful passes by luck what five
+    times as many do not), or a quarter of the share of answers that change on mixtures of them, whichever is most. A
+    model that was trained on the rows is surer of them than of any others, so that they
     alone would tell too little; on mixtures about twice as many answers change as on new rows, and of those that do
     about half were right.
     `luts` and `latency` (cycles) are the compiler's if it was compiled; else `luts` is an estimate from the digits of
@@ -66,7 +67,7 @@ class Quantized:
         return self.chosen.score
 
     def front(self) -> list[Outcome]:
-        """The outcomes that no other beats in LUTs and in what the metric falls by, and the one chosen, from small on."""
+        """The outcomes that no other beats in LUTs and in what the metric falls by, and the chosen one; small first."""
         found: list[Outcome] = []
         for o in sorted(self.outcomes, key=lambda o: (o.luts, -o.score)):
             if o is self.chosen or all(p.fall > o.fall for p in found):

@@ -123,24 +123,26 @@ class Task:
         return slice(self.held.stop, self.mixed.start)
 
     def value(self, found: Assignment) -> float:
-        """What training is to make small, on the rows held back: the loss against the right answers if it has them."""
-        found.put(self.sim)
-        answers = self.sim.answers(self.held)
-        right = [r[self.held] for r in self.right]
-        return self.loss.apart(right, answers) - self.loss.score(right, answers, self.held)
+        """What training is to make small, on the rows held back: the loss, and wrong answers."""
+        loss, score, _ = self.told(found)
+        return loss - score
 
     def told(self, found: Assignment) -> tuple[float, float, float]:
         """Loss, score and fall of an assignment, as `Outcome` says them."""
         found.put(self.sim)
-        answers = self.sim.answers(self.held)
-        right = [r[self.held] for r in self.right]
-        score = self.loss.score(right, answers, self.held)
-        fall = self.float_score - score
+        seen = slice(0, self.calibration.stop)
+        answers, right = self.sim.answers(seen), [r[seen] for r in self.right]
+        held = [r[self.held] for r in right], [a[self.held] for a in answers]
+        score = self.loss.score(*held, self.held)
+        falls = [
+            self.float_score - score,
+            self.loss.score(right, right, seen) - self.loss.score(right, answers, seen),
+        ]
         if self.loss.classes:
             classes = self.loss.classes_of
             changed = classes(self.sim.answers(self.mixed)[0]) != classes(self.right[0][self.mixed])
-            fall = max(fall, float(changed.mean()) / 4)
-        return self.loss.apart(right, answers), score, fall
+            falls.append(float(changed.mean()) / 4)
+        return self.loss.apart(*held), score, max(falls)
 
     @property
     def guessed(self) -> float:

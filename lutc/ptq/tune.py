@@ -29,16 +29,22 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-EPOCHS = 60
+EPOCHS = 150
 STEPS = 2000  # of the optimiser, at most
-BATCH = 128
-RATE = 3e-3  # of Adam, times a layer's largest weight
+BATCHES = (
+    16,
+    128,
+)  # rows of a step: a sixteenth of all within these, for few rows want as many steps as many do
+LABELS = (
+    0.1  # what the right answers count beside the float model's: more unlearns how sure it is, on few rows
+)
+RATE = 1e-2  # of Adam, times a layer's largest weight
 
 
 def tuned(task: Task, found: Assignment, widths: Widths, tell: Progress) -> Assignment:
     """The assignment with weights and biases trained on the calibration rows, if that brings the outputs nearer.
 
-    With labels the right answers count as much as the float model's. Raises LirError without PyTorch, and for
+    With labels the right answers count beside the float model's. Raises LirError without PyTorch, and for
     operators that `play` does not know.
     """
     try:
@@ -81,6 +87,7 @@ class _Tuning:
         }
         self.most = 2 ** (widths.weights[1] - 1) - 1
         self.table = torch.from_numpy(digits(np.arange(self.most + 1))).float()
+        self.units = 2.0 ** torch.arange(1 if widths.fixed else int(self.most).bit_length())
         self.alive = {n: (w != 0).detach() for n, w in self.shadow.items()}
         self.slope = found.slope
         self.costs = {n: torch.tensor(found.costs[n]).float() for n in self.shadow}
@@ -92,17 +99,11 @@ class _Tuning:
         w = self.shadow[layer.name]
         (step, price), most = self.grids[layer.name], self.most
         with torch.no_grad():
-            k = w / step
-            best = torch.zeros_like(k)
-            cheapest = w**2
-            for shift in range(int(most).bit_length() if not self.widths.fixed else 1):
-                unit = 2.0**shift
-                low = torch.floor(k / unit) * unit
-                for code in (low, low + unit):
-                    code = code.clamp(-most, most)
-                    now = (w - code * step) ** 2 + price * self.table[code.abs().long()]
-                    better = now < cheapest
-                    best, cheapest = torch.where(better, code, best), torch.where(better, now, cheapest)
+            unit = self.units.view(-1, *(1,) * w.ndim)
+            low = torch.floor(w / step / unit) * unit
+            codes = torch.cat([torch.zeros_like(w)[None], low, low + unit]).clamp(-most, most)
+            now = (w - codes * step) ** 2 + price * self.table[codes.abs().long()]
+            best = codes.gather(0, now.argmin(0, keepdim=True))[0]
             q = best * step
         w = w * self.alive[layer.name]
         return w + (q - w).detach()
@@ -142,7 +143,7 @@ class _Tuning:
         total = self._apart(teacher, found)
         if self.labels is not None and self.task.loss.classes:
             scores = _scores(found[0][: len(rows)] - self.task.loss.centre)
-            total = total + torch.nn.functional.cross_entropy(
+            total = total + LABELS * torch.nn.functional.cross_entropy(
                 scores.reshape(len(rows), -1), self.labels[rows]
             )
         return total + self.slope * self._digits()
@@ -185,21 +186,22 @@ class _Tuning:
                 *(torch.from_numpy(np.asarray(along(v, p.axis, rank), np.float32)) for v in f.arrays), p.in_bias,
             )  # fmt: skip
         count = len(self.right[0])
-        epochs = max(1, min(EPOCHS, STEPS * BATCH // count))
+        batch = min(max(count // 16, BATCHES[0]), BATCHES[1])
+        epochs = max(1, min(EPOCHS, STEPS * batch // count))
         groups = [
             {"params": [t], "lr": RATE * max(float(t.detach().abs().max()), 1e-3)}
             for t in (*self.shadow.values(), *self.bias.values())
         ]
         optimiser = torch.optim.Adam(groups)
-        total = epochs * -(-count // BATCH)
+        total = epochs * -(-count // batch)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
         kept, least = self.found, task.value(self.found)
         for epoch in range(epochs):
             self.tell(f"training between the steps, {epoch + 1} of {epochs}")
             order = torch.randperm(count)
-            for start in range(0, count, BATCH):
+            for start in range(0, count, batch):
                 optimiser.zero_grad()
-                self._loss(order[start : start + BATCH]).backward()  # type: ignore[no-untyped-call]
+                self._loss(order[start : start + batch]).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 schedule.step()
             if epoch % 4 == 3 or epoch == epochs - 1:
