@@ -22,7 +22,7 @@ Progress = Callable[[str], None]
 
 DEFAULT_LOSS = 0.5  # points of the metric, where the user names no bound
 FIRST, RATE, STEPS = 4e-3, 2.0, 20  # of the sweep: the least loss that all LUTs are worth, and its growth
-NARROW = {"normal": 1.05, "high": 1.25}  # how near to a bound in loss, as a ratio of rates
+NARROW = {"normal": 1.05, "high": 1.12}  # how near to a bound in loss, as a ratio of rates
 CLOSE = 0.04  # how near to a bound in LUTs a search comes
 TRIES = 6
 

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 HEADROOM = 3  # powers of two below the largest number at which clipping is tried
+BEYOND = 1.25  # how much larger than those seen a number is thought to be
+LEVELS = 64  # different numbers in data that are taken for all that it can hold
 SAMPLES = 2048  # numbers of a channel that are looked at
 FREE = (1.0, 2.0**-0.25, 2.0**-0.5, 2.0**-0.75)  # steps tried between powers of two, where scales are free
 
@@ -53,6 +55,16 @@ def by_channel(x: Array, axis: int | None, samples: int = SAMPLES) -> Array:
     if len(flat) > samples:
         flat = flat[np.linspace(0, len(flat) - 1, samples).astype(np.int64)]
     return np.asarray(flat, np.float64)
+
+
+def widened(x: Array) -> Array:
+    """Samples `[samples, channels]` and, of each channel, two beyond its ends: what was not seen may be larger.
+
+    Not so where the data holds a few different numbers only, such as pixels.
+    """
+    if len(np.unique(x)) <= LEVELS:
+        return x
+    return np.concatenate([x, BEYOND * x.max(0, keepdims=True), BEYOND * x.min(0, keepdims=True)])
 
 
 def single(x: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import Formats, by_channel, chosen
+from .formats import Formats, by_channel, chosen, widened
 from .graph import Graph
 from .loss import Loss
 from .moments import moments
@@ -160,7 +160,7 @@ class Search:
                 cost += SHARE * _gathered(each, values.shape[1], fed[1])
         data = (widths.data[1], widths.data[1]) if widths.fixed else widths.data
         least = (max(1, data[0]), data[1]) if point.is_output else data
-        return chosen(values, self.gains[point.tensor, point.axis], cost, slope, least, widths.free)
+        return chosen(widened(values), self.gains[point.tensor, point.axis], cost, slope, least, widths.free)
 
     def _weights(
         self, layer: Layer, slope: float, widths: Widths, counted: dict[str, Array]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lutc.diagnostics import LirError, error
 
 from . import source
+from .formats import LEVELS
 from .graph import Graph
 from .loss import Loss, loss_for
 from .search import Assignment, Search
@@ -24,7 +25,6 @@ Progress = Callable[[str], None]
 HELD = 5  # every fifth row is kept from calibration, to tell the metric by
 MOST_ROWS = 4096  # rows that gains and moments are measured on
 NUMBERS = 1 << 27  # of one tensor: fewer rows of large ones
-LEVELS = 64  # different numbers in data that are taken for all that it can hold
 
 
 def _mixtures(x: Array) -> Array:
@@ -123,9 +123,10 @@ class Task:
         return slice(self.held.stop, self.mixed.start)
 
     def value(self, found: Assignment) -> float:
-        """What training is to make small, on the rows held back: the loss, and wrong answers."""
+        """What training is to make small: the loss on the rows held back and on their mixtures, and wrong answers."""
         loss, score, _ = self.told(found)
-        return loss - score
+        mixed = [r[self.mixed] for r in self.right]
+        return loss + self.loss.apart(mixed, self.sim.answers(self.mixed)) - score
 
     def told(self, found: Assignment) -> tuple[float, float, float]:
         """Loss, score and fall of an assignment, as `Outcome` says them."""
