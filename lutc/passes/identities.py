@@ -38,7 +38,7 @@ from lutc.ir.ops.base import Op
 from lutc.ir.ops.flow import evaluate
 from lutc.ir.ops.moves import Layout
 from lutc.ir.ops.sums import in_one_chain
-from lutc.numbers import dtype, dyadic, one_digit
+from lutc.numbers import dtype, one_digit
 from lutc.passes.rewriter import Rewriter, with_operands
 from lutc.types import Fixed, Ints, Overflow, Rounding
 
@@ -91,7 +91,7 @@ def _simplified(rw: Rewriter, op: Op) -> Value:
             return simplified(rw, rw.make(Scale, a, v, op.dsp))
         case Lincomb() | Add3():
             return _weighted(rw, op)
-        case Rescale(by=(by,), add=(Fraction(numerator=0),)) if dyadic(by):
+        case Rescale(by=(by,), add=(Fraction(numerator=0),)) if one_digit(by):
             return rw.make(Quant, rw.make(Scale, op.x, by), op.to, op.round, op.overflow)
         case Select(condition=c, yes=yes, no=no):
             if isinstance(c, Number):

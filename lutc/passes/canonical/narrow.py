@@ -12,7 +12,7 @@ from lutc.analysis.dataflow import Dataflow
 from lutc.analysis.ranges import range_of, set_range
 from lutc.ir.facts import Fact
 from lutc.ir.graph import Design, Value
-from lutc.ir.ops import Call, ConstOp, Number, Pack, Quant, Reg
+from lutc.ir.ops import Call, ConstOp, Max, Min, Number, Pack, Quant, Reg
 from lutc.ir.ops.base import Op
 from lutc.numbers import divide, narrowest
 from lutc.passes.context import Context
@@ -35,6 +35,9 @@ class Narrow(Pass):
         def rule(rw: Rewriter, op: Op) -> Value:
             if isinstance(op, ConstOp | Number | Reg | Call | Pack) or op in _NARROW:
                 return op
+            decided = _decided(op)
+            if decided is not None:
+                return rw.fit(decided, op.type)
             narrowed = _narrowed(rw, op)
             if narrowed is op:
                 _NARROW.keep(op, True)
@@ -42,6 +45,18 @@ class Narrow(Pass):
 
         # One walk is enough, for what a body's values depend on has no loop.
         return rebuild(design, rule, canonical="before", along=lambda owner: Dataflow(owner).order())
+
+
+def _decided(op: Op) -> Value | None:
+    """The operand that a `min` or `max` of scalars always is."""
+    if op.type.shape or not isinstance(op, Max | Min):
+        return None
+    greater, less = (op.a, op.b) if isinstance(op, Max) else (op.b, op.a)
+    for one, other, found in ((greater, less, op.a), (less, greater, op.b)):
+        (lo, _), (_, hi) = range_of(one), range_of(other)
+        if one.type.scalar.value(int(lo)) >= other.type.scalar.value(int(hi)):
+            return found
+    return None
 
 
 def _narrowed(rw: Rewriter, op: Op) -> Value:

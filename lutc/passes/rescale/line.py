@@ -40,21 +40,34 @@ class Line:
     def first(self, answer: int) -> int:
         """The first code that is rounded to `answer` or more, of a line that rises.
 
-        Rounding keeps order, so these are the numbers from some border on, with or without the border itself.
+        Rounding keeps order, so these are the numbers from some border on, with or without the border itself. In
+        integers, without fractions, since it is asked for every answer.
         """
         match self.round:
             case Rounding.FLOOR:
-                border = Fraction(answer)
+                twice, within = 2 * answer, True
             case Rounding.CEIL:
-                border = Fraction(answer - 1)
+                twice, within = 2 * answer - 2, False
             case Rounding.TOWARD_ZERO:
-                border = Fraction(answer if answer > 0 else answer - 1)
+                twice, within = (2 * answer, True) if answer > 0 else (2 * answer - 2, False)
             case Rounding.AWAY:
-                border = Fraction(answer - 1 if answer > 0 else answer)
+                twice, within = (2 * answer - 2, False) if answer > 0 else (2 * answer, True)
             case _:
-                border = answer - Fraction(1, 2)
-        code = (border - self.start) / self.slope
-        return -(-code // 1) if rounded(border, self.round) >= answer else code // 1 + 1
+                twice, within = 2 * answer - 1, self._halves(answer)
+        p, r, d = self._integers
+        top, bottom = twice * d - 2 * r, 2 * p
+        return -(-top // bottom) if within else top // bottom + 1
+
+    def _halves(self, answer: int) -> bool:
+        """Whether `answer - 1/2` is rounded to `answer`, where halves are what rounding is about."""
+        match self.round:
+            case Rounding.HALF_EVEN:
+                return answer % 2 == 0
+            case Rounding.HALF_AWAY:
+                return answer > 0
+            case Rounding.HALF_ZERO:
+                return answer <= 0
+        return self.round is Rounding.HALF_UP
 
     def mirrored(self) -> Line:
         """The same answers for the negative codes."""
@@ -64,6 +77,12 @@ class Line:
     def denominator(self) -> int:
         """D: all values are multiples of 1/D."""
         return lcm(self.slope.denominator, self.start.denominator)
+
+    @lazy
+    def _integers(self) -> tuple[int, int, int]:
+        """The values are (x*p + r) / D: p, r and D."""
+        d = self.denominator
+        return int(self.slope * d), int(self.start * d), d
 
 
 @lru_cache(maxsize=4)

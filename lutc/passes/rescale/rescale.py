@@ -159,7 +159,7 @@ def _direct(rw: Rewriter, op: Rescale, target: Target) -> list[_Way]:
     if not affine.exact:
         cost += 3 * target.adder_luts(source.width)  # a product back, a comparison or two, one step less
     ways.append((cost, lambda: _affine(rw, op, affine, stairs)))
-    parts = in_parts(stairs, source, target)
+    parts = in_parts(stairs, source, target, _operands(target))
     if parts:
         ways.append((parts.luts(target, _operands(target)) + stops, lambda: _parts(rw, op, parts)))
     return ways
