@@ -87,13 +87,14 @@ def rounded(
 
     order = [i for i in np.argsort(-np.diag(h)) if not dead[i]]
     q = np.zeros_like(start)
-    w, inverse = start.copy(), np.linalg.inv(hr)
-    for i in order:
-        d = inverse[i, i]
-        q[i] = choose(w[i], 1 / d, cost[i])
-        w -= np.outer(inverse[:, i], (w[i] - q[i]) / d)
-        column = inverse[:, i].copy()
-        inverse -= np.outer(column, column) / d
+    # A row of the inverse's triangular root says how the weights that follow take up an error, as in GPTQ.
+    live = np.array(order, dtype=np.int64)
+    root = np.linalg.cholesky(np.linalg.inv(hr[np.ix_(live, live)])).T if order else hr[:0, :0]
+    w = start[live]
+    for k, i in enumerate(order):
+        d = root[k, k]
+        q[i] = choose(w[k], 1 / d**2, cost[i])
+        w[k + 1 :] -= np.outer(root[k, k + 1 :], (w[k] - q[i]) / d)
     for _ in range(SWEEPS):
         before = q.copy()
         for i in order:

@@ -103,6 +103,12 @@ class Task:
         first = right[0]
         if not all(np.isfinite(r).all() for r in right):
             raise error("the float model's answers are not all finite", where=graph.proto.graph.name)
+        if all(np.ptp(r[:count].astype(np.float64), axis=0).max(initial=0) == 0 for r in right):
+            raise error(
+                "the float model answers the same to every row of the data",
+                where=graph.proto.graph.name,
+                help="give rows that differ, scaled as the model was trained on them",
+            )
         loss = (
             loss_for([r[:count] for r in right], labels, graph.softmax, graph.sigmoid(0))
             if len(first)

@@ -125,6 +125,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "data of another shape": ({"data": X[:, :5]}, r"\[600, 5\], and the model reads"),
     "few rows": ({"data": X[:5], "labels": None}, "5 rows of data"),
     "data with a hole": ({"data": np.where(X > 2, np.nan, X)}, "not finite"),
+    "rows that are all the same": ({"data": np.ones_like(X)}, "answers the same to every row"),
     "words": ({"data": np.array(["a", "b"])}, "no array of numbers"),
     "another input": ({"data": {"y": X, "z": X}}, "no array for input 'x'"),
     "labels of other rows": ({"labels": LABELS[:-1]}, "599 labels for 600 rows"),
