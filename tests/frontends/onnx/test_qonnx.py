@@ -250,3 +250,36 @@ def test_layers_with_channels_last(pool: str) -> None:
         answers.append(ours(g.model(), samples((6, 6, 2), rows=5)))
     np.testing.assert_array_equal(*answers)
     assert len(np.unique(answers[0])) > 5
+
+
+@pytest.mark.parametrize("mode", sorted(ROUNDINGS))
+@pytest.mark.parametrize("signed,narrow", [(1, 0), (1, 1), (0, 0)])
+@pytest.mark.parametrize("scale", [[0.5, 0.25, 2.0, 0.0625, 16.0], 0.5, [4.0] * 5])
+def test_a_port_with_a_format_for_each_element(mode: str, signed: int, narrow: int, scale: Any) -> None:
+    """Powers of two differ as steps of formats do; and so may the widths."""
+    bits = np.array([2.0, 3.0, 4.0, 5.0, 8.0])
+    g = Graph(qonnx=True)
+    x = g.quant(g.input(["n", 5]), scale=scale, bits=bits, signed=signed, narrow=narrow, rounding_mode=mode)
+    g.output(g.add("Add", x, x))
+    data = samples((5,), rows=200, reach=40)
+    want = 2 * quantised(data, np.array(scale), 0.0, bits, signed, narrow, mode)
+    np.testing.assert_array_equal(ours(g.model(), data), want)
+    design = load_onnx(g.model())
+    assert design.params[0].scale == 1 and len(design.params[0].to.runs) > 1
+
+
+def test_a_port_of_an_image_with_a_format_for_each_channel() -> None:
+    scale = np.array([0.5, 4.0]).reshape(1, 2, 1, 1)
+    g = Graph(qonnx=True)
+    g.output(g.quant(g.input(["n", 2, 3, 3]), scale=scale, bits=4.0))
+    data = samples((2, 3, 3), rows=50, reach=40)
+    np.testing.assert_array_equal(ours(g.model(), data), quantised(data, scale, 0.0, 4.0))
+
+
+def test_a_clip_before_a_port_narrows_its_elements() -> None:
+    g = Graph(qonnx=True)
+    top = np.array([0.5, 1.0, 1.5, 1.75, 1.25], np.float32)
+    clipped = g.add("Min", g.input(["n", 5]), g.constant(top))
+    g.output(g.quant(clipped, scale=0.25, bits=4.0))
+    data = samples((5,), rows=100, reach=4)
+    np.testing.assert_array_equal(ours(g.model(), data), quantised(np.minimum(data, top), 0.25, 0.0, 4.0))
