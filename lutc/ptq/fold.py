@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from lutc.diagnostics import error
 
 from .apart import taken_apart
-from .graph import Graph, attributes
+from .graph import Graph, attributes, session
 from .nodes import NORMALISING
 
 Array = NDArray[Any]
@@ -69,7 +69,6 @@ def _optimised(proto: Any) -> Any:
     """The model with functions written out and constants folded, by ONNX Runtime's own means."""
     import onnx
     import onnx.inliner
-    import onnxruntime as ort
 
     quantised = sorted({n.op_type for n in proto.graph.node if n.op_type in _QUANTISERS})
     if quantised:
@@ -78,15 +77,12 @@ def _optimised(proto: Any) -> Any:
             where=proto.graph.name or "the model",
             help="compile it as it is: lutc compile",
         )
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
     with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
+        file = str(Path(folder) / "optimised.onnx")
         try:
-            ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            session(proto, optimised=file)
         except Exception as cause:  # whatever ONNX Runtime raises
             reason = str(cause).strip().splitlines()[0]
             raise error(
@@ -94,7 +90,7 @@ def _optimised(proto: Any) -> Any:
                 where=proto.graph.name or "the model",
                 help="calibration runs the float model: export it so that ONNX Runtime takes it",
             ) from None
-        return onnx.load(options.optimized_model_filepath)
+        return onnx.load(file)
 
 
 _QUANTISERS = (

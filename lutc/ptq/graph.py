@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,29 @@ class Graph:
         self.constants[name] = np.asarray(value, np.float32)
         return name
 
+    def model(self, nodes: Sequence[Any], constants: Mapping[str, Array]) -> Any:
+        """A model of the same interface with other nodes, and those of the constants that they read."""
+        import onnx
+        from onnx import numpy_helper
+
+        made = onnx.ModelProto()
+        made.CopyFrom(self.proto)
+        g = made.graph
+        del g.node[:], g.initializer[:], g.value_info[:], g.input[:], made.functions[:]
+        g.input.extend(self.inputs)
+        g.node.extend(nodes)
+        used = {n for node in nodes for n in node.input}
+        g.initializer.extend(
+            numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in constants.items() if k in used
+        )
+        return made
+
+    @property
+    def batch(self) -> int | None:
+        """The rows that the model takes at once, if it takes one number of rows only."""
+        first = self.inputs[0].type.tensor_type.shape.dim
+        return (first[0].dim_value or None) if first and first[0].HasField("dim_value") else None
+
     def drop(self, node: Any, into: str | None = None) -> None:
         """Take a node out: its readers read `into`, by default its first operand."""
         source, gone = into or node.input[0], node.output[0]
@@ -88,3 +112,16 @@ def attributes(node: Any) -> dict[str, Any]:
     import onnx
 
     return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+def session(model: Any, optimised: str | None = None) -> Any:
+    """ONNX Runtime for a model as it stands, or with its constants folded and written to a file. Raises its errors."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_BASIC if optimised else levels.ORT_DISABLE_ALL
+    if optimised:
+        options.optimized_model_filepath = optimised
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

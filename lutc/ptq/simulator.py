@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lutc.diagnostics import error
 
 from .formats import Formats
-from .graph import Graph
+from .graph import Graph, session
 from .sites import Layer, Point
 
 Array = NDArray[Any]
@@ -79,14 +79,8 @@ class Simulator:
 
     def _built(self, graph: Graph) -> tuple[Any, int | None, dict[str, str]]:
         import onnx
-        import onnxruntime as ort
         from onnx import TensorProto, helper, numpy_helper
 
-        model = onnx.ModelProto()
-        model.CopyFrom(graph.proto)
-        g = model.graph
-        del g.node[:], g.initializer[:], g.value_info[:], g.input[:]
-        g.input.extend(graph.inputs)
         fed = {x.weights: f"lutc_w{i}" for i, x in enumerate(self.layers)}
         fed |= {x.bias: f"lutc_b{i}" for i, x in enumerate(self.layers)}
         noisy = {
@@ -133,13 +127,8 @@ class Simulator:
             nodes.append(copy)
             for out in node.output:
                 behind(out)
-        g.node.extend(nodes)
-        used = {n for node in nodes for n in node.input}
-        g.initializer.extend(
-            numpy_helper.from_array(np.ascontiguousarray(v), k)
-            for k, v in graph.constants.items()
-            if k in used
-        )
+        model = graph.model(nodes, graph.constants)
+        g, used = model.graph, {n for node in nodes for n in node.input}
         g.initializer.append(numpy_helper.from_array(np.asarray(0.5, np.float32), "lutc_half"))
         for name in sorted(
             n for n in used if n.startswith("lutc_") and n[5] in "wbislhn" and n[6:].isdigit()
@@ -158,21 +147,13 @@ class Simulator:
             if name in made:
                 g.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
         self.reads = reads
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            session = ort.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as cause:
+            return session(model), graph.batch, noisy
+        except Exception as cause:  # whatever ONNX Runtime raises
             reason = str(cause).strip().splitlines()[0]
             raise error(
                 f"cannot be run with quantisers in it: {reason}", where=graph.proto.graph.name
             ) from None
-        first = graph.inputs[0].type.tensor_type.shape.dim
-        batch = first[0].dim_value if first and first[0].HasField("dim_value") else None
-        return session, batch or None, noisy
 
 
 def along(values: Array, axis: int | None, rank: int) -> Array:
@@ -185,29 +166,14 @@ def along(values: Array, axis: int | None, rank: int) -> Array:
 def shapes_of(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
     """The shapes of all tensors of floats, batch first, by running a row or the model's own batch."""
     import onnx
-    import onnxruntime as ort
-    from onnx import numpy_helper
 
-    first = graph.inputs[0].type.tensor_type.shape.dim
-    size = (first[0].dim_value if first and first[0].HasField("dim_value") else 0) or 1
+    size = graph.batch or 1
     rows = {n: _filled(np.asarray(x[:size], np.float32), size) for n, x in inputs.items()}
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.proto)
-    g = model.graph
-    del g.node[:], g.initializer[:], g.value_info[:], g.output[:], g.input[:]
-    g.input.extend(graph.inputs)
-    g.node.extend(graph.nodes)
-    used = {n for node in graph.nodes for n in node.input}
-    g.initializer.extend(
-        numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in graph.constants.items() if k in used
-    )
+    model = graph.model(graph.nodes, graph.constants)
     names = [o for n in graph.nodes for o in n.output if o]
-    g.output.extend(onnx.ValueInfoProto(name=n) for n in names)
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found = session.run(names, rows)
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names)
+    found = session(model).run(names, rows)
     pairs = zip([*names, *rows], [*found, *rows.values()], strict=True)
     return {n: x.shape for n, x in pairs if getattr(x, "dtype", None) == np.float32}
 

@@ -47,7 +47,7 @@ class _Writer:
 def written(graph: Graph, sites: Sites, shapes: dict[str, tuple[int, ...]], found: Assignment) -> Any:
     """The quantised model, an `onnx.ModelProto`."""
     import onnx
-    from onnx import helper, numpy_helper
+    from onnx import helper
 
     w = _Writer(graph)
     points = {p.tensor: p for p in sites.points}
@@ -83,20 +83,9 @@ def written(graph: Graph, sites: Sites, shapes: dict[str, tuple[int, ...]], foun
         w.nodes.append(copy)
         for k, name in enumerate(node.output):
             copy.output[k] = behind(name)
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.proto)
-    g = model.graph
-    del g.node[:], g.initializer[:], g.value_info[:], g.input[:]
-    g.input.extend(graph.inputs)
-    g.node.extend(w.nodes)
-    used = {n for node in w.nodes for n in node.input}
-    constants = {**graph.constants, **w.constants}
-    g.initializer.extend(
-        numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in constants.items() if k in used
-    )
+    model = graph.model(w.nodes, {**graph.constants, **w.constants})
     if all(o.domain != DOMAIN for o in model.opset_import):
         model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
-    del model.functions[:]
     model.producer_name = "lutc quantize"
     return model
 
