@@ -32,8 +32,7 @@ def lived_in(model: nn.Module, seed: int = 0) -> nn.Module:
     with torch.no_grad():
         for m in model.modules():
             if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d):
-                assert m.running_mean is not None
-                assert m.running_var is not None
+                assert m.running_mean is not None and m.running_var is not None
                 assert m.num_batches_tracked is not None
                 m.running_mean.normal_(0, 0.3, generator=generator)
                 m.running_var.uniform_(0.5, 2, generator=generator)
@@ -149,7 +148,6 @@ FUNCTIONS = [
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_a_layer(kind: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
     made, shape = LAYERS[kind]
     module = lived_in(made())
     check_same(module, shape)
@@ -158,7 +156,6 @@ def test_a_layer(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=str)
 def test_a_function(function: nn.Module, tmp_path: Path) -> None:
-    torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(6, 4), function).eval()
     check_same(module, ROW)
     check_design(module, ROW, tmp_path)
@@ -337,7 +334,6 @@ MODELS: dict[str, tuple[Any, Shape]] = {
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_model(kind: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
     made, shape = MODELS[kind]
     module = lived_in(made())
     check_same(module, shape)
@@ -430,7 +426,6 @@ def test_the_data(form: str) -> None:
 
 def test_features_of_any_size_count_alike() -> None:
     """A format follows its own range, and a weight's step the input that it meets."""
-    torch.manual_seed(0)
     size = torch.tensor([1e5, 1.0, 1e-4, 30.0, 1e-2, 1e3])
     x = data(ROW) * size
     module = nn.Linear(6, 3)
@@ -463,7 +458,6 @@ def test_nothing_is_drawn() -> None:
 
 
 def test_quantised_weights_are_those_of_hardware() -> None:
-    torch.manual_seed(0)
     module = lived_in(nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2)))
     x = data(ROW).double()
     model = lnn.convert(module.double(), x, bits=16, weight_bits=3).eval()
@@ -475,7 +469,6 @@ def test_quantised_weights_are_those_of_hardware() -> None:
 
 
 def test_a_trainer_takes_it(tmp_path: Path) -> None:
-    torch.manual_seed(0)
     module = lived_in(nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)))
     x = data(ROW)
     sets: Any = {"train": (x, (x[:, 0] > 0).long()), "validation": (x, (x[:, 0] > 0).long())}
@@ -493,7 +486,6 @@ def test_a_trainer_takes_it(tmp_path: Path) -> None:
 
 
 def test_training_comes_back() -> None:
-    torch.manual_seed(0)
     module = lived_in(nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4)))
     model = lnn.convert(module, data(ROW)).train()
     with torch.no_grad():
