@@ -7,3 +7,6 @@ PASS_NAME = r"[\w-]+"  # what a pass may be called, as a pattern
 USUAL_TARGET = "xcvu13p"  # what is compiled for where nobody names a target
 EFFORTS = ("fast", "normal", "high")  # how long to look for a smaller circuit
 DSP_MODES = ("none", "auto", "all")  # which products go to DSP blocks
+QUANTISING = ("normal", "high")  # how long to look for better weights of a float model
+SCALES = ("powers", "free")  # of its formats: powers of two, or any
+GRANULARITIES = ("channel", "tensor")  # what of its data has a format of its own

@@ -7,14 +7,33 @@ method put on an instance or on Keras's class, a hook, a user's function that is
 from __future__ import annotations
 
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+from lutc.diagnostics import error
+from lutc.files.foreign import first_line
 from lutc.lowering.refusals import Refusal, Refusals
 
 HOMES = ("keras", "hgq", "qkeras")
 METHODS = ("call", "__call__", "forward")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+
+
+@contextmanager
+def saved(model: Any, help: str) -> Iterator[Path]:
+    """A live model that was looked at, as a file for the time of the block. Raises LirError if Keras cannot save it."""
+    check_live(model)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        try:
+            model.save(file)
+        except Exception as e:  # Keras asks every object of the model for its configuration
+            raise error(f"Keras cannot save it: {first_line(e)}", where=str(model.name), help=help) from None
+        yield file
 
 
 def check_live(model: Any) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lutc.diagnostics import error
-from lutc.files.foreign import begins_with, first_line
+from lutc.files.foreign import begins_with
 from lutc.ir.graph import Design
 from lutc.lowering.compare import compared, not_compared
 
@@ -22,7 +20,7 @@ from .functional import read_model
 from .hdf5 import MAGIC
 from .identity import family
 from .legacy import read_h5
-from .live import check_live
+from .live import saved
 from .peer import KerasFramework, available
 from .to_design import lower_model
 
@@ -46,18 +44,7 @@ def load_keras(
     """
     if isinstance(path, str | os.PathLike):
         return _loaded(Path(path), None, calibrate, input_types, compare)
-    check_live(path)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.keras"
-        try:
-            path.save(file)
-        except Exception as e:  # Keras asks every object of the model for its configuration
-            reason = first_line(e)
-            raise error(
-                f"Keras cannot save it: {reason}",
-                where=str(path.name),
-                help="build it of Keras's own objects",
-            ) from None
+    with saved(path, "build it of Keras's own objects") as file:
         return _loaded(file, path, calibrate, input_types, compare)
 
 

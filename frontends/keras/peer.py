@@ -193,6 +193,26 @@ def _backend() -> str | None:
     return next((n for n in names if importlib.util.find_spec(BACKENDS.get(n, n)) is not None), None)
 
 
+def elsewhere(
+    module: str, arguments: Sequence[str], folder: str, made: Path, environment: Mapping[str, str]
+) -> None:
+    """Run a module in a process of its own, in a folder, until it has made a file. Raises CannotRun."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            timeout=TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        raise CannotRun(f"it has not answered within {TIMEOUT} s") from None
+    if done.returncode or not made.exists():
+        raise CannotRun((done.stderr.strip() or "it ended without a word").splitlines()[-1])
+
+
 def _elsewhere(
     path: Path,
     given: Sequence[Any],
@@ -202,7 +222,7 @@ def _elsewhere(
 ) -> list[NDArray[Any]]:
     """The answers of a model in a file, in a process of its own. Raises CannotRun."""
     backend = _backend()
-    environment = {**os.environ, "JAX_ENABLE_X64": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {"JAX_ENABLE_X64": "1"}
     if backend is not None:
         environment["KERAS_BACKEND"] = backend
     with tempfile.TemporaryDirectory() as folder:
@@ -219,20 +239,7 @@ def _elsewhere(
                 "calibration": None if calibration is None else len(calibration),
             }
         )
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", __name__, asked, asked_with, made],
-                capture_output=True,
-                text=True,
-                env=environment,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                timeout=TIMEOUT,
-            )
-        except subprocess.TimeoutExpired:
-            raise CannotRun(f"it has not answered within {TIMEOUT} s") from None
-        if done.returncode or not made.exists():
-            raise CannotRun((done.stderr.strip() or "it ended without a word").splitlines()[-1])
+        elsewhere(__name__, [asked, str(asked_with), str(made)], folder, made, environment)
         with np.load(made) as found:
             return [found[str(i)] for i in range(len(keys))]
 

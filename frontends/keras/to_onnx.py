@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from lutc.diagnostics import error
 from lutc.files.foreign import begins_with, first_line
+from lutc.lowering.compare import CannotRun
 from lutc.lowering.refusals import Refusal
 
 from .calls import all_layers
@@ -23,10 +23,10 @@ from .functional import read_model
 from .hdf5 import MAGIC
 from .identity import family
 from .legacy import read_h5
-from .live import check_live
+from .live import saved
 from .load import by_suffix
+from .peer import elsewhere
 
-TIMEOUT = 600  # seconds
 BACKENDS = {"torch": "torch", "tensorflow": "tensorflow"}  # those that Keras exports ONNX from
 HELP = "export it to ONNX yourself, model.export(path, format='onnx'), and quantise that file"
 
@@ -38,13 +38,7 @@ def exported(source: Any) -> Any:
     """
     if isinstance(source, str | os.PathLike):
         return _of_file(Path(source))
-    check_live(source)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.keras"
-        try:
-            source.save(file)
-        except Exception as e:  # Keras asks every object of the model for its configuration
-            raise error(f"Keras cannot save it: {first_line(e)}", where=str(source.name), help=HELP) from None
+    with saved(source, HELP) as file:
         return _of_file(file)
 
 
@@ -76,22 +70,10 @@ def _elsewhere(path: Path, backend: str) -> Any:
 
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "model.onnx"
-        environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", __name__, str(path.resolve()), str(made)],
-                capture_output=True,
-                text=True,
-                env=environment,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                timeout=TIMEOUT,
-            )
-        except subprocess.TimeoutExpired:
-            raise error(f"Keras has not exported it within {TIMEOUT} s", where=str(path), help=HELP) from None
-        if done.returncode or not made.exists():
-            reason = (done.stderr.strip() or "it ended without a word").splitlines()[-1]
-            raise error(f"Keras cannot export it to ONNX: {reason}", where=str(path), help=HELP)
+            elsewhere(__name__, [str(path.resolve()), str(made)], folder, made, {"KERAS_BACKEND": backend})
+        except CannotRun as reason:
+            raise error(f"Keras cannot export it to ONNX: {reason}", where=str(path), help=HELP) from None
         return onnx.load(str(made))
 
 

@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 from lutc.diagnostics import LirError, error
 
 from .archive import SAVE, harmless
-from .trace import _arguments, _first_line, _opened, evaluated
+from .trace import arguments, evaluated, first_line, program_in
 
 
 def exported(source: Any, example_inputs: Any = None) -> Any:
@@ -42,7 +42,7 @@ def exported(source: Any, example_inputs: Any = None) -> Any:
             raise
         except Exception as e:  # whatever the model and the exporter raise
             raise error(
-                f"PyTorch cannot export it to ONNX: {_first_line(e)}",
+                f"PyTorch cannot export it to ONNX: {first_line(e)}",
                 where=name,
                 help="export it to ONNX yourself, and quantise that file",
             ) from None
@@ -54,11 +54,11 @@ def _program(source: Any, example: Any, name: str) -> ExportedProgram:
         return source
     if not isinstance(source, nn.Module):
         try:
-            return _opened(harmless(Path(source)))
+            return program_in(harmless(Path(source)))
         except LirError:
             raise
         except Exception as e:
-            raise error(f"is no program that can be read: {_first_line(e)}", where=name, help=SAVE) from None
+            raise error(f"is no program that can be read: {first_line(e)}", where=name, help=SAVE) from None
     if example is None:
         raise error(
             "a PyTorch module says nothing of the shape of its inputs",
@@ -66,7 +66,7 @@ def _program(source: Any, example: Any, name: str) -> ExportedProgram:
             help="show one call: example_inputs=torch.zeros(1, 16)",
         )
     with evaluated(source) as model:
-        args, kwargs = _arguments(model, example)
+        args, kwargs = arguments(model, example)
         pair = tuple(torch.cat([a, a]) for a in args), {k: torch.cat([v, v]) for k, v in kwargs.items()}
         open_first: Mapping[int, Any] = {0: torch.export.Dim.AUTO}
         shapes: Any = (*(open_first for _ in args),) if not kwargs else None

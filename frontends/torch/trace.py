@@ -72,17 +72,17 @@ def read(source: str | Path | ExportedProgram) -> Traced:
     path = Path(source)
     _register_quantised_operators()
     try:
-        program = _opened(harmless(path))
+        program = program_in(harmless(path))
         return _traced(program, path.stem, own=program.module())
     except LirError:
         raise
     except Exception as e:  # torch raises whatever its archive reader and its schemas raise
         raise error(
-            f"is no program of torch.export that can be read: {_first_line(e)}", where=str(path), help=SAVE
+            f"is no program of torch.export that can be read: {first_line(e)}", where=str(path), help=SAVE
         ) from None
 
 
-def _opened(archive: io.BytesIO) -> ExportedProgram:
+def program_in(archive: io.BytesIO) -> ExportedProgram:
     """The program of an archive that was checked. What PyTorch logs of a damaged one would be said twice."""
     log = logging.getLogger("torch.export")
     was, log.disabled = log.disabled, True
@@ -108,7 +108,7 @@ def traced(model: nn.Module, example: Any) -> Traced:
             where=name,
             help="show one call: lutc.load(model, example_inputs=torch.zeros(1, 16))",
         )
-    args, kwargs = _arguments(model, example)
+    args, kwargs = arguments(model, example)
     _register_quantised_operators()
     untouched = copied(model)
     try:
@@ -116,7 +116,7 @@ def traced(model: nn.Module, example: Any) -> Traced:
             untouched(*args, **kwargs)
     except Exception as e:  # whatever the user's module raises
         raise error(
-            f"the model fails on the first sample of the example inputs: {_first_line(e)}",
+            f"the model fails on the first sample of the example inputs: {first_line(e)}",
             where=name,
             help="example inputs count samples in their first dimension, and one alone must do",
         ) from None
@@ -129,7 +129,7 @@ def traced(model: nn.Module, example: Any) -> Traced:
         Exception
     ) as e:  # the module's own code runs inside, and torch has no error class of its own for this
         raise error(
-            f"torch.export cannot follow it: {_first_line(e)}",
+            f"torch.export cannot follow it: {first_line(e)}",
             where=name,
             help="example inputs count samples in their first dimension; what runs must not depend on the data",
         ) from None
@@ -164,7 +164,7 @@ def _register_quantised_operators() -> None:
         return
 
 
-def _arguments(model: nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def arguments(model: nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Positional and named arguments, cut to the first sample, floats of the type the model computes in."""
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
 
@@ -180,7 +180,7 @@ def _arguments(model: nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[st
     return tuple(cut(v) for v in several), {}
 
 
-def _first_line(e: BaseException) -> str:
+def first_line(e: BaseException) -> str:
     lines = [line.strip() for line in str(e).splitlines() if line.strip()]
     return (lines[0] if lines else type(e).__name__).rstrip(". ")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lutc.choices import GRANULARITIES, QUANTISING, SCALES, USUAL_TARGET
 from lutc.cli.group import FILE, console
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--labels", type=FILE, help="The right classes or numbers (.npy or .npz); also as labels in --data."
 )
-@click.option("--target", default="xcvu13p", show_default=True, help="The part whose LUTs are counted.")
+@click.option("--target", default=USUAL_TARGET, show_default=True, help="The part whose LUTs are counted.")
 @click.option("--max-luts", type=int, help="LUTs of the circuit at most.")
 @click.option(
     "--max-loss", type=float, help="Points that the accuracy may fall by; 0.5 if no bound is given."
@@ -34,21 +35,21 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--effort",
-    type=click.Choice(["normal", "high"]),
+    type=click.Choice(QUANTISING),
     default="normal",
     show_default=True,
     help="high also trains the weights between their steps (needs PyTorch).",
 )
 @click.option(
     "--scales",
-    type=click.Choice(["powers", "free"]),
+    type=click.Choice(SCALES),
     default="powers",
     show_default=True,
     help="Powers of two are free in hardware.",
 )
 @click.option(
     "--granularity",
-    type=click.Choice(["channel", "tensor"]),
+    type=click.Choice(GRANULARITIES),
     default="channel",
     show_default=True,
     help="What has a format of its own.",
@@ -80,7 +81,6 @@ def quantize(
 def _show(found: Any, out: Console) -> None:
     from rich.table import Table
 
-    percent = found.metric != "R²"
     layers = Table()
     for heading in ("layer or tensor", "holds", "bits", "zeros"):
         layers.add_column(heading, justify="left" if heading in ("layer or tensor", "holds") else "right")
@@ -92,16 +92,17 @@ def _show(found: Any, out: Console) -> None:
         table.add_column(heading, justify="right")
     for o in found.front():
         chosen = o is found.chosen
-        score = f"{100 * o.score:.2f} %" if percent else f"{o.score:.4f}"
         table.add_row(
             f"{o.luts:,}" if o.compiled else f"about {o.luts:,}",
             f"{o.latency} cycles" if o.compiled else "",
-            score,
+            found.shown(o.score),
             f"{100 * o.fall:.2f}",
             style="bold" if chosen else None,
         )
     out.print(table)
-    score = f"{100 * found.float_score:.2f} %" if percent else f"{found.float_score:.4f}"
-    out.print(f"the float model has {score} on the rows held back; chosen is the bold line", highlight=False)
+    out.print(
+        f"the float model has {found.shown(found.float_score)} on the rows held back; chosen is the bold line",
+        highlight=False,
+    )
     for note in found.notes:
         out.print(f"note: {note}", markup=False, highlight=False)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lutc import driver
 from lutc.diagnostics import error
 
 from .result import Outcome, Quantized
-from .search import Assignment, Widths
+from .search import Assignment, Progress, Widths
 from .sites import Layer
 from .task import Task
 from .write import written
 
 Array = NDArray[Any]
-Progress = Callable[[str], None]
 
 DEFAULT_LOSS = 0.5  # points of the metric, where the user names no bound
 FIRST, RATE, STEPS = 4e-3, 2.0, 20  # of the sweep: the least loss that all LUTs are worth, and its growth
@@ -38,9 +37,8 @@ class Choice:
     effort: str
     tell: Progress
     factor: float = 1.0  # LUTs of the compiler over those estimated from digits
-    builds: dict[int, tuple[Assignment, Any, Any]] = field(
-        default_factory=dict
-    )  # by the assignment's identity
+    # Models and builds by the identity of their assignment, which stands beside them so that it lives on.
+    builds: dict[int, tuple[Assignment, Any, Any]] = field(default_factory=dict)
 
     def made(self, max_luts: int | None, max_loss: float | None) -> Quantized:
         if self.widths.fixed:
@@ -77,8 +75,6 @@ class Choice:
 
     def _compiled(self, outcome: Outcome) -> Outcome:
         """The outcome with what the compiler says of it; the factor of the others' estimates is told by it."""
-        from lutc import driver
-
         model = written(self.task.graph, self.task.sites, self.task.shapes, outcome.found)
         model.graph.name = self.name
         build = driver.compile(model, self.target, progress=lambda t: self.tell(f"compiling: {t}"))
@@ -139,10 +135,11 @@ class Choice:
         outcomes = self._sweep(most)
         fitting: list[Outcome] = []
         seen: list[Assignment] = []
+        factor = 1.0  # LUTs of the circuit over those estimated before: what training changes is part of it
         aim = 1.0  # of the bound: less where circuits came out larger than they were thought to be
         for _ in range(TRIES):
-            outcomes += self._nearer(outcomes, aim * most / self.factor)
-            below = [o for o in outcomes if o.luts * self.factor <= aim * most]
+            outcomes += self._nearer(outcomes, aim * most / factor)
+            below = [o for o in outcomes if o.luts * factor <= aim * most]
             best = max(below, key=lambda o: o.luts) if below else min(outcomes, key=lambda o: o.luts)
             if any(best.found is s for s in seen):
                 if fitting:
@@ -151,9 +148,7 @@ class Choice:
                 continue
             seen.append(best.found)
             done = self._compiled(self._tuned(best))
-            self.factor = max(done.luts, 1) / max(
-                best.luts, 1
-            )  # what training does to a circuit is part of it
+            factor = max(done.luts, 1) / max(best.luts, 1)
             if done.luts <= most:
                 fitting.append(done)
                 if done.luts >= (1 - CLOSE) * most:

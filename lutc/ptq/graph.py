@@ -107,6 +107,17 @@ def _renamed(node: Any, old: str, new: str) -> None:
                 names[i] = new
 
 
+def renamed(node: Any, names: Mapping[str, str]) -> Any:
+    """A copy of a node that reads other tensors in the place of some."""
+    import onnx
+
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    for k, name in enumerate(node.input):
+        copy.input[k] = names.get(name, name)
+    return copy
+
+
 def attributes(node: Any) -> dict[str, Any]:
     """A node's attributes by name."""
     import onnx

@@ -41,13 +41,8 @@ def trade_off(found: Quantized) -> str:
     """The metric on the rows held back against LUTs, as SVG: every assignment that was tried, and the one chosen."""
     figure = _figure(6.4, 4)
     axes = figure.add_subplot()
-    unit = 100 if found.metric != "R²" else 1
-    points = sorted((o.luts, o.score) for o in found.outcomes)
-    best, front = -np.inf, []
-    for luts, score in points:
-        if score > best:
-            front.append((luts, score))
-            best = score
+    unit = 100 if found.percent else 1
+    points, front = ([(o.luts, o.score) for o in part] for part in (found.outcomes, found.front()))
     axes.plot([p[0] for p in points], [unit * p[1] for p in points], "o", color=GREY, ms=4, label="tried")
     axes.step(
         [p[0] for p in front], [unit * p[1] for p in front], where="post", color=BLUE, lw=1.5, label="front"

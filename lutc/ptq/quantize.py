@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
 
+from lutc.choices import GRANULARITIES, QUANTISING, SCALES, USUAL_TARGET
 from lutc.diagnostics import error
 from lutc.settings import Settings
 
@@ -14,15 +14,10 @@ from . import source
 from .choice import Choice
 from .fold import plain
 from .result import Quantized
-from .search import Widths
+from .search import Progress, Widths
 from .task import Task
 
 Array = NDArray[Any]
-Progress = Callable[[str], None]
-
-EFFORTS = ("normal", "high")
-SCALES = ("powers", "free")
-GRANULARITIES = ("channel", "tensor")
 
 
 def widths_of(bits: Any, scales: str) -> Widths:
@@ -50,7 +45,7 @@ def quantize(
     data: Any,
     labels: Any = None,
     *,
-    target: str = "xcvu13p",
+    target: str = USUAL_TARGET,
     max_luts: int | None = None,
     max_loss: float | None = None,
     bits: Any = None,
@@ -133,7 +128,7 @@ def _only(found: dict[str, Array]) -> Array:
 
 def _asked(effort: str, scales: str, granularity: str, luts: Any, loss: Any) -> None:
     for value, what, words in (
-        (effort, "effort", EFFORTS),
+        (effort, "effort", QUANTISING),
         (scales, "scales", SCALES),
         (granularity, "granularity", GRANULARITIES),
     ):

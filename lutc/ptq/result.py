@@ -66,6 +66,15 @@ class Quantized:
         """The metric of what was chosen."""
         return self.chosen.score
 
+    @property
+    def percent(self) -> bool:
+        """Whether scores are shares of right answers."""
+        return self.metric != "R²"
+
+    def shown(self, score: float) -> str:
+        """A score as people read it."""
+        return f"{100 * score:.2f} %" if self.percent else f"{score:.4f}"
+
     def front(self) -> list[Outcome]:
         """The outcomes that no other beats in LUTs and in what the metric falls by, and the chosen one; small first."""
         found: list[Outcome] = []

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .formats import Formats, by_channel, chosen, widened
-from .graph import Graph
 from .loss import Loss
 from .moments import moments
 from .rounding import digits, rounded
-from .simulator import Simulator
+from .simulator import Simulator, along
 from .sites import Layer, Point, Sites
 
 Array = NDArray[Any]
@@ -68,7 +67,6 @@ class Search:
 
     def __init__(
         self,
-        graph: Graph,
         sites: Sites,
         sim: Simulator,
         loss: Loss,
@@ -76,14 +74,8 @@ class Search:
         shapes: Mapping[str, Any],
         tell: Progress,
     ):
-        self.graph, self.sites, self.sim, self.loss, self.rows, self.shapes = (
-            graph,
-            sites,
-            sim,
-            loss,
-            rows,
-            shapes,
-        )
+        self.sites, self.sim, self.loss = sites, sim, loss
+        self.rows, self.shapes = rows, shapes
         self.original = dict(sim.weights), dict(sim.biases)
         self.right = sim.answers(rows)
         names = [x.output for x in sites.layers]
@@ -103,9 +95,7 @@ class Search:
         for part in np.array_split(np.arange(count), min(count, PROBES)):
             mask = np.zeros(count)
             mask[part] = level[part]
-            spread = (
-                mask if axis is None else mask.reshape([-1 if k == axis else 1 for k in range(len(shape))])
-            )
+            spread = along(mask, axis, len(shape))
             found = self.sim.answers(self.rows, {tensor: (noise * spread).astype(np.float32)})
             gains[part] = max(self.loss.apart(self.right, found), 0.0) / float((level[part] ** 2).sum())
         return np.asarray(np.maximum(gains, 1e-9 * max(gains.max(), 1e-9)))
@@ -122,12 +112,16 @@ class Search:
 
     def assigned(self, slope: float, widths: Widths) -> Assignment:
         """Formats and weights at `slope`, the loss that a LUT is worth."""
-        counted: dict[str, Array] = {}  # digits on each input of a layer, times their positions
-        found: Assignment | None = None
-        for _ in range(1 if widths.fixed else PASSES):
-            found = self._pass(slope, widths, counted)
-        assert found is not None
-        return found
+        # Digits on each input of a layer, times their positions; two for each weight, to begin with.
+        counted = {x.name: self._guessed(x) for x in self.sites.layers}
+        for _ in range(0 if widths.fixed else PASSES - 1):
+            self._pass(slope, widths, counted)
+        return self._pass(slope, widths, counted)
+
+    def _guessed(self, layer: Layer) -> Array:
+        w = self.original[0][layer.name]
+        count = _inputs(layer, w)
+        return np.full(count, 2.0 * w.size / count * self._positions(layer))
 
     def _pass(self, slope: float, widths: Widths, counted: dict[str, Array]) -> Assignment:
         sim = self.sim
@@ -150,17 +144,12 @@ class Search:
         for layer in self.sites.layers:
             fed = self.sites.feeding.get(layer.input)
             if fed and fed[0] is point:
-                each = counted.get(layer.name)
-                w = self.original[0][layer.name]
-                each = (
-                    each
-                    if each is not None
-                    else np.full(_inputs(layer, w), 2.0 * w.size / _inputs(layer, w)) * self._positions(layer)
-                )
-                cost += SHARE * _gathered(each, values.shape[1], fed[1])
-        data = (widths.data[1], widths.data[1]) if widths.fixed else widths.data
-        least = (max(1, data[0]), data[1]) if point.is_output else data
-        return chosen(widened(values), self.gains[point.tensor, point.axis], cost, slope, least, widths.free)
+                cost += SHARE * _gathered(counted[layer.name], values.shape[1], fed[1])
+        least, most = widths.data
+        if widths.fixed:
+            least = most
+        bits = max(least, 1 if point.is_output else 0), most
+        return chosen(widened(values), self.gains[point.tensor, point.axis], cost, slope, bits, widths.free)
 
     def _weights(
         self, layer: Layer, slope: float, widths: Widths, counted: dict[str, Array]

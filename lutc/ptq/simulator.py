@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lutc.diagnostics import error
 
 from .formats import Formats
-from .graph import Graph, session
+from .graph import Graph, renamed, session
 from .sites import Layer, Point
 
 Array = NDArray[Any]
@@ -78,7 +78,6 @@ class Simulator:
         return feeds
 
     def _built(self, graph: Graph) -> tuple[Any, int | None, dict[str, str]]:
-        import onnx
         from onnx import TensorProto, helper, numpy_helper
 
         fed = {x.weights: f"lutc_w{i}" for i, x in enumerate(self.layers)}
@@ -120,19 +119,14 @@ class Simulator:
         for i in graph.inputs:
             behind(i.name)
         for node in graph.nodes:
-            copy = onnx.NodeProto()
-            copy.CopyFrom(node)
-            for k, name in enumerate(copy.input):
-                copy.input[k] = fed.get(name, reads.get(name, name))
-            nodes.append(copy)
+            nodes.append(renamed(node, {**reads, **fed}))
             for out in node.output:
                 behind(out)
         model = graph.model(nodes, graph.constants)
-        g, used = model.graph, {n for node in nodes for n in node.input}
+        g = model.graph
         g.initializer.append(numpy_helper.from_array(np.asarray(0.5, np.float32), "lutc_half"))
-        for name in sorted(
-            n for n in used if n.startswith("lutc_") and n[5] in "wbislhn" and n[6:].isdigit()
-        ):
+        settings = [f"lutc_{key}{i}" for i in range(len(self.points)) for key in "islh"]
+        for name in (*fed.values(), *noisy.values(), *settings):
             g.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
         made = {o for node in nodes for o in node.output}
         wanted = [

@@ -74,8 +74,8 @@ class Sites:
     order: list[Layer | Point]
     feeding: dict[
         str, tuple[Point, bool]
-    ]  # a layer's input: its point; whether each channel is a run of inputs
-    behind: dict[str, Point]  # a layer's result: the point that quantises it
+    ]  # by a layer's input: its point, and if each channel is a run of inputs
+    behind: dict[str, Point]  # by a layer's result: the point that quantises it
 
     def by_tensor(self) -> Sites:
         """The same with one format for each tensor."""
@@ -97,6 +97,7 @@ def sites(graph: Graph, shapes: dict[str, tuple[int, ...]]) -> Sites:
     behind: dict[str, Point] = {}
     axes: dict[str, int | None] = {}
     inner = set()
+    names = [n.name for n in graph.nodes if n.name]  # of some exporters they are empty, or given twice
     for node in graph.nodes:
         if node.op_type == "MatMul" and bias_of(graph, node):
             inner.add(node.output[0])
@@ -109,7 +110,7 @@ def sites(graph: Graph, shapes: dict[str, tuple[int, ...]]) -> Sites:
             out = result_of(graph, node)
             axis = channel_axis(node, len(shapes[out]))
             layer = Layer(
-                node.name or node.output[0],
+                node.name if names.count(node.name) == 1 else node.output[0],
                 node.op_type,
                 node.input[0],
                 out,
@@ -133,10 +134,8 @@ def sites(graph: Graph, shapes: dict[str, tuple[int, ...]]) -> Sites:
     feeding = {}
     at = {p.tensor: p for p in points}
     for layer in layers:
-        found = _feeding(graph, layer.input, at)
-        if found:
-            p = found
-            feeding[layer.input] = (p, p.axis == 1 and len(shapes[p.tensor]) > 2)
+        if point := _feeding(graph, layer.input, at):
+            feeding[layer.input] = point, point.axis == 1 and len(shapes[point.tensor]) > 2
     return Sites(layers, points, order, feeding, behind)
 
 

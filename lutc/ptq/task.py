@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lutc.diagnostics import LirError, error
+from lutc.lazy import lazy
 
 from . import source
 from .formats import LEVELS
 from .graph import Graph
 from .loss import Loss, loss_for
-from .search import Assignment, Search
+from .search import Assignment, Progress, Search
 from .simulator import Simulator, shapes_of
 from .sites import Sites, sites
 
 Array = NDArray[Any]
-Progress = Callable[[str], None]
 
 HELD = 5  # every fifth row is kept from calibration, to tell the metric by
 MOST_ROWS = 4096  # rows that gains and moments are measured on
@@ -100,7 +99,6 @@ class Task:
             raise _no_layers(graph)
         sim = Simulator(graph, found.layers, found.points, shapes, inputs)
         right = sim.answers()
-        first = right[0]
         if not all(np.isfinite(r).all() for r in right):
             raise error("the float model's answers are not all finite", where=graph.proto.graph.name)
         if all(np.ptp(r[:count].astype(np.float64), axis=0).max(initial=0) == 0 for r in right):
@@ -109,18 +107,13 @@ class Task:
                 where=graph.proto.graph.name,
                 help="give rows that differ, scaled as the model was trained on them",
             )
-        loss = (
-            loss_for([r[:count] for r in right], labels, graph.softmax, graph.sigmoid(0))
-            if len(first)
-            else None
-        )
-        assert loss is not None
+        loss = loss_for([r[:count] for r in right], labels, graph.softmax, graph.sigmoid(0))
         largest = max(int(np.prod(s[1:])) for s in shapes.values())
         rows = min(MOST_ROWS, max(16, NUMBERS // max(largest, 1)), count - held.stop)
         calibration = slice(held.stop, held.stop + rows)
         return cls(
             graph, found, shapes, sim, loss, right, calibration, held, mixed,
-            Search(graph, found, sim, loss, calibration, shapes, tell),
+            Search(found, sim, loss, calibration, shapes, tell),
         )  # fmt: skip
 
     @property
@@ -130,9 +123,11 @@ class Task:
 
     def value(self, found: Assignment) -> float:
         """What training is to make small: the loss on the rows held back and on their mixtures, and wrong answers."""
-        loss, score, _ = self.told(found)
-        mixed = [r[self.mixed] for r in self.right]
-        return loss + self.loss.apart(mixed, self.sim.answers(self.mixed)) - score
+        found.put(self.sim)
+        held, mixed = self.sim.answers(self.held), self.sim.answers(self.mixed)
+        right = [[r[rows] for r in self.right] for rows in (self.held, self.mixed)]
+        losses = self.loss.apart(right[0], held) + self.loss.apart(right[1], mixed)
+        return losses - self.loss.score(right[0], held, self.held)
 
     def told(self, found: Assignment) -> tuple[float, float, float]:
         """Loss, score and fall of an assignment, as `Outcome` says them."""
@@ -151,7 +146,7 @@ class Task:
             falls.append(float(changed.mean()) / 4)
         return self.loss.apart(*held), score, max(falls)
 
-    @property
+    @lazy
     def guessed(self) -> float:
         """The score of answering the same to everything."""
         if not self.loss.classes:
@@ -159,7 +154,8 @@ class Task:
         right = self.loss.labels if self.loss.labels is not None else self.loss.classes_of(self.right[0])
         return float(np.bincount(right[self.held]).max() / max(self.held.stop, 1))
 
-    @property
+    @lazy
     def float_score(self) -> float:
+        """The float model's score on the rows held back."""
         right = [r[self.held] for r in self.right]
         return self.loss.score(right, right, self.held)

@@ -31,13 +31,10 @@ Array = NDArray[Any]
 
 EPOCHS = 150
 STEPS = 2000  # of the optimiser, at most
-BATCHES = (
-    16,
-    128,
-)  # rows of a step: a sixteenth of all within these, for few rows want as many steps as many do
-LABELS = (
-    0.1  # what the right answers count beside the float model's: more unlearns how sure it is, on few rows
-)
+# Rows of a step are a sixteenth of all, within these: few rows want as many steps as many do.
+BATCHES = 16, 128
+# What the right answers count beside the float model's: more unlearns how sure that is, on few rows.
+LABELS = 0.1
 RATE = 1e-2  # of Adam, times a layer's largest weight
 
 

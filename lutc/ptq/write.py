@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .formats import Formats
-from .graph import Graph
+from .graph import Graph, renamed
 from .search import Assignment
 from .simulator import along
 from .sites import Layer, Point, Sites
@@ -22,8 +22,9 @@ DOMAIN = "qonnx.custom_op.general"
 
 
 class _Writer:
-    def __init__(self, graph: Graph) -> None:
-        self.graph, self.constants, self.nodes = graph, {}, []  # type: ignore[var-annotated]
+    def __init__(self) -> None:
+        self.constants: dict[str, Array] = {}
+        self.nodes: list[Any] = []
 
     def constant(self, name: str, value: Any) -> str:
         self.constants[name] = np.asarray(value, np.float32)
@@ -46,10 +47,9 @@ class _Writer:
 
 def written(graph: Graph, sites: Sites, shapes: dict[str, tuple[int, ...]], found: Assignment) -> Any:
     """The quantised model, an `onnx.ModelProto`."""
-    import onnx
     from onnx import helper
 
-    w = _Writer(graph)
+    w = _Writer()
     points = {p.tensor: p for p in sites.points}
     layers = {x.weights: x for x in sites.layers}
     at_bias = {x.bias: x for x in sites.layers}
@@ -71,15 +71,9 @@ def written(graph: Graph, sites: Sites, shapes: dict[str, tuple[int, ...]], foun
     for i in graph.inputs:
         behind(i.name)
     for node in graph.nodes:
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        for k, name in enumerate(node.input):
-            if name in layers:
-                copy.input[k] = _weights(w, layers[name], found, graph.constants[name].ndim)
-            elif name in at_bias:
-                copy.input[k] = _bias(w, at_bias[name], found, sites)
-            else:
-                copy.input[k] = reads.get(name, name)
+        own = {n: _weights(w, layers[n], found, graph.constants[n].ndim) for n in node.input if n in layers}
+        own |= {n: _bias(w, at_bias[n], found, sites) for n in node.input if n in at_bias}
+        copy = renamed(node, {**reads, **own})
         w.nodes.append(copy)
         for k, name in enumerate(node.output):
             copy.output[k] = behind(name)
