@@ -97,7 +97,6 @@ def sites(graph: Graph, shapes: dict[str, tuple[int, ...]]) -> Sites:
     behind: dict[str, Point] = {}
     axes: dict[str, int | None] = {}
     inner = set()
-    names = [n.name for n in graph.nodes if n.name]  # of some exporters they are empty, or given twice
     for node in graph.nodes:
         if node.op_type == "MatMul" and bias_of(graph, node):
             inner.add(node.output[0])
@@ -110,7 +109,7 @@ def sites(graph: Graph, shapes: dict[str, tuple[int, ...]]) -> Sites:
             out = result_of(graph, node)
             axis = channel_axis(node, len(shapes[out]))
             layer = Layer(
-                node.name if names.count(node.name) == 1 else node.output[0],
+                node.name or node.output[0],
                 node.op_type,
                 node.input[0],
                 out,

@@ -140,11 +140,11 @@ def test_a_softmax_taken_apart(opset: int, axis: int) -> None:
     assert np.abs(answers(model, x)[0] - sim.answers()[0]).max() < 1e-5
 
 
-def test_layers_of_one_name_stay_apart() -> None:
+def test_layers_without_names_stay_apart() -> None:
     n = Net([5])
     model = n.model(n.gemm(n.add("Relu", n.gemm("x", 5, 4)), 4, 3))
     for node in model.graph.node:
-        node.name = "layer"
+        node.name = ""
     x = n.data(20)
     _, sim = simulator(model, x)
     assert len(sim.weights) == 2
