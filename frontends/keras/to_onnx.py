@@ -27,7 +27,7 @@ from .live import saved
 from .load import by_suffix
 from .peer import elsewhere
 
-BACKENDS = {"torch": "torch", "tensorflow": "tensorflow"}  # those that Keras exports ONNX from
+EXPORTERS = {"torch": "onnxscript", "tensorflow": "tf2onnx"}  # what Keras exports ONNX with, by its backend
 HELP = "export it to ONNX yourself, model.export(path, format='onnx'), and quantise that file"
 
 
@@ -55,14 +55,17 @@ def _of_file(path: Path) -> Any:
                 where=str(path),
                 help="compile it as it is: lutc compile",
             )
-    lacking = [n for n in ("keras", "onnxscript", "onnx") if importlib.util.find_spec(n) is None]
-    backend = next((b for b, package in BACKENDS.items() if importlib.util.find_spec(package)), None)
-    if lacking or backend is None:
-        what = ", ".join(lacking) or "PyTorch or TensorFlow behind Keras"
+    asked = os.environ.get("KERAS_BACKEND")
+    backends = [asked] if asked in EXPORTERS else list(EXPORTERS)
+    ready = [b for b in backends if all(map(importlib.util.find_spec, ("keras", "onnx", b, EXPORTERS[b])))]
+    if not ready:
+        needed = " or ".join(f"{b} with {EXPORTERS[b]}" for b in backends)
         raise error(
-            f"exporting it to ONNX needs {what}", where=str(path), help="pip install keras torch onnxscript"
+            f"exporting it to ONNX needs Keras, onnx, and {needed}",
+            where=str(path),
+            help="pip install keras torch onnxscript",
         )
-    return _elsewhere(path, backend)
+    return _elsewhere(path, ready[0])
 
 
 def _elsewhere(path: Path, backend: str) -> Any:

@@ -55,7 +55,9 @@ def extended(walk: Walk, node: Node, given: Sequence[Any], rule: Rule | None) ->
         return np.asarray(fold(node, arrays)[0])
 
     if node.op in QUANTISERS and rule and isinstance(tensors[0], Curve):
-        return quantised(walk, tensors[0], lambda array: rule.lower(walk, node, [array, *tensors[1:]]))
+        return quantised(
+            walk, tensors[0], lambda array: rule.lower(walk, node, [array, *tensors[1:]]), tensors[1:]
+        )
     if node.domain != "" or node.op not in EXACT | CURVES | TRUTHS:
         refuse_curves(tensors)
     if node.op == "BatchNormalization" and isinstance(tensors[0], Curve):

@@ -71,9 +71,21 @@ def _program(source: Any, example: Any, name: str) -> ExportedProgram:
         open_first: Mapping[int, Any] = {0: torch.export.Dim.AUTO}
         shapes: Any = (*(open_first for _ in args),) if not kwargs else None
         try:
-            return torch.export.export(model, pair[0], pair[1] or None, dynamic_shapes=shapes, strict=False)
+            program = torch.export.export(
+                model, pair[0], pair[1] or None, dynamic_shapes=shapes, strict=False
+            )
+            if _open(program):
+                return program
         except Exception:  # what the model asserts of its batch
-            return torch.export.export(model, args, kwargs or None, strict=False)
+            pass
+        return torch.export.export(model, args, kwargs or None, strict=False)
+
+
+def _open(program: ExportedProgram) -> bool:
+    """Whether the first dimension of every input may have any length."""
+    names = set(program.graph_signature.user_inputs)
+    shown = [n.meta["val"] for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
+    return all(not isinstance(v.shape[0], int) for v in shown)
 
 
 @contextmanager

@@ -58,9 +58,22 @@ def truths(walk: Walk, op: str, tensors: Sequence[Any], compute: Compute) -> Sca
     return replace(looked_up(walk, curve, Known(array.astype(np.int64))), integer="bool")
 
 
-def quantised(walk: Walk, curve: Curve, quantise: Callable[[Known], Known]) -> Scaled:
-    """A function behind a quantiser, which says what it makes of constants, as a value looked up in a table."""
+def quantised(
+    walk: Walk, curve: Curve, quantise: Callable[[Known], Known], parameters: Sequence[Any] = ()
+) -> Scaled:
+    """A function behind a quantiser, which says what it makes of constants, as a value looked up in a table.
+
+    The quantiser's `parameters` tell whether it treats channels differently. Raises Refusal if it does that to a tensor
+    without a batch.
+    """
     array = curve.array
+    if any(isinstance(t, Known) and t.array.size > 1 for t in parameters):
+        if core(curve.shape) == curve.shape:
+            raise Refusal(
+                "quantises each channel of a function differently, without a batch",
+                "export the model with a batch of 1",
+            )
+        array = np.broadcast_to(array, (len(array), *core(curve.shape)))
     if np.isnan(array).any() and walk.layer:
         walk.undefined.append(walk.layer.reads[0])
         what = f"{walk.layer.label} quantises {curve.op}, which is not a number for some inputs"

@@ -10,16 +10,28 @@ from typing import Any
 
 import numpy as np
 
+from lutc.diagnostics import error
+
 from .graph import Graph, attributes
 
 
-def taken_apart(graph: Graph, ranks: dict[str, int]) -> None:
-    """Take every softmax and layer normalisation of the graph apart, in place; `ranks` are the tensors' dimensions."""
+def rank_of(graph: Graph, node: Any, tensor: str) -> int:
+    """How many dimensions a tensor has. Raises LirError, for the node that asks, if that is not known."""
+    if tensor not in graph.ranks:
+        raise error(
+            f"{node.name or node.output[0]} ({node.op_type}) reads {tensor!r}, of which no shape is known",
+            help="export the model with fixed shapes, except for the first dimension",
+        )
+    return graph.ranks[tensor]
+
+
+def taken_apart(graph: Graph) -> None:
+    """Take every softmax and layer normalisation of the graph apart, in place. Raises LirError for unknown shapes."""
     for node in list(graph.nodes):
         rule = RULES.get(node.op_type)
         if rule is not None:
             at = graph.nodes.index(node)
-            graph.nodes[at : at + 1] = rule(graph, node, ranks)
+            graph.nodes[at : at + 1] = rule(graph, node)
 
 
 def _made(op: str, inputs: list[str], output: str, **attributes: Any) -> Any:
@@ -39,10 +51,10 @@ def _reduced(graph: Graph, op: str, x: str, out: str, axes: list[int]) -> Any:
     return helper.make_node(op, [x], [out], name=out, axes=axes, keepdims=1)
 
 
-def _softmax(graph: Graph, node: Any, ranks: dict[str, int]) -> list[Any]:
+def _softmax(graph: Graph, node: Any) -> list[Any]:
     x, y = node.input[0], node.output[0]
     given = attributes(node)
-    rank = ranks[x]
+    rank = rank_of(graph, node, x)
     axis = given.get("axis", -1 if graph.opset >= 13 else 1) % rank
     axes = [axis] if graph.opset >= 13 else list(range(axis, rank))
     top, low, each, total, part = (f"{y}_{s}" for s in ("max", "below", "exp", "sum", "reciprocal"))
@@ -56,10 +68,11 @@ def _softmax(graph: Graph, node: Any, ranks: dict[str, int]) -> list[Any]:
     ]
 
 
-def _layer_norm(graph: Graph, node: Any, ranks: dict[str, int]) -> list[Any]:
+def _layer_norm(graph: Graph, node: Any) -> list[Any]:
     x, y = node.input[0], node.output[0]
     given = attributes(node)
-    axes = list(range(given.get("axis", -1) % ranks[x], ranks[x]))
+    rank = rank_of(graph, node, x)
+    axes = list(range(given.get("axis", -1) % rank, rank))
     mean, low, square, power, sure, root, part, norm = (
         f"{y}_{s}"
         for s in ("mean", "centred", "square", "variance", "sure", "deviation", "reciprocal", "norm")

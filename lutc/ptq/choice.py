@@ -37,8 +37,7 @@ class Choice:
     effort: str
     tell: Progress
     factor: float = 1.0  # LUTs of the compiler over those estimated from digits
-    # Models and builds by the identity of their assignment, which stands beside them so that it lives on.
-    builds: dict[int, tuple[Assignment, Any, Any]] = field(default_factory=dict)
+    builds: dict[Assignment, tuple[Any, Any]] = field(default_factory=dict)
 
     def made(self, max_luts: int | None, max_loss: float | None) -> Quantized:
         if self.widths.fixed:
@@ -48,7 +47,7 @@ class Choice:
             chosen, outcomes = self._within_luts(max_luts)
         else:
             chosen, outcomes = self._within_loss(DEFAULT_LOSS if max_loss is None else max_loss)
-        model, build = self.builds[id(chosen.found)][1:]
+        model, build = self.builds[chosen.found]
         others = [o for o in outcomes if o.found is not chosen.found]
         scaled = [o if o.compiled else replace(o, luts=round(o.luts * self.factor)) for o in others]
         task = self.task
@@ -78,7 +77,7 @@ class Choice:
         model = written(self.task.graph, self.task.sites, self.task.shapes, outcome.found)
         model.graph.name = self.name
         build = driver.compile(model, self.target, progress=lambda t: self.tell(f"compiling: {t}"))
-        self.builds[id(outcome.found)] = outcome.found, model, build
+        self.builds[outcome.found] = model, build
         luts = int(build.report["estimate"]["luts"])
         if luts and outcome.luts:
             self.factor = luts / outcome.luts
@@ -101,7 +100,11 @@ class Choice:
     def _within_loss(self, points: float) -> tuple[Outcome, list[Outcome]]:
         """The cheapest outcome whose metric falls by no more than these points."""
         one = 1 / self.task.held.stop if points and self.task.loss.classes else 0.0
-        allowed = max(points / 100, one) + 1e-9  # of few rows one may differ in any case
+        allowed = max(points / 100, one) + 1e-9
+        if one > points / 100:
+            self.task.graph.notes.append(
+                f"of {self.task.held.stop} rows held back one is {100 * one:.2f} points, and one may be told otherwise"
+            )
         outcomes = self._trained() if self.effort == "high" else self._sweep()
         good = [o for o in outcomes if o.fall <= allowed]
         if not good:
@@ -164,7 +167,7 @@ class Choice:
                     help="allow more, or train a smaller model: lutc.nn",
                 )
             fitting.append(done)
-        return min(fitting, key=lambda o: o.loss), outcomes
+        return min(fitting, key=lambda o: o.loss), [*outcomes, *fitting]
 
     def _nearer(self, outcomes: list[Outcome], most: float) -> list[Outcome]:
         """Outcomes between those that stand on both sides of a number of estimated LUTs, nearer and nearer."""

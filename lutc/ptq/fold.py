@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lutc.diagnostics import error
 
-from .apart import taken_apart
+from .apart import rank_of, taken_apart
 from .graph import Graph, attributes, session
 from .nodes import NORMALISING
 
@@ -38,17 +38,10 @@ def plain(proto: Any, keep_softmax: bool = False) -> Graph:
 
     proto = _optimised(proto)
     constants = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
-    graph = Graph(proto, list(proto.graph.node), constants)
-    for node in [n for n in graph.nodes if n.op_type == "Constant"]:
-        if "value" in attributes(node):
-            constants[node.output[0]] = numpy_helper.to_array(attributes(node)["value"])
-            graph.nodes.remove(node)
-    for node in [n for n in graph.nodes if n.op_type in ("Identity", "Dropout")]:
-        if node.input[0] not in constants and node.input[0] not in {i.name for i in graph.inputs}:
-            graph.drop(node)
-    if not keep_softmax:
-        _without_softmax(graph)
-    taken_apart(graph, _ranks(proto))
+    graph = Graph(proto, list(proto.graph.node), constants, ranks=_ranks(proto))
+    _softmax_at_the_end(graph, keep_softmax)
+    _transpositions_written_out(graph)
+    taken_apart(graph)
     for node in list(graph.nodes):
         _canonical(graph, node)
     while any(_folded_back(graph, n) or _folded_forward(graph, n) for n in list(graph.nodes)):
@@ -104,14 +97,29 @@ _QUANTISERS = (
 )
 
 
-def _without_softmax(graph: Graph) -> None:
+def _softmax_at_the_end(graph: Graph, keep: bool) -> None:
+    """Leave what normalises an output, and nothing else reads, to the host; note what the first output holds."""
     for node in list(graph.nodes):
-        if node.op_type in NORMALISING and node.output[0] in graph.outputs:
+        made = node.output[0]
+        if node.op_type not in NORMALISING or made not in graph.outputs or graph.readers(made):
+            continue
+        if made == graph.outputs[0]:
+            graph.softmax = "probabilities" if keep and node.op_type == "Softmax" else "logits"
+        if not keep:
             graph.drop(node)
-            graph.softmax = True
             graph.notes.append(
                 f"the last {node.op_type} is left to the host: the outputs are what goes into it"
             )
+
+
+def _transpositions_written_out(graph: Graph) -> None:
+    """Transpositions that state no order turn the dimensions round."""
+    from onnx import helper
+
+    for node in graph.nodes:
+        if node.op_type == "Transpose" and "perm" not in attributes(node):
+            rank = rank_of(graph, node, node.input[0])
+            node.attribute.append(helper.make_attribute("perm", list(reversed(range(rank)))))
 
 
 def _canonical(graph: Graph, node: Any) -> None:
@@ -307,11 +315,4 @@ def _rank(graph: Graph, layer: Any) -> int:
         return 2
     if layer.op_type != "MatMul":
         return int(graph.constants[layer.input[1]].ndim)
-    known = {
-        v.name: v
-        for v in (*graph.proto.graph.value_info, *graph.proto.graph.input, *graph.proto.graph.output)
-    }
-    for tensor in (layer.input[0], layer.output[0], result_of(graph, layer)):
-        if tensor in known and known[tensor].type.tensor_type.HasField("shape"):
-            return len(known[tensor].type.tensor_type.shape.dim)
-    return 2
+    return graph.ranks.get(layer.input[0]) or graph.ranks.get(result_of(graph, layer)) or 2

@@ -82,7 +82,7 @@ def chosen(
     powers of two only.
     """
     signed = bool((x < 0).any())
-    top = np.ceil(np.log2(np.maximum(np.abs(x).max(0), 2.0**-30) * (1 + 1e-9)))
+    top = np.ceil(np.log2(np.maximum(np.abs(x).max(0), 2.0**-100) * (1 + 1e-9)))
     step, bits = np.ones(x.shape[1]), np.zeros(x.shape[1])
     best = np.full(x.shape[1], np.inf)
     if widths[0] == 0:

@@ -20,7 +20,8 @@ class Graph:
     nodes: list[Any]
     constants: dict[str, Array]
     notes: list[str] = field(default_factory=list)
-    softmax: bool = False  # whether the outputs are scores of classes
+    ranks: dict[str, int] = field(default_factory=dict)  # of tensors, as far as shape inference tells them
+    softmax: str = ""  # "logits" or "probabilities": what the first output holds, if a softmax makes it
     _made: int = 0
 
     @property
@@ -89,8 +90,12 @@ class Graph:
     def drop(self, node: Any, into: str | None = None) -> None:
         """Take a node out: its readers read `into`, by default its first operand."""
         source, gone = into or node.input[0], node.output[0]
-        self.nodes.remove(node)
+        at = self.nodes.index(node)
+        del self.nodes[at]
         if gone in self.outputs:  # an output keeps its name: its maker gives it
+            if source in self.outputs or source in {i.name for i in self.inputs}:  # which has its own to keep
+                self.nodes.insert(at, _identity(source, gone))
+                return
             for other in self.nodes:
                 _renamed(other, source, gone)
             return
@@ -98,6 +103,12 @@ class Graph:
             for i, name in enumerate(other.input):
                 if name == gone:
                     other.input[i] = source
+
+
+def _identity(source: str, name: str) -> Any:
+    from onnx import helper
+
+    return helper.make_node("Identity", [source], [name], name=name)
 
 
 def _renamed(node: Any, old: str, new: str) -> None:

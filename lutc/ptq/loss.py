@@ -13,18 +13,22 @@ from lutc.diagnostics import error
 
 Array = NDArray[Any]
 
+LEAST = 1e-9  # probability, so that it has a logarithm
+
 
 @dataclass(frozen=True)
 class Loss:
     """Compares a model's outputs `(rows, ...)` with the float model's.
 
     With `classes` the last axis of the first output holds scores of classes, or one score of two, with `centre`
-    between them. `labels` are the right classes, or the right numbers; without them the float model's are taken.
+    between them; with `probabilities` their exponentials. `labels` are the right classes, or the right numbers;
+    without them the float model's are taken.
     """
 
     classes: bool
     centre: float
     labels: Array | None
+    probabilities: bool = False
 
     @property
     def metric(self) -> str:
@@ -40,6 +44,8 @@ class Loss:
         for k, (a, b) in enumerate(zip(right, found, strict=True)):
             a, b = a.astype(np.float64), b.astype(np.float64)
             if self.classes and k == 0:
+                if self.probabilities:
+                    a, b = (np.log(np.maximum(x, LEAST)) for x in (a, b))
                 total += _divergence(a - self.centre, b - self.centre)
             else:
                 total += float(((a - b) ** 2).mean()) / spread(a)
@@ -75,27 +81,33 @@ def _divergence(a: Array, b: Array) -> float:
     return float((np.exp(p) * (p - q)).sum(-1).mean())
 
 
-def loss_for(outputs: Sequence[Array], labels: Array | None, softmax: bool, sigmoid: bool) -> Loss:
-    """The measure that suits outputs and labels. Raises LirError for labels that are not those of the outputs."""
+def loss_for(outputs: Sequence[Array], labels: Array | None, softmax: str, sigmoid: bool) -> Loss:
+    """The measure that suits outputs and labels.
+
+    `softmax` is what `Graph.softmax` says, `sigmoid` whether one makes the first output. Raises LirError for labels
+    that are not those of the outputs.
+    """
     first = outputs[0]
     rows = len(first)
     wide = int(np.prod(first.shape[1:]))
+    one = sigmoid and wide == 1  # several that each say yes or no are numbers, unless labels say otherwise
+    centre, probabilities = 0.5 if one else 0.0, softmax == "probabilities"
     if labels is None:
-        return Loss(softmax or sigmoid, 0.5 if sigmoid else 0.0, None)
+        return Loss(bool(softmax) or one, centre, None, probabilities)
     if len(labels) != rows:
         raise error(f"there are {len(labels)} labels for {rows} rows of data", help="give one for each row")
     if labels.ndim == 2 and labels.shape[1] == wide > 1 and _one_hot(labels):
         labels = labels.argmax(1)
     labels = labels.reshape(rows) if labels.size == rows else labels
     whole = labels.ndim == 1 and (labels == np.rint(labels)).all()
-    if whole and (labels.dtype.kind in "iub" or wide > 1):
+    if whole and (labels.dtype.kind in "iub" or wide > 1 or one):
         if labels.min() < 0 or labels.max() >= max(wide, 2):
             raise error(
                 f"the labels reach from {labels.min():g} to {labels.max():g}, and the model tells {max(wide, 2)} "
                 "classes apart",
-                help="number the classes from 0, in the order of the outputs",
+                help="number the classes from 0, in the order of the outputs; give numbers of a regression as floats",
             )
-        return Loss(True, 0.5 if sigmoid else 0.0, labels.astype(np.int64))
+        return Loss(True, centre, labels.astype(np.int64), probabilities)
     if labels.size != first.size:
         raise error(
             f"labels of shape {list(labels.shape)} are no classes, and no numbers for outputs of shape "

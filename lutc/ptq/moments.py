@@ -44,13 +44,11 @@ def moments(layer: Layer, x: Array, z: Array, weights: Array) -> list[Moments]:
     return found
 
 
-def fan_in(
-    layer: Layer, x: Array, z: Array, shape: tuple[int, ...], seed: int = 0
-) -> list[tuple[Array, Array]]:
+def fan_in(layer: Layer, x: Array, z: Array, shape: tuple[int, ...]) -> list[tuple[Array, Array]]:
     """For each group, what its products read `[rows, fan-in]`, and the results `[rows, outputs]` in the same order.
 
     `x` is the layer's input `(batch, ...)`, `z` its result, `shape` that of its weights. Of a convolution some of the
-    positions are taken, the same for the same `seed`.
+    positions are taken, the same every time.
     """
     if layer.op != "Conv":
         return [(_flat(x, shape[0]), z.reshape(-1, z.shape[-1]).astype(np.float64))]
@@ -59,7 +57,7 @@ def fan_in(
     given = layer.attributes
     strides = given.get("strides", [1] * dims)
     dilations = given.get("dilations", [1] * dims)
-    pads = _pads(given, x.shape[2:], kernel, strides, dilations)
+    pads = padding(given, x.shape[2:], kernel, strides, dilations)
     padded = np.pad(x, [(0, 0), (0, 0), *zip(pads[:dims], pads[dims:], strict=True)])
     span = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
     windows = np.lib.stride_tricks.sliding_window_view(padded, span, axis=tuple(range(2, 2 + dims)))
@@ -69,7 +67,7 @@ def fan_in(
     windows = windows[moved][taps]
     places = windows.shape[2 : 2 + dims]
     total = len(x) * int(np.prod(places))
-    rows = np.random.default_rng(seed).permutation(total)[:ROWS] if total > ROWS else np.arange(total)
+    rows = np.random.default_rng(0).permutation(total)[:ROWS] if total > ROWS else np.arange(total)
     first, *others = np.unravel_index(rows, (len(x), *places))
     at: tuple[Any, ...] = (first, every, *others)
     patches = windows[at].reshape(len(rows), x.shape[1], -1)
@@ -88,7 +86,7 @@ def _flat(x: Array, width: int) -> Array:
     return np.asarray(x.reshape(-1, width), np.float64)
 
 
-def _pads(
+def padding(
     given: dict[str, Any], size: tuple[int, ...], kernel: tuple[int, ...], strides: Any, dilations: Any
 ) -> list[int]:
     """The padding before and behind each dimension, as ONNX's Conv states it."""

@@ -11,8 +11,6 @@ MOVES = frozenset({
 })  # fmt: skip
 # Activations that take whole numbers of steps to whole numbers of steps, up to their bounds.
 THROUGH = frozenset({"Relu", "Clip"})
-# Products with constant weights.
-WEIGHTED = frozenset({"Gemm", "MatMul", "Conv", "ConvTranspose"})
 # Functions of one number, which become truth tables: their operand has to be of few bits as well.
 CURVES = frozenset({
     "Sigmoid", "Tanh", "Elu", "Selu", "Celu", "Softplus", "Softsign", "Gelu", "Erf", "Exp", "Log",
@@ -21,9 +19,3 @@ CURVES = frozenset({
 })  # fmt: skip
 # What a host does as well: it changes no order of the outputs.
 NORMALISING = frozenset({"Softmax", "LogSoftmax"})
-# Constants that state a shape or an axis, not numbers to compute with: by operator, the operands that are data.
-SHAPES = {
-    "Reshape": 1, "Squeeze": 1, "Unsqueeze": 1, "Slice": 1, "Gather": 1, "GatherElements": 1, "Split": 1,
-    "Pad": 1, "Expand": 1, "Tile": 1, "Resize": 1, "Upsample": 1, "Clip": 1, "ReduceMean": 1, "ReduceSum": 1,
-    "ReduceMax": 1, "ReduceMin": 1, "TopK": 1, "CumSum": 1, "Trilu": 1,
-}  # fmt: skip

@@ -38,7 +38,7 @@ def _svg(figure: Any) -> str:
 
 
 def trade_off(found: Quantized) -> str:
-    """The metric on the rows held back against LUTs, as SVG: every assignment that was tried, and the one chosen."""
+    """The metric on the rows held back against LUTs, as SVG: the assignments looked at, and the one chosen."""
     figure = _figure(6.4, 4)
     axes = figure.add_subplot()
     unit = 100 if found.percent else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,32 +14,37 @@ from torch import Tensor
 from lutc.diagnostics import error
 
 from .graph import Graph, attributes
+from .moments import padding
 
 Place = Callable[[str, Tensor], Tensor]
 Rule = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
 
 
-def played(graph: Graph, feeds: Mapping[str, Tensor], at: Place) -> list[Tensor]:
-    """The outputs for inputs and constants by name; `at` is told every tensor, and says what is read in its place.
+class Player:
+    """A graph made ready to be computed often. Raises LirError for an operator that is not known here."""
 
-    Raises LirError for an operator that is not known here.
-    """
-    values: dict[str, Any] = {n: torch.as_tensor(np.array(c)) for n, c in graph.constants.items()}
-    values.update(feeds)
-    for name in [i.name for i in graph.inputs]:
-        values[name] = at(name, values[name])
-    for node in graph.nodes:
-        rule = RULES.get(node.op_type)
-        if rule is None:
+    def __init__(self, graph: Graph) -> None:
+        unknown = sorted({n.op_type for n in graph.nodes if n.op_type not in RULES})
+        if unknown:
             raise error(
-                f"{node.name or node.output[0]} ({node.op_type}) is not trained here",
+                f"{', '.join(unknown)} cannot be trained here",
                 help="use the normal effort, or train the model yourself: lutc.nn.convert",
             )
-        found = rule(node, [values[n] if n else None for n in node.input], attributes(node))
-        several = found if isinstance(found, tuple | list) else [found]
-        for name, value in zip(node.output, several, strict=False):
-            values[name] = at(name, value)
-    return [values[o] for o in graph.outputs]
+        self.inputs, self.outputs = [i.name for i in graph.inputs], graph.outputs
+        self.constants = {n: torch.as_tensor(np.array(c)) for n, c in graph.constants.items()}
+        self.steps = [(RULES[n.op_type], n, attributes(n)) for n in graph.nodes]
+
+    def run(self, feeds: Mapping[str, Tensor], at: Place) -> list[Tensor]:
+        """The outputs for inputs, and constants to exchange, by name; `at` says what is read in a tensor's place."""
+        values: dict[str, Any] = {**self.constants, **feeds}
+        for name in self.inputs:
+            values[name] = at(name, values[name])
+        for rule, node, given in self.steps:
+            found = rule(node, [values[n] if n else None for n in node.input], given)
+            several = found if isinstance(found, tuple | list) else [found]
+            for name, value in zip(node.output, several, strict=False):
+                values[name] = at(name, value)
+        return [values[o] for o in self.outputs]
 
 
 def _ints(value: Any) -> list[int]:
@@ -48,16 +54,8 @@ def _ints(value: Any) -> list[int]:
 def _pads(a: dict[str, Any], x: Tensor, kernel: Sequence[int]) -> list[int]:
     """Padding as `F.pad` reads it, the last dimension first."""
     n = len(kernel)
-    auto = a.get("auto_pad", b"NOTSET")
-    if auto in (b"SAME_UPPER", b"SAME_LOWER"):
-        strides, dilations = a.get("strides", [1] * n), a.get("dilations", [1] * n)
-        pads = [0] * (2 * n)
-        for i, (size, k, s, d) in enumerate(zip(x.shape[2:], kernel, strides, dilations, strict=True)):
-            total = max((-(-size // s) - 1) * s + d * (k - 1) + 1 - size, 0)
-            small, large = total // 2, total - total // 2
-            pads[i], pads[i + n] = (small, large) if auto == b"SAME_UPPER" else (large, small)
-    else:
-        pads = list(a.get("pads", [0] * (2 * n)))
+    strides, dilations = a.get("strides", [1] * n), a.get("dilations", [1] * n)
+    pads = padding(a, tuple(x.shape[2:]), tuple(kernel), strides, dilations)
     return [p for i in reversed(range(n)) for p in (pads[i], pads[i + n])]
 
 
@@ -195,24 +193,23 @@ def _two(run: Callable[..., Any]) -> Rule:
     return lambda node, x, a: run(x[0], x[1])
 
 
-def _kinds() -> dict[int, Any]:
-    return {
-        1: torch.float32,
-        6: torch.int32,
-        7: torch.int64,
-        9: torch.bool,
-        10: torch.float16,
-        11: torch.float64,
-    }
+KINDS = {1: torch.float32, 6: torch.int32, 7: torch.int64, 9: torch.bool}
 
 
 def _cast(node: Any, x: Sequence[Any], a: dict[str, Any]) -> Any:
-    kind = _kinds()[a["to"]]
-    return x[0].to(torch.float32 if kind.is_floating_point else kind)
+    if a["to"] not in KINDS:
+        raise error(f"{node.name or node.output[0]} (Cast) goes to another type than is trained here")
+    return x[0].to(KINDS[a["to"]])
+
+
+def _gemm(node: Any, x: Sequence[Any], a: dict[str, Any]) -> Any:
+    first, second = (t.mT if a.get(key) else t for t, key in zip(x, ("transA", "transB"), strict=False))
+    found = a.get("alpha", 1.0) * (first @ second)
+    return found + a.get("beta", 1.0) * x[2] if len(x) > 2 and x[2] is not None else found
 
 
 RULES: dict[str, Rule] = {
-    "Gemm": lambda node, x, a: x[0] @ x[1] + x[2],
+    "Gemm": _gemm,
     "MatMul": _two(torch.matmul),
     "Conv": _conv,
     "ConvTranspose": _transposed,
@@ -244,8 +241,8 @@ RULES: dict[str, Rule] = {
     "Softmax": lambda node, x, a: torch.softmax(x[0], a.get("axis", -1)),
     "LogSoftmax": lambda node, x, a: torch.log_softmax(x[0], a.get("axis", -1)),
     "Clip": _clip,
-    "Max": lambda node, x, a: x[0] if len(x) == 1 else torch.maximum(x[0], x[1]),
-    "Min": lambda node, x, a: x[0] if len(x) == 1 else torch.minimum(x[0], x[1]),
+    "Max": lambda node, x, a: functools.reduce(torch.maximum, x),
+    "Min": lambda node, x, a: functools.reduce(torch.minimum, x),
     "MaxPool": _pool,
     "AveragePool": _pool,
     "GlobalAveragePool": lambda node, x, a: x[0].mean(dim=tuple(range(2, x[0].ndim)), keepdim=True),

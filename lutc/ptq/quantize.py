@@ -16,6 +16,7 @@ from .fold import plain
 from .result import Quantized
 from .search import Progress, Widths
 from .task import Task
+from .tune import check_trainable
 
 Array = NDArray[Any]
 
@@ -37,7 +38,7 @@ def widths_of(bits: Any, scales: str) -> Widths:
         raise error(f"{bits!r} are no bits", help="give a number from 1 to 16, or a range such as 4..8")
     if most < 2:
         raise error("weights of one bit are not found after training", help="train them: lutc.nn")
-    return Widths((least, most), (least, most), fixed=len(parts) == 1, free=free)
+    return Widths(most, (least, most), fixed=len(parts) == 1, free=free)
 
 
 def quantize(
@@ -73,9 +74,11 @@ def quantize(
     max_luts
         LUTs of the circuit, by lutc's own count, at most.
     max_loss
-        What the metric may fall by, in points (hundredths); 0.5 if nothing else is asked for.
+        What the metric may fall by, in points (hundredths); 0.5 if nothing else is asked for. Of a few rows one may
+        be told otherwise in any case.
     bits
-        One width of all weights and data, or a range (`"4..8"`) within which each gets its own.
+        One width of all weights and data, or a range (`"4..8"`): each tensor or channel of data gets a width in it,
+        and weights have the most at most.
     effort
         `"high"` trains the weights on the data between their steps, which needs PyTorch.
     scales
@@ -110,12 +113,16 @@ def quantize(
         )
     Settings(target=target)
     given = source.arrays(data, "the data")
-    right = given.pop("labels", None) if labels is None else _only(source.arrays(labels, "the labels"))
+    right = given.pop("labels", None)
+    if labels is not None:
+        right = _only(source.arrays(labels, "the labels"))
     if example_inputs is None and given:
         example_inputs = tuple(x[:1] for x in given.values())
     tell("reading the model")
     proto, name = source.as_onnx(model, example_inputs)
     graph = plain(proto, keep_softmax)
+    if effort == "high":
+        check_trainable(graph)
     task = Task.of(graph, given, right, granularity, scales, tell)
     return Choice(task, widths, target, name, effort, tell).made(max_luts, max_loss)
 

@@ -16,7 +16,7 @@ from .sites import Layer, Sites
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """A quantised model: how far it is from the float one on rows that were held back, and what it takes.
 
@@ -41,7 +41,7 @@ class Outcome:
         return self.latency is not None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quantized:
     """The result: `model` is an `onnx.ModelProto` in the QONNX dialect, `outcomes` the trade-off it was chosen from.
 

@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lutc.cmvm.tree import digit_counts
+
 from .formats import FREE
 from .moments import Moments
 
 Array = NDArray[Any]
 
+TINY = 1e-30  # in the place of nothing, so that it may divide
 DAMPING = 1e-3  # of the mean second moment: weights that the data says little about stay where they were
 SWEEPS = 6
 
@@ -33,9 +36,8 @@ class Rounded:
 
 
 def digits(codes: Array) -> Array:
-    """How many nonzero digits integers have in canonical signed-digit form: the ones of `3k ^ k`."""
-    k = np.abs(codes).astype(np.int64)
-    return np.asarray(np.bitwise_count((3 * k) ^ k), np.float64)
+    """How many nonzero digits integers have in canonical signed-digit form."""
+    return np.asarray(digit_counts(np.asarray(codes).astype(np.int64)), np.float64)
 
 
 def rounded(
@@ -44,25 +46,24 @@ def rounded(
     gain: Array,
     cost: Array,
     slope: float,
-    widths: tuple[int, int],
+    most: int,
     fixed: bool,
     free: bool = False,
 ) -> Rounded:
     """Weights that bring a layer's results on quantised data near to those of the float model.
 
     `weights [K, J]` are the float model's, `gain [J]` is loss per mean squared error of a result, `cost [K]` LUTs per
-    digit of a weight on that input, `slope` loss per LUT, `widths` the least and most bits of a weight. With `fixed`
+    digit of a weight on that input, `slope` loss per LUT, `most` the bits of a weight at most. With `fixed`
     the least error is taken whatever it costs, with `free` an output's step is any number.
     """
     h = moments.inputs
-    damping = DAMPING * max(float(np.trace(h)) / len(h), 1e-12)
+    damping = DAMPING * max(float(np.trace(h)) / len(h), TINY)
     hr = h + damping * np.eye(len(h))
     target = moments.products + damping * weights
     start = np.linalg.solve(hr, target)
     dead = np.diag(h) == 0
     start[dead] = 0
-    most = widths[1]
-    top = np.ceil(np.log2(np.maximum(np.abs(start).max(0), 2.0**-30) * (1 - 2.0**-most)))
+    top = np.ceil(np.log2(np.maximum(np.abs(start).max(0), TINY) * (1 - 2.0**-most)))
     step = 2.0 ** (top - most + 1)
     if free:
         step = step * np.float32(_fraction(start, step, np.diag(hr), 2.0 ** (most - 1) - 1)).astype(
@@ -70,7 +71,7 @@ def rounded(
         )
     price = 0.0 if fixed else slope
     limit = 2.0 ** (most - 1) - 1
-    gain = np.maximum(gain, 1e-12)
+    gain = np.maximum(gain, TINY)
 
     def choose(w: Array, weight: float, each: float) -> Array:
         k = w / step

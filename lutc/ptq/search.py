@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .formats import Formats, by_channel, chosen, widened
 from .loss import Loss
 from .moments import moments
-from .rounding import digits, rounded
+from .rounding import TINY, digits, rounded
 from .simulator import Simulator, along
 from .sites import Layer, Point, Sites
 
@@ -28,15 +28,18 @@ PASSES = 2  # digits tell what bits of data cost, and bits what digits cost
 
 @dataclass(frozen=True)
 class Widths:
-    """Least and most bits of weights and of data. `fixed` takes the most everywhere, whatever it costs."""
+    """The most bits of weights, the least and most of data. `fixed` takes the most everywhere, whatever it costs.
 
-    weights: tuple[int, int] = (1, 8)
+    A weight has as many bits as its code needs, down to none, so that a least number would say nothing.
+    """
+
+    weights: int = 8
     data: tuple[int, int] = (0, 10)
     fixed: bool = False
     free: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Assignment:
     """Formats by point, and by layer its weights and bias.
 
@@ -63,13 +66,17 @@ class Assignment:
 
 
 class Search:
-    """Holds what was measured of the float model, once, for assignments at any rate."""
+    """Holds what was measured of the float model, once, for assignments at any rate.
+
+    `right` are its answers to all rows, `rows` those that are looked at.
+    """
 
     def __init__(
         self,
         sites: Sites,
         sim: Simulator,
         loss: Loss,
+        right: Sequence[Array],
         rows: slice,
         shapes: Mapping[str, Any],
         tell: Progress,
@@ -77,7 +84,7 @@ class Search:
         self.sites, self.sim, self.loss = sites, sim, loss
         self.rows, self.shapes = rows, shapes
         self.original = dict(sim.weights), dict(sim.biases)
-        self.right = sim.answers(rows)
+        self.right = [r[rows] for r in right]
         names = [x.output for x in sites.layers]
         self.results = dict(zip(names, sim.run(names, rows), strict=True)) if names else {}
         places = [(p.tensor, p.axis) for p in sites.points] + [(x.output, x.axis) for x in sites.layers]
@@ -86,10 +93,12 @@ class Search:
     def _gains(self, tensor: str, axis: int | None, tell: Progress) -> Array:
         """Loss per mean squared error of each channel, from a little noise in it."""
         tell(f"measuring what errors of {tensor} cost")
-        shape, values = self.shapes[tensor], self._values(tensor)
+        shape = self.shapes[tensor]
+        values = self.results[tensor] if tensor in self.results else self._values(tensor)
         count = 1 if axis is None else shape[axis]
         deviations = by_channel(values, axis).std(0)
-        level = 0.05 * np.maximum(deviations, max(0.1 * float(deviations.max()), 1e-6))
+        least = max(0.1 * float(deviations.max()), 1e-6 * float(np.abs(values).max()), TINY)
+        level = 0.05 * np.maximum(deviations, least)
         noise = np.random.default_rng(0).standard_normal(values.shape).astype(np.float32)
         gains = np.zeros(count)
         for part in np.array_split(np.arange(count), min(count, PROBES)):
@@ -169,9 +178,11 @@ class Search:
         ):
             gain = np.repeat(gains[g * outs : (g + 1) * outs], one.shape[1] // outs)
             each = np.repeat(cost[g * ins : (g + 1) * ins], one.shape[0] // ins)
-            r = rounded(m, one, gain, each, slope, widths.weights, widths.fixed, widths.free)
-            power = np.maximum(np.diag(m.inputs), 1e-12)
-            price = slope * each[:, None] / (power[:, None] * np.maximum(gain, 1e-12))
+            # A file has one step for all weights of a transposed convolution.
+            free = widths.free and layer.op != "ConvTranspose"
+            r = rounded(m, one, gain, each, slope, widths.weights, widths.fixed, free)
+            power = np.maximum(np.diag(m.inputs), TINY)
+            price = np.minimum(slope * each[:, None] / (power[:, None] * np.maximum(gain, TINY)), 1e30)
             parts.append(
                 (
                     r.weights,

@@ -16,8 +16,7 @@ from .sites import Layer, Point
 
 Array = NDArray[Any]
 
-# A quantiser that is off: its steps are finer than what float32 holds of most numbers.
-OFF = np.full(1, 2.0**-20), np.full(1, -np.inf), np.full(1, np.inf)
+OFF = np.ones(1), np.zeros(1), np.zeros(1)  # of a quantiser that is passed by
 
 
 class Simulator:
@@ -71,6 +70,7 @@ class Simulator:
         for i, point in enumerate(self.points):
             f = self.formats.get(point.name)
             step, lo, hi = OFF if f is None else f.arrays
+            feeds[f"lutc_o{i}"] = np.array(f is not None)
             for key, value in (("i", 1 / step), ("s", step), ("l", lo), ("h", hi)):
                 feeds[f"lutc_{key}{i}"] = along(value, point.axis, self._ranks[point.name]).astype(np.float32)
         for tensor, name in self._noisy.items():
@@ -109,7 +109,8 @@ class Simulator:
                         else helper.make_node("Round", [f"{at}_scaled"], [f"{at}_codes"]),
                         helper.make_node("Max", [f"{at}_codes", f"lutc_l{i}"], [f"{at}_low"]),
                         helper.make_node("Min", [f"{at}_low", f"lutc_h{i}"], [f"{at}_high"]),
-                        helper.make_node("Mul", [f"{at}_high", f"lutc_s{i}"], [at]),
+                        helper.make_node("Mul", [f"{at}_high", f"lutc_s{i}"], [f"{at}_on"]),
+                        helper.make_node("Where", [f"lutc_o{i}", f"{at}_on", now], [at]),
                     ]
                 )
                 now = at
@@ -128,6 +129,8 @@ class Simulator:
         settings = [f"lutc_{key}{i}" for i in range(len(self.points)) for key in "islh"]
         for name in (*fed.values(), *noisy.values(), *settings):
             g.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+        for i in range(len(self.points)):
+            g.input.append(helper.make_tensor_value_info(f"lutc_o{i}", TensorProto.BOOL, []))
         made = {o for node in nodes for o in node.output}
         wanted = [
             *graph.outputs,

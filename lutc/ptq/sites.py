@@ -96,10 +96,6 @@ def sites(graph: Graph, shapes: dict[str, tuple[int, ...]]) -> Sites:
     points: list[Point] = []
     behind: dict[str, Point] = {}
     axes: dict[str, int | None] = {}
-    inner = set()
-    for node in graph.nodes:
-        if node.op_type == "MatMul" and bias_of(graph, node):
-            inner.add(node.output[0])
     for i in graph.inputs:
         axes[i.name] = _input_axis(graph, i.name, len(shapes[i.name]))
         _point(graph, i.name, axes, points, order, of_layer=False)
@@ -128,13 +124,13 @@ def sites(graph: Graph, shapes: dict[str, tuple[int, ...]]) -> Sites:
                     axes[out] = _axis(node, axes, shapes, out)
             data = [n for n in node.input if n in axes]
             computed = node.op_type not in MOVES and node.output[0] in shapes
-            if computed and data and node.output[0] not in inner:
+            if computed and data:
                 _point(graph, node.output[0], axes, points, order, of_layer=False)
     feeding = {}
     at = {p.tensor: p for p in points}
     for layer in layers:
-        if point := _feeding(graph, layer.input, at):
-            feeding[layer.input] = point, point.axis == 1 and len(shapes[point.tensor]) > 2
+        if found := _feeding(graph, layer.input, at, shapes):
+            feeding[layer.input] = found
     return Sites(layers, points, order, feeding, behind)
 
 
@@ -200,12 +196,23 @@ def _input_axis(graph: Graph, tensor: str, rank: int) -> int | None:
     return None
 
 
-def _feeding(graph: Graph, tensor: str, at: dict[str, Point]) -> Point | None:
-    """The point whose numbers a tensor holds, moved or not; None if there are several."""
+def _feeding(
+    graph: Graph, tensor: str, at: dict[str, Point], shapes: dict[str, tuple[int, ...]]
+) -> tuple[Point, bool] | None:
+    """The point whose numbers a tensor holds, moved or not, and whether each of its channels is a run of them.
+
+    None if there are several points.
+    """
+    turned = []  # orders of dimensions, the last first
     while tensor not in at:
         node = graph.maker(tensor)
         data = [n for n in node.input if n not in graph.constants] if node is not None else []
         if node is None or node.op_type not in MOVES or len(data) != 1:
             return None
+        if node.op_type == "Transpose":
+            turned.append(list(attributes(node)["perm"]))
         tensor = data[0]
-    return at[tensor]
+    axis, rank = at[tensor].axis, len(shapes[tensor])
+    for perm in reversed(turned):
+        axis = perm.index(axis) if axis is not None and len(perm) == rank else axis
+    return at[tensor], axis == 1 and rank > 2

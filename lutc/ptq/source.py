@@ -62,7 +62,7 @@ def by_input(graph: Graph, data: Mapping[str, Array]) -> dict[str, Array]:
     Raises LirError unless there are enough rows, as many for each input, of the shape that the model reads.
     """
     names = [i.name for i in graph.inputs]
-    given = {k: v for k, v in data.items() if k != "labels"}
+    given = dict(data)
     if len(names) == len(given) == 1:
         given = {names[0]: next(iter(given.values()))}
     missing = [n for n in names if n not in given]
@@ -89,10 +89,16 @@ def _check(item: Any, array: Array) -> None:
     import onnx
 
     kind = item.type.tensor_type
-    if kind.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16):
+    if kind.elem_type != onnx.TensorProto.FLOAT:
         raise error(
-            f"input {item.name!r} is of integers, and only floats are quantised",
-            help="end the model at its float part, or quantise by training: lutc.nn.convert",
+            f"input {item.name!r} is no float32, and only those are quantised",
+            help="export the model in float32, from where its numbers are floats",
+        )
+    first = kind.shape.dim[0] if kind.shape.dim else None
+    if first is not None and first.dim_value > 1:
+        raise error(
+            f"input {item.name!r} is a batch of {first.dim_value} samples, and a circuit takes one at a time",
+            help="export the model with an open first dimension, or with one of 1",
         )
     wanted = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
     fits = len(wanted) == array.ndim and all(

@@ -113,7 +113,7 @@ class Task:
         calibration = slice(held.stop, held.stop + rows)
         return cls(
             graph, found, shapes, sim, loss, right, calibration, held, mixed,
-            Search(found, sim, loss, calibration, shapes, tell),
+            Search(found, sim, loss, right, calibration, shapes, tell),
         )  # fmt: skip
 
     @property

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from lutc.diagnostics import error
 
-from .loss import spread
+from .graph import Graph
+from .loss import LEAST, spread
 from .rounding import digits
 from .search import Assignment, Progress, Widths, on_grid
 from .sites import Layer
@@ -38,21 +39,29 @@ LABELS = 0.1
 RATE = 1e-2  # of Adam, times a layer's largest weight
 
 
-def tuned(task: Task, found: Assignment, widths: Widths, tell: Progress) -> Assignment:
-    """The assignment with weights and biases trained on the calibration rows, if that brings the outputs nearer.
-
-    With labels the right answers count beside the float model's. Raises LirError without PyTorch, and for
-    operators that `play` does not know.
-    """
+def check_trainable(graph: Graph) -> None:
+    """Raise LirError without PyTorch, and for a model with operators that `play` does not know, or of a fixed batch."""
     try:
-        import torch
+        import torch  # noqa: F401
     except ImportError:
         raise error("the high effort trains weights, which needs PyTorch", help="pip install torch") from None
-    if task.sim.batch:
+    from .play import Player
+
+    Player(graph)
+    if graph.batch:
         raise error(
-            f"the model takes batches of {task.sim.batch} only, and the high effort trains on larger ones",
+            "the model takes one sample at a time only, and the high effort trains on many",
             help="export it with an open first dimension, or use the normal effort",
         )
+
+
+def tuned(task: Task, found: Assignment, widths: Widths, tell: Progress) -> Assignment:
+    """The assignment with weights and biases trained on the rows not held back, if that brings the outputs nearer.
+
+    With labels of classes the right answers count beside the float model's. See `check_trainable` first.
+    """
+    import torch
+
     was = torch.get_rng_state()
     torch.manual_seed(0)
     try:
@@ -65,7 +74,10 @@ class _Tuning:
     def __init__(self, task: Task, found: Assignment, widths: Widths, tell: Progress) -> None:
         import torch
 
-        self.task, self.found, self.widths, self.tell = task, found, widths, tell
+        from .play import Player
+
+        self.task, self.found, self.tell = task, found, tell
+        self.player = Player(task.graph)
         rows = task.training
         self.inputs = {n: torch.from_numpy(x[rows]) for n, x in task.sim.inputs.items()}
         self.spreads = [spread(r) for r in task.right]
@@ -82,7 +94,7 @@ class _Tuning:
             n: (torch.tensor(found.steps[n]).float(), torch.tensor(found.prices[n]).float())
             for n in self.shadow
         }
-        self.most = 2 ** (widths.weights[1] - 1) - 1
+        self.most = 2 ** (widths.weights - 1) - 1
         self.table = torch.from_numpy(digits(np.arange(self.most + 1))).float()
         self.units = 2.0 ** torch.arange(1 if widths.fixed else int(self.most).bit_length())
         self.alive = {n: (w != 0).detach() for n, w in self.shadow.items()}
@@ -107,8 +119,6 @@ class _Tuning:
 
     def _played(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
         """The quantised model's answers."""
-        from .play import played
-
         task = self.task
         points = {p.tensor: p for p in task.sites.points}
 
@@ -120,26 +130,24 @@ class _Tuning:
         for layer in task.sites.layers:
             feeds[layer.weights] = self._rounded(layer)
             feeds[layer.bias] = self.bias[layer.name]
-        return played(task.graph, feeds, at)
+        return self.player.run(feeds, at)
 
     def _loss(self, rows: torch.Tensor) -> torch.Tensor:
         """Of some rows, and of as many that lie between two of them, where the float model is the only teacher: those
         it has not been trained on."""
         import torch
 
-        from .play import played
-
         real = {n: x[rows] for n, x in self.inputs.items()}
         share = torch.rand(len(rows))
         other = rows[torch.randperm(len(rows))]
         between = {n: _mixed(x, rows, other, share) for n, x in self.inputs.items()}
         with torch.no_grad():
-            right = played(self.task.graph, between, lambda name, value: value)
+            right = self.player.run(between, lambda name, value: value)
         found = self._played({n: torch.cat([real[n], between[n]]) for n in real})
         teacher = [torch.cat([r[rows], a]) for r, a in zip(self.right, right, strict=True)]
         total = self._apart(teacher, found)
         if self.labels is not None and self.task.loss.classes:
-            scores = _scores(found[0][: len(rows)] - self.task.loss.centre)
+            scores = self._scores(found[0][: len(rows)])
             total = total + LABELS * torch.nn.functional.cross_entropy(
                 scores.reshape(len(rows), -1), self.labels[rows]
             )
@@ -153,14 +161,22 @@ class _Tuning:
         total = torch.zeros(())
         for k, (a, b) in enumerate(zip(right, found, strict=True)):
             if self.task.loss.classes and k == 0:
-                a, b = (F.log_softmax(_scores(x - self.task.loss.centre), -1) for x in (a, b))
+                a, b = (F.log_softmax(self._scores(x), -1) for x in (a, b))
                 total = total + (a.exp() * (a - b)).sum(-1).mean()
             else:
                 total = total + ((a - b) ** 2).mean() / self.spreads[k]
         return total
 
+    def _scores(self, x: torch.Tensor) -> torch.Tensor:
+        """Scores of classes, as `Loss.apart` reads them."""
+        import torch
+
+        loss = self.task.loss
+        x = (x.clamp_min(LEAST).log() if loss.probabilities else x) - loss.centre
+        return torch.stack([torch.zeros_like(x[..., 0]), x[..., 0]], -1) if x.shape[-1] == 1 else x
+
     def _digits(self) -> torch.Tensor:
-        """A smooth stand-in for the LUTs of all digits: a weight of k steps has about `log2(1 + k) / 3` and a bit."""
+        """A smooth stand-in for the LUTs of all digits: half of `log2(1 + k)` for a weight of k steps."""
         import torch
 
         total = torch.zeros(())
@@ -225,12 +241,6 @@ def _mixed(x: torch.Tensor, rows: torch.Tensor, other: torch.Tensor, share: torc
     """Points on the lines between rows (mixup: H. Zhang et al., ICLR 2018, arXiv:1710.09412)."""
     t = share.reshape(-1, *(1,) * (x.ndim - 1))
     return x[rows] * t + x[other] * (1 - t)
-
-
-def _scores(x: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    return torch.stack([torch.zeros_like(x[..., 0]), x[..., 0]], -1) if x.shape[-1] == 1 else x
 
 
 def _data(x: torch.Tensor, rule: tuple[Any, ...]) -> torch.Tensor:

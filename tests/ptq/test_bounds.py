@@ -24,7 +24,7 @@ class Played(Choice):
 
     def _compiled(self, outcome: Outcome) -> Outcome:
         luts = round(outcome.luts * self.compiled * (1 + 0.1 * outcome.luts / 10_000))
-        self.builds[id(outcome.found)] = outcome.found, None, None
+        self.builds[outcome.found] = None, None
         self.factor = luts / max(outcome.luts, 1)
         return replace(outcome, luts=luts, latency=1)
 

@@ -43,7 +43,7 @@ def example(
 def test_better_than_rounding_each_by_itself(bits: int) -> None:
     m, w, x, z = example()
     one = np.ones(w.shape[1])
-    r = rounded(m, w, one, np.ones(len(w)), 0.0, (bits, bits), fixed=True)
+    r = rounded(m, w, one, np.ones(len(w)), 0.0, bits, fixed=True)
     codes = r.weights / r.step
     assert np.array_equal(codes, np.rint(codes)) and np.abs(codes).max() <= 2 ** (bits - 1) - 1
     assert np.array_equal(r.digits, digits(codes))
@@ -55,7 +55,7 @@ def test_what_a_digit_costs_decides_how_many_there_are() -> None:
     m, w, x, z = example()
     one, counts, errors = np.ones(w.shape[1]), [], []
     for slope in (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1e3):
-        r = rounded(m, w, one, np.ones(len(w)), slope, (1, 8), fixed=False)
+        r = rounded(m, w, one, np.ones(len(w)), slope, 8, fixed=False)
         counts.append(r.digits.sum())
         errors.append(((x @ r.weights - z) ** 2).mean())
     assert counts == sorted(counts, reverse=True) and counts[-1] == 0
@@ -65,15 +65,13 @@ def test_what_a_digit_costs_decides_how_many_there_are() -> None:
 def test_inputs_that_never_move_take_no_weights() -> None:
     m, w, _, _ = example()
     m.inputs[3], m.inputs[:, 3], m.products[3] = 0, 0, 0
-    r = rounded(m, w, np.ones(w.shape[1]), np.ones(len(w)), 0.0, (8, 8), fixed=True)
+    r = rounded(m, w, np.ones(w.shape[1]), np.ones(len(w)), 0.0, 8, fixed=True)
     assert (r.weights[3] == 0).all() and (r.weights[2] != 0).any()
 
 
 def test_free_steps_are_no_worse() -> None:
     m, w, x, z = example()
     one = np.ones(w.shape[1])
-    powers, free = (
-        rounded(m, w, one, np.ones(len(w)), 0.0, (4, 4), fixed=True, free=f) for f in (False, True)
-    )
+    powers, free = (rounded(m, w, one, np.ones(len(w)), 0.0, 4, fixed=True, free=f) for f in (False, True))
     assert ((x @ free.weights - z) ** 2).mean() <= 1.1 * ((x @ powers.weights - z) ** 2).mean()
     assert len(set(np.log2(free.step) % 1)) > 1

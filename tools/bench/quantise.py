@@ -3,7 +3,7 @@
 
     tools/bench/quantise.py --dry-bean FILE.npz --magic FOLDER --fashion SPRITE.png [--out runs/quantise] [--sites]
 
-Trains the models of `quantise_models.py`, and gives each with its training rows (and their labels) to every
+Trains the models of `quantise_models.py`, and gives each with its training rows to every
 quantiser. Test rows are seen by none of them; all accuracies are of these, as the compiled circuit computes them.
 ONNX Runtime is shown in the best of its six settings by that very accuracy, the one with fewer LUTs among equals;
 Brevitas at several widths. `lutc.quantize` is asked for a loss of at most half a point (by its own account, on

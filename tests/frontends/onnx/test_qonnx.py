@@ -283,3 +283,16 @@ def test_a_clip_before_a_port_narrows_its_elements() -> None:
     g.output(g.quant(clipped, scale=0.25, bits=4.0))
     data = samples((5,), rows=100, reach=4)
     np.testing.assert_array_equal(ours(g.model(), data), quantised(np.minimum(data, top), 0.25, 0.0, 4.0))
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 2, 3)])
+@pytest.mark.parametrize("plural", ["scale", "bits"])
+def test_a_function_with_steps_or_widths_for_each_channel(plural: str, shape: tuple[int, ...]) -> None:
+    each = {"scale": [0.5, 0.3, 0.125, 0.0625, 1.1], "bits": [2.0, 3.0, 4.0, 5.0, 8.0]}[plural]
+    how: dict[str, Any] = {"scale": 0.125, "bits": 6.0, plural: np.reshape(each, (5, *(1,) * len(shape[1:])))}
+    g = Graph(qonnx=True)
+    x = g.quant(g.input(["n", *shape]), scale=0.125, bits=6.0)
+    g.output(g.quant(g.add("Exp", x), **how))
+    data = samples(shape, rows=200, reach=4)
+    want = quantised(np.exp(quantised(data, 0.125, bits=6.0).astype(np.float32)), zero=0.0, **how)
+    np.testing.assert_array_equal(ours(g.model(), data), want.astype(np.float32))
