@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """Post-training quantisation: `lutc.quantize` against ONNX Runtime and Brevitas on four float models.
 
-    tools/bench/quantise.py --dry-bean FILE.npz --magic FOLDER --fashion SPRITE.png [--out runs/quantise] [--sites]
+    tools/bench/quantise.py --dry-bean FILE.npz --magic FOLDER --fashion FOLDER [--out runs/quantise] [--sites]
 
-Trains the models of `quantise_models.py`, and gives each with its training rows to every
-quantiser. Test rows are seen by none of them; all accuracies are of these, as the compiled circuit computes them.
-ONNX Runtime is shown in the best of its six settings by that very accuracy, the one with fewer LUTs among equals;
-Brevitas at several widths. `lutc.quantize` is asked for a loss of at most half a point (by its own account, on
-training rows that it holds back), and for at most a fifth of the LUTs of ONNX Runtime's best, at both efforts. All are
-compiled by lutc for the same part. LUTs are lutc's estimate; --sites adds those of open synthesis (`sites.py`) to ONNX
-Runtime's and to lutc's at a fifth, where the circuit is not too large for it.
+Trains the models of `quantise_models.py`, and gives each with its training rows to every quantiser; `lutc.quantize`
+gets their labels, too, which the others have no use for. Test rows are seen by none of them; all accuracies are of
+these, as the compiled circuit computes them. ONNX Runtime is shown in the best of its six settings by that very
+accuracy, the one with fewer LUTs among equals; Brevitas at several widths. `lutc.quantize` is asked for a loss of at
+most half a point (by its own account, on training rows that it holds back), and for at most a fifth of the LUTs of
+ONNX Runtime's best, at both efforts. All are compiled by lutc for the same part. LUTs are lutc's estimate; --sites adds
+those of open synthesis (`sites.py`) to ONNX Runtime's and to lutc's at a fifth, where the circuit is not too large.
 
-Finished rows in the folder are used again. Writes quantise.json, .svg and .md beside this file, in results/.
+Finished rows in the folder are used again. Writes quantise.json, .svg and .md beside this file, in results/; what is
+not asked for stays there as it is, if the float model is the same.
 """
 
 from __future__ import annotations
@@ -47,10 +48,11 @@ SHARE = 5  # of ONNX Runtime's LUTs, one part
 MOST_SITES = 60_000  # estimated LUTs of a circuit that open synthesis is asked for
 ORT = "ONNX Runtime"
 PEERS = (ORT, *(f"Brevitas, {bits} bits" for bits in rivals.BITS))
+FIFTH = "1/5 of the LUTs"
 LUTC = {
     f"lutc, {effort}, {what}": (effort, what)
     for effort in ("normal", "high")
-    for what in ("0.5 points", "1/5 of the LUTs")
+    for what in ("0.5 points", FIFTH)
 }
 INKS = {ORT: "#d1691b", "Brevitas": "#999999", "lutc, normal": "#6aa6d6", "lutc, high": "#1668a8"}
 Row = dict[str, Any]
@@ -164,6 +166,18 @@ def case(name: str, path: Path | None, folder: Path, methods: list[str], sites: 
     return result
 
 
+def merged(results: Path, cases: dict[str, Row]) -> dict[str, Row]:
+    """The cases with what stands in earlier results of the same float models, in the order of `CASES`."""
+    before = json.loads(results.read_text())["cases"] if results.exists() else {}
+    found = {**before, **cases}
+    for name, case in cases.items():
+        old = before.get(name, {})
+        if all(old.get(key) == case[key] for key in ("about", "train", "test", "float")):
+            rows = {**old["rows"], **case["rows"]}
+            found[name] = {**case, "rows": {m: rows[m] for m in (*PEERS, *LUTC) if m in rows}}
+    return {name: found[name] for name in CASES if name in found}
+
+
 def picture(cases: dict[str, Row]) -> str:
     """A panel for each model: accuracy against LUTs of everything in the table."""
     import matplotlib
@@ -253,7 +267,7 @@ def main() -> None:
     parser.add_argument(
         "--magic", type=Path, help="the public file, or a folder of CSV files that together are it"
     )
-    parser.add_argument("--fashion", type=Path, help="doc/img/fashion-mnist-sprite.png of its repository")
+    parser.add_argument("--fashion", type=Path, help="the folder of its four files")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/quantise"), help="models, and rows that are done"
     )
@@ -266,13 +280,17 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     paths = {"dry bean": args.dry_bean, "magic": args.magic, "digits": None, "fashion": args.fashion}
-    methods = [m for m in (*PEERS, *LUTC) if not args.method or m in args.method]
+    asked = set(args.method or (*PEERS, *LUTC))
+    if any(LUTC.get(m, ("", ""))[1] == FIFTH for m in asked):
+        asked.add(ORT)  # a fifth of whose LUTs it is
+    methods = [m for m in (*PEERS, *LUTC) if m in asked]
     cases = {
         name: case(name, path, args.out / name.replace(" ", "_"), methods, args.sites)
         for name, path in paths.items()
         if (path is not None or name == "digits") and (not args.only or name in args.only)
     }
     versions = {n: version(n) for n in ("lutc", "onnxruntime", "brevitas", "torch")}
+    cases = merged(args.results / "quantise.json", cases)
     result = {"versions": versions, "target": TARGET, "cases": cases}
     args.results.mkdir(parents=True, exist_ok=True)
     write_text(args.results / "quantise.json", json.dumps(result, indent=1) + "\n")
