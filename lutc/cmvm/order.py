@@ -8,7 +8,7 @@ lowest bits agree, or whose chain is the shortest; else those that are ready fir
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -16,6 +16,7 @@ from typing import Any
 
 from lutc.cmvm.network import balanced
 from lutc.lazy import lazy
+from lutc.rtl.chains import chain_bits
 from lutc.types import holding
 
 _NEAR = 6  # operands among which the shortest chain is looked for
@@ -113,7 +114,7 @@ def _ordered(
             group = tuple(by_level[:take])
         chosen = [waiting.pop(n) for n in group]
         room -= _growth(chosen, most)
-        sign = _sign(chosen, free=any(o.sign > 0 for o in waiting.values()))
+        sign = _sign(chosen, waiting.values())
         total = _sum(chosen, sign)
         bits += _bits(chosen, total)
         numbers = [n for n in numbers if n not in group]
@@ -129,16 +130,21 @@ def _growth(chosen: Sequence[Operand], most: int) -> int:
     return int(most ** (max(levels) + 1)) - sum(int(most**level) for level in levels)
 
 
-def _sign(chosen: Sequence[Operand], *, free: bool) -> int:
-    """The sign with which a chain is the cheaper one: of a sum in which nothing else is added, 1 where it can be."""
+def _sign(chosen: Sequence[Operand], waiting: Collection[Operand]) -> int:
+    """The sign with which a chain is the cheaper one: of a sum in which nothing else is added, 1 where it can be.
+
+    The bits of a result below all others pass by the next chain, too, but only if it is added there.
+    """
     signs = [o.sign for o in chosen]
-    if not free or max(signs) == min(signs):
+    if max(signs) == min(signs) or not any(o.sign > 0 for o in waiting):
         return max(signs)
-    return 1 if _bits(chosen, _sum(chosen, 1)) <= _bits(chosen, _sum(chosen, -1)) else -1
+    passing = max(min(o.low for o in waiting) - min(o.low for o in chosen), 0)
+    return 1 if _bits(chosen, _sum(chosen, 1)) <= _bits(chosen, _sum(chosen, -1)) + passing else -1
 
 
 def _cost(chosen: Sequence[Operand]) -> int:
-    return _bits(chosen, _sum(chosen, _sign(chosen, free=True)))
+    signs = {o.sign for o in chosen}
+    return min(_bits(chosen, _sum(chosen, sign)) for sign in (signs if len(signs) == 1 else (1, -1)))
 
 
 def _sum(chosen: Sequence[Operand], sign: int) -> Operand:
@@ -151,16 +157,5 @@ def _sum(chosen: Sequence[Operand], sign: int) -> Operand:
 
 
 def _bits(chosen: Sequence[Operand], total: Operand) -> int:
-    """The bits of a chain that take a LUT.
-
-    Below the second operand's lowest bit there is only one operand: its bits pass by, if it is added. Two that are
-    subtracted take a place below the lowest, for the second 1 that completes a two's complement. Above the highest
-    bit of numbers that have no sign only carries come out: of two, without a LUT; of three, the first has one.
-    """
-    lows = sorted((o.low, o.sign * total.sign) for o in chosen)
-    low = lows[1][0] if lows[0][1] > 0 else lows[0][0]
-    top = total.top
-    if total.sign > 0 and all(o.sign > 0 and o.lo >= 0 for o in chosen):
-        tops = sorted(o.top for o in chosen)
-        top = min(top, tops[-1] + (len(tops) > 2 and tops[-1] == tops[-2]))
-    return max(top - low, 1) + ([s for _, s in lows].count(-1) == 2)
+    """The bits of a chain that take a LUT."""
+    return chain_bits([(o.low, o.top, o.sign != total.sign, o.lo < 0) for o in chosen], total.top)

@@ -52,7 +52,7 @@ def add(build: ModuleBuilder, a: Net, b: Net, fa: Fixed, fb: Fixed, to: Fixed) -
     """`a + b` in format `to`. Bits below the coarser operand's lowest one pass by the adder."""
     if fa.width and fb.width and fa.frac < fb.frac:
         a, b, fa, fb = b, a, fb, fa
-    low = min(fa.frac - fb.frac, fa.width, to.width - 1) if fb.width else 0
+    low = min(fa.frac - fb.frac, to.width - 1) if fa.width and fb.width else 0
     if low <= 0 or fa.frac != to.frac:
         return _chain(build, build.add, aligned(build, a, fa, to), aligned(build, b, fb, to))
     return _beside(build, build.add, a, b, fa, fb, to, low)
@@ -60,7 +60,7 @@ def add(build: ModuleBuilder, a: Net, b: Net, fa: Fixed, fb: Fixed, to: Fixed) -
 
 def sub(build: ModuleBuilder, a: Net, b: Net, fa: Fixed, fb: Fixed, to: Fixed) -> Net:
     """`a - b` in format `to`; the low bits of `a` pass by where `b` has none."""
-    low = min(fa.frac - fb.frac, fa.width, to.width - 1) if fa.width and fb.width else 0
+    low = min(fa.frac - fb.frac, to.width - 1) if fa.width and fb.width else 0
     if low <= 0 or fa.frac != to.frac:
         return _chain(build, build.sub, aligned(build, a, fa, to), aligned(build, b, fb, to))
     return _beside(build, build.sub, a, b, fa, fb, to, low)
@@ -82,7 +82,7 @@ def _beside(
     high = build.as_(build.slice(top, top.width - 1, low), fa.signed)
     x = build.fit(high, *net_format(rest))
     y = aligned(build, b, fb, rest)
-    return build.as_(build.append(_chain(build, operation, x, y), build.slice(a, low - 1, 0)), to.signed)
+    return build.as_(build.append(_chain(build, operation, x, y), build.slice(top, low - 1, 0)), to.signed)
 
 
 def _chain(build: ModuleBuilder, operation: Callable[[Net, Net], Net], a: Net, b: Net) -> Net:
@@ -156,7 +156,7 @@ def add3(build: ModuleBuilder, addends: Sequence[Addend], to: Fixed) -> Net:
     if len(live) == 2 and first[2] + second[2] >= 0:
         plus, other = live if first[2] > 0 else live[::-1]
         return (add if other[2] > 0 else sub)(build, plus[0], other[0], plus[1], other[1], to)
-    low = min(first[1].frac - second[1].frac, first[1].width, to.width - 1)
+    low = min(first[1].frac - second[1].frac, to.width - 1)
     if low <= 0 or first[2] < 0 or first[1].frac != to.frac:
         return _compressed(build, live, to)
     # Below the second operand's lowest bit there is only the first: those bits are the sum's.
@@ -166,7 +166,7 @@ def add3(build: ModuleBuilder, addends: Sequence[Addend], to: Fixed) -> Net:
     rest = Fixed(to.signed, to.width - low, to.frac - low)
     kept = Fixed(fmt.signed, high.width, fmt.frac - low)
     total = _compressed(build, [(high, kept, sign), *live[1:]], rest)
-    return build.as_(build.append(total, build.slice(net, low - 1, 0)), to.signed)
+    return build.as_(build.append(total, build.slice(top, low - 1, 0)), to.signed)
 
 
 def _compressed(build: ModuleBuilder, addends: Sequence[Addend], to: Fixed) -> Net:

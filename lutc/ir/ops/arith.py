@@ -11,6 +11,7 @@ from lutc.ir.graph import Bounds, Value
 from lutc.ir.ops.base import Op
 from lutc.numbers import align, aligned_bits, finest, greatest, least
 from lutc.rtl import circuits
+from lutc.rtl.chains import chain_bits, row
 from lutc.types import Ints
 
 if TYPE_CHECKING:
@@ -33,6 +34,16 @@ def _ends(op: Op, bounds: tuple[Bounds, ...]) -> list[Bounds]:
     lsb = finest(types)
     pairs = zip(bounds, types, strict=True)
     return [(align(lo, t.fracs, lsb), align(hi, t.fracs, lsb)) for (lo, hi), t in pairs]
+
+
+def _chain(op: Add | Sub, subtracted: bool) -> int:
+    """The bits of a scalar's carry chain; of tensors, whose elements differ, those of the widest result."""
+    if op.type.shape:
+        return op.type.max_width
+    a, b, to = op.a.type.scalar, op.b.type.scalar, op.type.scalar
+    if not a.width or not b.width:
+        return to.width if subtracted and b.width else 0
+    return chain_bits([row(a, to.frac, False), row(b, to.frac, subtracted)], to.width)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,10 +69,10 @@ class Add(Op):
         return circuits.add(build, x, y, a, b, self.type.scalar)
 
     def luts(self, target: Target) -> float:
-        return target.adder_luts(self.type.max_width)
+        return target.adder_luts(_chain(self, False))
 
     def delay(self, target: Target) -> float:
-        return target.adder_ns(self.type.max_width)
+        return target.adder_ns(_chain(self, False))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,10 +98,10 @@ class Sub(Op):
         return circuits.sub(build, x, y, a, b, self.type.scalar)
 
     def luts(self, target: Target) -> float:
-        return target.adder_luts(self.type.max_width)
+        return target.adder_luts(_chain(self, True))
 
     def delay(self, target: Target) -> float:
-        return target.adder_ns(self.type.max_width)
+        return target.adder_ns(_chain(self, True))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,6 +25,7 @@ from lutc.numbers import (
     twos,
 )
 from lutc.rtl import circuits
+from lutc.rtl.chains import chain_bits, row
 from lutc.rtl.nets import wrap
 from lutc.types import Fixed, Ints, holding
 
@@ -119,13 +120,29 @@ class _Weighted(Op):
         return in_one_chain(self.weights, self.bias) and all(v.type.max_width for v in self.terms)
 
     def luts(self, target: Target) -> float:
-        adders = 1 if target.ternary and self.one_chain else self._adders()
-        return adders * target.adder_luts(self.type.max_width)
+        if target.ternary and self.one_chain:
+            return target.adder_luts(self._chain())
+        return self._adders() * target.adder_luts(self.type.max_width)
 
     def delay(self, target: Target) -> float:
         if target.ternary and self.one_chain:
-            return target.ternary_ns(self.type.max_width)
+            return target.ternary_ns(self._chain())
         return self._adders().bit_length() * target.adder_ns(self.type.max_width)
+
+    def _chain(self) -> int:
+        """The bits of the one carry chain; of tensors, whose elements differ, those of the widest result."""
+        if self.type.shape:
+            return self.type.max_width
+        to = self.type.scalar
+        rows = [
+            row(replace(f := v.type.scalar, frac=f.frac + twos(w)), to.frac, w < 0)
+            for v, w in zip(self.terms, self.weights, strict=True)
+        ]
+        if self.bias:
+            frac = twos(self.bias)
+            code = as_code(self.bias, frac)
+            rows.append(row(holding(code, code, frac), to.frac, False))
+        return chain_bits(rows, to.width)
 
     def _adders(self) -> int:
         """How many two-operand adders it is."""
