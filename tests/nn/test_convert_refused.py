@@ -57,6 +57,11 @@ def instead() -> nn.Module:
     return module
 
 
+class First(nn.Module):
+    def forward(self, x: tuple[Tensor, Tensor]) -> Tensor:
+        return x[0]
+
+
 class Derived(nn.Linear):
     """With a forward of its own, which is followed and not taken for a Linear's."""
 
@@ -101,8 +106,14 @@ ALONE: dict[str, tuple[Callable[[], Any], tuple[int, ...], str]] = {
     "all batches": (lambda: nn.BatchNorm1d(6, momentum=None), ROW, "momentum=None"),
     "batch second": (lambda: nn.TransformerEncoderLayer(6, 2, 6), TOKENS, "batch as its second dimension"),
     "dict": (lambda: Own(lambda m, x: {"a": m.a(x)}), ROW, "is a dict"),
-    "tuple": (lambda: nn.LSTM(6, 3, batch_first=True), TOKENS, "is a tuple"),
-    "recurrent": (lambda: Own(lambda m, x: nn.LSTM(6, 3).eval()(x)[0]), TOKENS, "torch.export cannot follow"),
+    "tuple": (lambda: Own(lambda m, x: (m.a(x), m.b(x))), ROW, "is a tuple"),
+    "two inputs": (lambda: nn.Bilinear(6, 6, 2), ROW, "fails on the data"),
+    "recurrent": (lambda: nn.Sequential(nn.GRU(6, 3, batch_first=True), First()), TOKENS, "is recurrent"),
+    "made inside": (
+        lambda: Own(lambda m, x: nn.LSTM(6, 3).eval()(x)[0]),
+        TOKENS,
+        "torch.export cannot follow",
+    ),
     "masked": (lambda: Own(lambda m, x: x.masked_fill(x > 0, 0)), ROW, "aten.gt.Scalar"),
     "by the data": (lambda: Own(lambda m, x: m.a(x) if x.sum() > 0 else m.b(x)), ROW, "cannot follow"),
     "tied turned": (lambda: Own(lambda m, x: F.linear(m.a(x), m.a.weight.T)), ROW, "shares a.weight"),
@@ -138,6 +149,39 @@ ALONE: dict[str, tuple[Callable[[], Any], tuple[int, ...], str]] = {
     "minus infinity": (lambda: nn.MaxPool2d(3, padding=1), PLANE, "pads with minus infinity"),
     "ceil": (lambda: nn.AvgPool2d(4, ceil_mode=True), PLANE, "ceil_mode"),
     "power": (lambda: Own(lambda m, x: x**3), ROW, "takes the power 3"),
+    "computed power": (lambda: Own(lambda m, x: x**m.p), ROW, "takes a power that is computed"),
+    "mean of all": (lambda: Own(lambda m, x: m.a(x) - x.mean()), ROW, "the batch among them"),
+    "sum of all": (lambda: Own(lambda m, x: x.sum()), TOKENS, "the batch among them"),
+    "largest of all": (lambda: Own(lambda m, x: x / 2 - x.max()), ROW, "the batch among them"),
+    "least of all": (lambda: Own(lambda m, x: x - x.amin()), ROW, "the batch among them"),
+    "product of all": (lambda: Own(lambda m, x: x * x.prod()), ROW, "calls aten.prod.default"),
+    "where": (lambda: Own(lambda m, x: m.a(x).argmax(1)), ROW, "calls aten.argmax.default"),
+    "parameter as a bound": (lambda: Own(lambda m, x: torch.max(x, m.p)), ROW, "compares with a parameter"),
+    "axes": (
+        lambda: Own(lambda m, x: x[:, None] @ torch.stack([x.mT, x.mT], 1)),
+        TOKENS,
+        "multiplies [batch, 1, 4, 6] by [batch, 2, 6, 4]",
+    ),
+    "fewer axes": (lambda: Own(lambda m, x: x[:, None] * x), ROW, "meets [batch, 1, 6] with [batch, 6]"),
+    "infinite mask": (
+        lambda: Own(lambda m, x: (x @ x.mT + torch.full((4, 4), -torch.inf).triu(1)).softmax(-1)),
+        TOKENS,
+        "constants that are not finite",
+    ),
+    "large mask": (
+        lambda: Own(lambda m, x: (x @ x.mT - 1e9 * torch.ones(4, 4).triu(1)).flatten(1).softmax(-1)),
+        TOKENS,
+        "reads scores with a mask (down to -1e+09)",
+    ),
+    "infinite": (lambda: Own(lambda m, x: torch.rsqrt(x)), ROW, "numbers that are not finite on the data"),
+    "drawn": (lambda: Own(lambda m, x: x + torch.randn(6)), ROW, "draws random numbers"),
+    "drawn like it": (lambda: Own(lambda m, x: x + torch.rand_like(x)), ROW, "draws random numbers"),
+    "other order": (
+        lambda: Own(lambda m, x: x + F.embedding(torch.tensor([1, 0]), m.a.weight)),
+        (2, 6),
+        "computed from parameters",
+    ),
+    "turned shift": (lambda: Own(lambda m, x: x + m.a.weight.t()), (6, 6), "reads a turned parameter"),
 }
 
 

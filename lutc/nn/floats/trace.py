@@ -150,6 +150,11 @@ def _reason(part: nn.Module) -> tuple[str, str] | None:
                 "averages its statistics over all batches (momentum=None)",
                 "set its momentum to a number such as 0.1; lutc.nn.settle_norms makes such a mean at any time",
             )
+    if isinstance(part, nn.RNNBase):
+        return (
+            "is recurrent",
+            "lutc.nn has no recurrent layers: use convolutions or attention over the positions",
+        )
     if isinstance(part, nn.MultiheadAttention):
         return _attention_reason(part)
     return None
@@ -227,7 +232,9 @@ def traced(module: nn.Module, example: Tensor, wrong: Refusals, refused: set[str
 def _twin(module: nn.Module) -> nn.Module:
     """A copy on the CPU, in evaluation mode."""
     twin = copy.deepcopy(module).cpu().eval()
-    return twin.requires_grad_(True)  # a frozen TransformerEncoderLayer would run as one operator
+    for p in twin.parameters():
+        p.requires_grad_(p.is_floating_point())  # a frozen TransformerEncoderLayer would run as one operator
+    return twin
 
 
 @contextmanager
