@@ -43,6 +43,14 @@ def in_place(f: Callable[[Tensor], Tensor]) -> Run:
     return run
 
 
+def asserted(x: Tensor) -> Tensor:
+    """What an exported program asserts is no part of what it computes."""
+    assert x.shape[0] > 0
+    torch._check(x.shape[1] == 6)  # type: ignore[no-untyped-call]
+    torch._assert_async(x.sum() < 1e9)
+    return x
+
+
 FORMS: dict[str, tuple[Run, tuple[int, ...]]] = {
     "relu6": (lambda m, x: F.relu6(9 * m.a(x)), ROW),
     "relu6 in place": (lambda m, x: F.relu6(9 * m.a(x), inplace=True), ROW),
@@ -70,6 +78,18 @@ FORMS: dict[str, tuple[Run, tuple[int, ...]]] = {
     "all of it": (lambda m, x: m.a(x)[...] * 2, ROW),
     "whole axis": (lambda m, x: m.a(x[:, :]), ROW),
     "unbound": (lambda m, x: torch.stack(x.unbind(1)[::-1], 2), TOKENS),
+    "parts": (lambda m, x: m.a(x)[:, 1:, ::2] + x[:, :-1, :3], TOKENS),
+    "from the end": (lambda m, x: m.a(x)[:, -1, -4:], TOKENS),
+    "spread": (lambda m, x: m.a(x)[:, None].expand(-1, 3, -1), ROW),
+    "cloned": (in_place(lambda y: y.clone()), TOKENS),
+    "negative": (lambda m, x: -m.a(x), ROW),
+    "square": (lambda m, x: m.a(x).square() + x**2, ROW),
+    "linear turned": (lambda m, x: F.linear(x, m.a.weight.t(), m.p), ROW),
+    "Einstein's other order": (lambda m, x: torch.einsum("oi,bi->bo", m.a.weight, x), ROW),
+    "part of a constant": (lambda m, x: m.a(x)[:, :3] * m.c.chunk(2)[0], ROW),
+    "number of a constant": (lambda m, x: m.a(x) * m.c.sum().item() + 0.5, ROW),
+    "asserted": (lambda m, x: asserted(m.a(x)), ROW),
+    "cast asserted": (lambda m, x: m.a(x.to(m.p.dtype)), ROW),
     "rolled": (lambda m, x: m.a(x).roll((1, -1), (1, 2)), TOKENS),
     "repeated": (lambda m, x: m.a(x).repeat(1, 2, 1), TOKENS),
     "in two": (lambda m, x: torch.cat(m.a(x).split([2, 4], 2)[::-1], dim=2), TOKENS),

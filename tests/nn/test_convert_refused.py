@@ -181,8 +181,34 @@ ALONE: dict[str, tuple[Callable[[], Any], tuple[int, ...], str]] = {
         (2, 6),
         "computed from parameters",
     ),
+    "number of a parameter": (
+        lambda: Own(lambda m, x: x * m.p.sum().item()),
+        ROW,
+        "computed from parameters",
+    ),
+    "no channels": (lambda: nn.AvgPool2d(2), (6, 6), "reads [batch, 6, 6]"),
+    "no channels for the largest": (lambda: nn.AdaptiveMaxPool1d(1), ROW, "reads [batch, 6]"),
+    "rows": (lambda: nn.MaxPool1d(2), ROW, "reads [batch, 6]"),
+    "adds to itself": (
+        lambda: Own(lambda m, x: x.add_(x[:, 1:2])),
+        ROW,
+        "changes a tensor in place while it reads another view of it",
+    ),
+    "without gradient": (lambda: Own(lambda m, x: _no_grad(m, x)), ROW, "is no plain operator"),
+    "for each sample": (lambda: Own(lambda m, x: m.a(x) / x.shape[0]), ROW, "the number of samples"),
+    "samples and rows": (
+        lambda: Own(lambda m, x: m.a(x.reshape(4 * x.shape[0], 6)).view(-1, 4, 6)),
+        TOKENS,
+        "without the batch as its first dimension",
+    ),
     "turned shift": (lambda: Own(lambda m, x: x + m.a.weight.t()), (6, 6), "reads a turned parameter"),
 }
+
+
+def _no_grad(m: Any, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        y = m.a(x)
+    return m.b(y)  # type: ignore[no-any-return]
 
 
 def _in_place(m: Any, x: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ class Call:
         return self.walk.layer(self.where, layer, reads, self.shape)
 
 
-def shown(shape: Sequence[int]) -> str:
+def shown(shape: Sequence[int | str]) -> str:
     """The shape of a result, batch and all, for a message."""
     return f"[{', '.join(map(str, ('batch', *shape)))}]"
 

@@ -13,14 +13,24 @@ from lutc.lowering.refusals import Refusal
 from lutc.nn.graph import Move
 from lutc.nn.pooling import QAvgPool1d, QAvgPool2d
 
-from .call import Call
+from .call import Call, shown
 from .run import Rule
 from .sums import larger, negative, smaller
 from .walk import STAND_IN, Missing, Result
 
+PLACES = {1: ("channels", "length"), 2: ("channels", "height", "width")}
+
+
+def _channelled(c: Call, dims: int) -> Result:
+    """The operand of a pool. Raises Refusal for what torch would take for one sample without a batch."""
+    x = c.result()
+    if len(x.shape) != dims + 1:
+        raise Refusal(f"reads {shown(x.shape)}", f"give it {shown(PLACES[dims])}")
+    return x
+
 
 def pool(kind: type[QAvgPool1d | QAvgPool2d], dims: int, c: Call) -> Result:
-    x, kernel = c.result(), c.numbers("kernel_size", dims)
+    x, kernel = _channelled(c, dims), c.numbers("kernel_size", dims)
     stride = c.numbers("stride", dims) or kernel
     padding = c.numbers("padding", dims)
     if any(padding) or c["ceil_mode"]:
@@ -34,7 +44,7 @@ def _channels(x: Result) -> tuple[int, ...]:
 
 
 def adaptive_pool(kind: type[QAvgPool1d | QAvgPool2d], dims: int, c: Call) -> Result:
-    x, size = c.result(), c.numbers("output_size", dims)
+    x, size = _channelled(c, dims), c.numbers("output_size", dims)
     given = x.shape[1:]
     if any(n % m for n, m in zip(given, size, strict=True)):
         raise Refusal(
@@ -48,7 +58,7 @@ def adaptive_pool(kind: type[QAvgPool1d | QAvgPool2d], dims: int, c: Call) -> Re
 
 
 def max_pool(kind: Callable[..., nn.Module], dims: int, c: Call) -> Result:
-    x, kernel = c.result(), c.numbers("kernel_size", dims)
+    x, kernel = _channelled(c, dims), c.numbers("kernel_size", dims)
     stride, dilation = c.numbers("stride", dims) or kernel, c.numbers("dilation", dims)
     padding = c.numbers("padding", dims)
     if c["ceil_mode"]:
@@ -100,7 +110,7 @@ def extreme(over: Rule, pair: Rule, c: Call) -> Any:
 def adaptive_max(dims: int, c: Call) -> tuple[Result, Missing]:
     if set(c.numbers("output_size", dims)) != {1}:
         raise Refusal("takes the largest of windows of several sizes", "use MaxPool, or an output_size of 1")
-    return greatest(c, c.result(), range(2, dims + 2), True), Missing()
+    return greatest(c, _channelled(c, dims), range(2, dims + 2), True), Missing()
 
 
 RULES: dict[str, Rule] = {

@@ -141,6 +141,13 @@ def _written(walk: Walk, node: fx.Node, found: Any) -> Any:
     before = walk.values.get(target) if isinstance(target, fx.Node) else None
     if not isinstance(before, Result) or not isinstance(found, Result):
         raise Refusal("changes a constant in place", "write it without the underscore")
+    for n in node.all_input_nodes:
+        read = walk.values.get(n)
+        if isinstance(read, Result) and read.storage is before.storage and read.name != before.name:
+            raise Refusal(
+                "changes a tensor in place while it reads another view of it",
+                "write it without the underscore",
+            )
     before.storage.changed += 1
     now = replace(found, storage=before.storage, seen=before.storage.changed)
     for other, value in walk.values.items():
@@ -210,6 +217,8 @@ def _of_constants(c: Call, given: list[Any]) -> Any:
 
     made = run()
     trained = any(h.trained for h in given)
+    if isinstance(made, int | float):  # of item()
+        made = torch.tensor(made)
     if not isinstance(made, Tensor):
         return [Held(v, None, trained, computed=trained) for v in made]
     if not trained:
