@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def _exact(model: lnn.Graph, x: Tensor) -> Any:
         return model(x.double()).numpy()
 
 
-def test_the_state_keeps_its_types() -> None:
+def test_the_state_keeps_its_types(tmp_path: Path) -> None:
     """What is read in another type than the model's, too, and what nothing reads."""
     torch.manual_seed(0)
     module = nn.Linear(6, 3)
@@ -149,11 +150,12 @@ def test_the_state_keeps_its_types() -> None:
     model = lnn.convert(around, x, bits=16)
     with torch.no_grad():
         assert torch.allclose(model(x), around(x), atol=1e-2)
-    state = lnn.to_float(model)
-    for key, value in around.state_dict().items():
-        assert state[key].dtype == value.dtype, key
-        assert torch.equal(state[key], value), key
-    around.load_state_dict(state)
+    lnn.save(model, tmp_path / "model.pt")
+    for state in (lnn.to_float(model), lnn.to_float(lnn.load(tmp_path / "model.pt"))):
+        for key, value in around.state_dict().items():
+            assert state[key].dtype == value.dtype, key
+            assert torch.equal(state[key], value), key
+        around.load_state_dict(state)
     moved = lnn.to_float(model.double())["m.narrow"]
     assert moved.dtype == torch.float16
 

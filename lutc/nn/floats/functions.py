@@ -75,9 +75,10 @@ def _sees_all(c: Call, x: Result) -> None:
         name = c.walk.reads[name][0]
     source = c.walk.layers.get(name)
     shift = getattr(source, "shift", None) if isinstance(source, QAffine) else None
-    if shift is not None and float(shift.min()) <= MASK:
+    least = 0.0 if shift is None else float(shift.detach().min())
+    if least <= MASK:
         raise Refusal(
-            f"reads scores with a mask (down to {float(shift.min()):.3g})",
+            f"reads scores with a mask (down to {least:.3g})",
             "leave the mask away: all positions are seen",
         )
 

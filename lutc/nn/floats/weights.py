@@ -74,7 +74,8 @@ def matmul(c: Call) -> Result:
         return _einsum(c, x, right)
     if isinstance(left, Held) or isinstance(right, Held):
         raise Refusal(
-            "multiplies by a constant that is no matrix on the right", "write it as x @ w, w with two axes"
+            "multiplies by a constant that is no matrix on the right",
+            "write it as x @ w, w with two axes, or as torch.einsum",
         )
     return product(c, c.fresh(left), c.fresh(right), transposed=False)
 
