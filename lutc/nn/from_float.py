@@ -131,8 +131,8 @@ def _batches(data: Any, module: nn.Module) -> list[Tensor]:
         found = [torch.as_tensor(b).detach().cpu().to(dtype) for b in firsts]
     except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as e:
         raise error(f"the data are no tensors: {first_line(e)}", help=help) from None
-    if not found or any(b.dim() < 2 for b in found) or not sum(len(b) for b in found):
-        raise error("the data have no samples, or samples without an axis", help=help)
+    if not found or any(b.dim() < 2 for b in found) or not sum(b.numel() for b in found):
+        raise error("the data have no samples, or samples without an axis or elements", help=help)
     if len({b.shape[1:] for b in found}) > 1:
         raise error("the batches of the data differ in shape", help=help)
     if not all(torch.isfinite(b).all() for b in found):
@@ -207,11 +207,12 @@ def _look(model: Graph, walk: Walk, batches: list[Tensor], widths: Widths) -> No
                 )
             most = CLOSE[dtype] * float(theirs.abs().max()) + 1e-9
             if mine.shape != theirs.shape or not (mine - theirs).abs().max() <= most:  # NaN is not either
-                raise error(
-                    "the layers made of it do not compute what it does, so it is not converted",
-                    where=type(own).__name__,
-                    help="this is a mistake in lutc: please report the model",
-                )
+                wrong = "the layers made of it do not compute what it does, so it is not converted"
+                help = "this is a mistake in lutc: please report the model"
+                if not torch.equal(own(x.clone()), theirs):
+                    wrong = "computes something else of the same data when it is called again"
+                    help = "let its forward keep nothing, and draw nothing in evaluation"
+                raise error(wrong, where=type(own).__name__, help=help)
     model.to(batches[0].dtype)
     start(model, seen, widths.data_bits, widths.weight_bits)
     trace_ranges(model, batches)

@@ -82,6 +82,8 @@ FORMS: dict[str, tuple[Run, tuple[int, ...]]] = {
     "parts": (lambda m, x: m.a(x)[:, 1:, ::2] + x[:, :-1, :3], TOKENS),
     "from the end": (lambda m, x: m.a(x)[:, -1, -4:], TOKENS),
     "spread": (lambda m, x: m.a(x)[:, None].expand(-1, 3, -1), ROW),
+    "dropped in place": (lambda m, x: F.dropout(m.a(x), 0.5, m.training, inplace=True), ROW),
+    "made in place": (lambda m, x: m.a(x) + torch.ones(4, 6).triu_(1), TOKENS),
     "cloned": (in_place(lambda y: y.clone()), TOKENS),
     "negative": (lambda m, x: -m.a(x), ROW),
     "square": (lambda m, x: m.a(x).square() + x**2, ROW),

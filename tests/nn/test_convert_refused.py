@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
 from lutc import nn as lnn
 from lutc.diagnostics import Diagnostic, LirError
@@ -33,7 +33,8 @@ class Own(nn.Module):
     def __init__(self, run: Callable[[Any, Tensor], Any]) -> None:
         super().__init__()
         self.a, self.b, self.run = nn.Linear(6, 6), nn.Linear(6, 6), run
-        self.p = nn.Parameter(torch.rand(6))
+        self.p, self.count = nn.Parameter(torch.rand(6)), 0
+        self.register_buffer("n", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Any:
         return self.run(self, x)
@@ -73,6 +74,10 @@ def scripted() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.jit.trace(nn.Sequential(nn.Linear(6, 2)), torch.zeros(1, 6))  # type: ignore[no-untyped-call]
+
+
+def pruned() -> nn.Module:
+    return nn.Sequential(prune.l1_unstructured(nn.Linear(6, 3), "weight", 0.5))  # type: ignore[no-untyped-call]
 
 
 def spoilt() -> nn.Module:
@@ -181,6 +186,21 @@ ALONE: dict[str, tuple[Callable[[], Any], tuple[int, ...], str]] = {
         (2, 6),
         "computed from parameters",
     ),
+    "pruned": (
+        pruned,
+        ROW,
+        "has a weight that is pruned anew",
+    ),
+    "counts": (lambda: Own(lambda m, x: m.a(x) + m.n.add_(1)), ROW, "changes n while it runs"),
+    "counts beside": (lambda: Own(_counted), ROW, "changes n while it runs"),
+    "counts by itself": (lambda: Own(_counted_aside), ROW, "when it is called again"),
+    "parameter into a constant": (
+        lambda: Own(lambda m, x: x + torch.zeros(6).add_(m.p)),
+        ROW,
+        "while it runs",
+    ),
+    "nothing": (lambda: Own(lambda m, x: m.a(x)[:, :0]), ROW, "without elements"),
+    "mapped": (lambda: Own(lambda m, x: torch.vmap(m.a)(x)), ROW, "calls _add_batch_dim"),
     "number of a parameter": (
         lambda: Own(lambda m, x: x * m.p.sum().item()),
         ROW,
@@ -203,6 +223,16 @@ ALONE: dict[str, tuple[Callable[[], Any], tuple[int, ...], str]] = {
     ),
     "turned shift": (lambda: Own(lambda m, x: x + m.a.weight.t()), (6, 6), "reads a turned parameter"),
 }
+
+
+def _counted(m: Any, x: Tensor) -> Tensor:
+    m.n += 1
+    return m.a(x)  # type: ignore[no-any-return]
+
+
+def _counted_aside(m: Any, x: Tensor) -> Tensor:
+    m.count += 1
+    return m.a(x) * m.count  # type: ignore[no-any-return]
 
 
 def _no_grad(m: Any, x: Tensor) -> Tensor:
@@ -281,13 +311,14 @@ def test_attention(how: Any, reason: str) -> None:
     [
         [],
         torch.zeros(0, 6),
+        torch.zeros(6, 0),
         torch.zeros(3),
         "words",
         [torch.rand(2, 6), torch.rand(2, 5)],
         torch.full((2, 6), torch.nan),
         3,
     ],
-    ids=["none", "empty", "no axis", "words", "shapes", "nan", "number"],
+    ids=["none", "empty", "no elements", "no axis", "words", "shapes", "nan", "number"],
 )
 def test_the_data(given: Any) -> None:
     (d,) = refused(nn.Linear(6, 2), given=given)

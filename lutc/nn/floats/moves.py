@@ -33,11 +33,14 @@ def reshape(c: Call) -> Result:
     return reshaped(c, c.result(), shape)
 
 
+FIRST = "keep the batch first, as in x.permute(0, 2, 1, 3).unbind(1) for x.permute(2, 0, 1, 3).unbind(0)"
+
+
 def _permuted(c: Call, dims: Sequence[int]) -> Result:
     x = c.result()
     order = [d % (len(x.shape) + 1) for d in dims]
     if order[0] != 0:
-        raise Refusal("moves the batch from the first dimension", "keep the batch first, and whole")
+        raise Refusal("moves the batch from the first dimension", FIRST)
     return _view(c, x, "permute", order, tuple(x.shape[d - 1] for d in order[1:]))
 
 
@@ -55,7 +58,7 @@ def transpose(c: Call) -> Result:
 def _turned(c: Call) -> Result:
     n = len(c.result().shape) + 1
     if n < 3:
-        raise Refusal("moves the batch from the first dimension", "keep the batch first, and whole")
+        raise Refusal("moves the batch from the first dimension", FIRST)
     return _permuted(c, [*range(n - 2), n - 1, n - 2])
 
 
@@ -212,7 +215,10 @@ def cloned(c: Call) -> Result:
 
 
 def dropout(c: Call) -> Result:
-    x, share = c.result("input"), c["p"]
+    x, share = (
+        c.result("input" if "input" in c.options else "self"),
+        c["p"],
+    )  # in place it is called otherwise
     if c["train"]:
         raise Refusal("drops elements in evaluation too", "give it training=self.training")
     kinds = {2: nn.Dropout1d, 3: nn.Dropout2d} if c.op.startswith("feature") else {}

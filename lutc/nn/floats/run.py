@@ -99,6 +99,8 @@ def _called(walk: Walk, node: fx.Node, rules: Mapping[str, Rule]) -> Any:
     if (rule is None or constant) and _draws(c):
         raise Refusal("draws random numbers", "draw them in training alone, or keep them as a buffer")
     if constant:
+        if in_place:
+            _fresh(walk, node)
         return _of_constants(c, [v for v in given if isinstance(v, Held)])
     if rule is None:
         raise Refusal(f"calls {target}, for which lutc.nn has no layer", HELPS.get(c.op.rstrip("_"), OTHER))
@@ -132,7 +134,7 @@ def _number(node: fx.Node, walk: Walk) -> Any:
     """What is computed of lengths, such as the batch's."""
     if "val" in node.meta and not isinstance(node.meta["val"], Tensor):
         return node.meta["val"]
-    raise Refusal(f"calls {node.target}", OTHER)
+    raise Refusal(f"calls {getattr(node.target, '__name__', node.target)}", OTHER)
 
 
 def _written(walk: Walk, node: fx.Node, found: Any) -> Any:
@@ -154,6 +156,16 @@ def _written(walk: Walk, node: fx.Node, found: Any) -> Any:
         if isinstance(value, Result) and value.name == before.name and value.storage is before.storage:
             walk.values[other] = now
     return now
+
+
+def _fresh(walk: Walk, node: fx.Node) -> None:
+    """Raise Refusal unless a constant that is changed in place was made for it, and of no parameters."""
+    given = [walk.values.get(n) for n in node.all_input_nodes]
+    held = [v for v in given if isinstance(v, Held)]
+    stored = {value.untyped_storage().data_ptr() for value, _ in walk.traced.stored.values()}
+    if any(h.trained for h in held) or (held and held[0].value.untyped_storage().data_ptr() in stored):
+        what = next((h.key for h in held if h.key is not None), "a constant")
+        raise Refusal(f"changes {what} while it runs", "compute with tensors that stay as they are")
 
 
 def _for_all_samples(c: Call, held: Held) -> bool:

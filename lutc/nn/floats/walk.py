@@ -106,7 +106,9 @@ class Walk:
         self._alive: list[Tensor] = []
 
     def layer(self, wish: str, layer: nn.Module, reads: Sequence[Result], shape: Sequence[int]) -> Result:
-        """A layer's result, under a name like `wish`."""
+        """A layer's result, under a name like `wish`. Raises Refusal for a result without elements."""
+        if 0 in shape:
+            raise Refusal("gives a tensor without elements", "leave it away")
         word = f"{wish}_layer" if wish.endswith("quantizer") and not isinstance(layer, Quantizer) else wish
         name = self.names.take(word.replace(".", "_"), "layer")
         self.layers[name], self.reads[name] = layer, tuple(r.name for r in reads)
