@@ -128,7 +128,10 @@ def _batches(data: Any, module: nn.Module) -> list[Tensor]:
     try:
         several = [data] if isinstance(data, Tensor) or hasattr(data, "__array__") else list(data)
         firsts = [b[0] if isinstance(b, tuple | list) and not _numbers(b) else b for b in several]
-        found = [torch.as_tensor(b).detach().cpu().to(dtype) for b in firsts]
+        tensors = [torch.as_tensor(b).detach().cpu() for b in firsts]
+        if any(t.is_complex() for t in tensors):
+            raise TypeError("they are complex")
+        found = [t.to(dtype) for t in tensors]
     except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as e:
         raise error(f"the data are no tensors: {first_line(e)}", help=help) from None
     if not found or any(b.dim() < 2 for b in found) or not sum(b.numel() for b in found):

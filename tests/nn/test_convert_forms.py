@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_convert import check_design
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -115,6 +116,12 @@ def test_a_form(form: str) -> None:
     state = lnn.to_float(model)
     assert all(torch.equal(state[k], v) for k, v in module.state_dict().items())
     assert np.array_equal(np.asarray(lutc.load(model).run(x.double().numpy())), _exact(model, x))
+
+
+def test_extremes_train_and_become_circuits(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Own(lambda m, x: torch.max(m.a(x), torch.min(m.b(x), m.c)).clamp_max(0.75) - x.min(1, True)[0])
+    check_design(module.eval(), ROW, tmp_path, onnx=True)
 
 
 def _exact(model: lnn.Graph, x: Tensor) -> Any:

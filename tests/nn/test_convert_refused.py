@@ -312,13 +312,14 @@ def test_attention(how: Any, reason: str) -> None:
         [],
         torch.zeros(0, 6),
         torch.zeros(6, 0),
+        torch.zeros(8, 6, dtype=torch.complex64),
         torch.zeros(3),
         "words",
         [torch.rand(2, 6), torch.rand(2, 5)],
         torch.full((2, 6), torch.nan),
         3,
     ],
-    ids=["none", "empty", "no elements", "no axis", "words", "shapes", "nan", "number"],
+    ids=["none", "empty", "no elements", "complex", "no axis", "words", "shapes", "nan", "number"],
 )
 def test_the_data(given: Any) -> None:
     (d,) = refused(nn.Linear(6, 2), given=given)
