@@ -215,10 +215,8 @@ def cloned(c: Call) -> Result:
 
 
 def dropout(c: Call) -> Result:
-    x, share = (
-        c.result("input" if "input" in c.options else "self"),
-        c["p"],
-    )  # in place it is called otherwise
+    operand = "self" if "self" in c.options else "input"  # in place it has another name
+    x, share = c.result(operand), c["p"]
     if c["train"]:
         raise Refusal("drops elements in evaluation too", "give it training=self.training")
     kinds = {2: nn.Dropout1d, 3: nn.Dropout2d} if c.op.startswith("feature") else {}
