@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ from torch.export import ExportedProgram
 from lutc.diagnostics import LirError, error
 
 from .archive import SAVE, harmless
-from .trace import arguments, evaluated, first_line, program_in
+from .trace import arguments, evaluated, first_line, program_in, quiet
 
 
 def exported(source: Any, example_inputs: Any = None) -> Any:
@@ -34,7 +31,7 @@ def exported(source: Any, example_inputs: Any = None) -> Any:
             where=name,
             help="pip install 'lutc[quantize]'",
         ) from None
-    with _quiet():
+    with quiet("torch.onnx"):  # of packages that no one asked for
         try:
             program = _program(source, example_inputs, name)
             made: Any = torch.onnx.export(program, dynamo=True, verbose=False)
@@ -86,18 +83,3 @@ def _open(program: ExportedProgram) -> bool:
     names = set(program.graph_signature.user_inputs)
     shown = [n.meta["val"] for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
     return all(not isinstance(v.shape[0], int) for v in shown)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what PyTorch's exporter tells of packages that no one asked for."""
-    log = logging.getLogger("torch.onnx")
-    was, log.disabled = log.level, True
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(was)
-        log.disabled = False

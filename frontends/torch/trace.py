@@ -84,14 +84,24 @@ def read(source: str | Path | ExportedProgram) -> Traced:
 
 def program_in(archive: io.BytesIO) -> ExportedProgram:
     """The program of an archive that was checked. What PyTorch logs of a damaged one would be said twice."""
-    log = logging.getLogger("torch.export")
-    was, log.disabled = log.disabled, True
+    with quiet("torch.export"):
+        return torch.export.load(archive)
+
+
+@contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Without PyTorch's warnings, and without what its logger of that name and those below it tell."""
+    log = logging.getLogger(name)
+    level, disabled = log.level, log.disabled
+    log.setLevel(logging.ERROR)
+    log.disabled = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.export.load(archive)
+            yield
     finally:
-        log.disabled = was
+        log.setLevel(level)
+        log.disabled = disabled
 
 
 def traced(model: nn.Module, example: Any) -> Traced:

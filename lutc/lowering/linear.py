@@ -15,7 +15,7 @@ from lutc.build import Builder
 from lutc.ir.graph import Value
 from lutc.lowering import exact as ex
 from lutc.lowering import rows
-from lutc.lowering.dtypes import WHOLE
+from lutc.lowering.dtypes import FLOATS, WHOLE, kind_name
 from lutc.lowering.exact import Exact
 from lutc.lowering.layout import joined, settled
 from lutc.lowering.operands import BROKEN, computed, keep_samples_apart, known
@@ -24,7 +24,6 @@ from lutc.lowering.tensors import Known, Scaled, Shape, Tensor, concrete, core, 
 from lutc.lowering.walk import Mapped, Walk
 from lutc.numbers import one_digit
 
-FLOAT_NAMES = ("float16", "bfloat16", "float32", "float64")
 SOME = 1000  # weights that mostly show that all of them are floats
 FLOAT_BITS = 16  # a matrix of floats that needs more bits than this was never quantised
 
@@ -73,7 +72,7 @@ def floating(products: Iterable[tuple[str, Known]]) -> list[str]:
 
 def _floating(weights: Known) -> bool:
     """Whether weights are numbers that `integers` refuses because they take too many bits."""
-    if weights.codes is not None or weights.array.dtype.name not in FLOAT_NAMES:
+    if weights.codes is not None or kind_name(weights.array.dtype) not in FLOATS:
         return False
     if not np.isfinite(weights.array.astype(np.float64)).all():
         return False

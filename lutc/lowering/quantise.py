@@ -15,7 +15,7 @@ from lutc.lowering.exact import Exact
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.tensors import Pending, Scaled, concrete, core
 from lutc.lowering.walk import Walk, formats
-from lutc.numbers import dyadic, one_digit, twos
+from lutc.numbers import dyadic, one_digit, power_of_two, twos
 from lutc.types import Fixed, Overflow, Rounding, Type, tensor
 
 
@@ -147,7 +147,7 @@ def _port(walk: Walk, t: Scaled, pending: Pending, grid: Grid) -> Value:
     by, add, lo, hi = (ex.lone(x) for x in (grid.by, grid.add, grid.lo, grid.hi))
     name = pending.port.name
     several = by is None or lo is None or hi is None
-    if several and add == 0 and not pending.moves and ex.every(_power, grid.by):
+    if several and add == 0 and not pending.moves and ex.every(power_of_two, grid.by):
         return _port_by_element(walk, t, pending, grid)
     if by is None or add is None or lo is None or hi is None or not by:
         raise Refusal(
@@ -163,10 +163,6 @@ def _port(walk: Walk, t: Scaled, pending: Pending, grid: Grid) -> Value:
         step = Fraction(2) ** -grid.frac
         value = walk.clamp(value, ex.number(lo * step), ex.number(hi * step), value.type.shape)
     return pending.moved(value)
-
-
-def _power(v: Fraction) -> bool:
-    return v > 0 and one_digit(v)
 
 
 def _port_by_element(walk: Walk, t: Scaled, pending: Pending, grid: Grid) -> Value:

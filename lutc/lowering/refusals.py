@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -53,7 +53,14 @@ class Refusals:
 
 
 MANY = 5  # layers that may each have a message of their own, if it is the same
-NAMED = 3  # of those that share one
+NAMED = 3  # layers that a message names
+
+
+def named(layers: Sequence[str]) -> str:
+    """The first few of many layers, and how many more there are."""
+    more = len(layers) - NAMED
+    first = ", ".join(layers[:NAMED])
+    return first if more <= 0 else f"{first} and {more} more layer{'s' * (more > 1)}"
 
 
 def _once(found: list[Diagnostic]) -> list[Diagnostic]:
@@ -67,8 +74,7 @@ def _once(found: list[Diagnostic]) -> list[Diagnostic]:
         if len(group) <= MANY:
             said.append(d)
         elif d is group[0]:
-            first = ", ".join(e.where or "?" for e in group[:NAMED])
-            said.append(replace(d, where=f"{first} and {len(group) - NAMED} more layers"))
+            said.append(replace(d, where=named([e.where or "?" for e in group])))
     return said
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lutc.diagnostics import Diagnostic, LirError
+from lutc.lowering.refusals import named
 
-NAMED = 3  # layers of floats
 _BELOW = "\n" + " " * 10  # a line of a help, below its first word
 
 
@@ -38,15 +38,12 @@ class FloatModel:
 
     def said(self, target: str | None) -> Diagnostic:
         """That it is not quantised, with the commands for it and for the target, where that is known."""
-        some = ", ".join(self.layers[:NAMED])
-        if more := len(self.layers[NAMED:]):
-            some += f" and {more} more layer{'s' * (more > 1)}"
         saved = "" if self.file else f"{self.framework.saving}, then "
         file = self.file or self.framework.file
         words = ["lutc", "quantize", file, "--data", "calibration.npz", "--target", target or "PART"]
         command = shlex.join([*words, "-o", f"{Path(file).stem}.quantised.onnx"])
         return Diagnostic(
-            f"is not quantised: its weights are floats ({some}), and a circuit computes in fixed point",
+            f"is not quantised: its weights are floats ({named(self.layers)}), and a circuit computes in fixed point",
             where=self.file or self.name,
             help="quantise it, in one of two ways, and compile what comes of it"
             f"{_BELOW}after training, by samples of its inputs: {saved}{command}"

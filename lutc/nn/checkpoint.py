@@ -98,7 +98,7 @@ def save(
     try:
         changed = _changed(model, _restore(content))
     except (RuntimeError, TypeError, ValueError, KeyError) as e:
-        changed = str(e).splitlines()[0]
+        changed = first_line(e)
     if changed:
         raise error(
             f"the model is no longer as it was made: {changed}",

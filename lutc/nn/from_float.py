@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lutc.diagnostics import error
+from lutc.files.foreign import first_line
 from lutc.lowering.refusals import Refusal, Refusals
 
 from .floats import functions, moves, pools, sums
@@ -42,8 +43,11 @@ def convert(
     """A float model as layers of `lutc.nn` with the same weights and trained bit widths.
 
     The module is traced by `torch.export`, so its own ``forward`` may be any program of layers and functions that
-    computes one tensor from one, sample by sample. It is left as it was. The result is a `Graph` whose layers have
-    the names they have in the module, in training or evaluation mode as the module is.
+    computes one tensor from one, sample by sample. It is left as it was. The result is a `Graph`, in training or
+    evaluation mode as the module is. Its layers have the names of the modules they come from, with an underscore for
+    every dot and ``layer_`` before a leading digit: ``layers.0.conv`` becomes ``layers_0_conv``, and ``0.conv``
+    becomes ``layer_0_conv``. What is no module's is called by its operator behind the name of the module that calls
+    it. A second layer of one name ends in ``_2``, and quantisers between layers in ``_quantizer``.
 
     - `data`: what to take ranges from: a tensor or array [samples, ...], or an iterable of them, or of tuples that
       begin with one (a DataLoader). Later inputs beyond these ranges wrap, until training or `trace_ranges` has seen
@@ -91,10 +95,6 @@ def convert(
         result = walked(walk, RULES)
         if isinstance(result, Result):
             _finish(walk, result)
-        elif not wrong.found:
-            wrong.add(
-                "output", "depends on nothing that the model is given", "return what the layers compute"
-            )
         wrong.check()
         model = _graph(walk, module, tuple(first.shape[1:]))
     _look(model, walk, batches, widths)
@@ -128,11 +128,14 @@ def _batches(data: Any, module: nn.Module) -> list[Tensor]:
     try:
         several = [data] if isinstance(data, Tensor) or hasattr(data, "__array__") else list(data)
         firsts = [b[0] if isinstance(b, tuple | list) and not _numbers(b) else b for b in several]
-        found = [torch.as_tensor(b).detach().cpu().to(dtype) for b in firsts]
+        tensors = [torch.as_tensor(b).detach().cpu() for b in firsts]
+        if any(t.is_complex() for t in tensors):
+            raise TypeError("they are complex")
+        found = [t.to(dtype) for t in tensors]
     except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as e:
-        raise error(f"the data are no tensors: {str(e).splitlines()[0]}", help=help) from None
-    if not found or any(b.dim() < 2 for b in found) or not sum(len(b) for b in found):
-        raise error("the data have no samples, or samples without an axis", help=help)
+        raise error(f"the data are no tensors: {first_line(e)}", help=help) from None
+    if not found or any(b.dim() < 2 for b in found) or not sum(b.numel() for b in found):
+        raise error("the data have no samples, or samples without an axis or elements", help=help)
     if len({b.shape[1:] for b in found}) > 1:
         raise error("the batches of the data differ in shape", help=help)
     if not all(torch.isfinite(b).all() for b in found):
@@ -184,27 +187,35 @@ def _graph(walk: Walk, module: nn.Module, shape: tuple[int, ...]) -> Graph:
             own = getattr(model.get_submodule(home), name)
             if isinstance(own, nn.Parameter):
                 own.requires_grad_(given[key].requires_grad)
-    dtype = next((v.dtype for v in state.values() if v.is_floating_point()), torch.float32)
-    return model.to(dtype)
+    return model
 
 
 def _look(model: Graph, walk: Walk, batches: list[Tensor], widths: Widths) -> None:
     """Compare the model, quantising nothing, with the module it was made of; then give its quantisers their formats."""
-    own, wide = walk.traced.float.double(), [b.double() for b in batches]
+    own, dtype = walk.traced.float.double(), torch.float64
     with torch.no_grad(), observed(model.double()) as seen:
         try:
-            own(wide[0])
+            own(batches[0].to(dtype, copy=True))
         except RuntimeError:  # it makes tensors of its own type
-            own, wide = own.to(batches[0].dtype), batches
-        for x in wide:
-            mine, theirs = model(x), own(x)
-            most = CLOSE[x.dtype] * float(theirs.abs().max()) + 1e-9
-            if mine.shape != theirs.shape or float((mine - theirs).abs().max()) > most:
+            dtype = batches[0].dtype
+            own.to(dtype)
+        for batch in batches:
+            x = batch.to(dtype)
+            mine, theirs = model(x), own(x.clone())  # which may change what it is given
+            if not torch.isfinite(theirs).all():
                 raise error(
-                    "the layers made of it do not compute what it does, so it is not converted",
+                    "computes numbers that are not finite on the data",
                     where=type(own).__name__,
-                    help="this is a mistake in lutc: please report the model",
+                    help="leave those samples away, or keep what it divides by, or takes roots of, away from 0",
                 )
+            most = CLOSE[dtype] * float(theirs.abs().max()) + 1e-9
+            if mine.shape != theirs.shape or not (mine - theirs).abs().max() <= most:  # NaN is not either
+                wrong = "the layers made of it do not compute what it does, so it is not converted"
+                help = "this is a mistake in lutc: please report the model"
+                if not torch.equal(own(x.clone()), theirs):
+                    wrong = "computes something else of the same data when it is called again"
+                    help = "let its forward keep nothing, and draw nothing in evaluation"
+                raise error(wrong, where=type(own).__name__, help=help)
     model.to(batches[0].dtype)
     start(model, seen, widths.data_bits, widths.weight_bits)
     trace_ranges(model, batches)
@@ -217,9 +228,9 @@ def _look(model: Graph, walk: Walk, batches: list[Tensor], widths: Widths) -> No
 def to_float(model: nn.Module, *, quantised: bool = False) -> dict[str, Tensor]:
     """The state_dict of the float model that `convert` made this one of, with the weights as they are now.
 
-    It loads into that model by ``load_state_dict``. What was not trained is what it was, bit for bit. If
-    ``quantised``, weights and biases are those that hardware has, and a batch norm's are such that its gain and shift
-    are, as near as the float type comes.
+    It loads into that model by ``load_state_dict``. What was not trained is what it was, bit for bit and in its own
+    type, as long as the model's float type is the one it was made with. If ``quantised``, weights and biases are
+    those that hardware has, and a batch norm's are such that its gain and shift are, as near as the float type comes.
 
     Raises LirError for a model that `convert` has not made.
     """

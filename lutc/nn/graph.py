@@ -161,13 +161,22 @@ class QMean(Layer):
 
 
 class Kept(Layer):
-    """A tensor that nothing reads, kept for whoever asks for the state: what a float model has and this one has not."""
+    """A tensor that nothing reads, kept for whoever asks for the state: what a float model has and this one has not.
+
+    It moves between devices with the model, and keeps its type.
+    """
 
     value: Tensor
 
     def __init__(self, shape: Sequence[int], dtype: str) -> None:
         super().__init__()
         self.register_buffer("value", torch.zeros(tuple(shape), dtype=getattr(torch, dtype)))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Kept:
+        own = self.value
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.value = own.to(self.value.device)
+        return self
 
 
 class Graph(Layer):

@@ -176,6 +176,14 @@ def fake_quantize(x: Tensor, bits: Bits, rounding: Rounding, overflow: Overflow 
     )
 
 
+def extremes(v: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """The least and greatest numbers of those that formats of a shape broadcast to, in that shape."""
+    lead = tuple(range(v.dim() - len(shape)))
+    low, high = (v.amin(lead), v.amax(lead)) if lead else (v, v)
+    kept = tuple(a for a, n in enumerate(shape) if n == 1)
+    return (low.amin(kept, keepdim=True), high.amax(kept, keepdim=True)) if kept else (low, high)
+
+
 class Layer(nn.Module):
     """A module that remembers what it was made with, for `lutc.nn.save`."""
 
@@ -364,12 +372,7 @@ class Quantizer(Layer):
 
     def _track(self, y: Tensor, fraction: Tensor | None, forget: bool = False) -> None:
         code = y if fraction is None else y * torch.exp2(fraction)
-        lead = tuple(range(code.dim() - len(self.shape)))
-        low, high = (code.amin(lead), code.amax(lead)) if lead else (code, code)
-        kept = tuple(a for a, n in enumerate(self.shape) if n == 1)
-        if kept:
-            low, high = low.amin(kept, keepdim=True), high.amax(kept, keepdim=True)
-        self.track(low, high, forget)
+        self.track(*extremes(code, self.shape), forget)
 
     @torch.no_grad()
     def track(self, low: Tensor, high: Tensor, forget: bool = False) -> None:

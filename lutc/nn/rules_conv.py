@@ -71,8 +71,12 @@ lower.register(QConv2d, _lower_conv)
 
 
 def _pool(
-    kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...] | None = None
+    x: Value, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...] | None = None
 ) -> Window:
+    """A pool's window. Raises Refusal if there is none in ``x``."""
+    if len(x.type.shape) != 1 + len(kernel):
+        reason = f"the pool takes channels of {len(kernel)} axes, but is given {list(x.type.shape)}"
+        raise Refusal(reason, "put a nn.Unflatten before it, or pool by another number of axes")
     nothing, one = (0,) * len(kernel), (1,) * len(kernel)
     return Window(kernel, stride, dilation or one, nothing, nothing)
 
@@ -83,7 +87,7 @@ def _lower_max_pool(layer: nn.MaxPool1d | nn.MaxPool2d, b: Exporter, x: Value) -
         raise Refusal(
             "a MaxPool with padding, ceil_mode or indices", "pad before it, with zeros after a ReLU"
         )
-    window = _pool(*(tuple_of(v, dims) for v in (layer.kernel_size, layer.stride, layer.dilation)))
+    window = _pool(x, *(tuple_of(v, dims) for v in (layer.kernel_size, layer.stride, layer.dilation)))
     parts = [
         reduce(b.max, [b.gather(p, indices=[k], axis=1) for k in range(p.type.shape[1])])
         for p in patches(b, x, window, x.type.shape[0])
@@ -96,7 +100,7 @@ lower.register(nn.MaxPool2d, _lower_max_pool)
 
 
 def _lower_avg_pool(layer: _AvgPool, b: Exporter, x: Value) -> Value:
-    window = _pool(layer.kernel, layer.stride)
+    window = _pool(x, layer.kernel, layer.stride)
     sums = [b.sum(p, axes=[1]) for p in patches(b, x, window, x.type.shape[0])]
     total = _images(b, [b.reshape(s, shape=[s.type.size, 1]) for s in sums], window.outputs(x.type.shape[1:]))
     return quantise(layer.quantizer, b, total, Fraction(1, layer.count))

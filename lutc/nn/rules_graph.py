@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lutc.files.foreign import first_line
 from lutc.ir.graph import Value
 from lutc.lowering.moves import moved, positions, rearranged, reshaped, spread
 from lutc.lowering.refusals import Refusal
@@ -65,7 +66,7 @@ def _(layer: Move, b: Exporter, x: Value) -> Value:
     try:
         index = moved(partial(places, layer), positions(x.type.shape))
     except RuntimeError as e:  # torch's own for shapes that do not fit
-        raise Refusal(f"{layer.kind} of {list(x.type.shape)}: {str(e).splitlines()[0]}") from None
+        raise Refusal(f"{layer.kind} of {list(x.type.shape)}: {first_line(e)}") from None
     return rearranged(b, x, index[0])
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
 from lutc import nn as lnn
 from lutc.diagnostics import Diagnostic, LirError
@@ -33,7 +33,8 @@ class Own(nn.Module):
     def __init__(self, run: Callable[[Any, Tensor], Any]) -> None:
         super().__init__()
         self.a, self.b, self.run = nn.Linear(6, 6), nn.Linear(6, 6), run
-        self.p = nn.Parameter(torch.rand(6))
+        self.p, self.count = nn.Parameter(torch.rand(6)), 0
+        self.register_buffer("n", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Any:
         return self.run(self, x)
@@ -57,6 +58,11 @@ def instead() -> nn.Module:
     return module
 
 
+class First(nn.Module):
+    def forward(self, x: tuple[Tensor, Tensor]) -> Tensor:
+        return x[0]
+
+
 class Derived(nn.Linear):
     """With a forward of its own, which is followed and not taken for a Linear's."""
 
@@ -68,6 +74,10 @@ def scripted() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.jit.trace(nn.Sequential(nn.Linear(6, 2)), torch.zeros(1, 6))  # type: ignore[no-untyped-call]
+
+
+def pruned() -> nn.Module:
+    return nn.Sequential(prune.l1_unstructured(nn.Linear(6, 3), "weight", 0.5))  # type: ignore[no-untyped-call]
 
 
 def spoilt() -> nn.Module:
@@ -101,8 +111,14 @@ ALONE: dict[str, tuple[Callable[[], Any], tuple[int, ...], str]] = {
     "all batches": (lambda: nn.BatchNorm1d(6, momentum=None), ROW, "momentum=None"),
     "batch second": (lambda: nn.TransformerEncoderLayer(6, 2, 6), TOKENS, "batch as its second dimension"),
     "dict": (lambda: Own(lambda m, x: {"a": m.a(x)}), ROW, "is a dict"),
-    "tuple": (lambda: nn.LSTM(6, 3, batch_first=True), TOKENS, "is a tuple"),
-    "recurrent": (lambda: Own(lambda m, x: nn.LSTM(6, 3).eval()(x)[0]), TOKENS, "torch.export cannot follow"),
+    "tuple": (lambda: Own(lambda m, x: (m.a(x), m.b(x))), ROW, "is a tuple"),
+    "two inputs": (lambda: nn.Bilinear(6, 6, 2), ROW, "fails on the data"),
+    "recurrent": (lambda: nn.Sequential(nn.GRU(6, 3, batch_first=True), First()), TOKENS, "is recurrent"),
+    "made inside": (
+        lambda: Own(lambda m, x: nn.LSTM(6, 3).eval()(x)[0]),
+        TOKENS,
+        "torch.export cannot follow",
+    ),
     "masked": (lambda: Own(lambda m, x: x.masked_fill(x > 0, 0)), ROW, "aten.gt.Scalar"),
     "by the data": (lambda: Own(lambda m, x: m.a(x) if x.sum() > 0 else m.b(x)), ROW, "cannot follow"),
     "tied turned": (lambda: Own(lambda m, x: F.linear(m.a(x), m.a.weight.T)), ROW, "shares a.weight"),
@@ -138,7 +154,91 @@ ALONE: dict[str, tuple[Callable[[], Any], tuple[int, ...], str]] = {
     "minus infinity": (lambda: nn.MaxPool2d(3, padding=1), PLANE, "pads with minus infinity"),
     "ceil": (lambda: nn.AvgPool2d(4, ceil_mode=True), PLANE, "ceil_mode"),
     "power": (lambda: Own(lambda m, x: x**3), ROW, "takes the power 3"),
+    "computed power": (lambda: Own(lambda m, x: x**m.p), ROW, "takes a power that is computed"),
+    "mean of all": (lambda: Own(lambda m, x: m.a(x) - x.mean()), ROW, "the batch among them"),
+    "sum of all": (lambda: Own(lambda m, x: x.sum()), TOKENS, "the batch among them"),
+    "largest of all": (lambda: Own(lambda m, x: x / 2 - x.max()), ROW, "the batch among them"),
+    "least of all": (lambda: Own(lambda m, x: x - x.amin()), ROW, "the batch among them"),
+    "product of all": (lambda: Own(lambda m, x: x * x.prod()), ROW, "calls aten.prod.default"),
+    "where": (lambda: Own(lambda m, x: m.a(x).argmax(1)), ROW, "calls aten.argmax.default"),
+    "parameter as a bound": (lambda: Own(lambda m, x: torch.max(x, m.p)), ROW, "compares with a parameter"),
+    "axes": (
+        lambda: Own(lambda m, x: x[:, None] @ torch.stack([x.mT, x.mT], 1)),
+        TOKENS,
+        "multiplies [batch, 1, 4, 6] by [batch, 2, 6, 4]",
+    ),
+    "fewer axes": (lambda: Own(lambda m, x: x[:, None] * x), ROW, "meets [batch, 1, 6] with [batch, 6]"),
+    "infinite mask": (
+        lambda: Own(lambda m, x: (x @ x.mT + torch.full((4, 4), -torch.inf).triu(1)).softmax(-1)),
+        TOKENS,
+        "constants that are not finite",
+    ),
+    "large mask": (
+        lambda: Own(lambda m, x: (x @ x.mT - 1e9 * torch.ones(4, 4).triu(1)).flatten(1).softmax(-1)),
+        TOKENS,
+        "reads scores with a mask (down to -1e+09)",
+    ),
+    "infinite": (lambda: Own(lambda m, x: torch.rsqrt(x)), ROW, "numbers that are not finite on the data"),
+    "drawn": (lambda: Own(lambda m, x: x + torch.randn(6)), ROW, "draws random numbers"),
+    "drawn like it": (lambda: Own(lambda m, x: x + torch.rand_like(x)), ROW, "draws random numbers"),
+    "other order": (
+        lambda: Own(lambda m, x: x + F.embedding(torch.tensor([1, 0]), m.a.weight)),
+        (2, 6),
+        "computed from parameters",
+    ),
+    "pruned": (
+        pruned,
+        ROW,
+        "has a weight that is pruned anew",
+    ),
+    "counts": (lambda: Own(lambda m, x: m.a(x) + m.n.add_(1)), ROW, "changes n while it runs"),
+    "counts beside": (lambda: Own(_counted), ROW, "changes n while it runs"),
+    "counts by itself": (lambda: Own(_counted_aside), ROW, "when it is called again"),
+    "parameter into a constant": (
+        lambda: Own(lambda m, x: x + torch.zeros(6).add_(m.p)),
+        ROW,
+        "while it runs",
+    ),
+    "nothing": (lambda: Own(lambda m, x: m.a(x)[:, :0]), ROW, "without elements"),
+    "mapped": (lambda: Own(lambda m, x: torch.vmap(m.a)(x)), ROW, "calls _add_batch_dim"),
+    "number of a parameter": (
+        lambda: Own(lambda m, x: x * m.p.sum().item()),
+        ROW,
+        "computed from parameters",
+    ),
+    "no channels": (lambda: nn.AvgPool2d(2), (6, 6), "reads [batch, 6, 6]"),
+    "no channels for the largest": (lambda: nn.AdaptiveMaxPool1d(1), ROW, "reads [batch, 6]"),
+    "rows": (lambda: nn.MaxPool1d(2), ROW, "reads [batch, 6]"),
+    "adds to itself": (
+        lambda: Own(lambda m, x: x.add_(x[:, 1:2])),
+        ROW,
+        "changes a tensor in place while it reads another view of it",
+    ),
+    "without gradient": (lambda: Own(lambda m, x: _no_grad(m, x)), ROW, "is no plain operator"),
+    "for each sample": (lambda: Own(lambda m, x: m.a(x) / x.shape[0]), ROW, "the number of samples"),
+    "samples and rows": (
+        lambda: Own(lambda m, x: m.a(x.reshape(4 * x.shape[0], 6)).view(-1, 4, 6)),
+        TOKENS,
+        "without the batch as its first dimension",
+    ),
+    "turned shift": (lambda: Own(lambda m, x: x + m.a.weight.t()), (6, 6), "reads a turned parameter"),
 }
+
+
+def _counted(m: Any, x: Tensor) -> Tensor:
+    m.n += 1
+    return m.a(x)  # type: ignore[no-any-return]
+
+
+def _counted_aside(m: Any, x: Tensor) -> Tensor:
+    m.count += 1
+    return m.a(x) * m.count  # type: ignore[no-any-return]
+
+
+def _no_grad(m: Any, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        y = m.a(x)
+    return m.b(y)  # type: ignore[no-any-return]
 
 
 def _in_place(m: Any, x: Tensor) -> Tensor:
@@ -211,13 +311,15 @@ def test_attention(how: Any, reason: str) -> None:
     [
         [],
         torch.zeros(0, 6),
+        torch.zeros(6, 0),
+        torch.zeros(8, 6, dtype=torch.complex64),
         torch.zeros(3),
         "words",
         [torch.rand(2, 6), torch.rand(2, 5)],
         torch.full((2, 6), torch.nan),
         3,
     ],
-    ids=["none", "empty", "no axis", "words", "shapes", "nan", "number"],
+    ids=["none", "empty", "no elements", "complex", "no axis", "words", "shapes", "nan", "number"],
 )
 def test_the_data(given: Any) -> None:
     (d,) = refused(nn.Linear(6, 2), given=given)

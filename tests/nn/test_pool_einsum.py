@@ -120,6 +120,9 @@ def test_what_does_not_fit_is_refused() -> None:
         lnn.QAvgPool1d(0)
     with pytest.raises(ValueError, match="expected"):
         lnn.QAvgPool2d(2)(torch.zeros(1, 2, 4))
+    for pool in (lnn.QAvgPool1d(2), nn.MaxPool1d(2)):
+        with pytest.raises(LirError, match=r"takes channels of 1 axes, but is given \[6\]"):
+            lnn.export(nn.Sequential(lnn.Quantizer(), pool), (6,))
     with pytest.raises(LirError, match="begins with QAvgPool1d"):
         lnn.export(nn.Sequential(lnn.QAvgPool1d(2)), (2, 4))
     with pytest.raises(LirError, match="is given"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -39,7 +40,14 @@ class Call:
         return [self._value(v) for v in a] if isinstance(a, list | tuple) else a
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self.options:
+            raise Refusal(f"calls {self.node.target}, a form without {name!r}", f"give it its {name}")
         return self.options[name]
+
+    def follow(self) -> None:
+        """Count all arguments behind the first as read: what they ask for shows in the traced shape."""
+        for name in list(self.options)[1:]:
+            self[name]
 
     def result(self, name: str = "self") -> Result:
         """An operand that the network computes. Raises Refusal for others."""
@@ -78,6 +86,16 @@ class Call:
             raise Refusal(f"has the batch for its {what}", "compute along the other axes")
         return found
 
+    def axes(self, x: Result) -> list[int]:
+        """Those named by `dim`, in order. Raises Refusal for the batch, which is among them where none is named."""
+        dims = self["dim"] if "dim" in self.options else None
+        if dims is None or dims == []:
+            raise Refusal(
+                "runs over all axes, the batch among them", f"name the other axes: x.{self.op}(dim=1)"
+            )
+        several = [dims] if isinstance(dims, int) else dims
+        return sorted(self.axis(d, len(x.shape) + 1) for d in several)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The result's, without the batch. Raises Refusal unless the batch is the first dimension and only there."""
@@ -86,6 +104,11 @@ class Call:
     def made(self, layer: nn.Module, *reads: Result) -> Result:
         """The result of a layer, under the name of the module or operator that is read."""
         return self.walk.layer(self.where, layer, reads, self.shape)
+
+
+def shown(shape: Sequence[int | str]) -> str:
+    """The shape of a result, batch and all, for a message."""
+    return f"[{', '.join(map(str, ('batch', *shape)))}]"
 
 
 def shape_of(walk: Walk, value: Tensor) -> tuple[int, ...]:

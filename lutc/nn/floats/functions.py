@@ -10,6 +10,7 @@ from torch import nn
 from lutc.lowering.refusals import Refusal
 from lutc.nn.attention import QSoftmax
 from lutc.nn.function import QFunction
+from lutc.nn.graph import Move, QAffine
 from lutc.nn.layers import Options as Given
 
 from .call import Call
@@ -33,22 +34,15 @@ def table_of(c: Call, function: str, x: Result, parameters: Given) -> Result:
     return c.made(QFunction(function, data=w.key(), table=w.data | SATURATING, parameters=parameters), x)
 
 
+def relu6(c: Call) -> Result:
+    return table_of(c, "hardtanh", c.result(), {"min_val": 0.0, "max_val": 6.0})
+
+
 def elu(c: Call) -> Result:
     x, alpha, scale, inside = c.result(), c["alpha"], c["scale"], c["input_scale"]
     if (scale, inside) != (1, 1):
         raise Refusal("is an elu with a scale", "use SELU, or an ELU")
     return table_of(c, "elu", x, {"alpha": alpha})
-
-
-def clamp(c: Call) -> Result:
-    x, low, high = c.result(), c["min"], c["max"]
-    if low == 0 and high is None:
-        return c.made(nn.ReLU(), x)
-    if not isinstance(low, int | float) or not isinstance(high, int | float):
-        raise Refusal(
-            "clips at one end alone, or to limits that are computed", "use relu, or clip to two numbers"
-        )
-    return table_of(c, "hardtanh", x, {"min_val": low, "max_val": high})
 
 
 def reciprocal_root(c: Call) -> Result:
@@ -58,7 +52,8 @@ def reciprocal_root(c: Call) -> Result:
 def power(c: Call) -> Result:
     x, exponent = c.result(), c["exponent"]
     if exponent != 2:
-        raise Refusal(f"takes the power {exponent}", "lutc.nn has squares (2) and products")
+        which = f"the power {exponent}" if isinstance(exponent, int | float) else "a power that is computed"
+        raise Refusal(f"takes {which}", "lutc.nn has squares (2) and products")
     return table_of(c, "square", x, {})
 
 
@@ -66,7 +61,26 @@ def softmax(c: Call) -> Result:
     x, dtype = c.result(), c["dtype"]
     same_type(c, dtype)
     dim = c.axis(c["dim"], len(x.shape) + 1)
-    return c.walk.layer(c.where, softmax_of(c, dim, 1.0), [x], x.shape)
+    _sees_all(c, x)
+    return c.made(softmax_of(c, dim, 1.0), x)
+
+
+MASK = -1000.0  # what is added to scores that are not to count is no greater
+
+
+def _sees_all(c: Call, x: Result) -> None:
+    """Raise Refusal for scores with a mask: beside its numbers, one format has no bits left for the scores."""
+    name = x.name
+    while isinstance(c.walk.layers.get(name), Move):
+        name = c.walk.reads[name][0]
+    source = c.walk.layers.get(name)
+    shift = getattr(source, "shift", None) if isinstance(source, QAffine) else None
+    least = 0.0 if shift is None else float(shift.detach().min())
+    if least <= MASK:
+        raise Refusal(
+            f"reads scores with a mask (down to {least:.3g})",
+            "leave the mask away: all positions are seen",
+        )
 
 
 def softmax_of(c: Call, dim: int, scale: float) -> QSoftmax:
@@ -93,10 +107,8 @@ def dot_product_attention(c: Call) -> Result:
 
 RULES: dict[str, Rule] = {
     "rsqrt": reciprocal_root,
-    "_softmax": softmax,
     "abs": partial(table, "abs", ()),
     "celu": partial(table, "celu", ("alpha",)),
-    "clamp": clamp,
     "cos": partial(table, "cos", ()),
     "elu": elu,
     "erf": partial(table, "erf", ()),
@@ -110,7 +122,7 @@ RULES: dict[str, Rule] = {
     "mish": partial(table, "mish", ()),
     "pow": power,
     "relu": relu,
-    "relu6": partial(table, "hardtanh", ()),
+    "relu6": relu6,
     "scaled_dot_product_attention": dot_product_attention,
     "selu": partial(table, "selu", ()),
     "sigmoid": partial(table, "sigmoid", ()),

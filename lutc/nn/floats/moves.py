@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from lutc.lowering.refusals import Refusal
@@ -27,17 +28,19 @@ def reshaped(c: Call, x: Result, shape: tuple[int, ...]) -> Result:
 
 
 def reshape(c: Call) -> Result:
-    for name in list(c.options)[1:]:
-        c[name]  # the shape is traced
+    c.follow()
     shape = c.shape
     return reshaped(c, c.result(), shape)
+
+
+FIRST = "keep the batch first, as in x.permute(0, 2, 1, 3).unbind(1) for x.permute(2, 0, 1, 3).unbind(0)"
 
 
 def _permuted(c: Call, dims: Sequence[int]) -> Result:
     x = c.result()
     order = [d % (len(x.shape) + 1) for d in dims]
     if order[0] != 0:
-        raise Refusal("moves the batch from the first dimension", "keep the batch first, and whole")
+        raise Refusal("moves the batch from the first dimension", FIRST)
     return _view(c, x, "permute", order, tuple(x.shape[d - 1] for d in order[1:]))
 
 
@@ -55,7 +58,7 @@ def transpose(c: Call) -> Result:
 def _turned(c: Call) -> Result:
     n = len(c.result().shape) + 1
     if n < 3:
-        raise Refusal("moves the batch from the first dimension", "keep the batch first, and whole")
+        raise Refusal("moves the batch from the first dimension", FIRST)
     return _permuted(c, [*range(n - 2), n - 1, n - 2])
 
 
@@ -93,8 +96,7 @@ def select(c: Call) -> Result:
 
 def split(c: Call) -> list[Result]:
     """Parts of an axis, as long as the trace found them."""
-    for name in list(c.options)[1:]:
-        c[name]
+    c.follow()
     x = c.result()
     axis = c.axis(c.options.peek("dim", 0), len(x.shape) + 1)
     parts, start = [], 0
@@ -121,20 +123,20 @@ def concat(c: Call) -> Result:
         )
     found = [c.fresh(p) for p in parts]
     axis = c.axis(c["dim"], len(found[0].shape) + 1)
-    return found[0] if len(found) == 1 else c.walk.layer(c.where, Concat(axis), found, c.shape)
+    return found[0] if len(found) == 1 else c.made(Concat(axis), *found)
 
 
 def stack(c: Call) -> Result:
     parts = [c.fresh(p) for p in c["tensors"]]
     axis = c.axis(c["dim"], len(parts[0].shape) + 2)
     tall = [*parts[0].shape[: axis - 1], 1, *parts[0].shape[axis - 1 :]]
-    return c.walk.layer(c.where, Concat(axis), [reshaped(c, p, tuple(tall)) for p in parts], c.shape)
+    return c.made(Concat(axis), *(reshaped(c, p, tuple(tall)) for p in parts))
 
 
 def flip(c: Call) -> Result:
     x = c.result()
     axes = [c.axis(d, len(x.shape) + 1) for d in c.numbers("dims")]
-    return c.walk.layer(c.where, Move("flip", *axes), [x], x.shape)
+    return c.made(Move("flip", *axes), x)
 
 
 def roll(c: Call) -> Result:
@@ -143,13 +145,12 @@ def roll(c: Call) -> Result:
     if len(axes) != len(shifts) or not axes:
         raise Refusal("rolls the batch along", "give it the axes to roll")
     for shift, axis in zip(shifts, axes, strict=True):
-        x = c.walk.layer(c.where, Move("roll", shift, axis), [x], x.shape)
+        x = c.made(Move("roll", shift, axis), x)
     return x
 
 
 def spread(c: Call) -> Result:
-    for name in list(c.options)[1:]:
-        c[name]
+    c.follow()
     x, shape = c.result(), c.shape
     if len(shape) != len(x.shape):
         raise Refusal("adds an axis before those that are there", "use unsqueeze first")
@@ -160,7 +161,7 @@ def repeat(c: Call) -> Result:
     x, counts = c.result(), c["repeats"]
     if len(counts) != len(x.shape) + 1 or counts[0] != 1 or not all(isinstance(n, int) for n in counts):
         raise Refusal("repeats the batch, or adds axes", "repeat along the other axes")
-    return c.walk.layer(c.where, Move("repeat", *counts[1:]), [x], c.shape)
+    return c.made(Move("repeat", *counts[1:]), x)
 
 
 def pad(c: Call) -> Result:
@@ -169,22 +170,21 @@ def pad(c: Call) -> Result:
         raise Refusal(f"pads by {mode!r}, or with other numbers than 0", "pad with zeros")
     if min(ends) < 0 or len(ends) > 2 * len(x.shape):
         raise Refusal("cuts off elements, or pads the batch", "slice, and pad the other axes")
-    return c.walk.layer(c.where, Move("pad", *ends), [x], c.shape)
+    return c.made(Move("pad", *ends), x)
 
 
 def upsample(c: Call) -> Result:
-    for name in ("output_size", "scale_factors"):
-        c[name]
+    c.follow()
     x, shape = c.result("input"), c.shape
     factors = [m / n for m, n in zip(shape[1:], x.shape[1:], strict=True)]
     if any(f != int(f) for f in factors):
         raise Refusal("is resized by a factor that is no whole number", "use a whole scale_factor")
-    return c.walk.layer(c.where, Move("upsample", *(int(f) for f in factors)), [x], shape)
+    return c.made(Move("upsample", *(int(f) for f in factors)), x)
 
 
 def pixel_shuffle(c: Call) -> Result:
     x, (factor,) = c.result(), c.numbers("upscale_factor")
-    return c.walk.layer(c.where, Move("pixel_shuffle", factor), [x], c.shape)
+    return c.made(Move("pixel_shuffle", factor), x)
 
 
 # -- what changes nothing ---------------------------------------------------------------------------------------------
@@ -196,12 +196,17 @@ def same_type(c: Call, dtype: Any) -> None:
 
 
 def same(c: Call) -> Result:
-    for name in list(c.options)[1:]:
-        if name != "dtype":
-            c[name]
-    if "dtype" in c.options:
-        same_type(c, c["dtype"])
-    return c.result()
+    c.follow()
+    same_type(c, c.options.peek("dtype"))
+    x = c.result()
+    return Result(x.name, x.shape) if c.options.peek("copy") else x
+
+
+def contiguous(c: Call) -> Result:
+    x, form = c.result(), c["memory_format"]
+    given: Any = c.node.args[0]
+    there = given.meta["val"].is_contiguous(memory_format=form or torch.contiguous_format)
+    return x if there else Result(x.name, x.shape)
 
 
 def cloned(c: Call) -> Result:
@@ -210,23 +215,22 @@ def cloned(c: Call) -> Result:
 
 
 def dropout(c: Call) -> Result:
-    x, share = c.result("input"), c["p"]
+    operand = "self" if "self" in c.options else "input"  # in place it has another name
+    x, share = c.result(operand), c["p"]
     if c["train"]:
         raise Refusal("drops elements in evaluation too", "give it training=self.training")
     kinds = {2: nn.Dropout1d, 3: nn.Dropout2d} if c.op.startswith("feature") else {}
-    kept = c.walk.layer(c.where, kinds.get(len(x.shape), nn.Dropout)(share), [x], x.shape)
+    kept = c.made(kinds.get(len(x.shape), nn.Dropout)(share), x)
     return replace(kept, storage=x.storage, seen=x.seen)
 
 
 RULES: dict[str, Rule] = {
-    "_to_copy": same,
-    "_unsafe_view": reshape,
     "alias": same,
     "cat": concat,
     "chunk": split,
     "clone": cloned,
     "concat": concat,
-    "contiguous": same,
+    "contiguous": contiguous,
     "detach": same,
     "dropout": dropout,
     "expand": spread,

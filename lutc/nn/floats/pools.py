@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -12,13 +13,24 @@ from lutc.lowering.refusals import Refusal
 from lutc.nn.graph import Move
 from lutc.nn.pooling import QAvgPool1d, QAvgPool2d
 
-from .call import Call
+from .call import Call, shown
 from .run import Rule
+from .sums import larger, negative, smaller
 from .walk import STAND_IN, Missing, Result
+
+PLACES = {1: ("channels", "length"), 2: ("channels", "height", "width")}
+
+
+def _channelled(c: Call, dims: int) -> Result:
+    """The operand of a pool. Raises Refusal for what torch would take for one sample without a batch."""
+    x = c.result()
+    if len(x.shape) != dims + 1:
+        raise Refusal(f"reads {shown(x.shape)}", f"give it {shown(PLACES[dims])}")
+    return x
 
 
 def pool(kind: type[QAvgPool1d | QAvgPool2d], dims: int, c: Call) -> Result:
-    x, kernel = c.result(), c.numbers("kernel_size", dims)
+    x, kernel = _channelled(c, dims), c.numbers("kernel_size", dims)
     stride = c.numbers("stride", dims) or kernel
     padding = c.numbers("padding", dims)
     if any(padding) or c["ceil_mode"]:
@@ -32,7 +44,7 @@ def _channels(x: Result) -> tuple[int, ...]:
 
 
 def adaptive_pool(kind: type[QAvgPool1d | QAvgPool2d], dims: int, c: Call) -> Result:
-    x, size = c.result(), c.numbers("output_size", dims)
+    x, size = _channelled(c, dims), c.numbers("output_size", dims)
     given = x.shape[1:]
     if any(n % m for n, m in zip(given, size, strict=True)):
         raise Refusal(
@@ -46,7 +58,7 @@ def adaptive_pool(kind: type[QAvgPool1d | QAvgPool2d], dims: int, c: Call) -> Re
 
 
 def max_pool(kind: Callable[..., nn.Module], dims: int, c: Call) -> Result:
-    x, kernel = c.result(), c.numbers("kernel_size", dims)
+    x, kernel = _channelled(c, dims), c.numbers("kernel_size", dims)
     stride, dilation = c.numbers("stride", dims) or kernel, c.numbers("dilation", dims)
     padding = c.numbers("padding", dims)
     if c["ceil_mode"]:
@@ -61,12 +73,11 @@ def max_pool(kind: Callable[..., nn.Module], dims: int, c: Call) -> Result:
     return c.made(kind(plain[0], plain[1], 0, plain[2]), x)
 
 
-def greatest(c: Call, axes: Sequence[int], keep: bool) -> Result:
+def greatest(c: Call, x: Result, axes: Sequence[int], keep: bool) -> Result:
     """The largest over some axes: a pool over all of them, which are moved behind the others for it."""
-    x = c.result()
-    axes = sorted(c.axis(d, len(x.shape) + 1) for d in axes)
     others = [i for i in range(1, len(x.shape) + 1) if i not in axes]
     rest = tuple(x.shape[i - 1] for i in others)
+    kept = tuple(1 if i in axes else m for i, m in enumerate(x.shape, 1))
     n = math.prod(x.shape[i - 1] for i in axes)
     order = [0, *others, *axes]
     if order != sorted(order):
@@ -74,7 +85,6 @@ def greatest(c: Call, axes: Sequence[int], keep: bool) -> Result:
         x = c.walk.layer(f"{c.where}_order", Move("permute", *order), [x], moved)
     x = _flat(c, x, (math.prod(rest), n))
     x = c.walk.layer(c.where, nn.MaxPool1d(n), [x], (math.prod(rest), 1))
-    kept = tuple(1 if i in axes else m for i, m in enumerate(c.result().shape, 1))
     return _flat(c, x, kept if keep else rest)
 
 
@@ -83,19 +93,24 @@ def _flat(c: Call, x: Result, shape: tuple[int, ...]) -> Result:
 
 
 def amax(c: Call) -> Result:
-    dims = c["dim"]
-    return greatest(c, dims or range(len(c.result().shape) + 1), c["keepdim"])
+    x = c.result()
+    return greatest(c, x, c.axes(x), c["keepdim"])
 
 
-def maximum(c: Call) -> tuple[Result, Missing]:
-    """``x.max(dim)``, the values of which alone have a translation."""
-    return greatest(c, [c["dim"]], c["keepdim"]), Missing()
+def amin(c: Call) -> Result:
+    x = c.result()
+    return negative(c, greatest(c, negative(c, x), c.axes(x), c["keepdim"]))
+
+
+def extreme(over: Rule, pair: Rule, c: Call) -> Any:
+    """``x.max(dim)``, the values of which alone have a translation, or ``torch.max(x, y)``; likewise of min."""
+    return pair(c) if "other" in c.options else (over(c), Missing())
 
 
 def adaptive_max(dims: int, c: Call) -> tuple[Result, Missing]:
     if set(c.numbers("output_size", dims)) != {1}:
         raise Refusal("takes the largest of windows of several sizes", "use MaxPool, or an output_size of 1")
-    return greatest(c, range(2, dims + 2), True), Missing()
+    return greatest(c, _channelled(c, dims), range(2, dims + 2), True), Missing()
 
 
 RULES: dict[str, Rule] = {
@@ -104,9 +119,11 @@ RULES: dict[str, Rule] = {
     "adaptive_max_pool1d": partial(adaptive_max, 1),
     "adaptive_max_pool2d": partial(adaptive_max, 2),
     "amax": amax,
+    "amin": amin,
     "avg_pool1d": partial(pool, QAvgPool1d, 1),
     "avg_pool2d": partial(pool, QAvgPool2d, 2),
-    "max": maximum,
+    "max": partial(extreme, amax, larger),
+    "min": partial(extreme, amin, smaller),
     "max_pool1d": partial(max_pool, nn.MaxPool1d, 1),
     "max_pool2d": partial(max_pool, nn.MaxPool2d, 2),
 }

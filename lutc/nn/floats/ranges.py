@@ -16,7 +16,8 @@ from lutc.nn.attention import QSoftmax
 from lutc.nn.einsum import QEinsum
 from lutc.nn.graph import QAffine
 from lutc.nn.layers import QBatchNorm, _Affine
-from lutc.nn.quantizer import Quantizer, round_code
+from lutc.nn.quantizer import Quantizer, extremes, round_code
+from lutc.nn.to_design import evaluating
 
 
 @dataclass
@@ -37,19 +38,16 @@ class Seen:
     """What passed through quantisers, and in and out of the layers with constants."""
 
     quantisers: dict[Quantizer, Extremes] = field(default_factory=dict)
-    inputs: dict[nn.Module, Tensor] = field(default_factory=dict)
-    outputs: dict[nn.Module, Tensor] = field(default_factory=dict)
+    inputs: dict[nn.Module, Extremes] = field(default_factory=dict)
+    outputs: dict[nn.Module, Extremes] = field(default_factory=dict)
 
 
-def extremes(x: Tensor, shape: tuple[int, ...]) -> Extremes:
-    """Of numbers that formats of a shape broadcast to."""
-    lead = tuple(range(x.dim() - len(shape)))
-    kept = tuple(a for a, n in enumerate(shape) if n == 1)
-    ends = []
-    for v, reduce in ((x, torch.amin), (x, torch.amax)):
-        v = reduce(v, lead) if lead else v
-        ends.append(reduce(v, kept, keepdim=True) if kept else v)
-    return Extremes(ends[0].double().clamp(max=0), ends[1].double().clamp(min=0))
+def _met(x: Tensor, shape: tuple[int, ...], before: Extremes | None) -> Extremes:
+    """Of numbers that formats of a shape broadcast to, and of those before."""
+    low, high = (v.double() for v in extremes(x, shape))
+    if before is None:
+        return Extremes(low.clamp(max=0), high.clamp(min=0))
+    return Extremes(torch.minimum(low, before.low), torch.maximum(high, before.high))
 
 
 @contextmanager
@@ -58,23 +56,20 @@ def observed(model: nn.Module) -> Iterator[Seen]:
     seen = Seen()
     quantisers = [m for m in model.modules() if isinstance(m, Quantizer)]
     layers = [m for m in model.modules() if isinstance(m, _Affine | QBatchNorm | QAffine)]
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
     for q in quantisers:
         q.tracing = True  # so that functions are computed, and not looked up
         q.forward = partial(_noted, seen, q)  # type: ignore[method-assign]
         q.constant = _same  # type: ignore[method-assign]
     hooks = [m.register_forward_hook(partial(_around, seen)) for m in layers]
     try:
-        yield seen
+        with evaluating(model):
+            yield seen
     finally:
         for hook in hooks:
             hook.remove()
         for q in quantisers:
             q.tracing = False
             del q.forward, q.constant
-        for m, mode in modes:
-            m.training = mode
 
 
 def _same(w: Tensor) -> Tensor:
@@ -82,22 +77,21 @@ def _same(w: Tensor) -> Tensor:
 
 
 def _noted(seen: Seen, q: Quantizer, x: Tensor) -> Tensor:
-    now, before = extremes(x, q.shape), seen.quantisers.get(q)
-    if before is not None:
-        now = Extremes(torch.minimum(now.low, before.low), torch.maximum(now.high, before.high))
-    seen.quantisers[q] = now
+    seen.quantisers[q] = _met(x, q.shape, seen.quantisers.get(q))
     return x
 
 
 def _around(seen: Seen, layer: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
-    for noted, value in ((seen.inputs, given[0]), (seen.outputs, result)):
+    ends = [(seen.outputs, result)]
+    if not isinstance(layer, _Affine):  # which has a quantiser of its input
+        ends.append((seen.inputs, given[0]))
+    for noted, value in ends:
         if isinstance(layer, QAffine):
             shape: tuple[int, ...] = tuple(getattr(layer, layer.names[0]).shape)
         else:
             value = value.movedim(-1 if type(layer).__name__ == "QLinear" else 1, -1)
             shape = value.shape[-1:]
-        top = extremes(value, shape).top
-        noted[layer] = torch.maximum(top, noted[layer]) if layer in noted else top
+        noted[layer] = _met(value, shape, noted.get(layer))
 
 
 @torch.no_grad()
@@ -167,11 +161,11 @@ def _weights(layer: _Affine, seen: Seen, bits: int) -> None:
     row = row + (torch.round(widest * torch.exp2(bits - 1 - row)) >= 2.0 ** (bits - 1)).double()
     _set(layer.weight_quantizer, (bits - 1 - row + reach).expand_as(weight))
     if layer.bias_quantizer is not None:
-        _set(layer.bias_quantizer, bits - 1 - exponent(seen.outputs[layer]))
+        _set(layer.bias_quantizer, bits - 1 - exponent(seen.outputs[layer].top))
 
 
 def _constants(layer: Any, seen: Seen, bits: int, gain: Quantizer | None, shift: Quantizer | None) -> None:
-    given, result = exponent(seen.inputs[layer]), exponent(seen.outputs[layer])
+    given, result = exponent(seen.inputs[layer].top), exponent(seen.outputs[layer].top)
     if gain is not None:
         _set(gain, bits - 1 - result + given)
     if shift is not None:

@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from lutc.lowering.refusals import Refusal
 from lutc.nn.attention import QProduct
 from lutc.nn.graph import Add, Move, QMean
 from lutc.nn.layers import Sum
 
-from .call import Call
+from .call import Call, shown
 from .functions import table_of
 from .moves import cut, reshaped, same_type
 from .run import Rule
@@ -43,31 +44,31 @@ def addition(c: Call, sign: int = 1, turned: bool = False) -> Result:
     a, b = _constant(c, left), _constant(c, right)
     if a is None and b is None:
         x, y = (c.walk.quantised(v) for v in _alike(c, c.fresh(left), c.fresh(right)))
-        return c.walk.layer(c.where, Add(subtract=sign < 0), [x, y], c.shape)
-    if a is not None and b is not None:
-        raise Refusal("adds constants", OTHER_CONSTANT)
+        return c.made(Add(subtract=sign < 0), x, y)
     constant, x = (b, c.fresh(left)) if b is not None else (a, c.fresh(right))
     assert constant is not None
     if sign < 0 and constant is b:
         if constant.trained:
             raise Refusal("subtracts a parameter", "add it: it is trained, and may be negative itself")
-        constant = replace(constant, value=-constant.value, key=None)
+        constant = _opposite(constant)
     elif sign < 0:
-        x = scaled(c, x, Held(torch.tensor(-1.0), None, False))
+        x = negative(c, x)
     return shifted(c, x, constant)
 
 
-OTHER_CONSTANT = "compute it before, and keep it as a parameter or buffer"
+def _opposite(constant: Held) -> Held:
+    return replace(constant, value=-constant.value.double(), key=None)
 
 
 def _alike(c: Call, x: Result, y: Result) -> tuple[Result, Result]:
     """Two results with the same number of axes: torch counts them from the last, and batch has to meet batch."""
     if len(x.shape) != len(y.shape):
-        raise Refusal(
-            f"meets [batch, {', '.join(map(str, x.shape))}] with [batch, {', '.join(map(str, y.shape))}]",
-            "give both the same number of axes",
-        )
+        raise Refusal(f"meets {shown(x.shape)} with {shown(y.shape)}", "give both the same number of axes")
     return x, y
+
+
+def negative(c: Call, x: Result) -> Result:
+    return scaled(c, x, Held(torch.tensor(-1.0), None, False))
 
 
 def scaled(c: Call, x: Result, gain: Held) -> Result:
@@ -107,9 +108,7 @@ def times(c: Call, x: Result, y: Result) -> Result:
     w = c.walk.widths
     if not set(full) <= set("".join(terms)):
         raise Refusal("multiplies values that both lack an axis of the result", "repeat one of them first")
-    return c.walk.layer(
-        c.where, QProduct(f"{terms[0]},{terms[1]}->{full}", left=w.data, right=w.data), parts, shape
-    )
+    return c.made(QProduct(f"{terms[0]},{terms[1]}->{full}", left=w.data, right=w.data), *parts)
 
 
 def division(c: Call) -> Result:
@@ -131,20 +130,60 @@ def division(c: Call) -> Result:
 
 
 def negation(c: Call) -> Result:
-    return scaled(c, c.result(), Held(torch.tensor(-1.0), None, False))
+    return negative(c, c.result())
 
 
-def _axes(c: Call, x: Result) -> list[int]:
-    dims = c["dim"]
-    several = [dims] if isinstance(dims, int) else list(dims or range(len(x.shape) + 1))
-    return sorted(c.axis(d, len(x.shape) + 1) for d in several)
+def larger(c: Call) -> Result:
+    """``torch.maximum(x, y)``: ``x + relu(y - x)``."""
+    return _compared(c, *_operands(c), False)
+
+
+def smaller(c: Call) -> Result:
+    """``torch.minimum(x, y)``: ``x - relu(x - y)``."""
+    return _compared(c, *_operands(c), True)
+
+
+def _operands(c: Call) -> tuple[Result, Result | Held]:
+    """Both operands, what the network computes first."""
+    left, right = c["self"], c["other"]
+    return (c.fresh(right), left) if isinstance(left, Held) else (c.fresh(left), right)
+
+
+def clamp(c: Call) -> Result:
+    """To two numbers by a table; at one end alone as with a constant."""
+    x = c.result()
+    low, high = (c[n] if n in c.options else None for n in ("min", "max"))
+    if all(isinstance(v, int | float) for v in (low, high)):
+        return table_of(c, "hardtanh", x, {"min_val": low, "max_val": high})
+    for bound, least in ((low, False), (high, True)):
+        end = None if bound is None else _constant(c, bound) or c.fresh(bound)
+        if end is not None:
+            x = _compared(c, x, end, least)
+    return x
+
+
+def _compared(c: Call, x: Result, y: Result | Held, least: bool) -> Result:
+    """The larger or, if `least`, the smaller of two values at every element."""
+    if isinstance(y, Held):
+        if y.trained:
+            raise Refusal("compares with a parameter", "compare with a constant or what the network computes")
+        if not y.value.any() and not least:
+            return c.made(nn.ReLU(), x)
+        own = c.walk.quantised(x)
+        apart = shifted(c, own, _opposite(y))
+    else:
+        own, other = (c.walk.quantised(v) for v in _alike(c, x, y))
+        pair = (own, other) if least else (other, own)
+        apart = c.walk.layer(f"{c.where}_apart", Add(subtract=True), pair, c.shape)
+    above = c.walk.layer(f"{c.where}_above", nn.ReLU(), [apart], apart.shape)
+    return c.made(Add(subtract=least), own, above) if least or isinstance(y, Result) else shifted(c, above, y)
 
 
 def mean(c: Call) -> Result:
     x = c.result()
-    axes, keep = _axes(c, x), c["keepdim"]
+    axes, keep = c.axes(x), c["keepdim"]
     same_type(c, c["dtype"])
-    return c.walk.layer(c.where, _mean(c, axes, keep, x), [x], c.shape)
+    return c.made(_mean(c, axes, keep, x), x)
 
 
 def _mean(c: Call, axes: Sequence[int], keep: bool, x: Result) -> QMean:
@@ -157,7 +196,7 @@ def _mean(c: Call, axes: Sequence[int], keep: bool, x: Result) -> QMean:
 def total(c: Call) -> Result:
     """A sum is a mean times the number of elements, but exact: one axis after the other."""
     x = c.result()
-    axes, keep = _axes(c, x), c["keepdim"]
+    axes, keep = c.axes(x), c["keepdim"]
     same_type(c, c["dtype"])
     shape = list(x.shape)
     for k, axis in enumerate(reversed(axes)):
@@ -169,8 +208,13 @@ def total(c: Call) -> Result:
 RULES: dict[str, Rule] = {
     "glu": gated,
     "add": addition,
+    "clamp": clamp,
+    "clamp_max": clamp,
+    "clamp_min": clamp,
     "div": division,
+    "maximum": larger,
     "mean": mean,
+    "minimum": smaller,
     "mul": multiplication,
     "neg": negation,
     "rsub": partial(addition, sign=-1, turned=True),

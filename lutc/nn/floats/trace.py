@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils import prune
 
 from lutc.diagnostics import error
 from lutc.files.foreign import first_line
@@ -136,6 +137,10 @@ def _reason(part: nn.Module) -> tuple[str, str] | None:
             remove = {"WeightNorm": "remove_weight_norm", "SpectralNorm": "remove_spectral_norm"}[kind]
             reason = f"has a weight that {kind} computes anew at every call"
             return reason, f"make it a plain one: torch.nn.utils.{remove}(layer)"
+        if isinstance(hook, prune.BasePruningMethod):
+            name = hook._tensor_name
+            reason = f"has a {name} that is pruned anew at every call"
+            return reason, f'make it a plain one: torch.nn.utils.prune.remove(layer, "{name}")'
     odd = oddity(part)
     if odd is not None:
         return odd, "take it off before converting, or write it into the forward of a module around the layer"
@@ -150,6 +155,11 @@ def _reason(part: nn.Module) -> tuple[str, str] | None:
                 "averages its statistics over all batches (momentum=None)",
                 "set its momentum to a number such as 0.1; lutc.nn.settle_norms makes such a mean at any time",
             )
+    if isinstance(part, nn.RNNBase):
+        return (
+            "is recurrent",
+            "lutc.nn has no recurrent layers: use convolutions or attention over the positions",
+        )
     if isinstance(part, nn.MultiheadAttention):
         return _attention_reason(part)
     return None
@@ -205,9 +215,6 @@ def traced(module: nn.Module, example: Tensor, wrong: Refusals, refused: set[str
         )
         raise error(f"torch.export cannot follow it: {first_line(e)}", where=name, help=help) from None
     about = program.graph_signature
-    changed = [*about.buffers_to_mutate.values(), *about.user_inputs_to_mutate.values()]
-    if changed:
-        wrong.add(name, f"changes {changed[0]!r} while it runs", "compute with tensors that stay as they are")
     inputs = [n for n in program.graph.nodes if n.op == "placeholder" and n.name in about.user_inputs]
     (end,) = (n for n in program.graph.nodes if n.op == "output")
     state = twin.state_dict(keep_vars=True)
@@ -227,7 +234,9 @@ def traced(module: nn.Module, example: Tensor, wrong: Refusals, refused: set[str
 def _twin(module: nn.Module) -> nn.Module:
     """A copy on the CPU, in evaluation mode."""
     twin = copy.deepcopy(module).cpu().eval()
-    return twin.requires_grad_(True)  # a frozen TransformerEncoderLayer would run as one operator
+    for p in twin.parameters():
+        p.requires_grad_(p.is_floating_point())  # a frozen TransformerEncoderLayer would run as one operator
+    return twin
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from lutc.lowering.refusals import Refusal, Refusals
 from lutc.nn.function import QFunction
 from lutc.nn.graph import INPUT, Graph, Kept, QMean
 from lutc.nn.layers import Options as Given
-from lutc.nn.layers import QReLU
 from lutc.nn.pooling import QAvgPool1d, QAvgPool2d
 from lutc.nn.quantizer import Quantizer
 
@@ -95,7 +94,8 @@ class Walk:
 
     def __init__(self, traced: Traced, widths: Widths, wrong: Refusals) -> None:
         self.traced, self.widths, self.wrong = traced, widths, wrong
-        self.names = Names([INPUT, *dir(Graph), *vars(nn.Module()), "reads", "shape", "floats"])
+        bare = Graph({"layer": nn.Identity()}, {"layer": (INPUT,)})
+        self.names = Names([INPUT, *(n.lower() for n in dir(bare) if n != "layer")])
         self.layers: dict[str, nn.Module] = {}
         self.reads: dict[str, tuple[str, ...]] = {}
         self.held: dict[str, tuple[str, ...]] = {}  # keys of the module's state: the parts here
@@ -106,7 +106,9 @@ class Walk:
         self._alive: list[Tensor] = []
 
     def layer(self, wish: str, layer: nn.Module, reads: Sequence[Result], shape: Sequence[int]) -> Result:
-        """A layer's result, under a name like `wish`."""
+        """A layer's result, under a name like `wish`. Raises Refusal for a result without elements."""
+        if 0 in shape:
+            raise Refusal("gives a tensor without elements", "leave it away")
         word = f"{wish}_layer" if wish.endswith("quantizer") and not isinstance(layer, Quantizer) else wish
         name = self.names.take(word.replace(".", "_"), "layer")
         self.layers[name], self.reads[name] = layer, tuple(r.name for r in reads)
@@ -129,15 +131,22 @@ class Walk:
             if h is None:
                 continue
             own: Tensor = getattr(made, name)
+            if not h.trained and not torch.isfinite(h.value).all():
+                raise Refusal(
+                    "computes with constants that are not finite",
+                    "leave a mask of minus infinities away: softmax sees all positions",
+                )
+            if h.transposed:
+                raise Refusal("reads a turned parameter", "keep it the way round in which it is read")
             if h.computed:
                 raise Refusal(
                     f"has a {name} that is computed from parameters at every call",
                     "compute it once, and make it a parameter",
                 )
             if h.key is not None and not h.trained and sharing == AFFINE:
-                self.held.setdefault(
-                    h.key, (f"{result.name}.{name}",)
-                )  # it stays as it is in all of its places
+                # It stays as it is in all of its places; of another type it is kept beside them.
+                if h.value.dtype == own.dtype:
+                    self.held.setdefault(h.key, (f"{result.name}.{name}",))
             elif h.key is not None:
                 self.own(h.key, what, (f"{result.name}.{name}",))
             elif isinstance(own, nn.Parameter):
@@ -167,7 +176,7 @@ class Walk:
     def quantised(self, r: Result) -> Result:
         """A result through a quantiser, unless it comes from one."""
         source = self.layers.get(r.name)
-        if isinstance(source, Quantizer | QReLU | QMean | QFunction | QAvgPool1d | QAvgPool2d):
+        if isinstance(source, Quantizer | QMean | QFunction | QAvgPool1d | QAvgPool2d):
             return r
         if r.name not in self._quantised:
             made = self.widths.quantizer(r.shape)

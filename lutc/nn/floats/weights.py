@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lutc.files.foreign import first_line
 from lutc.lowering.refusals import Refusal
 from lutc.nn.attention import QAttention, QProduct
 from lutc.nn.einsum import QEinsum
@@ -19,7 +20,7 @@ from lutc.nn.graph import Add, QAffine, QMean
 from lutc.nn.layers import Options as Given
 from lutc.nn.layers import QBatchNorm, QConv1d, QConv2d, QLinear
 
-from .call import Call
+from .call import Call, shown
 from .run import Rule
 from .walk import AFFINE, Held, Missing, Result
 
@@ -73,7 +74,8 @@ def matmul(c: Call) -> Result:
         return _einsum(c, x, right)
     if isinstance(left, Held) or isinstance(right, Held):
         raise Refusal(
-            "multiplies by a constant that is no matrix on the right", "write it as x @ w, w with two axes"
+            "multiplies by a constant that is no matrix on the right",
+            "write it as x @ w, w with two axes, or as torch.einsum",
         )
     return product(c, c.fresh(left), c.fresh(right), transposed=False)
 
@@ -82,9 +84,7 @@ def product(c: Call, x: Result, y: Result, *, transposed: bool) -> Result:
     """``x @ y``, or ``x @ y^T``, of two activations with the same leading axes."""
     n = len(x.shape)
     if len(y.shape) != n or n < 2 or x.shape[:-2] != y.shape[:-2]:
-        raise Refusal(
-            f"multiplies [batch, {x.shape}] by [batch, {y.shape}]", "give both the same leading axes"
-        )
+        raise Refusal(f"multiplies {shown(x.shape)} by {shown(y.shape)}", "give both the same leading axes")
     lead = LETTERS[: n - 1]
     right = f"{lead}yk" if transposed else f"{lead}ky"
     w = c.walk.widths
@@ -107,15 +107,15 @@ def einsum(c: Call) -> Result:
     x = c.fresh(operands[0])
     try:
         if isinstance(operands[1], Held):
-            weight = replace(operands[1], transposed=False)
+            weight = operands[1]
             make = partial(QEinsum, equation, tuple(weight.value.shape), data=w.data, weights=w.weights)
-            if operands[1].transposed:
-                raise Refusal("reads a turned parameter", "name its letters in the other order")
             return c.walk.weighted(owner(c, weight), equation, make, {"weight": weight}, [x], c.shape)
         layer = QProduct(equation, left=w.data, right=w.data)
     except ValueError as e:
-        raise Refusal(str(e), "the batch's letter comes first in all terms but a parameter's") from None
-    return c.walk.layer(c.where, layer, [x, c.fresh(operands[1])], c.shape)
+        raise Refusal(
+            first_line(e), "the batch's letter comes first in all terms but a parameter's"
+        ) from None
+    return c.made(layer, x, c.fresh(operands[1]))
 
 
 def prelu(c: Call) -> Result:
@@ -246,7 +246,7 @@ def affine(c: Call, x: Result, gain: Held | None, shift: Held | None, name: str 
     for shape in shapes:
         if shape is not None and _broadcast(shape, full) != full:
             raise Refusal(
-                f"meets a constant of shape {shape}, and is {list(x.shape)} itself",
+                f"meets a constant of shape {shape}, and is {shown(x.shape)} itself",
                 "give it one of its shape",
             )
     w = c.walk.widths.weights

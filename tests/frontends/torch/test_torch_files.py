@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from conftest import need_tool
 from lutc.cli import main
 from lutc.driver import compile as build
 from lutc.driver import simulate
+from lutc.frontends.torch.trace import quiet
 
 Q = torch.ops.quantized_decomposed
 
@@ -160,3 +162,14 @@ def test_outputs_are_named_by_the_keys_of_a_dict() -> None:
     assert names[0] == "x" and names[1].startswith("relu")
     np.testing.assert_array_equal(found[names[1]], -fake(x).numpy())
     np.testing.assert_array_equal(found["x"], F.relu(fake(x)).numpy())
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_loggers_are_left_as_they_were(disabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = logging.getLogger("torch.onnx")
+    monkeypatch.setattr(log, "disabled", disabled)
+    monkeypatch.setattr(log, "level", logging.INFO)
+    with pytest.raises(KeyError), quiet("torch.onnx"):
+        assert log.disabled
+        raise KeyError
+    assert (log.disabled, log.level) == (disabled, logging.INFO)
