@@ -205,23 +205,30 @@ def simulate(folder: str | Path) -> Any:
     >>> result.passed, result.vectors
     (True, 20)
     """
-    path = Path(folder)
-    with held(_place(path), always=False):
-        digests = listed(path)
-        if digests is None and not (path / "sim").is_dir():
-            raise error(
-                "no build of lutc's", where=str(path), help="make one: lutc compile MODEL -o " + str(path)
-            )
-        if digests is None:
-            raise error(f"nothing says which files lutc wrote: {lack(path)}", where=str(path), help=_AGAIN)
-        if wrong := changed(path, digests):
-            raise error(f"the build is not as lutc wrote it: {names(wrong)}", where=str(path), help=_AGAIN)
+    with held(_place(folder), always=False):
+        path = whole(folder)
         if not (path / "sim").is_dir():
             help = "compile it again with --hdl verilog or --hdl vhdl"
             raise error("no simulator reads what this build's emitter writes", where=str(path), help=help)
         bench = plugins.bench()
+        digests = listed(path) or {}
         if strange := [Path(name) for name in bench.reads(path) if name not in digests]:
             raise error(
                 f"lutc did not write all of the build: {names(strange)}", where=str(path), help=_AGAIN
             )
         return bench.simulate(path)
+
+
+def whole(folder: str | Path) -> Path:
+    """A build folder that is as lutc wrote it. Raises LirError, naming the files, for any other folder."""
+    path = Path(folder)
+    digests = listed(path)
+    if digests is None and not (path / "sim").is_dir():
+        raise error(
+            "no build of lutc's", where=str(path), help="make one: lutc compile MODEL -o " + str(path)
+        )
+    if digests is None:
+        raise error(f"nothing says which files lutc wrote: {lack(path)}", where=str(path), help=_AGAIN)
+    if wrong := changed(path, digests):
+        raise error(f"the build is not as lutc wrote it: {names(wrong)}", where=str(path), help=_AGAIN)
+    return path

@@ -1,0 +1,1 @@
+"""Place and route of build folders with open tools: what a circuit really takes on its device, and its real clock."""

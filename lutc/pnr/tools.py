@@ -1,0 +1,95 @@
+"""The open tools, wherever they are installed, and processes of theirs that end with whoever asked for them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+from lutc.diagnostics import LirError, error
+
+_TOLD = 8  # lines of a log that a message repeats
+
+
+def find(tool: str) -> list[str]:
+    """The command of a tool: YoWASP's, from the environment that lutc runs in, or one on PATH.
+
+    Raises LirError if there is neither.
+    """
+    own = Path(sys.executable).with_name(f"yowasp-{tool}")
+    if own.exists():
+        return [str(own)]
+    found = shutil.which(tool) or shutil.which(f"yowasp-{tool}")
+    if found is None:
+        package = "ghdl" if tool == "ghdl" else f"yowasp-{tool}"
+        how = "apt install ghdl" if tool == "ghdl" else "pip install 'lutc[pnr]'"
+        raise error(f"{tool} is not installed", help=f"{how} (or {package} by itself)")
+    return [found]
+
+
+class Jobs:
+    """Runs commands, also from several threads at once. What still runs when `stop` is called is ended."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = Lock()
+        self._stopped = False
+
+    def run(self, command: Sequence[str], folder: Path, log: str) -> str:
+        """Run a command in a folder, with what it says in a file of that name there; return that.
+
+        Raises LirError, with the reason that it gives, if it fails.
+        """
+        path = folder / log
+        with path.open("wb") as file:
+            with self._lock:
+                if self._stopped:
+                    raise error("stopped")
+                process = subprocess.Popen(
+                    command, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+                )
+                self._running.add(process)
+            try:
+                code = process.wait()
+            finally:
+                with self._lock:
+                    self._running.discard(process)
+        said = path.read_text(errors="replace")
+        if code:
+            raise _failed(Path(command[0]).name, code, said)
+        return said
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.kill()
+
+
+@contextmanager
+def jobs() -> Iterator[Jobs]:
+    """Jobs, none of which outlives the block."""
+    made = Jobs()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def _failed(tool: str, code: int, said: str) -> LirError:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    wrong = [line for line in lines if line.startswith("ERROR")] or lines[-_TOLD:]
+    return error(f"{tool} failed with code {code}", help="it said: " + " / ".join(wrong[-_TOLD:]))
+
+
+def version(tool: str) -> str:
+    """What a tool calls itself, such as "nextpnr-ecp5 nextpnr-0.11"."""
+    asked = subprocess.run([*find(tool), "--version"], capture_output=True, text=True, check=False)
+    said = asked.stdout + asked.stderr
+    found = re.search(r"Yosys (\S+)|Version (\S+?)\)|GHDL (\S+)", said)
+    return next((g for g in found.groups() if g), "") if found else said.strip()[:60]
