@@ -96,12 +96,9 @@ class Target:
         return a.width + (not bare and not a.signed), b.width + (not bare and not b.signed)
 
     def dsp_sides(self, a: int, b: int) -> tuple[int, int]:
-        """The bits that a block has for two factors of `a` and `b` bits, turned so that they fit best.
-
-        Where both ways are as good, the one that cuts `b` less: what is known of a constant, parts would hide.
-        """
+        """The bits that a block has for two factors of `a` and `b` bits, turned so that they fit best."""
         ways = (self.dsp_wide, self.dsp_narrow), (self.dsp_narrow, self.dsp_wide)
-        return min(ways, key=lambda way: (_parts(a, way[0]) * _parts(b, way[1]), _parts(b, way[1])))
+        return min(ways, key=lambda way: _parts(a, way[0]) * _parts(b, way[1]))
 
     def dsp_blocks(self, a: int, b: int) -> int:
         """The DSP blocks of a product whose factors take `a` and `b` bits; 0 on a device without such blocks.

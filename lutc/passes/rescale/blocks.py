@@ -17,7 +17,7 @@ from itertools import count
 
 from lutc.analysis.ranges import range_of, set_range
 from lutc.ir.graph import Value
-from lutc.ir.ops import BitCast, BitConcat, Lincomb, Number, Quant, Scale
+from lutc.ir.ops import BitCast, BitConcat, Lincomb, Number, Quant
 from lutc.ir.ops.products import split
 from lutc.numbers import trailing_zeros, twos
 from lutc.passes.identities import simplified
@@ -27,6 +27,7 @@ from lutc.passes.rewriter import Rewriter
 from lutc.passes.sums.blocks import Prices
 from lutc.types import Fixed, holding, scalar
 
+_MORE = 8  # bits of the multiplier beyond the fewest, with which the offset may have fewer
 _SEVERAL = 16  # multipliers of one length that are looked at
 _BEHIND = 12  # bits behind the point of a code, at most
 
@@ -70,12 +71,12 @@ class OnBlocks:
         """What the answer is the floor of, in steps of `unit`; `before` is in x already."""
         if self.behind:
             x = self.with_bits(rw, x)
-        unit /= 1 << self.shift
-        weight = self.times * unit / x.type.scalar.step
+        step = unit / (1 << self.shift)
+        weight, offset = self.times * step / x.type.scalar.step, self.plus * step
         terms = prices.by_constant(rw, x, weight, split(weight)[0])
-        offset = self.plus * unit
-        if offset and len(terms) == 1:
-            terms = [(_cut(rw, *terms[0], offset), Fraction(1))]
+        # The offset would be one operand too many for the carry chains that add the terms: it has a chain of its own.
+        if offset and (len(terms) - 1) % (prices.target.ternary + 1) == 0:
+            terms = [(_cut(rw, terms, max(twos(offset), twos(unit))), Fraction(1))]
         values, weights = zip(*terms, strict=True)
         return simplified(rw, rw.make(Lincomb, values, weights, offset))
 
@@ -89,19 +90,20 @@ class OnBlocks:
         return found
 
 
-def _cut(rw: Rewriter, value: Value, weight: Fraction, offset: Fraction) -> Value:
-    """A product without the bits below an offset: whoever floors the sum asks for none of them."""
-    product = simplified(rw, rw.make(Scale, value, weight))
-    lost = product.type.scalar.frac - twos(offset)
-    fmt = product.type.scalar
+def _cut(rw: Rewriter, terms: list[tuple[Value, Fraction]], frac: int) -> Value:
+    """A sum without the bits below the point that neither an offset nor a floor behind it asks for."""
+    values, weights = zip(*terms, strict=True)
+    total = simplified(rw, rw.make(Lincomb, values, weights))
+    fmt = total.type.scalar
+    lost = fmt.frac - frac
     if not 0 < lost < fmt.width:
-        return product
-    return rw.make(Quant, product, scalar(Fixed(fmt.signed, fmt.width - lost, fmt.frac - lost)))
+        return total
+    return rw.make(Quant, total, scalar(Fixed(fmt.signed, fmt.width - lost, frac)))
 
 
 @lru_cache(maxsize=1 << 12)  # channels and pixels often have the same
 def on_blocks(stairs: Stairs, source: Fixed, prices: Prices, moved: bool) -> OnBlocks | None:
-    """The product that leaves the least for LUTs; None where no multiplier is right, or none fits a block.
+    """The product that leaves the least for LUTs; None where no multiplier is right.
 
     `moved` says that any number may be added to the codes before.
     """
@@ -109,25 +111,22 @@ def on_blocks(stairs: Stairs, source: Fixed, prices: Prices, moved: bool) -> OnB
     found = right(stairs.mirrored() if falling else stairs)
     if not found:
         return None
-    best: tuple[float, OnBlocks] | None = None
-    for shift in count():
-        if found.low * (1 << shift) >= 1 << prices.target.dsp_wide:
-            return best[1] if best else None  # from here on all constants are too long
-        for one in _of_length(found, shift, moved, falling):
-            factors = one.factors(stairs, source)
-            if len(prices.parts(*factors[:2])[1]) > 1:  # constants are not cut
-                continue
-            luts = one.luts(stairs, source, prices)
-            if best is None or luts < best[0]:
-                best = luts, one
-    raise AssertionError("constants grow with the shift")
+    shortest = next(s for s in count() if _slopes(found, s))
+    lengths = range(shortest, shortest + _MORE + 1)
+    choice = (o for shift in lengths for o in _of_length(found, shift, moved, falling))
+    return min(choice, key=lambda o: o.luts(stairs, source, prices))
+
+
+def _slopes(found: Right, shift: int) -> range:
+    """The right multipliers of a length."""
+    power = 1 << shift
+    return range(found.low * power // 1 + 1, -(-found.high * power // 1))
 
 
 def _of_length(found: Right, shift: int, moved: bool, falling: bool) -> Iterator[OnBlocks]:
     """Products with right multipliers of one length, each with the offset behind it, and before it."""
-    power = 1 << shift
-    first, stop = found.low * power // 1 + 1, -(-found.high * power // 1)
-    for times in range(first, stop, max((stop - first) // _SEVERAL, 1)):
+    power, right_ones = 1 << shift, _slopes(found, shift)
+    for times in right_ones[:: max(len(right_ones) // _SEVERAL, 1)]:
         least, over = found.asked.reach(times, power)[0], found.asked.stay(times, power)[0]
         behind = OnBlocks(times, roundest(least, over - 1), shift)
         before = _before(times, least, over, shift, moved, falling)

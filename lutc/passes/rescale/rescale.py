@@ -142,7 +142,11 @@ def lowered(
         if before:
             moved = _moved(rw, op, op.x, before)
             ways += [w._replace(luts=one_more + w.luts) for w in _ways(rw, moved, target, blocks.prices)]
-        ways += _with_bias(rw, op, op.x, blocks.prices, one_more)
+        product = on_blocks(stairs, source, blocks.prices, moved=True) if blocks.prices else None
+        if blocks.prices and product and product.before:
+            x = _sum_with(rw, op.x, product.before * source.step)
+            with_bias = _on_blocks(rw, op, x, product, blocks.prices)
+            ways += [w._replace(luts=one_more + w.luts) for w in with_bias]
     best = min((w for w in ways if w.blocks * times <= blocks.left), key=lambda w: w.luts)
     blocks.left -= best.blocks * times
     return best.build()
@@ -212,10 +216,8 @@ def _direct(rw: Rewriter, op: Rescale, target: Target, prices: Prices | None) ->
     if parts:
         cost = parts.luts(target, _operands(target)) + stops
         ways.append(_Way(cost, lambda: _parts(rw, op, parts)))
-    if prices:
-        product = on_blocks(stairs, source, prices, moved=False)
-        if product:
-            ways.append(_way_on_blocks(rw, op, op.x, product, prices))
+    if prices and (product := on_blocks(stairs, source, prices, moved=False)):
+        ways += _on_blocks(rw, op, op.x, product, prices)
     return ways
 
 
@@ -224,28 +226,17 @@ def _stops(stairs: Stairs, to: Fixed, target: Target) -> float:
     return target.mux_luts(to.width) + 1 if (stairs.least, stairs.most) != (None, None) else 0.0
 
 
-def _with_bias(
-    rw: Rewriter, op: Rescale, total: Lincomb, prices: Prices | None, one_more: float
-) -> list[_Way]:
-    """The product in blocks of a sum that takes the offset's whole part, which may cost an operand, if it can be."""
-    product = on_blocks(stairs_of(op), total.type.scalar, prices, moved=True) if prices else None
-    if not prices or not product or not product.before:
-        return []
-    x = _sum_with(rw, total, product.before * total.type.scalar.step)
-    way = _way_on_blocks(rw, op, x, product, prices)
-    return [way._replace(luts=way.luts + one_more)]
-
-
-def _way_on_blocks(rw: Rewriter, op: Rescale, x: Value, product: OnBlocks, prices: Prices) -> _Way:
-    """The product in blocks of the operand, or of the sum that has `before` in it."""
+def _on_blocks(rw: Rewriter, op: Rescale, x: Value, product: OnBlocks, prices: Prices) -> list[_Way]:
+    """The product of the operand, or of the sum that has `before` in it; none if it is not worth a block."""
     stairs, source, to = stairs_of(op), op.x.type.scalar, op.to.scalar
 
     def build() -> Value:
         line = product.line(rw, x, to.step, prices)
         return _floor(rw, op, line, product.at(stairs.lo), product.at(stairs.hi))
 
+    blocks = prices.blocks(*product.factors(stairs, source))
     luts = product.luts(stairs, source, prices) + _stops(stairs, to, prices.target)
-    return _Way(luts, build, prices.blocks(*product.factors(stairs, source)))
+    return [_Way(luts, build, blocks)] if blocks else []
 
 
 def _operands(target: Target) -> int:

@@ -1,6 +1,7 @@
 """What products cost on a target, by LUTs and by DSP blocks, and how a factor too wide for a block is cut in parts.
 
-The high part has the sign, the low ones none: `a = a1 + a0`, so that `a*b = a1*b + a0*b`, exactly.
+The high part has the sign, the low ones none: `a = a1 + a0`, so that `a*b = a1*b + a0*b`, exactly. A constant is cut
+like any factor, and its parts without their zeros.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from lutc.analysis.cost import instances
 from lutc.ir.graph import Design, Value, body
 from lutc.ir.ops import Mul, Scale
 from lutc.ir.ops.base import Op
+from lutc.ir.ops.products import split
 from lutc.numbers import signed_digits
 from lutc.passes.rewriter import Rewriter
 from lutc.target import Target
@@ -63,17 +65,23 @@ class Prices:
         side_a, side_b = self.target.dsp_sides(*bits)
         return _cut(a, bits[0], side_a), _cut(b, bits[1], side_b)
 
+    def pieces(self, a: Fixed, b: Fixed, odd: int) -> list[tuple[Fixed, Fixed, int]]:
+        """The products that one is cut into, as the factors' formats, and of a constant the odd part of that part."""
+        left, right = self.parts(a, b)
+        if not odd:
+            return [(p, q, 0) for p in left for q in right]
+        odds = [split(Fraction(c))[0] for c in _constants(odd, right)]
+        return [(p, holding(o, o, 0), o) for p in left for o in odds]
+
     def blocks(self, a: Fixed, b: Fixed, odd: int) -> int:
         """How many blocks the parts of a product take."""
-        left, right = self.parts(a, b)
-        return sum(self.dear(p, q, odd) for p in left for q in right)
+        return sum(self.dear(*piece) for piece in self.pieces(a, b, odd))
 
     def on_blocks(self, a: Fixed, b: Fixed, odd: int) -> float:
         """What a product costs whose dear parts go to blocks."""
-        left, right = self.parts(a, b)
-        parts = [(p, q) for p in left for q in right]
-        found = (len(parts) - 1) * self.addition(a.width + b.width)
-        return found + sum(self.rate if self.dear(p, q, odd) else self.luts(p, q, odd) for p, q in parts)
+        pieces = self.pieces(a, b, odd)
+        found = (len(pieces) - 1) * self.addition(a.width + b.width)
+        return found + sum(self.rate if self.dear(*piece) else self.luts(*piece) for piece in pieces)
 
     def products(self, rw: Rewriter, op: Mul) -> list[Value]:
         """The products of all parts of two values."""
@@ -87,16 +95,28 @@ class Prices:
     def by_constant(
         self, rw: Rewriter, value: Value, weight: Fraction, odd: int
     ) -> list[tuple[Value, Fraction]]:
-        """The terms that stand for `weight * value`: products with `odd`, times a signed power of two."""
-        fmt = holding(odd, odd, 0)
+        """The terms that stand for `weight * value`: products with parts of `odd`, times signed powers of two."""
+        left, right = self.parts(value.type.scalar, holding(odd, odd, 0))
         terms: list[tuple[Value, Fraction]] = []
-        for part in self.parts(value.type.scalar, fmt)[0]:
+        for part in left:
             x = rw.fit(value, scalar(part))
-            if self.dear(part, fmt, odd):
-                terms.append((rw.make(Scale, x, Fraction(odd), True), weight / odd))
-            else:
-                terms.append((x, weight))
+            for constant in _constants(odd, right):
+                own = weight / odd * constant
+                piece = split(Fraction(constant))[0]
+                if self.dear(part, holding(piece, piece, 0), piece):
+                    terms.append((rw.make(Scale, x, Fraction(piece), True), own / piece))
+                else:
+                    terms.append((x, own))
         return terms
+
+
+def _constants(odd: int, parts: list[Fixed]) -> list[int]:
+    """The numbers other than 0 that a constant is the sum of, cut as its parts' formats say."""
+    found, left, place = [], odd, 0
+    for part in parts[:-1]:
+        found.append((left & (1 << part.width) - 1) << place)
+        left, place = left >> part.width, place + part.width
+    return [c for c in (*found, left << place) if c]
 
 
 def _cut(fmt: Fixed, bits: int, most: int) -> list[Fixed]:

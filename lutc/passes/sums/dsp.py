@@ -113,8 +113,7 @@ def _with_constants(prices: Prices, x: Value, odds: dict[int, int], times: int) 
     """The products of one value, given by the constants and these with their signs: alone, or several in a block."""
     a = x.type.scalar
     alone = {abs(o): holding(o, o, 0) for o in (odds.values() if a.signed else odds)}
-    short = [o for o, b in alone.items() if len(prices.parts(a, b)[1]) == 1]  # constants are not cut
-    for packed in in_blocks(x, short, prices.target):
+    for packed in in_blocks(x, alone, prices.target):
         if len(packed.odds) == 1:
             (odd,) = packed.odds
             yield _offer(prices, x, (a, alone[odd]), odds[odd] if a.signed else odd, times)
