@@ -28,7 +28,7 @@ from lutc.passes.sums.blocks import Prices
 from lutc.types import Fixed, holding, scalar
 
 _MORE = 8  # bits of the multiplier beyond the fewest, with which the offset may have fewer
-_SEVERAL = 16  # multipliers of one length that are looked at
+_SEVERAL = 6  # multipliers of one length that are looked at
 _BEHIND = 12  # bits behind the point of a code, at most
 
 

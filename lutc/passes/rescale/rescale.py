@@ -142,11 +142,12 @@ def lowered(
         if before:
             moved = _moved(rw, op, op.x, before)
             ways += [w._replace(luts=one_more + w.luts) for w in _ways(rw, moved, target, blocks.prices)]
-        product = on_blocks(stairs, source, blocks.prices, moved=True) if blocks.prices else None
-        if blocks.prices and product and product.before:
-            x = _sum_with(rw, op.x, product.before * source.step)
-            with_bias = _on_blocks(rw, op, x, product, blocks.prices)
-            ways += [w._replace(luts=one_more + w.luts) for w in with_bias]
+        if blocks.prices and _cheapest(ways) > blocks.prices.rate:
+            product = on_blocks(stairs, source, blocks.prices, moved=True)
+            if product and product.before:
+                x = _sum_with(rw, op.x, product.before * source.step)
+                on_sum = _on_blocks(rw, op, x, product, blocks.prices)
+                ways += [w._replace(luts=one_more + w.luts) for w in on_sum]
     best = min((w for w in ways if w.blocks * times <= blocks.left), key=lambda w: w.luts)
     blocks.left -= best.blocks * times
     return best.build()
@@ -216,9 +217,14 @@ def _direct(rw: Rewriter, op: Rescale, target: Target, prices: Prices | None) ->
     if parts:
         cost = parts.luts(target, _operands(target)) + stops
         ways.append(_Way(cost, lambda: _parts(rw, op, parts)))
-    if prices and (product := on_blocks(stairs, source, prices, moved=False)):
-        ways += _on_blocks(rw, op, op.x, product, prices)
+    if prices and _cheapest(ways) > prices.rate:
+        product = on_blocks(stairs, source, prices, moved=False)
+        ways += _on_blocks(rw, op, op.x, product, prices) if product else []
     return ways
+
+
+def _cheapest(ways: list[_Way]) -> float:
+    return min(w.luts for w in ways)
 
 
 def _stops(stairs: Stairs, to: Fixed, target: Target) -> float:
