@@ -93,7 +93,9 @@ class LowerRescale(Pass):
             if isinstance(op, Rescale) and not op.type.shape:
                 original = rw.original
                 assert isinstance(original, Rescale)
-                return lowered(rw, op, target, readers[original.x] == 1, blocks, times[original])
+                alone = readers[original.x] == 1
+                # A function that is mapped over tensors is of no owner that is counted yet.
+                return lowered(rw, op, target, alone, blocks, times.get(original, 1))
             return op
 
         return rebuild(design, rule, canonical="before")

@@ -13,7 +13,7 @@ then be given back: that is an operand more in every sum for every value, and a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -89,18 +89,20 @@ class Packed:
         return rw.make(BitConcat, (sign, rw.make(BitSlice, x, top - 1, 0)))
 
 
-def in_blocks(x: Value, odds: Iterable[int], target: Target) -> list[Packed]:
+def in_blocks(x: Value, odds: Collection[int], target: Target) -> list[Packed]:
     """The constants in few blocks: the longest first, each in the first block that has room (first-fit decreasing).
 
     One that fits no block has one of its own all the same.
     """
-    found: list[Packed] = []
+    full: list[Packed] = []
+    room: list[Packed] = []
+    shortest = min(odds, default=1)
     for odd in sorted(odds, reverse=True):
-        for i, block in enumerate(found):
-            more = block.beside(odd)
-            if more.fits(target):
-                found[i] = more
+        block = Packed.of(x).beside(odd)
+        for i, begun in enumerate(room):
+            if (both := begun.beside(odd)).fits(target):
+                block = both
+                del room[i]
                 break
-        else:
-            found.append(Packed.of(x).beside(odd))
-    return found
+        (room if block.beside(shortest).fits(target) else full).append(block)
+    return full + room
