@@ -103,6 +103,17 @@ def test_an_unknown_choice() -> None:
         LowerRescale("al")
 
 
+def test_a_bias_may_lose_its_bits_behind_the_point() -> None:
+    """The sum has steps of a half for its bias alone, and what is added to that may make it an integer."""
+    for add in range(-40, 40):
+        text = (
+            "lir 1 scalar\ndesign d(%a: s9, %b: s9) -> (y = %y) {\n"
+            "  %x = lincomb %a, %b, weights=[1, -1], bias=7.5\n"
+            f"  %y: s8 = rescale %x, by=0.0817, add={add}, round=nearest-half-up, overflow=saturate\n}}\n"
+        )
+        run(parse(text), [LowerRescale("all")], Context.of("xcvu13p"), check=400)
+
+
 FORMATS = st.builds(Fixed, st.booleans(), st.integers(2, 11), st.integers(-2, 4))
 SLOPES = st.fractions(Fraction(-3), Fraction(3), max_denominator=3000).filter(bool)
 

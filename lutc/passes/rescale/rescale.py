@@ -147,7 +147,7 @@ def lowered(
         if blocks.prices and _cheapest(ways) > blocks.prices.rate:
             product = on_blocks(stairs, source, blocks.prices, moved=True)
             if product and product.before:
-                x = _sum_with(rw, op.x, product.before * source.step)
+                x = _in_steps_of(rw, _sum_with(rw, op.x, product.before * source.step), source.frac)
                 on_sum = _on_blocks(rw, op, x, product, blocks.prices)
                 ways += [w._replace(luts=one_more + w.luts) for w in on_sum]
     best = min((w for w in ways if w.blocks * times <= blocks.left), key=lambda w: w.luts)
@@ -167,6 +167,12 @@ def _sum_with(rw: Rewriter, total: Lincomb, more: Fraction) -> Value:
     x = rw.make(Lincomb, total.terms, total.weights, total.bias + more)
     rw.origin = layer
     return x
+
+
+def _in_steps_of(rw: Rewriter, x: Value, frac: int) -> Value:
+    """The number in these steps, which may be finer than its own: a sum loses bits behind the point with its bias."""
+    fmt = x.type.scalar
+    return rw.fit(x, scalar(Fixed(fmt.signed, fmt.width + frac - fmt.frac, frac)))
 
 
 def _on(rw: Rewriter, op: Rescale, x: Value, add: Fraction) -> Rescale:

@@ -31,7 +31,7 @@ from lutc.types import Fixed, holding, scalar
 class Packed:
     """The products of codes up to `most`, `offset` included, with `odds`, the lowest first."""
 
-    width: int  # bits of the codes
+    fmt: Fixed  # of the value
     most: int
     offset: int
     odds: tuple[int, ...] = ()
@@ -41,11 +41,11 @@ class Packed:
         """Of a value, with no constant yet."""
         fmt = x.type.scalar
         offset = 1 << fmt.width - 1 if fmt.signed else 0
-        return Packed(fmt.width, int(range_of(x)[1]) + offset, offset)
+        return Packed(fmt, int(range_of(x)[1]) + offset, offset)
 
     def beside(self, odd: int) -> Packed:
         """These and one more."""
-        return Packed(self.width, self.most, self.offset, (*self.odds, odd))
+        return Packed(self.fmt, self.most, self.offset, (*self.odds, odd))
 
     @lazy
     def places(self) -> tuple[int, ...]:
@@ -62,7 +62,7 @@ class Packed:
 
     def fits(self, target: Target) -> bool:
         """Whether one block makes them all."""
-        factors = Fixed(False, self.width), holding(self.constant, self.constant, 0)
+        factors = Fixed(False, self.fmt.width), holding(self.constant, self.constant, 0)
         return target.dsp_blocks(*target.factor_bits(*factors)) == 1
 
     def luts(self, target: Target) -> float:
@@ -73,18 +73,19 @@ class Packed:
         """The value that stands for `odd * x`: times a power of two, and plus a constant."""
         at = self.odds.index(odd)
         low, high = self.places[at : at + 2]
+        x = rw.fit(x, scalar(self.fmt))
         whole = rw.make(Scale, self.without_sign(rw, x), Fraction(self.constant), True)
         frac = whole.type.scalar.frac - low
         part = rw.make(Quant, whole, scalar(Fixed(False, high - low, frac)))
         set_range(part, (0, self.most * odd))
-        step = x.type.scalar.step
+        step = self.fmt.step
         return part, step * Fraction(2) ** frac, -self.offset * odd * step
 
     def without_sign(self, rw: Rewriter, x: Value) -> Value:
         """The value, or its code with the highest bit inverted."""
         if not self.offset:
             return x
-        top = self.width - 1
+        top = self.fmt.width - 1
         sign = simplified(rw, rw.make(Not, rw.make(BitSlice, x, top, top)))
         return rw.make(BitConcat, (sign, rw.make(BitSlice, x, top - 1, 0)))
 
