@@ -77,7 +77,7 @@ def steps(
         (True, Scalarize(), "from here on each number has its own width"),
         (True, Collect(), "before narrowing puts wire operations between the additions"),
         (True, Narrow(), "ranges decide how `rescale` is done"),
-        (True, LowerRescale(), "needs the ranges"),
+        (True, LowerRescale(dsp), "needs the ranges"),
         (thorough or rescales, Collect(), again),
         (thorough or rescales, Narrow(), again),
         (thorough, RoundingConstant(), "a rounding that is free needs no table to take it in"),

@@ -36,6 +36,20 @@ design products(%a: s27f9, %b: s18f3, %c: s28, %u: u26, %v: u17f2, %w: u18, %m: 
   %less   = scale %a, by=-12345
 }
 """
+# Two and three products in a block, with and without sign; requantisers with their offsets in front and behind.
+SHARED = """lir 1 scalar
+
+design products(%x: s8f2, %a: u8, %n: u4, %v: s18) -> (
+  y = %y, t = %t, u = %u, q = %q, r = %r
+) {
+  %y     = lincomb %x, %a, %n, weights=[-93, 53, 11], bias=4
+  %t     = lincomb %x, %a, %n, weights=[115, -111, 13], bias=-1
+  %u     = lincomb %x, %n, weights=[77, -7]
+  %s     = lincomb %x, %a, weights=[4, 2], bias=2
+  %q: s8 = rescale %s, by=0.0317, add=-3, round=nearest-half-up, overflow=saturate
+  %r: u8 = rescale %v, by=0.00317, round=nearest-half-even, overflow=saturate
+}
+"""
 MODES = ("none", "auto", "all")
 # How yosys is told what the attributes say: it reads neither of them, and takes each product for a block that fits one.
 OBEY = (
@@ -80,6 +94,26 @@ def test_both_simulators() -> None:
     settings += [Setting(0, dsp="all", target=target) for target in ("ecp5-85k", "ice40up5k")]
     cases = [Case(f"{s.target}-{s.dsp}-{s.stages}", parse(PRODUCTS), s) for s in settings]
     assert failures(cases) == [None] * len(cases)
+
+
+def test_shared_blocks_and_requantisers_in_both_simulators() -> None:
+    targets = ("xcvu13p", "xc7z020", "ecp5-85k", "ice40up5k")
+    settings = [Setting(stages, dsp="all", target=target) for target in targets for stages in (0, 2)]
+    cases = [Case(f"shared-{s.target}-{s.stages}", parse(SHARED), s) for s in settings]
+    assert failures(cases) == [None] * len(cases)
+
+
+@pytest.mark.parametrize(
+    ("target", "family", "cell"), [("xcvu13p", "xcup", "DSP48E2"), ("xc7z020", "xc7", "DSP48E1")]
+)
+def test_synthesis_takes_one_block_for_shared_products(
+    target: str, family: str, cell: str, tmp_path: Path
+) -> None:
+    need_module("pyosys")
+    build = compiled("all", target=target, text=SHARED, effort="normal")
+    synth = f"synth_xilinx -family {family} -flatten -run begin:map_memory"
+    # Three constants of x in two blocks, two of a in one, three of n in one, and two requantisers.
+    assert cells(build, tmp_path, *OBEY, synth)[cell] == build.report["estimate"]["dsps"] == 6
 
 
 @pytest.mark.parametrize("mode", MODES)

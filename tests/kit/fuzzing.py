@@ -44,7 +44,16 @@ VECTORS = 40
 CRASHERS = Path(__file__).parents[1] / "lir" / "crashers"
 
 # Passes that may run at any time and in any order.
-_ANYWHERE = ("simplify", "prune", "narrow", "collect", "rescale", "adders", "dsp{mode=all}", "multiply")
+_ANYWHERE = (
+    "simplify",
+    "prune",
+    "narrow",
+    "collect",
+    "rescale{dsp=all}",
+    "adders",
+    "dsp{mode=all}",
+    "multiply",
+)
 
 
 @dataclass(frozen=True)

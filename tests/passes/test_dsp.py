@@ -244,7 +244,7 @@ def wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "wide.lir"
 
 
-@pytest.mark.parametrize(("mode", "count"), [(None, 0), ("none", 0), ("auto", 1), ("all", 5)])
+@pytest.mark.parametrize(("mode", "count"), [(None, 0), ("none", 0), ("auto", 1), ("all", 4)])
 def test_the_report(wide: str, mode: str | None, count: int) -> None:
     arguments = ["compile", wide, "--vectors", "2", *(["--dsp", mode] if mode else [])]
     result = CliRunner().invoke(main, arguments)

@@ -26,6 +26,7 @@ from lutc.passes.rescale.parts import in_parts
 from lutc.passes.rescale.rescale import LowerRescale
 from lutc.passes.rescale.ties import floor_form, ties
 from lutc.passes.rewriter import Rewriter
+from lutc.passes.sums.blocks import Prices
 from lutc.types import Fixed, Overflow, Rounding, scalar, uniform
 
 FORMATS = [
@@ -132,8 +133,8 @@ def test_all_ways_on_every_code(rounding: Rounding) -> None:
         if stairs.answer(stairs.lo) == stairs.answer(stairs.hi):
             continue
         rw = Rewriter()
-        for _, build in rescale._ways(rw, op, target):
-            same(op, rw.fit(build(), op.to), every(op.x.type.scalar))
+        for way in rescale._ways(rw, op, target, Prices(target, 0.0)):
+            same(op, rw.fit(way.build(), op.to), every(op.x.type.scalar))
 
 
 WIDE = [(Fixed(True, 13, 4), Fixed(True, 8, 2)), (Fixed(False, 13, 0), Fixed(True, 14, 3))]

@@ -3,6 +3,8 @@
 The product is one with an integer, then an offset and a shift, proved right (`multiplier`) for the codes that matter
 (`line.Stairs.window`): all others are answered by an end of the format, where the product's saturation stops, or their
 own in front of it. Roundings that no floor is (`ties`) are one and a correction from the exact remainder.
+
+Where products may go to DSP blocks, so may this one (`blocks`), at what a block is worth on the device.
 """
 
 from __future__ import annotations
@@ -10,12 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import ceil
-from typing import ClassVar
+from math import ceil, inf
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from lutc import settings
+from lutc.analysis.cost import instances
 from lutc.analysis.ranges import range_of
+from lutc.choices import DSP_MODES
 from lutc.cmvm.network import Span
 from lutc.ir.graph import Design, Table, Value, body, owners, reader_counts
 from lutc.ir.ops import (
@@ -37,11 +42,13 @@ from lutc.passes.context import Context
 from lutc.passes.identities import simplified
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import rebuild
+from lutc.passes.rescale.blocks import OnBlocks, on_blocks
 from lutc.passes.rescale.clips import without_clips
 from lutc.passes.rescale.line import Line, Stairs, stairs_of
 from lutc.passes.rescale.multiplier import Affine, multiplier, product_luts
 from lutc.passes.rescale.parts import Parts, in_parts
 from lutc.passes.rewriter import Rewriter
+from lutc.passes.sums.blocks import Prices, taken
 from lutc.rtl.circuits import increment_luts
 from lutc.target import Target
 from lutc.types import BIT, Fixed, Overflow, Rounding, holding, scalar
@@ -51,35 +58,75 @@ _MINIMISED = 0.75  # of a table's LUTs, before synthesis makes fewer of them: a 
 _MOST_STEPS = 63  # more comparisons than a binary search pays for
 
 
-# What a circuit costs, and what builds it.
-_Way = tuple[float, Callable[[], Value]]
+class _Way(NamedTuple):
+    """A circuit: the LUTs that it costs, those that its blocks are worth among them, what builds it, and its blocks."""
+
+    luts: float
+    build: Callable[[], Value]
+    blocks: int = 0
 
 
 @dataclass(frozen=True)
 class LowerRescale(Pass):
-    """Write `rescale` as tables, thresholds or multiply-add-shift, the smallest, proved for all inputs."""
+    """Write `rescale` as tables, thresholds or multiply-add-shift, the smallest, proved for all inputs.
+
+    `dsp` says whether the product may be in DSP blocks: `all`, they cost nothing; `auto`, they cost the LUTs that the
+    device has for each, and no more are taken than there are; `none`.
+    """
 
     name: ClassVar[str] = "rescale"
+    dsp: str = "none"
+
+    def __post_init__(self) -> None:
+        settings.choice(self.dsp, "choice of DSP blocks", DSP_MODES)
 
     def __call__(self, design: Design, context: Context) -> Design:
         if not any(isinstance(v, Rescale) for owner in owners(design) for v in body(owner)):
             return design
         before = reader_counts(design)
         design = rebuild(design, lambda rw, op: without_clips(rw, op, before), canonical="before")
-        readers = reader_counts(design)
+        readers, target = reader_counts(design), context.target
+        times = {v: n for owner, n in instances(design).items() for v in body(owner)}
+        blocks = _Blocks.of(design, target, self.dsp)
 
         def rule(rw: Rewriter, op: Op) -> Value:
             if isinstance(op, Rescale) and not op.type.shape:
                 original = rw.original
                 assert isinstance(original, Rescale)
-                return lowered(rw, op, context.target, alone=readers[original.x] == 1)
+                alone = readers[original.x] == 1
+                # A function that is mapped over tensors is of no owner that is counted yet.
+                return lowered(rw, op, target, alone, blocks, times.get(original, 1))
             return op
 
         return rebuild(design, rule, canonical="before")
 
 
-def lowered(rw: Rewriter, op: Rescale, target: Target, alone: bool = False) -> Value:
-    """The cheapest circuit for one scalar `rescale`; `alone` says that nobody else reads its operand."""
+@dataclass
+class _Blocks:
+    """The DSP blocks that products may take: at which prices, if at all, and how many are left."""
+
+    prices: Prices | None = None
+    left: float = 0
+
+    @staticmethod
+    def of(design: Design, target: Target, mode: str) -> _Blocks:
+        if mode == "none" or not target.dsps:
+            return _Blocks()
+        return _Blocks(Prices.of(target, mode), inf if mode == "all" else target.dsps - taken(design, target))
+
+
+def lowered(
+    rw: Rewriter,
+    op: Rescale,
+    target: Target,
+    alone: bool = False,
+    blocks: _Blocks | None = None,
+    times: int = 1,
+) -> Value:
+    """The cheapest circuit for one scalar `rescale`, which stands `times` in the design.
+
+    `alone` says that nobody else reads its operand.
+    """
     source, to = op.x.type.scalar, op.to.scalar
     (by, add), (lo, hi) = op.factors()[0], range_of(op.x)
     if not to.width or lo == hi or not by:
@@ -89,27 +136,43 @@ def lowered(rw: Rewriter, op: Rescale, target: Target, alone: bool = False) -> V
     stairs = stairs_of(op)
     if stairs.answer(lo) == stairs.answer(hi):
         return rw.make(Number, to.value(bounded(stairs.answer(lo), to, op.overflow)))
-    ways = _ways(rw, op, target)
+    blocks = blocks or _Blocks()
+    ways = _ways(rw, op, target, blocks.prices)
     if alone and isinstance(op.x, Lincomb):
-        moved = _moved(rw, op, op.x, stairs, target)
-        if moved is not op:
-            more = 0.0 if op.x.bias else target.adder_luts(source.width) / 2  # one more among many to add
-            ways += [(more + cost, build) for cost, build in _ways(rw, moved, target)]
-    return min(ways, key=lambda w: w[0])[1]()
+        one_more = 0.0 if op.x.bias else target.adder_luts(source.width) / 2  # among many to add
+        before = multiplier(stairs, _operands(target), stairs.offsets(to.signed)).before
+        if before:
+            moved = _moved(rw, op, op.x, before)
+            ways += [w._replace(luts=one_more + w.luts) for w in _ways(rw, moved, target, blocks.prices)]
+        if blocks.prices and _cheapest(ways) > blocks.prices.rate:
+            product = on_blocks(stairs, source, blocks.prices, moved=True)
+            if product and product.before:
+                x = _in_steps_of(rw, _sum_with(rw, op.x, product.before * source.step), source.frac)
+                on_sum = _on_blocks(rw, op, x, product, blocks.prices)
+                ways += [w._replace(luts=one_more + w.luts) for w in on_sum]
+    best = min((w for w in ways if w.blocks * times <= blocks.left), key=lambda w: w.luts)
+    blocks.left -= best.blocks * times
+    return best.build()
 
 
-def _moved(rw: Rewriter, op: Rescale, total: Lincomb, stairs: Stairs, target: Target) -> Rescale:
-    """The same on a sum whose bias takes in what it can of the constants, and moves the codes that matter."""
-    step = total.type.scalar.step
-    offsets = stairs.offsets(op.to.scalar.signed)
-    before = multiplier(stairs, _operands(target), offsets).before
-    if not before:
-        return op
-    more = before * step
+def _moved(rw: Rewriter, op: Rescale, total: Lincomb, before: int) -> Rescale:
+    """The same on a sum whose bias takes in some steps of the constants, and moves the codes that matter."""
+    more = before * total.type.scalar.step
+    return _on(rw, op, _sum_with(rw, total, more), op.add[0] - more * op.by[0])
+
+
+def _sum_with(rw: Rewriter, total: Lincomb, more: Fraction) -> Value:
+    """A sum and a constant, which still belongs to the sum's layer."""
     layer, rw.origin = rw.origin, total.origin or rw.origin
     x = rw.make(Lincomb, total.terms, total.weights, total.bias + more)
     rw.origin = layer
-    return _on(rw, op, x, op.add[0] - more * op.by[0])
+    return x
+
+
+def _in_steps_of(rw: Rewriter, x: Value, frac: int) -> Value:
+    """The number in these steps, which may be finer than its own: a sum loses bits behind the point with its bias."""
+    fmt = x.type.scalar
+    return rw.fit(x, scalar(Fixed(fmt.signed, fmt.width + frac - fmt.frac, frac)))
 
 
 def _on(rw: Rewriter, op: Rescale, x: Value, add: Fraction) -> Rescale:
@@ -119,9 +182,9 @@ def _on(rw: Rewriter, op: Rescale, x: Value, add: Fraction) -> Rescale:
     return made
 
 
-def _ways(rw: Rewriter, op: Rescale, target: Target) -> list[_Way]:
+def _ways(rw: Rewriter, op: Rescale, target: Target, prices: Prices | None = None) -> list[_Way]:
     """All circuits, those on fewer bits among them, to which the operand is saturated first."""
-    ways = _direct(rw, op, target)
+    ways = _direct(rw, op, target, prices)
     source, window = op.x.type.scalar, stairs_of(op).window
     narrow = holding(*window, source.frac)
     if narrow.width < source.width:
@@ -130,39 +193,64 @@ def _ways(rw: Rewriter, op: Rescale, target: Target) -> list[_Way]:
         mode = Overflow.WRAP if inside else Overflow.SATURATE
         x = rw.make(Quant, op.x, scalar(narrow), Rounding.FLOOR, mode)
         less = _on(rw, op, x, op.add[0])
-        ways += [(x.luts(target) + cost, build) for cost, build in _direct(rw, less, target)]
+        ways += [w._replace(luts=x.luts(target) + w.luts) for w in _direct(rw, less, target, prices)]
     return ways
 
 
-def _direct(rw: Rewriter, op: Rescale, target: Target) -> list[_Way]:
+def _direct(rw: Rewriter, op: Rescale, target: Target, prices: Prices | None) -> list[_Way]:
     """The circuits that read the operand as it is."""
     source, to = op.x.type.scalar, op.to.scalar
     (by, add), stairs = op.factors()[0], stairs_of(op)
     lo, hi = stairs.lo, stairs.hi
-    stops = target.mux_luts(to.width) + 1 if (stairs.least, stairs.most) != (None, None) else 0.0
+    stops = _stops(stairs, to, target)
     ways: list[_Way] = []
     if dyadic(by) and dyadic(add):
         rounds = 0.0 if op.round is Rounding.FLOOR else increment_luts(to.width, target)
-        ways.append(
-            (_product_luts(by, add, stairs, target) + rounds + stops, lambda: _exact(rw, op, by, add))
-        )
+        cost = _product_luts(by, add, stairs, target) + rounds + stops
+        ways.append(_Way(cost, lambda: _exact(rw, op, by, add)))
     if source.width <= _LONGEST_TABLE:
         cost = _MINIMISED * target.table_luts(source.width, to.width)
-        ways.append((cost, lambda: _table(rw, op, stairs)))
+        ways.append(_Way(cost, lambda: _table(rw, op, stairs)))
     wraps = op.overflow is Overflow.WRAP and not all(to.lo <= stairs.answer(x) <= to.hi for x in (lo, hi))
     if not wraps and abs(stairs.answer(hi) - stairs.answer(lo)) <= _MOST_STEPS:
         steps = stairs.steps()
         cost = search_luts(source.width, len(steps), to.width, target)
-        ways.append((cost, lambda: _search(rw, op, stairs.answer(lo), steps)))
+        ways.append(_Way(cost, lambda: _search(rw, op, stairs.answer(lo), steps)))
     affine = multiplier(stairs, _operands(target))
     cost = _product_luts(Fraction(affine.times), Fraction(affine.plus), stairs, target) + stops
     if not affine.exact:
         cost += 3 * target.adder_luts(source.width)  # a product back, a comparison or two, one step less
-    ways.append((cost, lambda: _affine(rw, op, affine, stairs)))
+    ways.append(_Way(cost, lambda: _affine(rw, op, affine, stairs)))
     parts = in_parts(stairs, source, target, _operands(target))
     if parts:
-        ways.append((parts.luts(target, _operands(target)) + stops, lambda: _parts(rw, op, parts)))
+        cost = parts.luts(target, _operands(target)) + stops
+        ways.append(_Way(cost, lambda: _parts(rw, op, parts)))
+    if prices and _cheapest(ways) > prices.rate:
+        product = on_blocks(stairs, source, prices, moved=False)
+        ways += _on_blocks(rw, op, op.x, product, prices) if product else []
     return ways
+
+
+def _cheapest(ways: list[_Way]) -> float:
+    return min(w.luts for w in ways)
+
+
+def _stops(stairs: Stairs, to: Fixed, target: Target) -> float:
+    """What stopping at the ends of a format costs."""
+    return target.mux_luts(to.width) + 1 if (stairs.least, stairs.most) != (None, None) else 0.0
+
+
+def _on_blocks(rw: Rewriter, op: Rescale, x: Value, product: OnBlocks, prices: Prices) -> list[_Way]:
+    """The product of the operand, or of the sum that has `before` in it; none if it is not worth a block."""
+    stairs, source, to = stairs_of(op), op.x.type.scalar, op.to.scalar
+
+    def build() -> Value:
+        line = product.line(rw, x, to.step, prices)
+        return _floor(rw, op, line, product.at(stairs.lo), product.at(stairs.hi))
+
+    blocks = prices.blocks(*product.factors(stairs, source))
+    luts = product.luts(stairs, source, prices) + _stops(stairs, to, prices.target)
+    return [_Way(luts, build, blocks)] if blocks else []
 
 
 def _operands(target: Target) -> int:
@@ -263,10 +351,14 @@ def _parts(rw: Rewriter, op: Rescale, parts: Parts) -> Value:
         table = rw.symbol(Table(rw.name or "part", bits.type, value, np.array(part.entries, dtype=object)))
         terms.append(rw.make(Lut, bits, table))
     total = rw.make(Lincomb, tuple(terms), (Fraction(1),) * len(terms))
-    whole = rw.make(
-        Quant, total, scalar(holding(parts.least, parts.most, to.frac)), Rounding.FLOOR, Overflow.WRAP
-    )
-    return simplified(rw, rw.make(Quant, whole, op.to, Rounding.FLOOR, op.overflow))
+    return _floor(rw, op, total, parts.least, parts.most)
+
+
+def _floor(rw: Rewriter, op: Rescale, value: Value, *ends: int) -> Value:
+    """The floor of what is an answer between two ends, then the format's range."""
+    whole = scalar(holding(min(ends), max(ends), op.to.scalar.frac))
+    floor = rw.make(Quant, value, whole, Rounding.FLOOR, Overflow.WRAP)
+    return simplified(rw, rw.make(Quant, floor, op.to, Rounding.FLOOR, op.overflow))
 
 
 def _corrected(rw: Rewriter, op: Rescale, result: Value, line: Line) -> Value:

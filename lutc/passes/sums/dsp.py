@@ -1,14 +1,17 @@
 """Products to DSP blocks, where those are the cheaper implementation.
 
 A product is one of two values, or of a value and a constant inside an n-ary sum. What a block is worth is the device's
-own rate: its LUTs divided by its blocks. A factor too wide for a block is cut into parts, the high one with the sign
-and the low ones without: `a = a1 + a0`, so that `a*b = a1*b + a0*b`, exactly.
+own rate: its LUTs divided by its blocks. A factor too wide for a block is cut (`blocks`); products of one value with
+constants so short that a block has room for several are made by one (`packing`).
+
+Products of two values that share one stay apart, each in its own block: put side by side, the sign of one would borrow
+from the next, and no constant could give that back; and which of its two factors a product is to share is a matching.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import ClassVar
 
@@ -25,12 +28,12 @@ from lutc.passes.identities import sum_for
 from lutc.passes.manager import Pass
 from lutc.passes.rebuild import rebuild
 from lutc.passes.rewriter import Rewriter
-from lutc.target import Target
-from lutc.types import Fixed, holding, scalar
+from lutc.passes.sums.blocks import Prices, taken
+from lutc.passes.sums.packing import Packed, in_blocks
+from lutc.types import Fixed, holding
 
-# A product of two values by itself; one with a constant by the value and the constant's odd part, whatever its sign:
-# the sums that want it share it.
-Key = Value | tuple[Value, int]
+# A product with a constant: the value, and the constant's odd part whatever its sign. The sums that want it share it.
+Key = tuple[Value, int]
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Dsp(Pass):
 
     `mode` says which: `all` there are; `auto`, those that cost more LUTs than their blocks are worth, the dearest first
     until the device has no more blocks; `none`. A constant of one signed digit makes no product, nor does a factor of
-    one bit.
+    one bit. Products of one value with short constants share a block.
     """
 
     name: ClassVar[str] = "dsp"
@@ -52,113 +55,77 @@ class Dsp(Pass):
         target = context.target
         if self.mode == "none" or not target.dsps:
             return design
-        prices = _Prices(target, target.dsp_luts() if self.mode == "auto" else 0.0)
+        prices = Prices.of(target, self.mode)
         offers = [o for o in _offers(design, prices) if o.blocks and (self.mode == "all" or o.worth > 0)]
-        taken, left_out = _taken(design, target), 0
-        chosen: dict[Key, int] = {}
+        count, left_out = taken(design, target), 0
+        writer = _Writer(prices)
         for offer in sorted(offers, key=lambda o: -o.worth / o.blocks):
-            if self.mode == "auto" and taken + offer.blocks > target.dsps:
-                left_out += 1
+            if self.mode == "auto" and count + offer.blocks > target.dsps:
+                left_out += offer.products
             else:
-                taken += offer.blocks
-                chosen[offer.key] = offer.odd
+                count += offer.blocks
+                writer.take(offer)
         notes = design.notes
         if left_out:
             notes += (f"{left_out} more products are worth DSP blocks that {target.name} does not have",)
-        if taken > target.dsps:
-            notes += (f"the products take {taken} DSP blocks, and {target.name} has {target.dsps}",)
-        result = rebuild(design, _Writer(prices, chosen).rule) if chosen else design
+        if count > target.dsps:
+            notes += (f"the products take {count} DSP blocks, and {target.name} has {target.dsps}",)
+        result = rebuild(design, writer.rule) if writer.chosen else design
         return replace(result, notes=notes) if notes != design.notes else result
-
-
-def _taken(design: Design, target: Target) -> int:
-    """The blocks that products take already."""
-    return sum(
-        times * value.dsps(target)
-        for owner, times in instances(design).items()
-        for value in body(owner)
-        if isinstance(value, Op) and not value.type.shape
-    )
-
-
-@dataclass(frozen=True)
-class _Prices:
-    """What products cost on a target. Those, and parts of those, that cost at most `rate` LUTs are not for blocks.
-
-    `odd` is the odd part of a constant factor, whose format is `b`; 0 where both factors are values.
-    """
-
-    target: Target
-    rate: float
-
-    def luts(self, a: Fixed, b: Fixed, odd: int) -> float:
-        """With a constant, an addition for each signed digit after the first."""
-        if odd:
-            return (len(signed_digits(odd)) - 1) * self.addition(a.width + b.width)
-        return self.target.multiplier_luts(a.width, b.width)
-
-    def addition(self, width: int) -> float:
-        """One operand more in a sum: half an adder where adders take three."""
-        return self.target.adder_luts(width) / (2 if self.target.ternary else 1)
-
-    def dear(self, a: Fixed, b: Fixed, odd: int) -> bool:
-        """Whether it is for a block. A factor of one bit makes no product but a choice."""
-        return min(a.width, b.width) > 1 and self.luts(a, b, odd) > self.rate
-
-    def parts(self, a: Fixed, b: Fixed) -> tuple[list[Fixed], list[Fixed]]:
-        """The formats of the parts that two factors are cut into."""
-        bits = self.target.factor_bits(a, b)
-        side_a, side_b = self.target.dsp_sides(*bits)
-        return _cut(a, bits[0], side_a), _cut(b, bits[1], side_b)
-
-
-def _cut(fmt: Fixed, bits: int, most: int) -> list[Fixed]:
-    """The formats of the parts of a factor that takes `bits`, each at most `most`, the lowest part first."""
-    parts = []
-    low = most - 1
-    while bits > most:
-        parts.append(Fixed(False, low, fmt.frac))
-        fmt, bits = Fixed(fmt.signed, fmt.width - low, fmt.frac - low), bits - low
-    return [*parts, fmt]
 
 
 @dataclass(frozen=True)
 class _Offer:
-    """A product's blocks in all instances, and the LUTs by which blocks at the device's rate are cheaper."""
+    """The blocks of a product, or of several in one, in all instances; and by how many LUTs blocks are cheaper.
 
-    key: Key
-    odd: int
+    `of` is the product of two values, or the value that constants multiply: one, `odd`, with a sign, or those `packed`.
+    """
+
+    of: Value
     blocks: int
     worth: float
+    odd: int = 0
+    packed: Packed | None = None
+
+    @property
+    def products(self) -> int:
+        return len(self.packed.odds) if self.packed else 1
 
 
-def _offers(design: Design, prices: _Prices) -> Iterator[_Offer]:
+def _offers(design: Design, prices: Prices) -> Iterator[_Offer]:
     for owner, times in instances(design).items():
-        seen: set[Key] = set()
+        constants: dict[Value, dict[int, int]] = {}
         for value in body(owner):
             if value.type.shape:
                 continue
             if isinstance(value, Mul) and not value.dsp:
-                yield _offer(prices, value, value.a.type.scalar, value.b.type.scalar, 0, times)
+                yield _offer(prices, value, (value.a.type.scalar, value.b.type.scalar), 0, times)
             for term, weight in _terms(value):
-                key = term, abs(split(weight)[0])
-                if key in seen or len(signed_digits(key[1])) <= 1:
-                    continue
-                seen.add(key)
-                # The sign of the first sum: often there is no other, and nothing is left to subtract.
-                odd = split(weight)[0] if term.type.scalar.signed else key[1]
-                a, b = term.type.scalar, holding(odd, odd, 0)
-                if len(prices.parts(a, b)[1]) == 1:  # constants are not cut
-                    yield _offer(prices, key, a, b, odd, times)
+                odd = split(weight)[0]
+                if len(signed_digits(odd)) > 1:
+                    # The sign of the first sum: often there is no other, and nothing is left to subtract.
+                    constants.setdefault(term, {}).setdefault(abs(odd), odd)
+        for term, odds in constants.items():
+            yield from _with_constants(prices, term, odds, times)
 
 
-def _offer(prices: _Prices, key: Key, a: Fixed, b: Fixed, odd: int, times: int) -> _Offer:
-    left, right = prices.parts(a, b)
-    parts = [(p, q) for p in left for q in right]
-    blocks = sum(prices.dear(p, q, odd) for p, q in parts)
-    cost = blocks * prices.rate + (len(parts) - 1) * prices.addition(a.width + b.width)
-    cost += sum(prices.luts(p, q, odd) for p, q in parts if not prices.dear(p, q, odd))
-    return _Offer(key, odd, times * blocks, times * (prices.luts(a, b, odd) - cost))
+def _with_constants(prices: Prices, x: Value, odds: dict[int, int], times: int) -> Iterator[_Offer]:
+    """The products of one value, given by the constants and these with their signs: alone, or several in a block."""
+    a = x.type.scalar
+    alone = {abs(o): holding(o, o, 0) for o in (odds.values() if a.signed else odds)}
+    for packed in in_blocks(x, alone, prices.target):
+        if len(packed.odds) == 1:
+            (odd,) = packed.odds
+            yield _offer(prices, x, (a, alone[odd]), odds[odd] if a.signed else odd, times)
+        elif a.width > 1:
+            saved = sum(prices.luts(a, alone[odd], odd) for odd in packed.odds)
+            worth = saved - prices.rate - packed.luts(prices.target)
+            yield _Offer(x, times, times * worth, packed=packed)
+
+
+def _offer(prices: Prices, of: Value, factors: tuple[Fixed, Fixed], odd: int, times: int) -> _Offer:
+    worth = prices.luts(*factors, odd) - prices.on_blocks(*factors, odd)
+    return _Offer(of, times * prices.blocks(*factors, odd), times * worth, odd)
 
 
 def _terms(value: Value) -> list[tuple[Value, Fraction]]:
@@ -173,45 +140,33 @@ def _terms(value: Value) -> list[tuple[Value, Fraction]]:
 
 @dataclass(frozen=True)
 class _Writer:
-    """Writes the chosen products; of those with a constant, its odd part with the sign that the product has."""
+    """Writes the chosen products; of those alone with a constant, its odd part with the sign that the product has."""
 
-    prices: _Prices
-    chosen: dict[Key, int]
+    prices: Prices
+    chosen: dict[Value | Key, int | Packed] = field(default_factory=dict)
+
+    def take(self, offer: _Offer) -> None:
+        if offer.packed:
+            self.chosen.update(((offer.of, odd), offer.packed) for odd in offer.packed.odds)
+        else:
+            self.chosen[(offer.of, abs(offer.odd)) if offer.odd else offer.of] = offer.odd
 
     def rule(self, rw: Rewriter, op: Op) -> Value:
         before = rw.original
         assert before is not None
         if isinstance(op, Mul) and before in self.chosen:
-            terms = [(v, Fraction(1)) for v in self.products(rw, op)]
+            terms = [(v, Fraction(1)) for v in self.prices.products(rw, op)]
             return terms[0][0] if len(terms) == 1 else sum_for(rw, terms, Fraction(0), op)
         keys = [(v, abs(split(w)[0])) for v, w in _terms(before)] if not op.type.shape else []
         if not any(key in self.chosen for key in keys):
             return op
-        terms = []
+        terms, bias = [], op.bias if isinstance(op, Lincomb) else Fraction(0)
         for (value, weight), key in zip(_terms(op), keys, strict=True):
-            odd = self.chosen.get(key)
-            terms += self.by_constant(rw, value, weight, odd) if odd else [(value, weight)]
-        return sum_for(rw, terms, op.bias if isinstance(op, Lincomb) else Fraction(0), op)
-
-    def products(self, rw: Rewriter, op: Mul) -> list[Value]:
-        """The products of all parts of two values."""
-        left, right = self.prices.parts(op.a.type.scalar, op.b.type.scalar)
-        return [
-            rw.make(Mul, rw.fit(op.a, scalar(p)), rw.fit(op.b, scalar(q)), self.prices.dear(p, q, 0))
-            for p in left
-            for q in right
-        ]
-
-    def by_constant(
-        self, rw: Rewriter, value: Value, weight: Fraction, odd: int
-    ) -> list[tuple[Value, Fraction]]:
-        """The terms that stand for `weight * value`: products with `odd`, times a signed power of two."""
-        fmt = holding(odd, odd, 0)
-        terms: list[tuple[Value, Fraction]] = []
-        for part in self.prices.parts(value.type.scalar, fmt)[0]:
-            x = rw.fit(value, scalar(part))
-            if self.prices.dear(part, fmt, odd):
-                terms.append((rw.make(Scale, x, Fraction(odd), True), weight / odd))
+            found = self.chosen.get(key)
+            if isinstance(found, Packed):
+                part, times, more = found.product(rw, value, key[1])
+                terms.append((part, weight / key[1] * times))
+                bias += weight / key[1] * more
             else:
-                terms.append((x, weight))
-        return terms
+                terms += self.prices.by_constant(rw, value, weight, found) if found else [(value, weight)]
+        return sum_for(rw, terms, bias, op)
