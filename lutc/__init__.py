@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lutc.diagnostics import Diagnostic, LirError
     from lutc.driver import compile, load
     from lutc.ir.graph import Design
+    from lutc.pnr.implement import implement
     from lutc.ptq.quantize import quantize
     from lutc.settings import Settings
     from lutc.text.parse import parse as loads
@@ -30,6 +31,7 @@ _HOMES = {
     "LirError": "diagnostics",
     "Build": "built",
     "compile": "driver",
+    "implement": "pnr.implement",
     "load": "driver",
     "quantize": "ptq.quantize",
     "simulate": "built",
@@ -47,6 +49,7 @@ __all__ = [
     "Settings",
     "__version__",
     "compile",
+    "implement",
     "load",
     "loads",
     "quantize",

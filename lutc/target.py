@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import lru_cache
 from importlib import resources
-from math import inf
+from math import inf, log2
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from lutc.types import Fixed
 
 MAX_TARGET_FILE = 1 << 16  # bytes; lutc's own have one 64th of it
 COPY = "begin with one of lutc's own: lutc targets --show xcvu13p > my.toml"
+
+
+ROOMY = 1000  # LUTs of a circuit whose wires are as long as they have to be
 
 
 @dataclass(frozen=True, eq=False)  # one object a name: it is a key of many caches
@@ -51,6 +54,14 @@ class Target:
     dsp: float  # through the multiplier of a DSP block that uses none of its registers
     register: float  # clock to output plus setup
     clock_ns: float  # the clock period to aim at if the user names none
+    fan_out: float = 0.0  # wires are longer by this share with every doubling of the LUTs that they lead to
+    spread: float = 0.0  # wires are longer by this share with every doubling of the LUTs beyond `ROOMY`
+    delays: str = "not calibrated: round figures for typical wires"  # where they come from
+
+    def crowded(self, luts: float) -> Target:
+        """The target as a circuit of so many LUTs finds it: with longer wires the larger it is."""
+        doublings = round(4 * log2(luts / ROOMY)) / 4 if luts > ROOMY and self.spread else 0.0
+        return _with_wires(self, self.net * (1 + self.spread * doublings)) if doublings else self
 
     def lut_ns(self) -> float:
         """One logic level with its wire."""
@@ -115,6 +126,12 @@ class Target:
     def dsp_luts(self) -> float:
         """What a DSP block is worth: the device's LUTs for each of its blocks."""
         return self.luts / self.dsps if self.dsps else inf
+
+
+@lru_cache(maxsize=256)
+def _with_wires(target: Target, net: float) -> Target:
+    """One object for each length of wires: a target is a key of many caches."""
+    return replace(target, net=net)
 
 
 def _parts(bits: int, most: int) -> int:
@@ -322,7 +339,7 @@ def _target(text: str, name: str, where: str, part: str | None) -> Target:
         raise LirError(*(Diagnostic(m, _place(source, key), where, help) for key, m, help in wrong))
     data = {"name": name} | data
     data.pop("boards", None)
-    delays = {f.name: float(data[f.name]) for f in fields(Target) if f.type == "float"}
+    delays = {f.name: float(data[f.name]) for f in fields(Target) if f.type == "float" and f.name in data}
     return Target(**(data | delays))
 
 
@@ -345,6 +362,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "dsp": _DELAY,
     "register": _DELAY,
     "clock_ns": (0.001, 1e6),
+    "fan_out": (0.0, 1.0),
+    "spread": (0.0, 1.0),
 }
 _KINDS = {"str": "a text", "int": "an integer", "float": "a number of nanoseconds", "bool": "true or false"}
 
@@ -356,7 +375,8 @@ def _wrong(data: dict[str, Any]) -> Iterator[tuple[str, str, str | None]]:
         yield key, f"a target has no {shortened(key)!r}", did_you_mean(key, list(kinds)) or "leave it away"
     if reason := _mistaken_boards(data.get("boards", {})):
         yield "boards", reason, 'write pynq-z2 = "xc7z020clg400-1" below [boards]'
-    for key in (k for k in kinds if k not in data and k != "name"):
+    needed = (f.name for f in fields(Target) if f.default is MISSING)
+    for key in (k for k in needed if k not in data and k != "name"):
         yield key, f"{key!r} is missing: {_KINDS[kinds[key]]}", COPY
     for key, kind in kinds.items():
         if key in data and (reason := _mistake(key, kind, data[key])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lutc.analysis.wires import fan_out_ns
 from lutc.ir.graph import Design, Func, Value, body, functions, topo
 from lutc.ir.ops import Call, Reg
 from lutc.ir.ops.base import Op
@@ -57,6 +58,7 @@ class _Ways:
         ready: dict[Value, float] = {}  # since the last register, or since the inputs
         entered: dict[Value, float | None] = {}  # since the inputs, where no register was met
         longest = before = 0.0
+        wires = fan_out_ns(owner, self.target)
         fixed: set[Value] = set()  # what depends on no input is always there
         for value in body(owner):
             moving = [v for v in value.operands if v not in fixed]
@@ -77,7 +79,7 @@ class _Ways:
                     ready[value] = max(self.after[func], 0.0 if through is None else start + through)
                     entered[value] = None if direct is None or through is None else direct + through
                 case Op():
-                    delay = value.delay(self.target) if _scalar(value) else 0.0
+                    delay = value.delay(self.target) + wires.get(value, 0.0) if _scalar(value) else 0.0
                     ready[value] = start + delay
                     entered[value] = None if direct is None else direct + delay
                 case _:

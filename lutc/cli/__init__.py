@@ -20,6 +20,7 @@ from lutc.cli import streams
 from lutc.cli.build import compile, simulate
 from lutc.cli.designs import opt, run
 from lutc.cli.group import Group
+from lutc.cli.implement import implement
 from lutc.cli.lists import doctor, ops, passes, targets
 from lutc.cli.lsp import lsp
 from lutc.cli.quantize import quantize
@@ -35,7 +36,21 @@ def main() -> None:
     )  # passes make many objects and few circles of them: not looking saves 5 to 10 %
 
 
-for _command in (check, compile, doctor, fmt, lsp, ops, opt, passes, quantize, run, simulate, targets):
+for _command in (
+    check,
+    compile,
+    doctor,
+    fmt,
+    implement,
+    lsp,
+    ops,
+    opt,
+    passes,
+    quantize,
+    run,
+    simulate,
+    targets,
+):
     main.add_command(_command)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from lutc.choices import EFFORTS as EFFORTS
+from lutc.cmvm.built import luts
 from lutc.cmvm.climb import climbed
 from lutc.cmvm.cse import Style, eliminate
 from lutc.cmvm.groups import grouped
@@ -71,7 +72,7 @@ def plain(problem: Problem) -> Network:
 
 
 def _cost(problem: Problem, network: Network, goal: Goal) -> int:
-    return total(problem, network, goal.most)
+    return luts(problem, network, goal.most) if goal.most else total(problem, network, 0)
 
 
 def deepest(problem: Problem, goal: Goal) -> int:

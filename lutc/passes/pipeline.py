@@ -10,13 +10,16 @@ from typing import ClassVar
 import networkx as nx
 
 from lutc import settings
+from lutc.analysis.cost import costs
 from lutc.analysis.dataflow import Dataflow
+from lutc.analysis.wires import fan_out_ns
 from lutc.diagnostics import LirError, error
-from lutc.ir.graph import Design, Func, Output, Param, Stage, Value, body, functions
+from lutc.ir.graph import Design, Func, Output, Param, Stage, Value, body, functions, owners
 from lutc.ir.latency import latency
 from lutc.ir.ops import Call, Element, Pack, Reg
 from lutc.ir.ops.base import Op
 from lutc.passes.context import Context
+from lutc.passes.halves import halved
 from lutc.passes.manager import Pass
 from lutc.passes.rewriter import Rewriter, with_operands
 from lutc.target import Target
@@ -56,8 +59,10 @@ class Pipeline(Pass):
             raise registered(design, f"leave out {self}")
         if self.stages == 0:
             return design
-        target = context.target
+        target = context.target.crowded(sum(c.luts for c in costs(design, context.target).values()))
         period = self.period or target.clock_ns
+        if self.stages is None:
+            design = halved(design, target, period - target.register)
         times = _Times(design, target)
         if self.stages is not None:
             period = _shortest_period(times, self.stages)
@@ -74,7 +79,31 @@ class Pipeline(Pass):
             between = [shortest + (period - shortest) * n / _TRIED for n in range(_TRIED + 1)]
             period = min(between, key=lambda p: p * _Cut(times, p).register_bits(times))
         cut = _Cut(times, period, self.stages or 0)
-        return cut.apply(design)
+        done = cut.apply(design)
+        return _noting(done, target, self.period) if self.period else done
+
+
+def _noting(design: Design, target: Target, period: float) -> Design:
+    """The design, with a note if operations take longer than a clock that was asked for leaves them."""
+    room = period - target.register
+    slow: dict[Op, float] = {}
+    for owner in owners(design):
+        wires = fan_out_ns(owner, target)
+        for v in body(owner):
+            if isinstance(v, Op) and not v.type.shape and not isinstance(v, Call):
+                delay = v.delay(target) + wires.get(v, 0.0)
+                if delay > room + 1e-9:
+                    slow[v] = delay
+    if not slow:
+        return design
+    worst = max(slow, key=slow.__getitem__)
+    what = f"{worst.keyword} of {worst.type}" + (f" in {worst.origin}" if worst.origin else "")
+    number = f"{len(slow)} operations take" if len(slow) > 1 else "an operation takes"
+    note = (
+        f"by the model of delays the clock of {period:g} ns is missed: {number} longer than the {room:.2f} ns between "
+        f"registers, at most {slow[worst]:.2f} ns ({what})"
+    )
+    return replace(design, notes=(*design.notes, note))
 
 
 def registered(design: Design, instead: str) -> LirError:
@@ -117,13 +146,14 @@ class _Times:
         flow = Dataflow(owner)
         fixed = {*flow.values} - flow.above(owner.params)
         self.fixed |= fixed
+        wires = fan_out_ns(owner, self.target)
         rows: list[Row] = []
         for node in nx.topological_sort(flow.digraph):
             value = flow.values[node]
             moving = tuple([v for p in flow.digraph.pred[node] if (v := flow.values[p]) not in fixed])
             func = value.func if isinstance(value, Call) else None
             delay = value.delay(self.target) if isinstance(value, Op) and not func else 0.0
-            rows.append((value, moving, func, delay))
+            rows.append((value, moving, func, delay + wires.get(value, 0.0)))
         return rows
 
 

@@ -24,6 +24,7 @@ class Flow:
     synth: str
     no_dsp: str
     cells: Mapping[str, Mapping[str, int]]
+    inside: str = ""  # synthesis' options for what has no pads
     options: Sequence[str] = ()  # the router's, always
 
     def device(self, target: Target) -> list[str]:
@@ -69,7 +70,22 @@ def _gowin(part: str) -> list[str] | None:
     families = {"9": "GW1N-9C", "18": "GW2A-18C", "1": "GW1N-1", "4": "GW1N-4", "2": "GW1N-2"}
     if not found or found[3] not in families:
         return None
-    return ["--device", part, "--vopt", f"family={families[found[3]]}"]
+    if found[4] not in _PINS:
+        return None
+    return ["--device", part, "--vopt", f"family={families[found[3]]}", "--vopt", f"cst={PINS}"]
+
+
+PINS = "pins.cst"
+# Of Gowin's packages, where the router chooses none: pins that may be anything, the first two for clocks.
+_PINS = {"QN88": (4, 10, 15, 16, 17)}
+
+
+def pins(target: Target, names: Sequence[str]) -> str:
+    """Pins for ports, clocks first, as a file that the router reads; empty where it chooses them."""
+    found = re.search(r"([A-Z]+\d+P?)C\d/I\d$", target.part)
+    if target.family != "gowin" or not found or found[1] not in _PINS:
+        return ""
+    return "".join(f'IO_LOC "{n}" {pin};\n' for n, pin in zip(names, _PINS[found[1]], strict=True))
 
 
 _OPTIONS = {"ecp5": _ecp5, "ice40": _ice40, "gowin": _gowin}
@@ -102,8 +118,9 @@ FLOWS: dict[str, Flow] = {
     ),
     "gowin": Flow(
         router="nextpnr-himbaechel-gowin",
-        synth="synth_gowin -nobram -noiopads",
+        synth="synth_gowin -nobram",
         no_dsp="-nodsp",
+        inside="-noiopads",
         cells={
             "luts": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1},
             "carries": {"ALU": 1},

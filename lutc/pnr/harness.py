@@ -13,6 +13,7 @@ from typing import Any
 
 TOP = "lutc_harness"
 CLOCK = "lutc_clk"
+PADS = (CLOCK, "shift", "load", "d", "q")
 WHOLE = "lutc_dut"  # the instance
 
 

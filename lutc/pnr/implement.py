@@ -17,13 +17,14 @@ from lutc import target as targets
 from lutc.built import whole
 from lutc.diagnostics import error
 from lutc.pnr import tools
-from lutc.pnr.flows import Flow, counted, flow_of
-from lutc.pnr.harness import TOP, Ports, harness, stub
-from lutc.pnr.routed import checked
-from lutc.pnr.timing import Timing, layers_of, timing
+from lutc.pnr.flows import PINS, Flow, counted, flow_of, pins
+from lutc.pnr.harness import PADS, TOP, Ports, harness, stub
+from lutc.pnr.routed import checked, models_of
+from lutc.pnr.timing import SOURCE, Layers, Timing, timing
 from lutc.target import Target
 
 SEEDS = 100  # at most
+USUAL = 20  # vectors that are simulated on the routed netlist
 Progress = Callable[[str], None]
 
 
@@ -90,7 +91,7 @@ class Implementation:
         )
         return (
             f"{self.asked_ns:.2f} ns were asked for and {self.reached_ns:.2f} ns are reached; the slowest path leads "
-            f"from {path.starts or 'a port'} to {path.ends or 'a port'} through {where}, {100 * path.routing:.0f} % "
+            f"from {path.starts} to {path.ends} through {where}, {100 * path.routing:.0f} % "
             "of it wires"
         )
 
@@ -100,7 +101,7 @@ def implement(
     *,
     seeds: int = 3,
     clock_ns: float | None = None,
-    vectors: int = 0,
+    vectors: int | None = None,
     keep: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Implementation:
@@ -115,21 +116,38 @@ def implement(
     clock_ns
         The period that the tools aim at; the build's own if it is not given.
     vectors
-        So many of the build's test vectors are simulated on the netlist after routing, and compared.
+        So many of the build's test vectors are simulated on the netlist after routing, and compared; 20 if nothing is
+        said and it is known what the family's cells do.
     keep
         A folder for the tools' files and logs; it may not be there yet.
     progress
         Is told what is being done.
+
+    Examples
+    --------
+    >>> import lutc
+    >>> design = lutc.loads("lir 1\\ndesign sum(%x: u4, %y: u4) -> (z = %z) {\\n %z = add %x, %y\\n}\\n")
+    >>> folder = lutc.compile(design, "ecp5-25k", clock_ns=10.0).write("build", vectors=20)
+    >>> found = lutc.implement(folder, seeds=1)
+    >>> found.met, found.counts["luts"], found.vectors
+    (True, 6, 20)
 
     Raises LirError where the build is not as lutc wrote it, its family has no open tools, a tool is missing or fails
     (such as for a circuit that does not fit), or a vector is wrong after routing.
     """
     tell = progress or (lambda text: None)
     count = settings.count(seeds, "a number of seeds", SEEDS, 1)
+    wanted = settings.count(USUAL if vectors is None else vectors, "a number of vectors", settings.VECTORS)
     build = whole(folder)
     report = json.loads((build / "report.json").read_text())
     target = targets.load(report["target"])
     flow = flow_of(target)
+    flow.device(target)  # or why not, before any work
+    if wanted and models_of(target.family) is None:
+        if vectors is not None:
+            help = "ask for no vectors: --vectors 0"
+            raise error(f"there are no models of {target.family}'s cells to simulate", help=help)
+        wanted = 0
     asked = settings.period(report["clock_ns"] if clock_ns is None else clock_ns)
     bench = json.loads((build / "sim" / "bench.json").read_text())
     ports = Ports.of(bench)
@@ -142,8 +160,9 @@ def implement(
         _sources(work, build, bench, jobs)
         (work / "stub.v").write_text(stub(ports))
         (work / "harness.v").write_text(harness(ports))
+        (work / PINS).write_text(pins(target, PADS))
         cells = _synthesised(work, flow, ports.top, report["dsp"] != "none", jobs)
-        layers = layers_of(texts)
+        layers = Layers.of("\n".join(texts))
         done = 0
 
         def routed(seed: int) -> Timing:
@@ -160,12 +179,13 @@ def implement(
             except BaseException:
                 jobs.stop()
                 raise
-        if vectors:
+        compared = 0
+        if wanted:
             tell("simulating what was routed")
-            vectors = checked(work, build, target.family, ports, bench, vectors, jobs)
+            compared = checked(work, build, target.family, ports, bench, wanted, jobs)
     estimate = {k: report["estimate"][k] for k in ("luts", "ffs", "dsps", "stage_ns")}
     return Implementation(
-        report["target"], asked, report["latency_cycles"], counted(flow, cells), estimate, timings, versions, vectors
+        report["target"], asked, report["latency_cycles"], counted(flow, cells), estimate, timings, versions, compared
     )  # fmt: skip
 
 
@@ -182,17 +202,17 @@ def _kept(place: str | Path) -> Path:
 
 
 def _sources(work: Path, build: Path, bench: Mapping[str, Any], jobs: tools.Jobs) -> None:
-    """The circuit as dut.v. VHDL goes through GHDL's synthesis, which writes Verilog."""
+    """The circuit as one file of Verilog. VHDL goes through GHDL's synthesis, which writes Verilog."""
     texts = [(build / source).read_text() for source in bench["sources"]]
     if bench["hdl"] == "verilog":
-        (work / "dut.v").write_text("\n".join(texts))
+        (work / SOURCE).write_text("\n".join(texts))
         return
     names = []
     for source, text in zip(bench["sources"], texts, strict=True):
         (work / Path(source).name).write_text(text)
         names.append(Path(source).name)
     command = [*tools.find("ghdl"), "--synth", "--std=08", "--out=verilog", *names, "-e", bench["top"]]
-    jobs.run(command, work, "dut.v")
+    jobs.run(command, work, SOURCE)
 
 
 def _synthesised(work: Path, flow: Flow, top: str, dsp: bool, jobs: tools.Jobs) -> dict[str, int]:
@@ -202,10 +222,10 @@ def _synthesised(work: Path, flow: Flow, top: str, dsp: bool, jobs: tools.Jobs) 
     resets are made logic again.
     """
     options = flow.synth if dsp else f"{flow.synth} {flow.no_dsp}"
-    script = f"""read_verilog -sv dut.v
-{options} -top {top} -run begin:map_ffs
+    script = f"""read_verilog -sv {SOURCE}
+{options} {flow.inside} -top {top} -run begin:map_ffs
 dffunmap -srst-only
-{options} -top {top} -run map_ffs:check
+{options} {flow.inside} -top {top} -run map_ffs:check
 autoname
 tee -q -o cells.json stat -json
 design -stash circuit

@@ -7,12 +7,16 @@ from typing import Any
 
 PAD_CELLS = ("TRELLIS_IO", "SB_IO", "IBUF", "OBUF")
 PADS = ("B", "PACKAGE_PIN", "PAD")  # their pin that is one of the chip
-# Inputs that a router leaves open count as 1, but these; those of a LUT do not matter.
-OPEN = {"LSR": "1'b0", "FCI": "1'b0", "SR": "1'b0", "CIN": "1'b0", "I1": "1'b0", "I2": "1'b0"}
+# What inputs count as that a router leaves open: most of them, and those named.
+OPEN: dict[str, tuple[str, dict[str, str]]] = {
+    "ecp5": ("1", {"LSR": "0", "FCI": "0"}),
+    "ice40": ("0", {"CEN": "1"}),
+    "gowin": ("0", {}),
+}
 
 
-def verilog(netlist: Mapping[str, Any], name: str) -> str:
-    """The module of a routed netlist, called `name`."""
+def verilog(netlist: Mapping[str, Any], name: str, family: str) -> str:
+    """The module of a routed netlist, called `name`, for the models of a family."""
     (module,) = (m for m in netlist["modules"].values() if m["cells"])
     ports = module["ports"]
     # A pad's wire is its port, whichever way it leads.
@@ -27,13 +31,16 @@ def verilog(netlist: Mapping[str, Any], name: str) -> str:
     lines += [f"  wire {n};" for bit, n in names.items() if isinstance(bit, int) and n not in ports]
     for number, cell in enumerate(module["cells"].values()):
         parameters = ", ".join(f".{k}({_value(v)})" for k, v in _parameters(cell))
-        pins = ", ".join(f".{pin}({wire})" for pin, wire in _pins(cell, names, inputs))
+        pins = ", ".join(f".{pin}({wire})" for pin, wire in _pins(cell, names, inputs, OPEN[family]))
         lines.append(f"  {cell['type']} #({parameters}) c{number} ({pins});")
     return "\n".join([*lines, "endmodule", ""])
 
 
 def _pins(
-    cell: Mapping[str, Any], names: Mapping[int | str, str], inputs: Collection[str]
+    cell: Mapping[str, Any],
+    names: Mapping[int | str, str],
+    inputs: Collection[str],
+    open_: tuple[str, Mapping[str, str]],
 ) -> Iterator[tuple[str, str]]:
     for pin, bits in cell["connections"].items():
         if (
@@ -43,7 +50,7 @@ def _pins(
         elif bits:
             yield pin, names[bits[0]]
         elif cell["port_directions"].get(pin) == "input":
-            yield pin, OPEN.get(pin, "1'b1")
+            yield pin, f"1'b{open_[1].get(pin, open_[0])}"
 
 
 def _parameters(cell: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

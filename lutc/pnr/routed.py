@@ -27,9 +27,8 @@ def checked(
     rows = [_words(build / "sim" / f"{name}s.hex", about[f"{name}s"], count) for name in ("input", "output")]
     for name, ends, words in zip(("inputs", "outputs"), (ports.inputs, ports.outputs), rows, strict=True):
         (work / f"{name}.mem").write_text("".join(f"{_joined(ends, row):x}\n" for row in words))
-    models = resources.files("lutc.pnr") / "models" / f"{family}.v"
-    routed = verilog(json.loads((work / f"routed-{SEED}.json").read_text()), TOP)
-    (work / "routed.v").write_text(models.read_text() + routed)
+    routed = verilog(json.loads((work / f"routed-{SEED}.json").read_text()), TOP, family)
+    (work / "routed.v").write_text((models_of(family) or "") + routed)
     (work / "bench.v").write_text(bench(ports, int(about["latency"]), len(rows[0])))
     jobs.run(
         [*tools.find("iverilog"), "-g2012", "-o", "bench.vvp", "routed.v", "bench.v"], work, "iverilog.log"
@@ -42,6 +41,12 @@ def checked(
             help="please report it, with the build: a tool is at fault",
         )
     return len(rows[0])
+
+
+def models_of(family: str) -> str | None:
+    """What the cells of a family's routed netlists do, in Verilog; None where that is not written."""
+    path = resources.files("lutc.pnr") / "models" / f"{family}.v"
+    return path.read_text() if path.is_file() else None
 
 
 def _words(path: Path, ports: Sequence[tuple[str, int]], count: int) -> list[dict[str, int]]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
+from lutc.diagnostics import error
 from lutc.pnr.harness import CLOCK, WHOLE
 
 PORTS = "(ports)"  # registers of the harness, and wires to them
+SOURCE = "dut.v"  # what is synthesised
 
 
 @dataclass(frozen=True)
 class Step:
-    """A stretch of the slowest path in one layer; times in ns, `cells` counts LUTs and carry chains on the way."""
+    """A stretch of the slowest path in one layer; times in ns, `cells` counts LUTs, multiplexers and carry chains."""
 
     layer: str
     cells: int
@@ -45,71 +47,77 @@ class Timing:
         return sum(s.routing_ns for s in self.path) / self.period_ns if self.period_ns else 0.0
 
 
-def timing(report: Mapping[str, Any], layers: Mapping[str, str], seed: int) -> Timing:
-    """What nextpnr's report says of the measured clock; `layers` are those of the HDL's identifiers."""
-    reached = [v["achieved"] for clock, v in report["fmax"].items() if CLOCK in clock]
-    path: list[Any] = next(
-        (p["path"] for p in report["critical_paths"] if CLOCK in p["from"] and CLOCK in p["to"]), []
-    )
-    if not reached:  # no path from register to register
-        return Timing(seed, 0.0, ())
-    return Timing(
-        seed,
-        1000 / max(reached),
-        tuple(_steps(path, layers)),
-        _root(path[0]["from"]["cell"], layers) if path else "",
-        _root(path[-1]["to"]["cell"], layers) if path else "",
-    )
+@dataclass(frozen=True)
+class Layers:
+    """Which layer made what of the HDL, by lines of the one file that is synthesised, and by identifiers."""
 
+    by_line: tuple[str, ...]
+    by_name: Mapping[str, str]
 
-def _steps(path: Sequence[Mapping[str, Any]], layers: Mapping[str, str]) -> list[Step]:
-    """The path by layers. What is routed belongs to the layer that it leads to, as a user reads it."""
-    named = []
-    layer = PORTS
-    for hop in path:
-        cell = hop["to"]["cell"] if hop["type"] == "routing" else hop["from"]["cell"]
-        layer = layers.get(_root(cell, layers), layer)
-        named.append((layer, hop))
-    found = []
-    for layer, group in groupby(named, key=lambda n: n[0]):
-        hops = [hop for _, hop in group]
-        wires = sum(h["delay"] for h in hops if h["type"] == "routing")
-        # Along a carry chain a wire takes no time: a chain is one cell.
-        cells = sum(h["type"] == "logic" and not _along(h) for h in hops)
-        found.append(Step(layer, cells, sum(h["delay"] for h in hops) - wires, wires))
-    return found
+    @staticmethod
+    def of(text: str) -> Layers:
+        """From HDL that lutc wrote: a comment stands before the wires of each layer.
 
-
-def _along(hop: Mapping[str, Any]) -> bool:
-    """Whether a step goes from one bit of a carry chain to the next."""
-    return str(hop["from"].get("port", "")) in ("FCI", "CIN", "CI", "I3") and str(
-        hop["to"].get("port", "")
-    ) in (
-        "FCO",
-        "COUT",
-        "CO",
-    )
-
-
-def _root(cell: str, layers: Mapping[str, str]) -> str:
-    """The identifier in the HDL that a cell is named after: tools add what it is, and where it leads."""
-    name = cell.split(f"{WHOLE}.")[-1].rsplit(".", 1)[-1]
-    while name and name not in layers:
-        name = name[: max(name.rfind("_"), name.rfind("$"), name.rfind("["), 0)]
-    return name
-
-
-def layers_of(texts: Iterable[str]) -> dict[str, str]:
-    """The layer of every identifier of HDL that lutc wrote: a comment stands before the wires of each.
-
-    Where modules use a name twice, it is the first one's.
-    """
-    found: dict[str, str] = {}
-    for text in texts:
+        Where modules use a name twice, it is the first one's.
+        """
+        names: dict[str, str] = {}
+        lines = []
         layer = PORTS
         for line in text.splitlines():
-            if heading := re.fullmatch(r"  (?://|--) (.+)", line):
+            if re.match(r"(module|entity|architecture)\b", line):
+                layer = PORTS
+            elif heading := re.fullmatch(r"  (?://|--) (.+)", line):
                 layer = heading[1].strip()
-            elif made := re.match(r"\s+(?:wire|reg)\b[^=;(]*?(\w+)\s*(?:=|;)|\s+(\w+)\s*<=", line):
-                found.setdefault(made[1] or made[2], layer)
+            elif made := re.match(r"\s+(?:wire|reg)\b[^=;(]*?(\w+)\s*[=;]|\s+(\w+)\s*<=", line):
+                names.setdefault(made[1] or made[2], layer)
+            lines.append(layer)
+        return Layers(tuple(lines), names)
+
+    def of_net(self, hop: Mapping[str, Any]) -> str | None:
+        """The layer of a routed net, if it can be told: by the line it was made in, or else by its name."""
+        for source in hop.get("sources", ()):
+            if found := re.match(rf"(?:.*/)?{re.escape(SOURCE)}:(\d+)", source):
+                line = int(found[1])
+                if 0 < line <= len(self.by_line) and self.by_line[line - 1] != PORTS:
+                    return self.by_line[line - 1]
+        return self.by_name.get(self.identifier(hop["from"]["cell"]))
+
+    def identifier(self, cell: str) -> str:
+        """The HDL's identifier that a cell is named after, if any: tools add what it is, and where it leads."""
+        name = cell.split(f"{WHOLE}.")[-1].rsplit(".", 1)[-1]
+        while name and name not in self.by_name:
+            name = name[: max(name.rfind("_"), name.rfind("$"), name.rfind("["), 0)]
+        return name
+
+
+def timing(report: Mapping[str, Any], layers: Layers, seed: int) -> Timing:
+    """What nextpnr's report says of the measured clock. Raises LirError if it says nothing."""
+    reached = [v["achieved"] for clock, v in report["fmax"].items() if CLOCK in clock]
+    if not reached:
+        raise error(
+            "the router reports no clock after routing",
+            help="nextpnr 0.11 does that for some circuits on Gowin's devices: place it with Gowin's own tools",
+        )
+    between = (p for p in report["critical_paths"] if CLOCK in p["from"] and CLOCK in p["to"])
+    path: list[Any] = next(between, {"path": []})["path"]
+    ends = [path[0]["from"]["cell"], path[-1]["to"]["cell"]] if path else ["", ""]
+    starts, stops = (layers.identifier(cell) or "a port" for cell in ends)
+    return Timing(seed, 1000 / max(reached), tuple(_steps(path, layers)), starts, stops)
+
+
+def _steps(path: Sequence[Mapping[str, Any]], layers: Layers) -> list[Step]:
+    """The path by layers. A cell and the wire behind it belong to the layer that made what it computes."""
+    layer = PORTS
+    named = []
+    for hop in reversed(path):
+        if hop["type"] == "routing":
+            layer = layers.of_net(hop) or layer
+        if hop["delay"]:  # inside a carry chain, wires take no time
+            named.append((layer, hop))
+    found = []
+    for layer, group in groupby(reversed(named), key=lambda n: n[0]):
+        hops = [hop for _, hop in group]
+        wires = sum(h["delay"] for h in hops if h["type"] == "routing")
+        cells = sum(h["type"] == "routing" for h in hops)
+        found.append(Step(layer, cells, sum(h["delay"] for h in hops) - wires, wires))
     return found

@@ -32,11 +32,13 @@ def facts(
     inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates, DSP blocks are counted, and flip-flops are
     the bits of the registers of `modules`, the netlist;
     `dsp` says how products were chosen for blocks, `stage_ns` is the longest way between registers by the target's
-    delay model. `passes` tells the LUTs after each of the `stages`, in all and by layer; they are null as long as
-    operations are left that have no circuit yet. `compared` says what the design was compared with when it was loaded.
+    delay model, which comes from where `delays` says. `passes` tells the LUTs after each of the `stages`, in all and by
+    layer; they are null as long as operations are left that have no circuit yet. `compared` says what the design was
+    compared with when it was loaded.
     """
     ranks, target = latency(design), settings.device
     layers, ffs = costs(design, target), flip_flops(modules)
+    luts = sum(c.luts for c in layers.values())
     every = layers | {k: Cost() for k in ffs if k not in layers}
     return {
         "lutc": __version__,
@@ -55,12 +57,13 @@ def facts(
         "inputs": [_input(p) for p in design.params],
         "outputs": [_output(o) for o in design.outputs],
         "estimate": {
-            "luts": round(sum(c.luts for c in layers.values())),
+            "luts": round(luts),
             "ffs": ffs.total(),
             "dsps": sum(c.dsps for c in layers.values()),
             "device_luts": target.luts,
             "device_dsps": target.dsps,
-            "stage_ns": round(longest_stage(design, target), 3),
+            "stage_ns": round(longest_stage(design, target.crowded(luts)), 3),
+            "delays": target.delays,
             "layers": [_layer(k, c, ffs[k]) for k, c in every.items()],
             "passes": [_after(name, found) for name, found in by_pass(stages, target)],
         },

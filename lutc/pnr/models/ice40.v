@@ -11,7 +11,11 @@ module ICESTORM_LC(input I0, I1, I2, I3, CIN, CLK, CEN, SR, output LO, O, COUT);
   parameter [0:0] CIN_CONST = 0;
   parameter [0:0] CIN_SET = 0;
   wire carry = CIN_CONST ? CIN_SET : CIN;
-  wire lut = LUT_INIT[{I3, I2, I1, I0}];
+  // Step by step, so that an input without a value does no harm where the function does not ask for it.
+  wire [7:0] by_i3 = I3 ? LUT_INIT[15:8] : LUT_INIT[7:0];
+  wire [3:0] by_i2 = I2 ? by_i3[7:4] : by_i3[3:0];
+  wire [1:0] by_i1 = I1 ? by_i2[3:2] : by_i2[1:0];
+  wire lut = I0 ? by_i1[1] : by_i1[0];
   reg held = 0;
   always @(posedge CLK) if (CEN) held <= SR ? SET_NORESET : lut;
   assign O = DFF_ENABLE ? held : lut;

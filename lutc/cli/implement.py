@@ -1,0 +1,91 @@
+"""`lutc implement`: a build folder through open place and route."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lutc.cli.group import FILE, console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.command()
+@click.argument("build", type=FILE, default=Path("build"))
+@click.option("--seeds", type=int, default=3, show_default=True, help="How many times; the median counts.")
+@click.option("--clock-ns", type=float, help="The period to aim at; else the build's own.")
+@click.option(
+    "--vectors",
+    type=int,
+    help="Vectors to simulate on the routed netlist.  [default: 20, where cells have models]",
+)
+@click.option("--missed-ok", is_flag=True, help="A clock that is not reached is no error.")
+@click.option("--keep", type=FILE, help="A new folder for the tools' files and logs.")
+@click.option("-o", "--output", type=FILE, help="Write the result as JSON, too.")
+def implement(
+    build: Path,
+    seeds: int,
+    clock_ns: float | None,
+    vectors: int | None,
+    missed_ok: bool,
+    keep: Path | None,
+    output: Path | None,
+) -> None:
+    """Synthesise, place and route the folder BUILD with open tools: what it takes and its clock on the device.
+
+    For targets of the families ecp5, ice40 and gowin; the tools come with lutc[pnr]. The circuit is placed between
+    registers, away from the pins. Exit 2 if the clock is not reached.
+    """
+    from lutc.diagnostics import error
+    from lutc.files.writing import write_text
+    from lutc.pnr.implement import implement as run
+
+    with console(stderr=True).status("starting") as status:
+        found = run(build, seeds=seeds, clock_ns=clock_ns, vectors=vectors, keep=keep, progress=status.update)
+    _show(found, console())
+    if output:
+        write_text(output, json.dumps(found.facts(), indent=2) + "\n")
+    if not found.met and not missed_ok:
+        raise error(
+            found.missed(),
+            where=str(build),
+            help="compile with a shorter --clock-ns, or accept it: --missed-ok",
+        )
+
+
+def _show(found: Any, out: Console) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"{found.target}: placed and routed", title_justify="left")
+    for heading in ("", "LUT4", "carry bits", "FF", "DSP", "BRAM", "clock"):
+        table.add_column(heading, justify="right" if heading else "left")
+    c, e = found.counts, found.estimate
+    table.add_row(
+        "reached",
+        *(f"{c[k]:,}" for k in ("luts", "carries", "ffs", "dsps", "brams")),
+        f"{found.reached_ns:.2f} ns",
+    )
+    table.add_row(
+        "estimated", f"{e['luts']:,}", "", f"{e['ffs']:,}", f"{e['dsps']:,}", "", f"{e['stage_ns']:.2f} ns"
+    )  # fmt: skip
+    out.print(table)
+    path = Table(
+        title=f"the slowest path, from {found.usual.starts} to {found.usual.ends}", title_justify="left"
+    )
+    for heading in ("layer", "cells", "logic", "wires"):
+        path.add_column(heading, justify="left" if heading == "layer" else "right")
+    for step in found.usual.path:
+        path.add_row(step.layer, str(step.cells), f"{step.logic_ns:.2f} ns", f"{step.routing_ns:.2f} ns")
+    out.print(path)
+    periods = ", ".join(f"{t.period_ns:.2f}" for t in found.timings)
+    out.print(
+        f"{found.asked_ns:.2f} ns asked for, {found.reached_ns:.2f} ns reached (median of {periods}); latency "
+        f"{found.latency} cycles",
+        highlight=False,
+    )
+    if found.vectors:
+        out.print(f"{found.vectors} vectors on the routed netlist, no bit wrong", highlight=False)

@@ -1,0 +1,150 @@
+"""Builds through the open tools, and what is told of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import lutc
+from lutc.cli import main
+from lutc.diagnostics import LirError
+from lutc.pnr import tools
+
+TEXT = """lir 1
+const @w: s5f2[4, 2] = [1.25 -0.5  0 2.0  -1.75 1  0.25 0.75]
+const @b: s4f2[2] = [0.25 -1]
+const @v: s4f2[2, 1] = [0.75 -1.25]
+
+design scorer(%x: s6f3[4]) -> (y = %q) {
+  %m          = dense %x, @w                                !"hidden"
+  %h          = add %m, @b                                  !"hidden"
+  %a          = relu %h                                     !"hidden"
+  %c: u5f2[2] = quant %a, round=floor, overflow=saturate    !"hidden"
+  %s          = dense %c, @v                                !"score"
+  %q: s6f2[1] = quant %s, round=floor, overflow=saturate    !"score"
+}
+"""
+
+
+def built(folder: Path, target: str, **options: Any) -> Path:
+    design = lutc.loads(TEXT)
+    return lutc.compile(design, target=target, **options).write(folder / "build", vectors=60)
+
+
+@pytest.mark.parametrize("target", ["ecp5-25k", "ice40hx8k"])
+@pytest.mark.parametrize("hdl", ["verilog", "vhdl"])
+def test_what_was_routed_answers_as_the_design(tmp_path: Path, target: str, hdl: str) -> None:
+    folder = built(tmp_path, target, hdl=hdl, clock_ns=12)
+    told: list[str] = []
+    found = lutc.implement(folder, seeds=2, vectors=60, progress=told.append)
+    assert found.vectors == 60 and len(found.timings) == 2
+    assert found.counts["luts"] > 20 and found.counts["carries"] > 0 and found.counts["dsps"] == 0
+    assert found.counts["ffs"] > 0 and found.latency > 0
+    assert 1 < found.reached_ns < 30 and found.reached_ns == max(t.period_ns for t in found.timings)
+    path = found.usual.path
+    assert sum(s.logic_ns + s.routing_ns for s in path) == pytest.approx(found.reached_ns, rel=0.02)
+    if hdl == "verilog":
+        assert {s.layer for s in path} & {"hidden", "score"}
+    assert told[0] == "synthesising" and told[-1] == "simulating what was routed"
+
+
+def test_controls_and_no_clock(tmp_path: Path) -> None:
+    folder = built(tmp_path, "ecp5-25k", clock_ns=12, clock_enable=True, valid=True)
+    assert lutc.implement(folder, seeds=1, vectors=20).vectors == 20
+    folder = lutc.compile(lutc.loads(TEXT), target="ecp5-25k", stages=0).write(tmp_path / "flat", vectors=20)
+    found = lutc.implement(folder, seeds=1, clock_ns=20, vectors=20)
+    assert found.latency == 0 and found.vectors == 20 and found.counts["ffs"] == 0
+
+
+def test_gowin(tmp_path: Path) -> None:
+    """nextpnr tells the clock of some circuits only."""
+    folder = built(tmp_path, "gw2ar-18", clock_ns=12)
+    try:
+        found = lutc.implement(folder, seeds=1)
+    except LirError as reason:
+        assert "reports no clock" in str(reason)
+    else:
+        assert found.counts["luts"] > 20 and found.counts["carries"] > 0 and found.reached_ns > 1
+    with pytest.raises(LirError, match="no models of gowin's cells"):
+        lutc.implement(folder, seeds=1, vectors=1)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    folder = built(tmp_path, "ecp5-25k", clock_ns=12)
+    out, kept = tmp_path / "found.json", tmp_path / "kept"
+    run = ["implement", str(folder), "--seeds", "1", "--vectors", "5", "-o", str(out), "--keep", str(kept)]
+    done = CliRunner().invoke(main, run)
+    assert done.exit_code == 0, done.output
+    assert "5 vectors on the routed netlist, no bit wrong" in done.output
+    facts = json.loads(out.read_text())
+    assert facts["met"] and facts["seeds"][0]["period_ns"] == facts["reached_ns"]
+    assert (kept / "route-1.log").exists() and (kept / "routed-1.json").exists()
+    again = CliRunner().invoke(main, run)
+    assert again.exit_code == 2 and "not empty" in again.output
+
+
+def test_a_clock_that_is_missed(tmp_path: Path) -> None:
+    folder = built(tmp_path, "ecp5-25k", stages=1)
+    run = ["implement", str(folder), "--seeds", "1", "--vectors", "0", "--clock-ns", "2"]
+    missed = CliRunner().invoke(main, run)
+    assert missed.exit_code == 2
+    assert "2.00 ns were asked for" in missed.output and "the slowest path leads from" in missed.output
+    assert "--missed-ok" in missed.output
+    assert CliRunner().invoke(main, [*run, "--missed-ok"]).exit_code == 0
+
+
+def test_what_cannot_be_implemented(tmp_path: Path) -> None:
+    folder = built(tmp_path, "xcvu13p", clock_ns=3)
+    with pytest.raises(LirError, match="no open tool places and routes on AMD"):
+        lutc.implement(folder)
+    with pytest.raises(LirError, match="no build of lutc's"):
+        lutc.implement(tmp_path)
+    for seeds in (0, 1.5, 1000):
+        with pytest.raises(LirError, match="a number of seeds is"):
+            lutc.implement(folder, seeds=seeds)  # type: ignore[arg-type]
+    source = next((folder / "rtl").iterdir())
+    source.write_text(source.read_text() + "\n")
+    with pytest.raises(LirError, match="not as lutc wrote it"):
+        lutc.implement(folder)
+
+
+def test_a_wrong_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lutc.pnr import routed
+
+    folder = built(tmp_path, "ecp5-25k", clock_ns=12)
+    real = routed._joined
+    monkeypatch.setattr(routed, "_joined", lambda ports, words: real(ports, words) ^ ("y" in words))
+    with pytest.raises(LirError, match="the routed netlist answers wrong: FAILED: vector 0"):
+        lutc.implement(folder, seeds=1, vectors=3)
+
+
+def test_a_tool_that_fails_or_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = built(tmp_path, "ice40up5k", clock_ns=30)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LirError, match="yosys is not installed"):
+        lutc.implement(folder)
+    fake = tmp_path / "yosys"
+    fake.write_text("#!/bin/sh\necho 'file.v:3: ERROR: no such thing'\nexit 3\n")
+    fake.chmod(0o755)
+    (tmp_path / "nextpnr-ice40").write_text("#!/bin/sh\necho '(Version nextpnr-0)'\n")
+    (tmp_path / "nextpnr-ice40").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with pytest.raises(LirError, match="yosys failed with code 3") as failed:
+        lutc.implement(folder)
+    assert "no such thing" in str(failed.value)
+
+
+def test_no_process_outlives_its_block(tmp_path: Path) -> None:
+    with tools.jobs() as jobs:
+        process = subprocess.Popen(["sleep", "60"])
+        jobs._running.add(process)
+    assert process.wait(5) != 0
+    with pytest.raises(LirError, match="stopped"):
+        jobs.run(["true"], tmp_path, "log")
