@@ -41,9 +41,11 @@ def implement(
     registers, away from the pins. Exit 2 if the clock is not reached.
     """
     from lutc.diagnostics import error
-    from lutc.files.writing import write_text
+    from lutc.files.writing import may_be_written, write_text
     from lutc.pnr.implement import implement as run
 
+    if output:
+        may_be_written(output)
     with console(stderr=True).status("starting") as status:
         found = run(build, seeds=seeds, clock_ns=clock_ns, vectors=vectors, keep=keep, progress=status.update)
     _show(found, console())

@@ -34,6 +34,16 @@ def naming(path: str | Path) -> Iterator[None]:
         raise
 
 
+def may_be_written(path: Path) -> None:
+    """Raise the OSError that a new file would meet, before hours are spent on what goes into it."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "No such folder", str(path.parent))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "Is a folder", str(path))
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path.parent))
+
+
 @contextmanager
 def written(path: str | Path) -> Iterator[IO[bytes]]:
     """A binary file to write; what stood at `path` is replaced when the block ends, and stays if it does not.

@@ -148,6 +148,8 @@ def implement(
             help = "ask for no vectors: --vectors 0"
             raise error(f"there are no models of {target.family}'s cells to simulate", help=help)
         wanted = 0
+    if clock_ns is None and report["clock_ns"] is None:
+        raise error("the build has no clock to aim at", where=str(build), help="name a period: --clock-ns")
     asked = settings.period(report["clock_ns"] if clock_ns is None else clock_ns)
     bench = json.loads((build / "sim" / "bench.json").read_text())
     ports = Ports.of(bench)

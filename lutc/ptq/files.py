@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from lutc.diagnostics import error
-from lutc.files.writing import written
+from lutc.files.writing import may_be_written, written
 
 from . import picture
 from .result import Quantized
@@ -44,12 +42,7 @@ def may_write(path: str | Path) -> None:
     path = Path(path)
     if path.suffix != ".onnx":
         raise error(f"{path.name} does not end in .onnx", help=f"say -o {path.stem or 'quantised'}.onnx")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "No such folder", str(path.parent))
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "Is a folder", str(path))
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(errno.EACCES, "Permission denied", str(path.parent))
+    may_be_written(path)
     picture.needed()
 
 

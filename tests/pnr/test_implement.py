@@ -58,6 +58,8 @@ def test_controls_and_no_clock(tmp_path: Path) -> None:
     folder = built(tmp_path, "ecp5-25k", clock_ns=12, clock_enable=True, valid=True)
     assert lutc.implement(folder, seeds=1, vectors=20).vectors == 20
     folder = lutc.compile(lutc.loads(TEXT), target="ecp5-25k", stages=0).write(tmp_path / "flat", vectors=20)
+    with pytest.raises(LirError, match="has no clock to aim at"):
+        lutc.implement(folder)
     found = lutc.implement(folder, seeds=1, clock_ns=20, vectors=20)
     assert found.latency == 0 and found.vectors == 20 and found.counts["ffs"] == 0
 
@@ -85,6 +87,8 @@ def test_the_command(tmp_path: Path) -> None:
     facts = json.loads(out.read_text())
     assert facts["met"] and facts["seeds"][0]["period_ns"] == facts["reached_ns"]
     assert (kept / "route-1.log").exists() and (kept / "routed-1.json").exists()
+    nowhere = CliRunner().invoke(main, ["implement", str(folder), "-o", str(tmp_path / "no" / "x.json")])
+    assert nowhere.exit_code == 2 and "No such folder" in nowhere.output
     again = CliRunner().invoke(main, run)
     assert again.exit_code == 2 and "not empty" in again.output
 
