@@ -24,6 +24,7 @@ MAX_TARGET_FILE = 1 << 16  # bytes; lutc's own have one 64th of it
 COPY = "begin with one of lutc's own: lutc targets --show xcvu13p > my.toml"
 
 
+Share = float  # of something, from 0 to 1
 ROOMY = 1000  # LUTs of a circuit whose wires are as long as they have to be
 
 
@@ -54,8 +55,8 @@ class Target:
     dsp: float  # through the multiplier of a DSP block that uses none of its registers
     register: float  # clock to output plus setup
     clock_ns: float  # the clock period to aim at if the user names none
-    fan_out: float = 0.0  # wires are longer by this share with every doubling of the LUTs that they lead to
-    spread: float = 0.0  # wires are longer by this share with every doubling of the LUTs beyond `ROOMY`
+    fan_out: Share = 0.0  # wires are longer by this share with every doubling of the LUTs that they lead to
+    spread: Share = 0.0  # wires are longer by this share with every doubling of the LUTs beyond `ROOMY`
     delays: str = "not calibrated: round figures for typical wires"  # where they come from
 
     def crowded(self, luts: float) -> Target:
@@ -339,7 +340,9 @@ def _target(text: str, name: str, where: str, part: str | None) -> Target:
         raise LirError(*(Diagnostic(m, _place(source, key), where, help) for key, m, help in wrong))
     data = {"name": name} | data
     data.pop("boards", None)
-    delays = {f.name: float(data[f.name]) for f in fields(Target) if f.type == "float" and f.name in data}
+    delays = {
+        f.name: float(data[f.name]) for f in fields(Target) if f.type in ("float", "Share") and f.name in data
+    }
     return Target(**(data | delays))
 
 
@@ -365,7 +368,13 @@ _RANGES: dict[str, tuple[float, float]] = {
     "fan_out": (0.0, 1.0),
     "spread": (0.0, 1.0),
 }
-_KINDS = {"str": "a text", "int": "an integer", "float": "a number of nanoseconds", "bool": "true or false"}
+_KINDS = {
+    "str": "a text",
+    "int": "an integer",
+    "float": "a number of nanoseconds",
+    "Share": "a share",
+    "bool": "true or false",
+}
 
 
 def _wrong(data: dict[str, Any]) -> Iterator[tuple[str, str, str | None]]:
@@ -396,7 +405,7 @@ def _mistaken_boards(given: Any) -> str | None:
 def _mistake(key: str, kind: str, value: Any) -> str | None:
     """What is wrong with a key's value, if anything."""
     shown = shortened(repr(value))
-    known: Any = {"str": str, "int": int, "float": int | float, "bool": bool}[kind]
+    known: Any = {"str": str, "int": int, "float": int | float, "Share": int | float, "bool": bool}[kind]
     if not isinstance(value, known) or (isinstance(value, bool) and kind != "bool"):
         return f"{key!r} is {_KINDS[kind]}, not {shown}"
     if kind == "str" and not (0 < len(value) <= 200 and value.isprintable()):

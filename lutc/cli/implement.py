@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("build", type=FILE, default=Path("build"))
 @click.option("--seeds", type=int, default=3, show_default=True, help="How many times; the median counts.")
+@click.option("--target", help="The target again, if it is a .toml file of your own.")
 @click.option("--clock-ns", type=float, help="The period to aim at; else the build's own.")
 @click.option(
     "--vectors",
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 def implement(
     build: Path,
     seeds: int,
+    target: str | None,
     clock_ns: float | None,
     vectors: int | None,
     missed_ok: bool,
@@ -47,7 +49,15 @@ def implement(
     if output:
         may_be_written(output)
     with console(stderr=True).status("starting") as status:
-        found = run(build, seeds=seeds, clock_ns=clock_ns, vectors=vectors, keep=keep, progress=status.update)
+        found = run(
+            build,
+            seeds=seeds,
+            target=target,
+            clock_ns=clock_ns,
+            vectors=vectors,
+            keep=keep,
+            progress=status.update,
+        )
     _show(found, console())
     if output:
         write_text(output, json.dumps(found.facts(), indent=2) + "\n")

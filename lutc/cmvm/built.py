@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lutc.cmvm.network import Network, Problem, Span, digits, ordered, spans
 from lutc.cmvm.order import Operand, chains
+from lutc.numbers import trailing_zeros
 
 
 def luts(problem: Problem, network: Network, most: int) -> int:
@@ -21,8 +22,7 @@ def luts(problem: Problem, network: Network, most: int) -> int:
         constant = taken[number] - read
         operands = [_moved(known[v], shift, sign) for v, shift, sign in digits(terms)]
         if constant:
-            low = (constant & -constant).bit_length() - 1
-            operands.append(Operand(constant, constant, low))
+            operands.append(Operand(constant, constant, trailing_zeros(constant)))
         if len(operands) > 1:
             bits += chains(tuple(operands), most, thorough=False)[0]
     return bits

@@ -65,12 +65,13 @@ def _ice40(part: str) -> list[str] | None:
     return [f"--{found[1]}", "--package", found[2]] if found else None
 
 
+_GOWIN = re.compile(r"(GW\dN|GW\dA)(Z|R|NR|AR|SR|SE|S)?-\w+?(\d+)([A-Z]+\d+P?)(C\d/I\d|ES)")
+
+
 def _gowin(part: str) -> list[str] | None:
-    found = re.fullmatch(r"(GW\dN|GW\dA)(Z|R|NR|AR|SR|SE|S)?-\w+?(\d+)([A-Z]+\d+P?)(C\d/I\d|ES)", part)
+    found = _GOWIN.fullmatch(part)
     families = {"9": "GW1N-9C", "18": "GW2A-18C", "1": "GW1N-1", "4": "GW1N-4", "2": "GW1N-2"}
-    if not found or found[3] not in families:
-        return None
-    if found[4] not in _PINS:
+    if not found or found[3] not in families or found[4] not in _PINS:
         return None
     return ["--device", part, "--vopt", f"family={families[found[3]]}", "--vopt", f"cst={PINS}"]
 
@@ -81,11 +82,13 @@ _PINS = {"QN88": (4, 10, 15, 16, 17)}
 
 
 def pins(target: Target, names: Sequence[str]) -> str:
-    """Pins for ports, clocks first, as a file that the router reads; empty where it chooses them."""
-    found = re.search(r"([A-Z]+\d+P?)C\d/I\d$", target.part)
-    if target.family != "gowin" or not found or found[1] not in _PINS:
-        return ""
-    return "".join(f'IO_LOC "{n}" {pin};\n' for n, pin in zip(names, _PINS[found[1]], strict=True))
+    """Pins for ports, clocks first, as a file that the router reads; empty where it chooses them.
+
+    The part is one that `Flow.device` knows.
+    """
+    found = _GOWIN.fullmatch(target.part)
+    chosen = zip(names, _PINS[found[4]], strict=True) if found else ()
+    return "".join(f'IO_LOC "{n}" {pin};\n' for n, pin in chosen)
 
 
 _OPTIONS = {"ecp5": _ecp5, "ice40": _ice40, "gowin": _gowin}

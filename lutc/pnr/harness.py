@@ -1,4 +1,4 @@
-"""A circuit between registers, on six pins: what is placed and routed in place of the circuit alone.
+"""A circuit between registers, on five pins: what is placed and routed in place of the circuit alone.
 
 A network has more bits than a device has pins, and its pins are not what its user will time: it stands between other
 logic. So its inputs come from registers, its outputs go to registers, and these are filled and emptied by shift

@@ -7,9 +7,8 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from lutc import settings
@@ -49,8 +48,7 @@ class Implementation:
     @property
     def reached_ns(self) -> float:
         """The median of the seeds' periods; of an even number the longer one in the middle."""
-        periods = sorted(t.period_ns for t in self.timings)
-        return float(median([*periods, periods[-1]] if len(periods) % 2 == 0 else periods))
+        return self.usual.period_ns
 
     @property
     def met(self) -> bool:
@@ -59,8 +57,8 @@ class Implementation:
 
     @property
     def usual(self) -> Timing:
-        """The seed that took the median's period."""
-        return min(self.timings, key=lambda t: abs(t.period_ns - self.reached_ns))
+        """What `reached_ns` is of."""
+        return sorted(self.timings, key=lambda t: t.period_ns)[len(self.timings) // 2]
 
     def facts(self) -> dict[str, Any]:
         """All of it for a JSON file."""
@@ -100,6 +98,7 @@ def implement(
     folder: str | Path,
     *,
     seeds: int = 3,
+    target: str | None = None,
     clock_ns: float | None = None,
     vectors: int | None = None,
     keep: str | Path | None = None,
@@ -113,6 +112,8 @@ def implement(
         A build of `lutc.compile`, for a target of a family with open tools: ecp5, ice40, gowin.
     seeds
         How many times it is placed and routed: a router's result varies by some 5 %, so the median counts.
+    target
+        The target's file or name; needed where the build was compiled for a file of the user's own.
     clock_ns
         The period that the tools aim at; the build's own if it is not given.
     vectors
@@ -140,13 +141,13 @@ def implement(
     wanted = settings.count(USUAL if vectors is None else vectors, "a number of vectors", settings.VECTORS)
     build = whole(folder)
     report = json.loads((build / "report.json").read_text())
-    target = targets.load(report["target"])
-    flow = flow_of(target)
-    flow.device(target)  # or why not, before any work
-    if wanted and models_of(target.family) is None:
+    device = _target(report) if target is None else targets.load(target)
+    flow = flow_of(device)
+    flow.device(device)  # or why not, before any work
+    if wanted and models_of(device.family) is None:
         if vectors is not None:
             help = "ask for no vectors: --vectors 0"
-            raise error(f"there are no models of {target.family}'s cells to simulate", help=help)
+            raise error(f"there are no models of {device.family}'s cells to simulate", help=help)
         wanted = 0
     if clock_ns is None and report["clock_ns"] is None:
         raise error("the build has no clock to aim at", where=str(build), help="name a period: --clock-ns")
@@ -154,22 +155,22 @@ def implement(
     bench = json.loads((build / "sim" / "bench.json").read_text())
     ports = Ports.of(bench)
     versions = {t: tools.version(t) for t in ("yosys", flow.router)}
-    texts = [(build / source).read_text() for source in bench["sources"]]
+    texts = {source: (build / source).read_text() for source in bench["sources"]}
     place = _kept(keep) if keep is not None else None
     with tempfile.TemporaryDirectory(prefix="lutc-") as temporary, tools.jobs() as jobs:
         work = place or Path(temporary)
         tell("synthesising")
-        _sources(work, build, bench, jobs)
+        _sources(work, texts, bench, jobs)
         (work / "stub.v").write_text(stub(ports))
         (work / "harness.v").write_text(harness(ports))
-        (work / PINS).write_text(pins(target, PADS))
+        (work / PINS).write_text(pins(device, PADS))
         cells = _synthesised(work, flow, ports.top, report["dsp"] != "none", jobs)
-        layers = Layers.of("\n".join(texts))
+        layers = Layers.of("\n".join(texts.values()), as_it_is=bench["hdl"] == "verilog")
         done = 0
 
         def routed(seed: int) -> Timing:
             nonlocal done
-            found = timing(_routed(work, flow, target, asked, seed, jobs), layers, seed)
+            found = timing(_routed(work, flow, device, asked, seed, jobs), layers, seed)
             done += 1
             tell(f"placed and routed {done} of {count}")
             return found
@@ -184,11 +185,21 @@ def implement(
         compared = 0
         if wanted:
             tell("simulating what was routed")
-            compared = checked(work, build, target.family, ports, bench, wanted, jobs)
+            compared = checked(work, build, device.family, ports, bench, wanted, jobs)
     estimate = {k: report["estimate"][k] for k in ("luts", "ffs", "dsps", "stage_ns")}
     return Implementation(
         report["target"], asked, report["latency_cycles"], counted(flow, cells), estimate, timings, versions, compared
     )  # fmt: skip
+
+
+def _target(report: Mapping[str, Any]) -> Target:
+    """The target of a build, with the part that it was compiled for. Raises LirError if it was the user's own file."""
+    if report["target"] not in targets.names():
+        raise error(
+            f"the build was compiled for {report['target']!r}, a file of your own",
+            help="name it again: --target",
+        )
+    return replace(targets.load(report["target"]), part=report["part"])
 
 
 def _kept(place: str | Path) -> Path:
@@ -203,14 +214,13 @@ def _kept(place: str | Path) -> Path:
     return path
 
 
-def _sources(work: Path, build: Path, bench: Mapping[str, Any], jobs: tools.Jobs) -> None:
+def _sources(work: Path, texts: Mapping[str, str], bench: Mapping[str, Any], jobs: tools.Jobs) -> None:
     """The circuit as one file of Verilog. VHDL goes through GHDL's synthesis, which writes Verilog."""
-    texts = [(build / source).read_text() for source in bench["sources"]]
     if bench["hdl"] == "verilog":
-        (work / SOURCE).write_text("\n".join(texts))
+        (work / SOURCE).write_text("\n".join(texts.values()))
         return
     names = []
-    for source, text in zip(bench["sources"], texts, strict=True):
+    for source, text in texts.items():
         (work / Path(source).name).write_text(text)
         names.append(Path(source).name)
     command = [*tools.find("ghdl"), "--synth", "--std=08", "--out=verilog", *names, "-e", bench["top"]]

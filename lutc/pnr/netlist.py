@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-PAD_CELLS = ("TRELLIS_IO", "SB_IO", "IBUF", "OBUF")
-PADS = ("B", "PACKAGE_PIN", "PAD")  # their pin that is one of the chip
+PADS = {"TRELLIS_IO": "B", "SB_IO": "PACKAGE_PIN"}  # cells, and their pin that is one of the chip
 # What inputs count as that a router leaves open: most of them, and those named.
 OPEN: dict[str, tuple[str, dict[str, str]]] = {
     "ecp5": ("1", {"LSR": "0", "FCI": "0"}),
     "ice40": ("0", {"CEN": "1"}),
-    "gowin": ("0", {}),
 }
 
 
@@ -43,9 +41,7 @@ def _pins(
     open_: tuple[str, Mapping[str, str]],
 ) -> Iterator[tuple[str, str]]:
     for pin, bits in cell["connections"].items():
-        if (
-            pin in PADS and cell["type"] in PAD_CELLS and bits
-        ):  # the models have two pins for it, one a direction
+        if bits and PADS.get(cell["type"]) == pin:  # the models have two pins for it, one a direction
             yield ("INTO" if names[bits[0]] in inputs else "OUT_OF"), names[bits[0]]
         elif bits:
             yield pin, names[bits[0]]

@@ -38,27 +38,27 @@ class Timing:
     seed: int
     period_ns: float
     path: tuple[Step, ...]
-    starts: str = ""
-    ends: str = ""
+    starts: str
+    ends: str
 
     @property
     def routing(self) -> float:
         """The share of the period that is spent in wires."""
-        return sum(s.routing_ns for s in self.path) / self.period_ns if self.period_ns else 0.0
+        return sum(s.routing_ns for s in self.path) / self.period_ns
 
 
 @dataclass(frozen=True)
 class Layers:
-    """Which layer made what of the HDL, by lines of the one file that is synthesised, and by identifiers."""
+    """Which layer made what of the HDL: by identifiers, and by lines of the one file that is synthesised."""
 
     by_line: tuple[str, ...]
     by_name: Mapping[str, str]
 
     @staticmethod
-    def of(text: str) -> Layers:
+    def of(text: str, as_it_is: bool = True) -> Layers:
         """From HDL that lutc wrote: a comment stands before the wires of each layer.
 
-        Where modules use a name twice, it is the first one's.
+        Where modules use a name twice, it is the first one's. Lines count only if the text is synthesised `as_it_is`.
         """
         names: dict[str, str] = {}
         lines = []
@@ -71,7 +71,7 @@ class Layers:
             elif made := re.match(r"\s+(?:wire|reg)\b[^=;(]*?(\w+)\s*[=;]|\s+(\w+)\s*<=", line):
                 names.setdefault(made[1] or made[2], layer)
             lines.append(layer)
-        return Layers(tuple(lines), names)
+        return Layers(tuple(lines) if as_it_is else (), names)
 
     def of_net(self, hop: Mapping[str, Any]) -> str | None:
         """The layer of a routed net, if it can be told: by the line it was made in, or else by its name."""
@@ -98,9 +98,8 @@ def timing(report: Mapping[str, Any], layers: Layers, seed: int) -> Timing:
             "the router reports no clock after routing",
             help="nextpnr 0.11 does that for some circuits on Gowin's devices: place it with Gowin's own tools",
         )
-    between = (p for p in report["critical_paths"] if CLOCK in p["from"] and CLOCK in p["to"])
-    path: list[Any] = next(between, {"path": []})["path"]
-    ends = [path[0]["from"]["cell"], path[-1]["to"]["cell"]] if path else ["", ""]
+    path = next(p for p in report["critical_paths"] if CLOCK in p["from"] and CLOCK in p["to"])["path"]
+    ends = path[0]["from"]["cell"], path[-1]["to"]["cell"]
     starts, stops = (layers.identifier(cell) or "a port" for cell in ends)
     return Timing(seed, 1000 / max(reached), tuple(_steps(path, layers)), starts, stops)
 

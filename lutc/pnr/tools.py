@@ -57,6 +57,7 @@ class Jobs:
             try:
                 code = process.wait()
             finally:
+                process.kill()  # where it is still there, something interrupted
                 with self._lock:
                     self._running.discard(process)
         said = path.read_text(errors="replace")
@@ -83,13 +84,13 @@ def jobs() -> Iterator[Jobs]:
 
 def _failed(tool: str, code: int, said: str) -> LirError:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    wrong = [line for line in lines if line.startswith("ERROR")] or lines[-_TOLD:]
+    wrong = [line for line in lines if "ERROR:" in line] or lines[-_TOLD:]
     return error(f"{tool} failed with code {code}", help="it said: " + " / ".join(wrong[-_TOLD:]))
 
 
 def version(tool: str) -> str:
-    """What a tool calls itself, such as "nextpnr-ecp5 nextpnr-0.11"."""
+    """The version of yosys or of a router, such as "nextpnr-0.11"."""
     asked = subprocess.run([*find(tool), "--version"], capture_output=True, text=True, check=False)
     said = asked.stdout + asked.stderr
-    found = re.search(r"Yosys (\S+)|Version (\S+?)\)|GHDL (\S+)", said)
-    return next((g for g in found.groups() if g), "") if found else said.strip()[:60]
+    found = re.search(r"Yosys (\S+)|Version (\S+?)\)", said)
+    return found[1] or found[2] if found else said.strip()[:60]

@@ -76,6 +76,8 @@ def test_layers_by_lines_and_names() -> None:
     assert layers.of_net(hop) == "second"
     assert layers.of_net({"from": {"cell": "$flatten\\lutc_dut.t1_d1_DFF_Q[3]"}}) == "first"
     assert layers.of_net({"from": {"cell": "from_DFF"}}) is None
+    # What is synthesised of VHDL is another text, whose lines say nothing.
+    assert Layers.of(HDL, as_it_is=False).of_net(hop) == "first"
 
 
 def test_a_path_by_layers() -> None:

@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 import lutc
+from lutc import target as targets
 from lutc.cli import main
 from lutc.diagnostics import LirError
+from lutc.pnr import implement as implement_module
 from lutc.pnr import tools
 
 TEXT = """lir 1
@@ -49,6 +51,7 @@ def test_what_was_routed_answers_as_the_design(tmp_path: Path, target: str, hdl:
     assert 1 < found.reached_ns < 30 and found.reached_ns == max(t.period_ns for t in found.timings)
     path = found.usual.path
     assert sum(s.logic_ns + s.routing_ns for s in path) == pytest.approx(found.reached_ns, rel=0.02)
+    assert {s.layer for s in path} <= {"hidden", "score", "(ports)"}
     if hdl == "verilog":
         assert {s.layer for s in path} & {"hidden", "score"}
     assert told[0] == "synthesising" and told[-1] == "simulating what was routed"
@@ -62,6 +65,27 @@ def test_controls_and_no_clock(tmp_path: Path) -> None:
         lutc.implement(folder)
     found = lutc.implement(folder, seeds=1, clock_ns=20, vectors=20)
     assert found.latency == 0 and found.vectors == 20 and found.counts["ffs"] == 0
+
+
+def test_the_part_and_a_target_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = built(tmp_path, "orangecrab-85f", clock_ns=12)
+    asked: list[list[str]] = []
+
+    def stopped(work: Path, flow: Any, target: Any, *rest: Any) -> None:
+        asked.append(flow.device(target))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(implement_module, "_routed", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        lutc.implement(folder, seeds=1)
+    assert asked == [["--85k", "--package", "CSFBGA285", "--speed", "8"]]
+    monkeypatch.undo()
+    own = tmp_path / "mine.toml"
+    own.write_text(targets.show("ecp5-25k"))
+    folder = built(tmp_path / "own", str(own), clock_ns=12)
+    with pytest.raises(LirError, match="compiled for 'mine', a file of your own"):
+        lutc.implement(folder, seeds=1)
+    assert lutc.implement(folder, seeds=1, vectors=0, target=str(own)).counts["luts"] > 20
 
 
 def test_gowin(tmp_path: Path) -> None:
@@ -143,6 +167,20 @@ def test_a_tool_that_fails_or_is_missing(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(LirError, match="yosys failed with code 3") as failed:
         lutc.implement(folder)
     assert "no such thing" in str(failed.value)
+
+
+def test_an_interrupted_command_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a signal that the command itself does not get."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def interrupted(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        started.append(self)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, tools.jobs() as jobs, pytest.raises(KeyboardInterrupt):
+        patched.setattr(subprocess.Popen, "wait", interrupted)
+        jobs.run(["sleep", "60"], tmp_path, "log")
+    assert started[0].wait(5) != 0
 
 
 def test_no_process_outlives_its_block(tmp_path: Path) -> None:
