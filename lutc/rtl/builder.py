@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 from operator import index
 
+from lutc.rtl.arrival import arrival, latest_last
 from lutc.rtl.nets import (
     Add,
     And,
@@ -79,7 +80,7 @@ class ModuleBuilder:
         self.luts, self.lut_tables = luts, luts and tables
         self.clock, self.clock_enable, self.reset = clock, clock_enable, reset
         self.notes: dict[str, str] = {}
-        self._nets: dict[Net, None] = {}
+        self._nets: dict[Net, float] = {}  # and when they are ready
         self._known: dict[tuple[object, ...], Net] = {}
         self._instances: dict[tuple[object, ...], Instance] = {}
         self._inputs: dict[str, Input] = {}
@@ -122,7 +123,7 @@ class ModuleBuilder:
         """A new input port; ``comment`` says what it carries."""
         self._new_port(port, comment)
         net = self._inputs[port] = Input(port, width, signed)
-        self._nets[net] = None
+        self._nets[net] = 0.0
         return net
 
     def output(self, port: str, net: Net, comment: str | None = None) -> None:
@@ -208,7 +209,7 @@ class ModuleBuilder:
                     if operand not in self._nets:
                         raise ValueError(f"{operand!r} is not of module {self.name}")
             self._known[key] = net
-            self._nets[net] = None
+            self._nets[net] = arrival(net, self._nets)
             if self._origin is not None:
                 self._origins[net] = self._origin
         return net
@@ -222,7 +223,7 @@ class ModuleBuilder:
             if operand not in self._nets:
                 raise ValueError(f"{operand!r} is not of module {self.name}")
         made = net.on(operands)
-        self._nets[made] = None
+        self._nets[made] = 0.0  # LUTs here have their inputs in order
         if isinstance(net, Rom) and net.contents in source.table_names:
             self._tables.setdefault(net.contents, source.table_names[net.contents])
         return self.label(made, source.names.get(net), source.origins.get(net))
@@ -463,6 +464,7 @@ class ModuleBuilder:
                 del bits[i]
         if len(bits) <= 1 and tuple(contents) in ((0,), (1,), (0, 1)):
             return bits[0] if bits else self.const(contents[0], 1)
+        bits, contents = latest_last(bits, contents, self._nets)
         return self._make(Lut, self.append(*reversed(bits)), tuple(contents), 1, False)
 
     def reg(self, net: Net, reset: int | None = None) -> Net:

@@ -36,6 +36,19 @@ def test_rounding_comes_before_the_zero_point(zero: int) -> None:
     assert ("max " in text) == (zero % 2 == 1), "only an odd zero point that meets ties needs comparisons"
 
 
+@pytest.mark.parametrize(
+    ("zero", "port"), [(0, "u8f2"), (36, "u8f2"), (128, "s8f2"), (37, "s9f2"), (255, "s9f2")]
+)
+def test_a_port_has_the_codes_of_its_quantiser(zero: int, port: str) -> None:
+    """From 0 on, whatever the zero point; not beside an odd one, where ties would go to the other neighbour."""
+    g = Graph()
+    g.output(g.qdq(g.input(["n", 4]), 0.25, zero, "uint8"))
+    same_as_onnxruntime(g.model(), samples((4,), rows=300, step=0.125, reach=80))
+    design = load_onnx(g.model())
+    assert str(design.params[0].type) == f"{port}[4]"
+    assert ("max " in str(design)) == (port == "s9f2"), "codes that fill their format need no clamp"
+
+
 @pytest.mark.parametrize("scale", [0.1, 0.377, 1.9])
 def test_scales_that_are_no_power_of_two_become_rescale(scale: float) -> None:
     g = Graph()
