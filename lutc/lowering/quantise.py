@@ -154,29 +154,15 @@ def _port(walk: Walk, t: Scaled, pending: Pending, grid: Grid) -> Value:
             f"quantises input {name!r} with a scale or an offset for each channel, and a port has only one",
             pending.way_out,
         )
-    shape = core(pending.port.shape)
-    mode, exactly = _overflow(formats(shape, grid.lo, grid.hi, grid.frac), grid.lo, grid.hi)
-    first = Fraction(0) if exactly else _first_code(int(lo), int(hi), grid.round)
-    kind = formats(shape, ex.number(lo - first), ex.number(hi - first), grid.frac)
-    step = Fraction(2) ** -grid.frac
-    scale, offset = 1 / (by * step), (first - add) / by
+    kind = formats(core(pending.port.shape), grid.lo, grid.hi, grid.frac)
+    mode, exactly = _overflow(kind, grid.lo, grid.hi)
+    scale, offset = Fraction(2) ** grid.frac / by, -add / by
     rule = (by, add, lo, hi, grid.round, grid.frac)
     value: Value = pending.settled(rule, lambda: walk.port(name, kind, grid.round, mode, scale, offset))
-    if first:
-        value = walk.affine(value, ex.number(1), ex.number(first * step))
-    elif not exactly:
-        value = walk.clamp(value, ex.number(lo * step), ex.number(hi * step), shape)
+    if not exactly:
+        step = Fraction(2) ** -grid.frac
+        value = walk.clamp(value, ex.number(lo * step), ex.number(hi * step), value.type.shape)
     return pending.moved(value)
-
-
-def _first_code(lo: int, hi: int, rounding: Rounding) -> Fraction:
-    """What a port's code 0 stands for, so that its codes fill a format and need no clamp: the least code, or 0.
-
-    An odd step more or less would change which of a tie's two neighbours is even.
-    """
-    count = hi - lo + 1
-    even = rounding is not Rounding.HALF_EVEN or lo % 2 == 0
-    return Fraction(lo if even and count & (count - 1) == 0 else 0)
 
 
 def _port_by_element(walk: Walk, t: Scaled, pending: Pending, grid: Grid) -> Value:

@@ -37,7 +37,7 @@ def test_rounding_comes_before_the_zero_point(zero: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("zero", "port"), [(0, "u8f2"), (36, "u8f2"), (128, "s8f2"), (37, "s9f2"), (255, "s9f2")]
+    ("zero", "port"), [(0, "u8f2"), (36, "u8f2"), (128, "u8f2"), (37, "s9f2"), (255, "s9f2")]
 )
 def test_a_port_has_the_codes_of_its_quantiser(zero: int, port: str) -> None:
     """From 0 on, whatever the zero point; not beside an odd one, where ties would go to the other neighbour."""
