@@ -215,7 +215,7 @@ def staged(
     the two: an error that saves nothing is not made.
     """
     stages: Stages = []
-    context = Context(settings.device, settings.effort)
+    context = Context(settings.device, settings.effort, settings.objective)
 
     def begin(number: int) -> None:
         if number <= len(steps):

@@ -15,7 +15,7 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from lutc.choices import DSP_MODES, EFFORTS, PASS_NAME, STANDARD, USUAL_TARGET
+from lutc.choices import DSP_MODES, EFFORTS, OBJECTIVES, PASS_NAME, STANDARD, USUAL_TARGET
 from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error, noted, shortened
 
 if TYPE_CHECKING:
@@ -165,7 +165,9 @@ class Settings:
 
     `clock_ns` is the clock period to meet, or `stages` the ranks of registers to cut the design into (0: none); if
     neither is given, the target's usual clock. `effort` (fast, normal or high) is how long to look for a smaller
-    circuit; the answer is the same every time; `fast` verifies only the last stage. `dsp` says which products go to
+    circuit; the answer is the same every time; `fast` verifies only the last stage. The `objective` decides
+    where a shorter way through the circuit takes more LUTs: area never takes them, latency does, balanced as long as
+    they are a fiftieth of all. `dsp` says which products go to
     DSP blocks: `none`, `auto` (those that cost more LUTs than a block is worth on the target) or `all`; what a `.lir`
     sends there stays there. `check` random vectors are compared before and after every pass. `passes` stand in place
     of the usual ones, which `standard` among them stands for.
@@ -210,6 +212,13 @@ class Settings:
         "stages only, and reports no LUTs by pass.",
         lambda value: choice(value, "effort", EFFORTS),
         words=EFFORTS,
+    )
+    objective: str = _setting(
+        OBJECTIVES[0],
+        "What decides where a shorter way through the circuit takes more LUTs; `balanced`: they are taken as long as "
+        "they are a fiftieth of all.",
+        lambda value: choice(value, "objective", OBJECTIVES),
+        words=OBJECTIVES,
     )
     dsp: str = _setting(
         "none",

@@ -89,7 +89,7 @@ def run(
     metavar="PASSES",
     help='Such as "scalarize, pipeline{stages=2}", or "standard, narrow"; given again, more of them.',
 )
-@setting_options("target", "effort", "clock_ns", "stages", "dsp", "approx_lsb", "check")
+@setting_options("target", "effort", "objective", "clock_ns", "stages", "dsp", "approx_lsb", "check")
 @click.option("--dump", type=FILE, help="Write the design after every pass into this folder.")
 @click.option(
     "--types", is_flag=True, help="Write every value's type, and at the scalar stage its clock cycle."
@@ -132,7 +132,7 @@ def opt(
         stages, _ = driver.staged(design, steps, settings, dump=dump)
         after = stages[-1][1]
     else:
-        context = Context(settings.device, settings.effort)
+        context = Context(settings.device, settings.effort, settings.objective)
         after = run_passes(design, steps, context, dump=dump, check=settings.check)
     result = print_design(after, types=types)
     if output and output != Path("-"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from lutc import settings
 from lutc import target as targets
 from lutc.analysis.timing import Arrivals
-from lutc.choices import EFFORTS, USUAL_TARGET
+from lutc.choices import EFFORTS, OBJECTIVES, USUAL_TARGET
 from lutc.target import Target
 
 
@@ -15,14 +15,18 @@ from lutc.target import Target
 class Context:
     """The same for all passes of a run, so that none of them knows a device by name.
 
-    `effort` is fast, normal or high: how long to look for a smaller circuit. Raises LirError for any other.
+    `effort` is fast, normal or high: how long to look for a smaller circuit. The `objective` decides
+    where a shorter way through the design takes more LUTs: area never takes them, latency does, balanced as long as
+    they are a fiftieth of all. Raises LirError for any other word.
     """
 
     target: Target = field(default_factory=lambda: targets.load(USUAL_TARGET))
     effort: str = "normal"
+    objective: str = OBJECTIVES[0]
 
     def __post_init__(self) -> None:
         settings.choice(self.effort, "effort", EFFORTS)
+        settings.choice(self.objective, "objective", OBJECTIVES)
 
     @staticmethod
     def of(target: str, effort: str = "normal") -> Context:

@@ -45,6 +45,7 @@ def facts(
         "top": design.name,
         "hdl": settings.hdl,
         "effort": settings.effort,
+        "objective": settings.objective,
         "dsp": settings.dsp,
         "target": target.name,
         "part": target.part,

@@ -467,6 +467,10 @@ class ModuleBuilder:
         bits, contents = latest_last(bits, contents, self._nets)
         return self._make(Lut, self.append(*reversed(bits)), tuple(contents), 1, False)
 
+    def ready(self, net: Net) -> float:
+        """When a net is ready, in levels of LUTs."""
+        return self._nets[net]
+
     def reg(self, net: Net, reset: int | None = None) -> Net:
         """``net`` one clock later. A constant needs no register."""
         require(self.clock, f"module {self.name} has no clock")

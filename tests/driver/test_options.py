@@ -55,6 +55,7 @@ def test_the_command_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wo
         *({"top": v} for v in (5, "", b"x", ["x"], "a" * 999)),
         *({"hdl": v} for v in ("foo", "bench", "", None, "Verilog", ["verilog"], 3)),
         *({"effort": v} for v in ("slow", None, 3, "")),
+        *({"objective": v} for v in ("speed", None, 3, "")),
         *({"dsp": v} for v in ("some", None, True)),
         *({"valid": v} for v in ("no", 1, None)),
         *({"clock_enable": v} for v in ("no", 0, None)),

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import lutc
-from lutc.choices import DSP_MODES, EFFORTS
+from lutc.choices import DSP_MODES, EFFORTS, OBJECTIVES
 from lutc.types import Overflow, Rounding
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,6 +110,7 @@ def test_the_schema_is_one_and_describes_everything() -> None:
         if found.get("type") == "object":
             assert found["additionalProperties"] is False and found["description"], path
     assert SCHEMA["properties"]["effort"]["enum"] == list(EFFORTS)
+    assert SCHEMA["properties"]["objective"]["enum"] == list(OBJECTIVES)
     assert SCHEMA["properties"]["dsp"]["enum"] == list(DSP_MODES)
     port = SCHEMA["$defs"]["input"]["properties"]
     assert port["round"]["enum"] == [r.value for r in Rounding]

@@ -127,7 +127,12 @@ class _Weighted(Op):
     def delay(self, target: Target) -> float:
         if target.ternary and self.one_chain:
             return target.ternary_ns(self._chain())
-        return self._adders().bit_length() * target.adder_ns(self.type.max_width)
+        if not target.ternary:
+            return self._adders().bit_length() * target.adder_ns(self.type.max_width)
+        levels = 0
+        while 3**levels <= self._adders():
+            levels += 1
+        return levels * target.ternary_ns(self.type.max_width)
 
     def _chain(self) -> int:
         """The bits of the one carry chain; of tensors, whose elements differ, those of the widest result."""

@@ -13,6 +13,7 @@ from lutc.ir.graph import Bounds, Const, OpMistake, Table, Value
 from lutc.ir.ops.base import Op, number
 from lutc.numbers import as_code, dtype, twos
 from lutc.rtl import circuits
+from lutc.rtl.decompose import WIDEST, in_luts, simple
 from lutc.rtl.nets import LUT_INPUTS
 from lutc.truth import dependence, table_luts
 from lutc.types import Ints, Type, holding, scalar, uniform
@@ -162,11 +163,12 @@ class Lut(Op):
         return build.rom(operands[0], codes, *to, table=self.table.name)
 
     def _in_luts(self, build: ModuleBuilder, key: Net, width: int, signed: bool) -> Net:
-        """Output bits of at most a LUT's inputs as LUTs, the others as a table."""
+        """Output bits as LUTs; as a table those that depend on more inputs than such a search is for."""
         codes = self.table.words
         inputs = [build.bit(key, i) for i in range(key.width)]
         depends = dependence(codes, width)
-        wide = np.flatnonzero(depends.sum(axis=-1) > LUT_INPUTS)
+        most = WIDEST if simple(inputs) else LUT_INPUTS
+        wide = np.flatnonzero(depends.sum(axis=-1) > most)
         rest = (codes[:, None] >> wide & 1) @ (1 << np.arange(len(wide)))
         table = build.rom(key, rest.tolist(), len(wide), table=self.table.name) if len(wide) else None
         bits = []
@@ -175,7 +177,8 @@ class Lut(Op):
                 bits.append(build.bit(table, wide.tolist().index(bit)))
                 continue
             live = tuple(np.flatnonzero(depends[bit]).tolist())
-            bits.append(build.lut([inputs[i] for i in live], (codes[_spread(live)] >> bit & 1).tolist()))
+            contents = (codes[_spread(live)] >> bit & 1).tolist()
+            bits.append(in_luts(build, [inputs[i] for i in live], contents))
         return build.as_(build.append(*reversed(bits)), signed)
 
 
