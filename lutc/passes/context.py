@@ -1,4 +1,4 @@
-"""What a pass is told besides the design: the device, how long to look, and when values are ready on that device."""
+"""What a pass is told besides the design: the device, how long to look, when values are ready on it, what is assumed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from lutc import settings
 from lutc import target as targets
 from lutc.analysis.timing import Arrivals
+from lutc.assumed import Assumed
 from lutc.choices import EFFORTS, USUAL_TARGET
 from lutc.target import Target
 
@@ -15,11 +16,13 @@ from lutc.target import Target
 class Context:
     """The same for all passes of a run, so that none of them knows a device by name.
 
-    `effort` is fast, normal or high: how long to look for a smaller circuit. Raises LirError for any other.
+    `effort` is fast, normal or high: how long to look for a smaller circuit. Raises LirError for any other. `assumed`
+    are the only inputs that answers are asked for, if the user said so.
     """
 
     target: Target = field(default_factory=lambda: targets.load(USUAL_TARGET))
     effort: str = "normal"
+    assumed: Assumed | None = None
 
     def __post_init__(self) -> None:
         settings.choice(self.effort, "effort", EFFORTS)

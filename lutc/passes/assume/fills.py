@@ -1,0 +1,100 @@
+"""What a table may answer to keys that never come: as the nearest that does, or whatever needs the fewest key bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import combinations
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutc.passes.assume.observe import Seen, in_order
+from lutc.target import Target
+from lutc.truth import Codes, dependence, function_luts, patterns
+from lutc.types import Fixed
+
+_TRIED = 130  # sets of key bits to leave out, up to which all of them are tried
+
+
+def distances(read: Seen, signed: bool) -> tuple[Codes, Codes]:
+    """Of every entry the nearest that is read (the lower of two), and how many keys lie between; some must be read."""
+    order = in_order(len(read), signed)
+    at = np.flatnonzero(read[order])
+    keys = np.arange(len(read))
+    next_one = np.searchsorted(at, keys)
+    below, above = (at[np.clip(n, 0, len(at) - 1)] for n in (next_one - 1, next_one))
+    near = np.where(abs(keys - below) <= abs(above - keys), below, above)
+    nearest, far = np.empty_like(near), np.empty_like(near)
+    nearest[order], far[order] = order[near], abs(keys - near)
+    return nearest, far
+
+
+def as_nearest(codes: Codes, read: Seen, signed: bool) -> Codes:
+    """The table that answers a key that never comes as the nearest one that does: smooth functions stay smooth."""
+    filled: Codes = codes[distances(read, signed)[0]]
+    return filled
+
+
+def fewer_inputs(codes: Codes, read: Seen, key: Fixed, value: Fixed, likely: Codes, target: Target) -> Codes:
+    """The table with each output bit on so few bits of the key that its LUTs are fewer, where the entries read allow it.
+
+    Among the sets of key bits that a bit can do without, the one is taken with which it differs least from the table
+    `likely` on entries that are not read, those near ones that are counting most.
+    """
+    words, wanted = patterns(codes, value.width), patterns(likely, value.width)
+    far = distances(read, key.signed)[1]
+    weight = np.where(read, 0.0, 1.0 / np.maximum(far, 1))
+    found = np.where(read, words, wanted)
+    costs = [function_luts(int(n), target) for n in dependence(found, value.width).sum(axis=-1)]
+    for inputs in reversed(range(key.width)):
+        luts = function_luts(inputs, target)
+        open_bits = [bit for bit, cost in enumerate(costs) if luts < cost]
+        if not open_bits or (inputs and function_luts(inputs + 1, target) == luts):
+            continue
+        best: dict[int, tuple[float, Codes]] = {}
+        for left_out in _sets(key.width, key.width - inputs):
+            new, conflicts = _without(words, read, wanted, far, _cells(key.width, left_out))
+            for bit in open_bits:
+                if not conflicts >> bit & 1:
+                    off = float(weight @ ((new ^ wanted) >> bit & 1))
+                    best[bit] = min(best.get(bit, (off, new)), (off, new), key=lambda way: way[0])
+        for bit, (_, new) in best.items():
+            found = (found & ~(1 << bit)) | (new & (1 << bit))
+            costs[bit] = luts
+    return np.where(found > value.hi, found - (1 << value.width), found)
+
+
+def _sets(width: int, count: int) -> Iterable[tuple[int, ...]]:
+    """The sets of key bits to leave out: all, or if those are many, bits from both ends."""
+    if comb(width, count) <= _TRIED:
+        return combinations(range(width), count)
+    return ((*range(low), *range(width - count + low, width)) for low in range(count + 1))
+
+
+@lru_cache(maxsize=1 << 10)
+def _cells(width: int, left_out: tuple[int, ...]) -> NDArray[np.int64]:
+    """The keys that differ in nothing but these bits, side by side: [2**len(left_out), 2**rest]."""
+    keys = np.arange(1 << width)
+    bits = [*(b for b in range(width) if b not in left_out), *left_out]
+    place = sum((keys >> bit & 1) << n for n, bit in enumerate(bits))
+    return np.argsort(place).reshape(1 << len(left_out), -1)
+
+
+def _without(
+    words: Codes, read: Seen, wanted: Codes, far: Codes, cells: NDArray[np.int64]
+) -> tuple[Codes, int]:
+    """The table without some key bits, and a mask of the output bits that cannot do without them.
+
+    A cell of which no key is read answers as `wanted` does to the one that is nearest to those that are.
+    """
+    known, here = read[cells], words[cells]
+    ones = np.bitwise_or.reduce(np.where(known, here, 0), axis=0)
+    always = np.bitwise_and.reduce(np.where(known, here, -1), axis=0)
+    some = known.any(axis=0)
+    conflicts = int(np.bitwise_or.reduce(np.where(some, ones & ~always, 0)))
+    nearest = cells[np.argmin(far[cells], axis=0), np.arange(cells.shape[1])]
+    new = np.empty_like(words)
+    new[cells] = np.where(some, ones, wanted[nearest])
+    return new, conflicts
