@@ -7,7 +7,7 @@ carry for them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from lutc.diagnostics import LirError, did_you_mean, error, shortened
 from lutc.files.foreign import read_arrays
 from lutc.ir.graph import Design, Param
 from lutc.ir.interp import port_codes
-from lutc.types import Ints
+from lutc.types import Fixed, Ints
 
 LABELS = "labels"  # the array beside the inputs that holds the right classes
 _SHOWN = 16  # digits of a digest that people are shown
@@ -52,8 +52,8 @@ class Rows:
             raise error(f"{setting} holds no arrays", where=place, help="one for each input, by its name")
         return Rows({str(name): _numbers(value, name, place) for name, value in found.items()}, place)
 
-    def codes(self, design: Design) -> dict[str, Ints]:
-        """The codes of every input port. Raises LirError, naming file, input and row, for rows that do not suit."""
+    def by_port(self, design: Design) -> dict[str, Any]:
+        """The array of every input port. Raises LirError for names that do not suit."""
         params = {p.name or "": p for p in design.params}
         given = {name: x for name, x in self.arrays.items() if name in params or name != LABELS}
         if not params:
@@ -67,7 +67,15 @@ class Rows:
         if missing := [name for name in params if name not in given]:
             help = f"it has {', '.join(map(repr, self.arrays))}"
             raise error(f"there is no array for input {missing[0]!r}", where=self.place, help=help)
-        found = {name: _codes(p, given[name], f"{self.place}: {name}") for name, p in params.items()}
+        return {name: given[name] for name in params}
+
+    def codes(self, design: Design) -> dict[str, Ints]:
+        """The codes of every input port. Raises LirError, naming file, input and row, for rows that do not suit."""
+        given = self.by_port(design)
+        found = {
+            name: _codes(p, given[name], f"{self.place}: {name}")
+            for name, p in ((p.name or "", p) for p in design.params)
+        }
         if len({len(x) for x in found.values()}) > 1:
             counts = ", ".join(f"{name} {len(x)}" for name, x in found.items())
             raise error(f"the inputs differ in their number of rows: {counts}", where=self.place)
@@ -88,10 +96,11 @@ class Assumed:
 
     codes: Mapping[str, Ints]
     margin: int = 0
+    reals: Mapping[str, Any] = field(default_factory=dict)  # the numbers that became the codes
 
     @staticmethod
     def of(design: Design, rows: Rows, margin: int) -> Assumed:
-        return Assumed(rows.codes(design), margin)
+        return Assumed(rows.codes(design), margin, rows.by_port(design))
 
     @property
     def rows(self) -> int:
@@ -131,6 +140,11 @@ def _numbers(value: Any, name: Any, place: str) -> Any:
     return array
 
 
+def _format(param: Param, at: tuple[int, ...]) -> Fixed:
+    """That of an element."""
+    return param.type.formats[int(np.ravel_multi_index(at, param.type.shape)) if at else 0]
+
+
 def _codes(param: Param, x: Any, where: str) -> Ints:
     """The codes of a port. What is not finite, or more than a step beyond the port's format, is refused."""
     if x.dtype.kind == "f" and not np.isfinite(x).all():
@@ -144,13 +158,14 @@ def _codes(param: Param, x: Any, where: str) -> Ints:
     real = (x.astype(np.float64).reshape(codes.shape) - float(param.offset)) / float(param.scale)
     steps = np.ldexp(real, np.asarray(param.type.fracs))
     lo, hi = (np.asarray(end, dtype=np.float64) for end in param.type.ranges)
-    outside = (steps < lo - 1) | (steps > hi + 1)
+    read = np.broadcast_to(np.asarray(param.type.widths) > 0, steps.shape)  # the others have no wires
+    outside = read & ((steps < lo - 1) | (steps > hi + 1))
     if outside.any():
         at = tuple(int(i) for i in np.argwhere(outside)[0])
-        number = float(x.reshape(codes.shape)[at])
+        number, kind = float(x.reshape(codes.shape)[at]), _format(param, at[1:])
         element = f", element {list(at[1:])}" if at[1:] else ""
         raise error(
-            f"row {at[0]}{element} is {number:g}, which is beyond what the port holds ({param.type})",
+            f"row {at[0]}{element} is {number:g}, which is beyond {kind}",
             where=where,
             help="clip the data as what feeds the circuit does, or leave such rows out",
         )

@@ -75,6 +75,7 @@ ORDER = (
     "nn",
     "report",
     "built",
+    "staging",
     "driver",
     "pnr",
     "ptq",

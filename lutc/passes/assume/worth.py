@@ -78,11 +78,11 @@ class Assumption:
         """In one line, for the header of the circuit."""
         return self.assumed.said
 
-    def rows(self, most: int) -> dict[str, Ints]:
-        """Some of the assumed rows, evenly spread, as codes."""
+    def rows(self, most: int) -> dict[str, Any]:
+        """Some of the assumed rows, evenly spread, by port."""
         count = self.assumed.rows
         some = np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
-        return {name: x[some] for name, x in self.assumed.codes.items()}
+        return {name: x[some] for name, x in self.assumed.reals.items()}
 
     @cached_property
     def facts(self) -> dict[str, Any]:
