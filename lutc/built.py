@@ -37,8 +37,8 @@ _ASSUMED = 1000  # rows of an assumption in a bench that has no other vectors
 class Build:
     """A compiled design: the source it means the same as, the final scalar stage, the netlist and the report.
 
-    With an `approximation`, the circuit means the same as `approximation.near`, and about the same as the source. With an
-    `assumption`, it means the same as `assumption.near`, which answers to the assumed rows as the source does.
+    With an `approximation`, the circuit means the same as `approximation.near`, and about the same as the source.
+    With an `assumption`, the same as `assumption.near`, which answers to the assumed rows as the source does.
 
     Examples
     --------
@@ -98,9 +98,9 @@ class Build:
         """Write the build folder: model.lir, stages/, rtl/, sim/, report.json. It is complete or not there at all.
 
         An approximation is beside them as approximated.lir; the bench compares the circuit with that. Without a
-        simulator for what the emitter writes there is no bench. So is assumed.lir, what the circuit is where inputs were
-        assumed: the bench then begins with assumed rows, as many as there are other vectors or 1000, whose answers are
-        the source's too.
+        simulator for what the emitter writes there is no bench.
+        Where inputs were assumed, assumed.lir is what the bench compares with; it begins with assumed rows, whose
+        answers are the source's too: as many as there are other vectors, or 1000 if there are none.
         Of a design compiled with the effort "fast", stages/ holds the last stage alone.
         `vectors` counts the bench's random and corner vectors; `user_vectors` are rows of real numbers, by input
         name, that come before them. Of what was in `folder`, a build's own files are replaced (those that it lists in

@@ -236,7 +236,7 @@ class Settings:
         lsb,
         metavar="N",
     )
-    assume_inputs: Any = _setting(
+    assume_inputs: Any = _setting(  # noqa: RUF009 - it makes a field
         None,
         "Make a circuit that is exact on these inputs only (.npy or .npz: rows first, by input name).",
         lambda value: rows(value, "assume_inputs"),
@@ -247,12 +247,12 @@ class Settings:
         lambda value: count(value, "a margin", MARGIN),
         metavar="N",
     )
-    assume_check: Any = _setting(
+    assume_check: Any = _setting(  # noqa: RUF009 - it makes a field
         None,
         "Say of these rows, held out, how many are answered as the model does (.npy or .npz).",
         lambda value: rows(value, "assume_check"),
     )
-    assume_labels: Any = _setting(
+    assume_labels: Any = _setting(  # noqa: RUF009 - it makes a field
         None,
         "The right classes of --assume-check (.npy or .npz); also as labels in it.",
         lambda value: rows(value, "assume_labels"),
@@ -300,7 +300,9 @@ class Settings:
             raise error(what, help="give one of them")
         own = self.passes if isinstance(self.passes, list | tuple) else ()
         if not self.usual and not any(getattr(step, "assumes", False) for step in own):
-            raise error("passes of your own leave no place for assume_inputs", help=f"put {STANDARD} among them")
+            raise error(
+                "passes of your own leave no place for assume_inputs", help=f"put {STANDARD} among them"
+            )
 
     @property
     def usual(self) -> bool:

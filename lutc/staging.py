@@ -26,7 +26,9 @@ Progress = Callable[[str], None]
 Stages = list[tuple[str, Design]]
 
 _LOOKED_AT = 1000  # random vectors, and assumed rows, on which passes are compared where inputs are assumed
-_BUG = "this is a bug in lutc: please report it with the model and the data, and compile without --assume-inputs"
+_BUG = (
+    "this is a bug in lutc: please report it with the model and the data, and compile without --assume-inputs"
+)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,9 @@ def run(
     metavar="PASSES",
     help='Such as "scalarize, pipeline{stages=2}", or "standard, narrow"; given again, more of them.',
 )
-@setting_options("target", "effort", "clock_ns", "stages", "dsp", "approx_lsb", "assume_inputs", "assume_margin", "check")
+@setting_options(
+    "target", "effort", "clock_ns", "stages", "dsp", "approx_lsb", "assume_inputs", "assume_margin", "check"
+)
 @click.option("--dump", type=FILE, help="Write the design after every pass into this folder.")
 @click.option(
     "--types", is_flag=True, help="Write every value's type, and at the scalar stage its clock cycle."

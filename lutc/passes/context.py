@@ -1,4 +1,4 @@
-"""What a pass is told besides the design: the device, how long to look, when values are ready on it, what is assumed."""
+"""What a pass is told besides the design: device and effort, when values are ready on it, and what is assumed."""
 
 from __future__ import annotations
 

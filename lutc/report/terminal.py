@@ -84,7 +84,9 @@ def _assumption(facts: dict[str, Any]) -> list[str]:
     """What was assumed, and what was found on rows held out."""
     luts = f"{facts['luts']:,} LUTs, exact {facts['luts_exact']:,}"
     if facts["exact"]:
-        found = [f"assumption: {facts['rows']:,} rows save no LUTs, the circuit is exact on all inputs ({luts})"]
+        found = [
+            f"assumption: {facts['rows']:,} rows save no LUTs, the circuit is exact on all inputs ({luts})"
+        ]
     else:
         found = [f"assumption: NOT EXACT on other inputs than the {facts['rows']:,} assumed rows; {luts}"]
     if check := facts["check"]:

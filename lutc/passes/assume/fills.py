@@ -38,7 +38,7 @@ def as_nearest(codes: Codes, read: Seen, signed: bool) -> Codes:
 
 
 def fewer_inputs(codes: Codes, read: Seen, key: Fixed, value: Fixed, likely: Codes, target: Target) -> Codes:
-    """The table with each output bit on so few bits of the key that its LUTs are fewer, where the entries read allow it.
+    """The table with each output bit on so few bits of the key that it takes fewer LUTs, if the entries read allow it.
 
     Among the sets of key bits that a bit can do without, the one is taken with which it differs least from the table
     `likely` on entries that are not read, those near ones that are counting most.

@@ -25,8 +25,10 @@ Seen = NDArray[np.bool_]
 def observe(design: Design, assumed: Assumed, see: See) -> None:
     """Show each operation with the codes that it reads and gives, some rows at a time."""
     for first in range(0, assumed.rows, _AT_ONCE):
-        rows = {p: assumed.codes[p.name or ""][first : first + _AT_ONCE] for p in design.params}
-        _walk(body(design), dict(rows), design.roots, see)
+        rows: dict[Value, Ints] = {
+            p: assumed.codes[p.name or ""][first : first + _AT_ONCE] for p in design.params
+        }
+        _walk(body(design), rows, design.roots, see)
 
 
 def _walk(

@@ -1,4 +1,4 @@
-"""Values that stay in a part of their format on the assumed rows get a narrower one; saturation that never acts goes."""
+"""Values that stay in a part of their format on the assumed rows get a narrower one; what never saturates wraps."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class AssumeRanges(Pass):
         def rule(rw: Rewriter, op: Op) -> Value:
             to = narrower.get(rw.original)
             if isinstance(op, Quant) and (to or rw.original in calm):
-                mode = op.overflow if to is None else Overflow.SATURATE  # it stops where it did, if it does at all
+                mode = (
+                    op.overflow if to is None else Overflow.SATURATE
+                )  # it stops where it did, if it does at all
                 if rw.original in calm or op.overflow is Overflow.WRAP:
                     mode = Overflow.WRAP
                 return rw.make(Quant, op.x, to or op.to, op.round, mode)
@@ -62,9 +64,7 @@ _AS_THEY_ARE = (ConstOp, Number, Reg, Call, Pack)
 
 def _cut_by(readers: Iterable[Value]) -> bool:
     """Whether all that read a value decide themselves which of its bits they want: tables, and what wraps."""
-    return all(
-        isinstance(r, Lut) or (isinstance(r, Quant) and r.overflow is Overflow.WRAP) for r in readers
-    )
+    return all(isinstance(r, Lut) or (isinstance(r, Quant) and r.overflow is Overflow.WRAP) for r in readers)
 
 
 def _never_saturates(op: Quant, seen: dict[Op, tuple[int, int]]) -> bool:
@@ -73,4 +73,3 @@ def _never_saturates(op: Quant, seen: dict[Op, tuple[int, int]]) -> bool:
         return False
     lo, hi = (divide(end, op.x.type.scalar.frac - op.to.scalar.frac, op.round) for end in seen[op.x])
     return bool(op.to.scalar.lo <= lo and hi <= op.to.scalar.hi)
-

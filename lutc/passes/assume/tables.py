@@ -66,7 +66,9 @@ class AssumeKeys(Pass):
         for op, read in entries_read(design, context.assumed).items():
             codes, key, value = op.table.words, op.key.type.scalar, op.type.scalar
             filled = as_nearest(codes, read, key.signed)
-            fewer = [fewer_inputs(codes, read, key, value, likely, context.target) for likely in (codes, filled)]
+            fewer = [
+                fewer_inputs(codes, read, key, value, likely, context.target) for likely in (codes, filled)
+            ]
             ways += [(op, way) for way in (codes, filled, *fewer)]
         prices = all_luts(
             [codes for _, codes in ways],
@@ -76,14 +78,18 @@ class AssumeKeys(Pass):
         )
         best: dict[Value | None, tuple[float, Codes]] = {}
         for (op, codes), price in zip(ways, prices, strict=True):
-            if op not in best or price < best[op][0]:  # of equal ones the first: it is the most like the model
+            if (
+                op not in best or price < best[op][0]
+            ):  # of equal ones the first: it is the most like the model
                 best[op] = price, codes
         return _filled(design, {op: codes for op, (_, codes) in best.items()}, context)
 
 
 def _filled(design: Design, chosen: dict[Value | None, Codes], context: Context) -> Design:
     """The design with other tables, and with a note if any of them is another."""
-    changed = {op: codes for op, codes in chosen.items() if isinstance(op, Lut) and (codes != op.table.words).any()}
+    changed = {
+        op: codes for op, codes in chosen.items() if isinstance(op, Lut) and (codes != op.table.words).any()
+    }
     if not changed:
         return design
 

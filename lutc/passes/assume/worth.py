@@ -31,7 +31,9 @@ class HeldOut:
         if labels is not None:
             if len(labels.arrays) > 1 and LABELS not in labels.arrays:
                 several = ", ".join(map(repr, labels.arrays))
-                raise error(f"there are several arrays of labels: {several}", where=labels.place, help="give one")
+                raise error(
+                    f"there are several arrays of labels: {several}", where=labels.place, help="give one"
+                )
             found, place = labels.arrays.get(LABELS, next(iter(labels.arrays.values()))), labels.place
         if found is None:
             return HeldOut(codes)
@@ -44,7 +46,9 @@ def _classes(design: Design, labels: Any, count: int, place: str) -> Any:
         raise error("labels are the classes of one output, a number or a row of numbers", where=place)
     if labels.size != len(labels):
         help = "give the number of the right class for each row"
-        raise error(f"labels have the shape {list(labels.shape)}, and are one number a row", where=place, help=help)
+        raise error(
+            f"labels have the shape {list(labels.shape)}, and are one number a row", where=place, help=help
+        )
     if len(labels) != count:
         raise error(f"there are {len(labels)} labels for {count} rows", where=place)
     found = labels.reshape(-1)
@@ -102,13 +106,11 @@ class Assumption:
         got = execute(self.near, rows.codes) if self.taken else want
         same = [np.asarray(got[name] == x).reshape(len(x), -1).all(axis=1) for name, x in want.items()]
         classes = [
-            (_class(o, want[o.name]), _class(o, got[o.name]))
-            for o in self.exact.outputs
-            if o.value.type.size
+            (_class(o, want[o.name]), _class(o, got[o.name])) for o in self.exact.outputs if o.value.type.size
         ]
         alike = [(a == b).reshape(len(a), -1).all(axis=1) for a, b in classes]
         found: dict[str, Any] = {
-            "rows": len(same[0]),
+            "rows": len(next(iter(want.values()))),
             "digest": digest(rows.codes),
             "assumed_too": self._among(rows),
             "rows_equal": _share(np.all(same, axis=0)),
