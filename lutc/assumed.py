@@ -115,7 +115,7 @@ class Assumed:
     def said(self) -> str:
         """What is true of a circuit made for these rows, in one line."""
         return (
-            f"exact on the assumed inputs only: {self.rows:,} rows whose codes have the SHA-256 "
+            f"exact on the assumed inputs only: {self.rows:,} row{'s' * (self.rows > 1)} with the SHA-256 "
             f"{self.digest[:_SHOWN]}...; other inputs may be answered otherwise than the model does"
         )
 
