@@ -126,7 +126,9 @@ def compared(design: Design, steps: Sequence[Pass], context: Context) -> Design:
     for step in steps:
         before, design = design, run(design, [step], context)
         for port, expected in right.items():
-            assert rows and np.array_equal(execute(design, rows)[port], expected), f"{step} changed output {port}"
+            assert rows and np.array_equal(execute(design, rows)[port], expected), (
+                f"{step} changed output {port}"
+            )
         got = execute(design, codes)
         if step.assumes:
             want = got

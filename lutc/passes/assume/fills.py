@@ -1,8 +1,12 @@
-"""What a table may answer to keys that never come: as the nearest that does, or whatever needs the fewest key bits."""
+"""What a table may answer to keys that never come.
+
+As the nearest that comes; or whatever lets its output bits do with fewer bits of the key; or whatever makes sub-tables
+equal, so that a run of key bits can be encoded in fewer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import combinations
 from math import comb
@@ -15,6 +19,7 @@ from lutc.target import Target
 from lutc.truth import Codes, dependence, function_luts, patterns
 from lutc.types import Fixed
 
+_SHORTEST, _LONGEST = 3, 6  # bits of a run that is encoded
 _TRIED = 130  # sets of key bits to leave out, up to which all of them are tried
 
 
@@ -63,7 +68,59 @@ def fewer_inputs(codes: Codes, read: Seen, key: Fixed, value: Fixed, likely: Cod
         for bit, (_, new) in best.items():
             found = (found & ~(1 << bit)) | (new & (1 << bit))
             costs[bit] = luts
-    return np.where(found > value.hi, found - (1 << value.width), found)
+    return _numbers(found, value)
+
+
+def fewer_subtables(codes: Codes, read: Seen, key: Fixed, value: Fixed, likely: Codes) -> Iterator[Codes]:
+    """Tables in which the highest or the lowest so many bits of the key choose among fewer sub-tables.
+
+    Sub-tables that agree where both are read become one, those with most entries read first, each with the one from
+    which it then differs least (ReducedLUT, arXiv 2412.18579, merges sub-tables of one that is cut anyway). Only such
+    tables are given whose runs can be encoded in fewer bits than before.
+    """
+    words, wanted = patterns(codes, value.width), patterns(likely, value.width)
+    start = np.where(read, words, wanted)
+    for bits in range(_SHORTEST, min(key.width - 1, _LONGEST) + 1):
+        for low in (0, key.width - bits):
+            keys = np.arange(len(words)).reshape(-1, 1 << bits, 1 << low)
+            cells = keys.transpose(1, 0, 2).reshape(1 << bits, -1)  # [the run, the rest of the key]
+            fewest = len(np.unique(start[cells], axis=0)) - 1
+            most = 1 << max(fewest.bit_length() - 1, 0)  # so many have codes of a bit less
+            merged = _merged(words[cells], read[cells], start[cells], most)
+            if merged is not None:
+                new = np.empty_like(words)
+                new[cells] = merged
+                yield _numbers(new, value)
+
+
+def _merged(words: Codes, read: Seen, likely: Codes, most: int) -> Codes | None:
+    """Rows of which those that agree where both are read became one; None if more than so many are left."""
+    values, known = (
+        np.empty((most, words.shape[1]), words.dtype),
+        np.zeros((most, words.shape[1]), dtype=bool),
+    )
+    place = np.zeros(len(words), dtype=np.int64)
+    count = 0
+    for row in np.argsort(-read.sum(axis=1), kind="stable").tolist():
+        mine, here = words[row], read[row]
+        agree = ~((values[:count] != mine) & known[:count] & here).any(axis=1)
+        if agree.any():
+            off = abs(np.where(here, mine, values[:count]) - likely[row]).sum(axis=1)
+            best = int(np.where(agree, off, np.iinfo(np.int64).max).argmin())
+            values[best], known[best] = np.where(here, mine, values[best]), known[best] | here
+        elif count == most:
+            return None
+        else:
+            best, count = count, count + 1
+            values[best], known[best] = likely[row], here
+        place[row] = best
+    return values[place]
+
+
+def _numbers(words: Codes, value: Fixed) -> Codes:
+    """Bit patterns as codes of a format."""
+    numbers: Codes = np.where(words > value.hi, words - (1 << value.width), words)
+    return numbers
 
 
 def _sets(width: int, count: int) -> Iterable[tuple[int, ...]]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from lutc.ir.graph import Design, Table, Value
 from lutc.ir.ops import Lut
 from lutc.ir.ops.base import Op
-from lutc.passes.assume.fills import as_nearest, fewer_inputs
+from lutc.passes.assume.fills import as_nearest, fewer_inputs, fewer_subtables
 from lutc.passes.assume.notes import noting
 from lutc.passes.assume.observe import entries_read
 from lutc.passes.context import Context
@@ -54,7 +54,7 @@ def _price(splits: Splits, codes: Codes) -> float:
 
 @dataclass(frozen=True)
 class AssumeKeys(Pass):
-    """Leave bits of tables' keys out that the assumed rows do not need; without rows, nothing."""
+    """Let tables' entries that the assumed rows never read save key bits and sub-tables; without rows, nothing."""
 
     name: ClassVar[str] = "assume-keys"
     assumes: ClassVar[bool] = True
@@ -62,18 +62,19 @@ class AssumeKeys(Pass):
     def __call__(self, design: Design, context: Context) -> Design:
         if context.assumed is None:
             return design
+        target = context.target
         ways: list[tuple[Lut, Codes]] = []
         for op, read in entries_read(design, context.assumed).items():
             codes, key, value = op.table.words, op.key.type.scalar, op.type.scalar
             filled = as_nearest(codes, read, key.signed)
-            fewer = [
-                fewer_inputs(codes, read, key, value, likely, context.target) for likely in (codes, filled)
-            ]
+            fewer = [fewer_inputs(codes, read, key, value, likely, target) for likely in (codes, filled)]
+            if context.thorough and target.named_luts and key.width >= target.lut_inputs:
+                fewer += fewer_subtables(codes, read, key, value, filled)
             ways += [(op, way) for way in (codes, filled, *fewer)]
         prices = all_luts(
             [codes for _, codes in ways],
             [op.type.scalar.width for op, _ in ways],
-            context.target,
+            target,
             search=context.thorough,
         )
         best: dict[Value | None, tuple[float, Codes]] = {}
