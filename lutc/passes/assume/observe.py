@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lutc.assumed import Assumed
 from lutc.ir.graph import Design, Value, body
-from lutc.ir.ops import Call, Lut
+from lutc.ir.ops import Call, Lut, Quant
 from lutc.ir.ops.base import Op
 from lutc.numbers import SAFE_BITS, dtype
-from lutc.types import Ints
+from lutc.types import Ints, Type
 
 _AT_ONCE = 4096  # rows
 _WIDEST = 14  # bits of a key; of larger tables nothing is noted
 
 See = Callable[[Op, Sequence[Ints], Ints], None]  # the operation, the codes it reads, the codes it gives
 Seen = NDArray[np.bool_]
+Ends = tuple[int, int]  # the least and the greatest code
 
 
 def observe(design: Design, assumed: Assumed, see: See) -> None:
@@ -97,22 +97,32 @@ def _widened(read: Seen, signed: bool, margin: int) -> Seen:
     return found
 
 
-def ranges_seen(design: Design, assumed: Assumed) -> dict[Op, tuple[int, int]]:
-    """Between which codes each scalar operation stays on the rows, the margin included."""
-    seen: dict[Op, tuple[int, int]] = {}
+def ranges_seen(design: Design, assumed: Assumed) -> tuple[dict[Op, Ends], dict[Quant, Ends]]:
+    """Between which codes scalar operations stay on the rows, and what conversions read; the margin included."""
+    given: dict[Op, Ends] = {}
+    read: dict[Quant, Ends] = {}
 
     def see(op: Op, operands: Sequence[Ints], result: Ints) -> None:
         if op.type.shape or not result.size:
             return
-        ends: tuple[Any, Any] = int(result.min()), int(result.max())
-        lo, hi = seen.get(op, ends)
-        seen[op] = min(lo, ends[0]), max(hi, ends[1])
+        given[op] = _both(given.get(op), result)
+        if isinstance(op, Quant):
+            read[op] = _both(read.get(op), operands[0])
 
     observe(design, assumed, see)
-    return {op: _wider(op, *ends, assumed.margin) for op, ends in seen.items()}
+    return (
+        {op: _wider(op.type, ends, assumed.margin) for op, ends in given.items()},
+        {op: _wider(op.x.type, ends, assumed.margin) for op, ends in read.items()},
+    )
 
 
-def _wider(op: Op, lo: int, hi: int, margin: int) -> tuple[int, int]:
+def _both(known: Ends | None, codes: Ints) -> Ends:
+    lo, hi = int(codes.min()), int(codes.max())
+    return (min(known[0], lo), max(known[1], hi)) if known else (lo, hi)
+
+
+def _wider(kind: Type, ends: Ends, margin: int) -> Ends:
+    """A range with the margin, as far as the format goes."""
+    lo, hi = ends
     more = -(-(hi - lo) * margin // 4)
-    least, most = (int(end) for end in op.type.ranges)
-    return max(lo - more, least), min(hi + more, most)
+    return max(lo - more, kind.scalar.lo), min(hi + more, kind.scalar.hi)

@@ -29,7 +29,7 @@ class AssumeRanges(Pass):
     def __call__(self, design: Design, context: Context) -> Design:
         if context.assumed is None:
             return design
-        seen = ranges_seen(design, context.assumed)
+        seen, met = ranges_seen(design, context.assumed)
         narrower: dict[Value | None, Type] = {}
         calm: set[Value | None] = set()  # conversions that saturate, and never have to
         for owner in owners(design):
@@ -37,7 +37,7 @@ class AssumeRanges(Pass):
             for op in body(owner):
                 if not isinstance(op, Op) or op not in seen or isinstance(op, _AS_THEY_ARE):
                     continue
-                if isinstance(op, Quant) and _never_saturates(op, seen):
+                if isinstance(op, Quant) and _never_saturates(op, met[op]):
                     calm.add(op)
                 to = narrowest((), *seen[op], op.type.scalar.frac)
                 if to.bits < op.type.bits and (op in owner.roots or not _cut_by(read[op])):
@@ -67,9 +67,10 @@ def _cut_by(readers: Iterable[Value]) -> bool:
     return all(isinstance(r, Lut) or (isinstance(r, Quant) and r.overflow is Overflow.WRAP) for r in readers)
 
 
-def _never_saturates(op: Quant, seen: dict[Op, tuple[int, int]]) -> bool:
-    """Whether the number that is converted stays in the format on the rows, the margin included."""
-    if op.overflow is Overflow.WRAP or not isinstance(op.x, Op) or op.x not in seen or op.type.shape:
+def _never_saturates(op: Quant, ends: tuple[int, int]) -> bool:
+    """Whether numbers from the one end to the other, converted, stay in the format."""
+    if op.overflow is Overflow.WRAP:
         return False
-    lo, hi = (divide(end, op.x.type.scalar.frac - op.to.scalar.frac, op.round) for end in seen[op.x])
+    shift = op.x.type.scalar.frac - op.to.scalar.frac
+    lo, hi = (divide(end, shift, op.round) for end in ends)
     return bool(op.to.scalar.lo <= lo and hi <= op.to.scalar.hi)
