@@ -18,6 +18,7 @@ from lutc.diagnostics import LirError, did_you_mean, error, shortened
 from lutc.files.foreign import read_arrays
 from lutc.ir.graph import Design, Param
 from lutc.ir.interp import port_codes
+from lutc.numbers import masked
 from lutc.types import Fixed, Ints
 
 LABELS = "labels"  # the array beside the inputs that holds the right classes
@@ -131,8 +132,13 @@ def digest(codes: Mapping[str, Ints]) -> str:
 
 
 def _numbers(value: Any, name: Any, place: str) -> Any:
-    array = np.asarray(value)
     where = f"{place}: {name}" if name else place
+    if masked(value):
+        raise error("there are masked elements", where=where, help="fill them, or leave those rows out")
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        array = np.empty((), dtype=object)
     if array.dtype.kind not in "fiub" or not array.ndim:
         raise error(f"this is no array of real numbers: {shortened(repr(value))}", where=where)
     if not len(array):
@@ -163,9 +169,12 @@ def _codes(param: Param, x: Any, where: str) -> Ints:
     if outside.any():
         at = tuple(int(i) for i in np.argwhere(outside)[0])
         number, kind = float(x.reshape(codes.shape)[at]), _format(param, at[1:])
+        ends = " to ".join(
+            f"{float(kind.value(e) * param.scale + param.offset):g}" for e in (kind.lo, kind.hi)
+        )
         element = f", element {list(at[1:])}" if at[1:] else ""
         raise error(
-            f"row {at[0]}{element} is {number:g}, which is beyond {kind}",
+            f"row {at[0]}{element} is {number:g}, and the port holds {ends} ({kind})",
             where=where,
             help="clip the data as what feeds the circuit does, or leave such rows out",
         )

@@ -15,11 +15,11 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from lutc.assumed import Rows
 from lutc.choices import DSP_MODES, EFFORTS, PASS_NAME, STANDARD, USUAL_TARGET
 from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error, noted, shortened
 
 if TYPE_CHECKING:
+    from lutc.assumed import Rows
     from lutc.plugins import Emitter
     from lutc.target import Target
 
@@ -76,6 +76,8 @@ def lsb(value: Any) -> float:
 
 def rows(value: Any, setting: str) -> Rows:
     """Rows of inputs: a file, an array, or arrays by name."""
+    from lutc.assumed import Rows
+
     return Rows.of(value, setting)
 
 

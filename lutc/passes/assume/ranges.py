@@ -48,11 +48,9 @@ class AssumeRanges(Pass):
         def rule(rw: Rewriter, op: Op) -> Value:
             to = narrower.get(rw.original)
             if isinstance(op, Quant) and (to or rw.original in calm):
-                mode = (
-                    op.overflow if to is None else Overflow.SATURATE
-                )  # it stops where it did, if it does at all
-                if rw.original in calm or op.overflow is Overflow.WRAP:
-                    mode = Overflow.WRAP
+                # Where it has to stop on the rows, the narrower format has the same end.
+                stops = op.overflow is not Overflow.WRAP and rw.original not in calm
+                mode = Overflow.SATURATE if stops else Overflow.WRAP
                 return rw.make(Quant, op.x, to or op.to, op.round, mode)
             return op if to is None else rw.make(Quant, op, to, Rounding.FLOOR, Overflow.WRAP)
 
