@@ -7,7 +7,8 @@ Every design of `estimate_designs.py`, and every model file, is compiled for xcv
 what the report says, `sites` what `sites.py` counts (see there), `ratio` the one over the other: above 1 the estimate
 is too high. The page has the geometric mean of the ratios and their quantiles, in all and by kind.
 
-Writes FILE.json and FILE.md; rows that stand there are replaced where they are measured again. A model file is named by its own name, so nothing of it but figures is kept.
+Writes FILE.json and FILE.md; rows that stand there are replaced where they are measured again. A model file is known by
+its name, and nothing else of it is kept but figures.
 """
 
 from __future__ import annotations
@@ -108,11 +109,10 @@ def main() -> None:
         except lutc.LirError as refusal:
             print(f"{kind} {name}: {str(refusal).splitlines()[0]}", file=sys.stderr)
             continue
-        print(json.dumps(rows[-1]), flush=True)
-        write_text(
-            args.out.with_suffix(".json"), json.dumps({"versions": told, "rows": rows}, indent=1) + "\n"
-        )
-        write_text(args.out.with_suffix(".md"), page(rows, told))
+        print(json.dumps(rows[kind, name]), flush=True)
+        found = list(rows.values())
+        write_text(kept, json.dumps({"versions": told, "rows": found}, indent=1) + "\n")
+        write_text(args.out.with_suffix(".md"), page(found, told))
 
 
 if __name__ == "__main__":
