@@ -204,11 +204,11 @@ def designs() -> Iterator[Made]:
         yield "adders", "x".join(map(str, a)), partial(adders, *a)
     for p in ((8, 4, 4, False), (6, 6, 6, True), (4, 8, 8, True), (6, 8, 3, False)):
         yield "products", f"{p[0]} of {p[1]}x{p[2]}{', signed' * p[3]}", partial(products, *p)
-    for s in ((6, 5), (4, 8)):
-        yield "products", f"{s[0]} squares of {s[1]}", partial(squares, *s)
-    for widths, fraction, seed in (((6, 4, 3), 2, 0), ((6, 4, 2), 3, 1), ((10, 4), 2, 2)):
+    for k in ((6, 5), (4, 8)):
+        yield "products", f"{k[0]} squares of {k[1]}", partial(squares, *k)
+    for sizes, fraction, seed in (((6, 4, 3), 2, 0), ((6, 4, 2), 3, 1), ((10, 4), 2, 2)):
         yield (
             "LUT-Dense",
-            f"{'-'.join(map(str, widths))}, {fraction} after the point",
-            partial(lut_dense, widths, fraction, seed),
+            f"{'-'.join(map(str, sizes))}, {fraction} after the point",
+            partial(lut_dense, sizes, fraction, seed),
         )
