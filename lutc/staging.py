@@ -131,6 +131,9 @@ def _assuming(
     What a bench compares on random vectors is only the way from the last pass that assumes. So passes are compared as
     they run, and every assumed row in the end, whether or not anybody asked for it.
     """
+    if approximating(steps) is not None:
+        what = "a pass approximates, and a circuit that assumes inputs is exact on all of them"
+        raise error(what, help="leave out assume_inputs, or the pass")
     assumed = Assumed.of(model, settings.assume_inputs, settings.assume_margin)
     held_out = None
     if settings.assume_check is not None:

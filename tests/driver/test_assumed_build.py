@@ -18,8 +18,10 @@ from lutc.cli import main
 from lutc.diagnostics import LirError
 from lutc.ir.graph import Design
 from lutc.ir.interp import answer
+from lutc.passes.approximate.approximate import Approximate
 from lutc.passes.assume.tables import AssumeTables
 from lutc.passes.canonical.narrow import Narrow
+from lutc.passes.scalarize import Scalarize
 from lutc.text.parse import parse_file
 from lutc.text.print import print_design
 
@@ -243,6 +245,13 @@ def test_settings_that_go_together() -> None:
             lutc.Settings(**wrong)
     made = lutc.Settings(assume_inputs=ROWS, passes=(AssumeTables(),))
     assert made.assume_inputs.arrays[""] is not None and made.assume_margin == 2
+
+
+def test_a_pass_that_approximates_does_not_go_with_rows() -> None:
+    with pytest.raises(LirError, match="a pass approximates"):
+        lutc.compile(
+            tables(), assume_inputs=ROWS, passes=(Scalarize(), Approximate(2), AssumeTables(), Narrow())
+        )
 
 
 def test_nothing_changes_without_rows() -> None:
