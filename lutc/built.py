@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lutc import plugins
 from lutc.diagnostics import error, shortened
 from lutc.emit import Control
@@ -20,11 +22,15 @@ from lutc.files.writing import naming
 from lutc.ir.graph import Design
 from lutc.ir.latency import latency
 from lutc.passes.approximate.worth import Approximation
+from lutc.passes.assume.worth import Assumption
 from lutc.report.notebook import build_html
 from lutc.rtl.nets import Module
 from lutc.settings import Settings
 from lutc.settings import vectors as checked_vectors
 from lutc.text.print import Known, print_design
+from lutc.types import Type
+
+_ASSUMED = 1000  # rows of an assumption in a bench that has no other vectors
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Build:
     """A compiled design: the source it means the same as, the final scalar stage, the netlist and the report.
 
     With an `approximation`, the circuit means the same as `approximation.near`, and about the same as the source.
+    With an `assumption`, the same as `assumption.near`, which answers to the assumed rows as the source does.
 
     Examples
     --------
@@ -54,11 +61,13 @@ class Build:
     facts: dict[str, Any] = field(repr=False)
     stages: tuple[tuple[str, Design], ...] = field(repr=False, default=())
     approximation: Approximation | None = field(repr=False, default=None)
+    assumption: Assumption | None = field(repr=False, default=None)
 
     @property
     def reference(self) -> Design:
         """What the circuit means the same as, bit for bit."""
-        return self.approximation.near if self.approximation else self.source
+        changed = self.approximation or self.assumption
+        return changed.near if changed else self.source
 
     @property
     def report(self) -> dict[str, Any]:
@@ -90,6 +99,8 @@ class Build:
 
         An approximation is beside them as approximated.lir; the bench compares the circuit with that. Without a
         simulator for what the emitter writes there is no bench.
+        Where inputs were assumed, assumed.lir is what the bench compares with; it begins with assumed rows, whose
+        answers are the source's too: as many as there are other vectors, or 1000 if there are none.
         Of a design compiled with the effort "fast", stages/ holds the last stage alone.
         `vectors` counts the bench's random and corner vectors; `user_vectors` are rows of real numbers, by input
         name, that come before them. Of what was in `folder`, a build's own files are replaced (those that it lists in
@@ -101,12 +112,27 @@ class Build:
         exchange(_place(folder), str(folder), lambda new: self._fill(new, vectors, rows))
         return Path(folder)
 
+    def _user_rows(self, rows: Mapping[str, Any] | None, vectors: int) -> Mapping[str, Any] | None:
+        """What the bench begins with: assumed rows, if there are some, and the user's own."""
+        if self.assumption is None:
+            return rows
+        assumed = self.assumption.rows(vectors or _ASSUMED)
+        if not rows:
+            return assumed
+        params = {p.name or "": p.type for p in self.source.params}
+        given = {next(iter(params)): rows[""]} if set(rows) == {""} and len(params) == 1 else rows
+        try:
+            return {name: _behind(assumed[name], given[name], kind) for name, kind in params.items()}
+        except (KeyError, ValueError, TypeError):  # the bench says what is wrong with them
+            return rows
+
     def _fill(self, folder: Path, vectors: int, rows: Mapping[str, Any] | None) -> None:
         known: Known = {}
         shown, text = self.source, print_design(self.source, known=known)
         _put(folder / "model.lir", text)
-        if self.approximation:
-            _put(folder / "approximated.lir", print_design(self.reference, known=known))
+        if self.approximation or self.assumption:
+            name = "approximated.lir" if self.approximation else "assumed.lir"
+            _put(folder / name, print_design(self.reference, known=known))
         (folder / "stages").mkdir()
         for number, (name, design) in enumerate(self.stages, 1):
             if self.facts["effort"] == "fast" and number < len(self.stages):
@@ -130,12 +156,20 @@ class Build:
                 latency=latency(self.design),
                 valid=self.control.valid,
                 count=vectors,
-                user=rows,
+                user=self._user_rows(rows, vectors),
             )
         report = self.facts
         if self.approximation and rows:
             report = report | {"approximation": self.approximation.facts(rows)}
         _put(folder / "report.json", json.dumps(report, indent=2) + "\n")
+
+
+def _behind(first: Any, second: Any, kind: Type) -> Any:
+    """Rows of numbers behind others. Raises ValueError where the second are of another shape."""
+    parts = [np.asarray(x) for x in (first, second)]
+    if any(x.dtype.kind not in "fiub" for x in parts):  # fractions, or text that spells them
+        parts = [x.astype(object) for x in parts]
+    return np.concatenate([x.reshape(len(x), *kind.shape) for x in parts])
 
 
 def _place(folder: str | Path) -> Path:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from lutc import plugins
-from lutc.analysis.cost import costs
 from lutc.analysis.timing import longest_stage
 from lutc.built import Build as Build
 from lutc.built import simulate as simulate
@@ -21,21 +20,16 @@ from lutc.ir.ops import Rescale
 from lutc.loading import LoadOptions
 from lutc.lowering.unquantised import loading_for
 from lutc.passes import pipelines
-from lutc.passes.approximate.approximate import Approximate
-from lutc.passes.approximate.worth import Approximation
-from lutc.passes.context import Context
-from lutc.passes.dump import dump_all
-from lutc.passes.manager import Pass, run
+from lutc.passes.manager import Pass
 from lutc.passes.pipeline import Pipeline, registered
 from lutc.passes.pipelines import Step
 from lutc.passes.registry import expanded
 from lutc.report.contents import facts
 from lutc.settings import Settings, unknown
+from lutc.staging import Progress, Staged, approximating
+from lutc.staging import staged as staged
 from lutc.target import Target
 from lutc.text.parse import parse_file
-
-Progress = Callable[[str], None]
-Stages = list[tuple[str, Design]]
 
 
 def load(
@@ -128,7 +122,7 @@ def compile(
     (2, 1)
     """
     settings, loading = _sorted_out(target, options)
-    _approximating(planned(settings))
+    approximating(planned(settings))
     tell = progress or (lambda text: None)
     tell("reading the model")
     with loading_for(settings.target):
@@ -136,9 +130,9 @@ def compile(
     if settings.top:
         model = replace(model, name=settings.top)
     steps = planned(settings, model)
-    stages, approximation = staged(model, steps, settings, tell)
+    found = staged(model, steps, settings, tell)
     tell("building the netlist")
-    return _built(model, steps, stages, settings, approximation)
+    return _built(model, steps, found, settings)
 
 
 def _signature() -> Signature:
@@ -193,6 +187,7 @@ def explained(settings: Settings, model: Design | None = None) -> list[Step]:
         settings.approx_lsb,
         rescales=model is None or any(isinstance(v, Rescale) for owner in owners(model) for v in body(owner)),
         cut=cut,
+        assume=settings.assume_inputs is not None,
     )
 
 
@@ -202,80 +197,20 @@ def planned(settings: Settings, model: Design | None = None) -> list[Pass]:
     return usual if settings.passes is None else expanded(settings.passes, usual)
 
 
-def staged(
-    model: Design,
-    steps: Sequence[Pass],
-    settings: Settings,
-    tell: Progress = lambda text: None,
-    dump: Path | None = None,
-) -> tuple[Stages, Approximation | None]:
-    """The stages of the circuit to build, by their passes' names; `dump` is a folder to write them to.
-
-    If a pass approximates, the exact design goes the rest of the way too, and what is built is the smaller circuit of
-    the two: an error that saves nothing is not made.
-    """
-    stages: Stages = []
-    context = Context(settings.device, settings.effort, settings.objective)
-
-    def begin(number: int) -> None:
-        if number <= len(steps):
-            tell(f"{steps[number - 1].name} ({number} of {len(steps)})")
-
-    def observe(number: int, step: Pass, design: Design) -> None:
-        stages.append((step.name, design))
-        begin(number + 1)
-
-    begin(1)
-    each = settings.effort != "fast"
-    run(model, steps, context, dump=dump, check=settings.check, observer=observe, each=each)
-    at = _approximating(steps)
-    if at is None:
-        return stages, None
-    exact, near = stages[at - 1][1] if at else model, stages[at][1]
-    others = stages[:at]
-    if near is exact:
-        others += stages[at + 1 :]
-    else:
-        run(
-            exact,
-            steps[at + 1 :],
-            context,
-            observer=lambda number, step, design: others.append((step.name, design)),
-        )
-    finished = others[-1][1] if others else model
-    luts_exact, luts = (
-        sum(c.luts for c in costs(d, settings.device).values()) for d in (finished, stages[-1][1])
-    )
-    smaller = luts < luts_exact
-    if dump and not smaller:
-        dump_all(dump, model, others)
-    allowed = cast(Approximate, steps[at]).lsb
-    return stages if smaller else others, Approximation(allowed, exact, near, luts_exact, luts, smaller)
-
-
-def _approximating(steps: Sequence[Pass]) -> int | None:
-    """Which of the passes approximates. Raises LirError if several do."""
-    found = [i for i, step in enumerate(steps) if isinstance(step, Approximate) and step.lsb]
-    if len(found) > 1:
-        what = "a design is approximated once: the bounds of two passes are not added up"
-        raise error(what, help="keep one")
-    return found[0] if found else None
-
-
 def _built(
     model: Design,
     steps: Sequence[Pass],
-    stages: Stages,
+    found: Staged,
     settings: Settings,
-    approximation: Approximation | None,
 ) -> Build:
     """The netlist of the last stage and the report."""
     device, fast = settings.device, settings.effort == "fast"
+    stages, approximation, assumption = found.stages, found.approximation, found.assumption
     period = _clock(steps, device)
     design = _told_of_slowness(stages[-1][1] if stages else model, device, period)
     control = Control(settings.clock_enable and latency(design) > 0, settings.valid)
     luts = settings.backend.named_luts and device.named_luts
-    notes = _notes(design, device, approximation)
+    notes = _notes(design, device, found)
     modules = tuple(netlist(design, control, notes, luts=luts, tables=not fast))
     report = facts(
         design,
@@ -287,11 +222,14 @@ def _built(
     )
     if approximation:
         report["approximation"] = approximation.facts()
+    if assumption:
+        report["assumption"] = assumption.facts
     report["top"], names = settings.backend.identifiers(modules)
     for port in (*report["inputs"], *report["outputs"]):
         port["port"] = names.get(port["name"])
     taken = approximation if approximation and approximation.taken else None
-    return Build(model, design, modules, control, settings, report, tuple(stages), taken)
+    certain = assumption if assumption and assumption.taken else None
+    return Build(model, design, modules, control, settings, report, tuple(stages), taken, certain)
 
 
 def _clock(steps: Sequence[Pass], device: Target) -> float | None:
@@ -309,9 +247,10 @@ def _told_of_slowness(design: Design, device: Target, period: float | None) -> D
     return replace(design, notes=(*design.notes, note))
 
 
-def _notes(design: Design, device: Target, approximation: Approximation | None) -> dict[str, str]:
+def _notes(design: Design, device: Target, found: Staged) -> dict[str, str]:
     """The facts that stand in the header of the top module."""
-    said = {"approximation": approximation.said} if approximation and approximation.taken else {}
+    kinds = {"approximation": found.approximation, "assumption": found.assumption}
+    said = {name: kind.said for name, kind in kinds.items() if kind and kind.taken}
     return {
         **said,
         "target": device.part,

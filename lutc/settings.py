@@ -19,12 +19,14 @@ from lutc.choices import DSP_MODES, EFFORTS, OBJECTIVES, PASS_NAME, STANDARD, US
 from lutc.diagnostics import Diagnostic, LirError, did_you_mean, error, noted, shortened
 
 if TYPE_CHECKING:
+    from lutc.assumed import Rows
     from lutc.plugins import Emitter
     from lutc.target import Target
 
 PERIODS = (0.001, 1e6)  # nanoseconds: a register takes more than the one, and nobody waits for the other
 STAGES = 1000  # ranks of registers; each holds some of every value on its way
 VECTORS = 10_000_000  # of a bench, or compared around every pass: the words of each are kept
+MARGIN = 1000  # keys on both sides of one that is read; no table worth it is so long
 NAME = 200  # letters of a top module
 
 
@@ -70,6 +72,13 @@ def lsb(value: Any) -> float:
             help="give a number from 0 on: 1 allows one unit, 0 keeps the circuit exact",
         )
     return float(value)
+
+
+def rows(value: Any, setting: str) -> Rows:
+    """Rows of inputs: a file, an array, or arrays by name."""
+    from lutc.assumed import Rows
+
+    return Rows.of(value, setting)
 
 
 def choice(value: Any, what: str, words: Sequence[str]) -> str:
@@ -175,6 +184,12 @@ class Settings:
     With `approx_lsb` above 0, outputs may be off by so many units of their least significant bits; that they are not
     off by more is proven, and the circuit, the folder and the report say so. See `lutc.passes.approximate.approximate`.
 
+    With `assume_inputs`, rows of numbers by input name (arrays, or a file of them), the circuit is exact on those rows,
+    and other inputs may be answered otherwise than the model does; circuit, folder and report say so. The larger
+    `assume_margin` is, the more of what lies near the rows stays exact as well. On the rows of `assume_check`, held
+    out, the report counts how many answers and classes are still the model's, and with `assume_labels`, the right
+    classes, what is right. See `lutc.passes.assume`.
+
     Examples
     --------
     >>> from dataclasses import replace
@@ -232,6 +247,27 @@ class Settings:
         lsb,
         metavar="N",
     )
+    assume_inputs: Any = _setting(  # noqa: RUF009 - it makes a field
+        None,
+        "Make a circuit that is exact on these inputs only (.npy or .npz: rows first, by input name).",
+        lambda value: rows(value, "assume_inputs"),
+    )
+    assume_margin: int = _setting(
+        2,
+        "Keep keys of tables up to N steps from one that is read, and ranges N quarters wider at both ends.",
+        lambda value: count(value, "a margin", MARGIN),
+        metavar="N",
+    )
+    assume_check: Any = _setting(  # noqa: RUF009 - it makes a field
+        None,
+        "Say of these rows, held out, how many are answered as the model does (.npy or .npz).",
+        lambda value: rows(value, "assume_check"),
+    )
+    assume_labels: Any = _setting(  # noqa: RUF009 - it makes a field
+        None,
+        "The right classes of --assume-check (.npy or .npz); also as labels in it.",
+        lambda value: rows(value, "assume_labels"),
+    )
     check: int = _setting(
         0,
         "Compare random vectors before and after every pass.",
@@ -256,8 +292,28 @@ class Settings:
                 if f.name in _TAKEN_BY and value != f.default and not self.usual:
                     help = f"put {STANDARD} or {_TAKEN_BY[f.name]} among them"
                     raise error(f"passes of your own leave no place for {f.name}", help=help)
+        with noted(wrong):
+            self._assumes()
         if wrong:
             raise LirError(*wrong)
+
+    def _assumes(self) -> None:
+        """Raise LirError for assumptions that have no effect, or a part of their own that is missing."""
+        if self.assume_inputs is None:
+            for name in ("assume_check", "assume_labels"):
+                if getattr(self, name) is not None:
+                    raise error(f"{name} says nothing without assume_inputs", help="give both, or none")
+            return
+        if self.assume_labels is not None and self.assume_check is None:
+            raise error("assume_labels are those of assume_check", help="give both, or none")
+        if self.approx_lsb:
+            what = "approx_lsb proves a bound for every input, and assume_inputs makes no promise for most"
+            raise error(what, help="give one of them")
+        own = self.passes if isinstance(self.passes, list | tuple) else ()
+        if not self.usual and not any(getattr(step, "assumes", False) for step in own):
+            raise error(
+                "passes of your own leave no place for assume_inputs", help=f"put {STANDARD} among them"
+            )
 
     @property
     def usual(self) -> bool:

@@ -69,6 +69,11 @@ def compile(
             click.echo(f"wrote {folder}/")
             if verify:
                 _simulate(ctx, folder)
+                if build.assumption:
+                    click.echo(
+                        "these are assumed rows, answered as model.lir answers them (all "
+                        f"{build.assumption.assumed.rows:,} were compared), and others, answered as assumed.lir does"
+                    )
                 click.echo(f"the design that the circuit was compared with: {build.report['compared']}")
 
 

@@ -89,7 +89,18 @@ def run(
     metavar="PASSES",
     help='Such as "scalarize, pipeline{stages=2}", or "standard, narrow"; given again, more of them.',
 )
-@setting_options("target", "effort", "objective", "clock_ns", "stages", "dsp", "approx_lsb", "check")
+@setting_options(
+    "target",
+    "effort",
+    "objective",
+    "clock_ns",
+    "stages",
+    "dsp",
+    "approx_lsb",
+    "assume_inputs",
+    "assume_margin",
+    "check",
+)
 @click.option("--dump", type=FILE, help="Write the design after every pass into this folder.")
 @click.option(
     "--types", is_flag=True, help="Write every value's type, and at the scalar stage its clock cycle."
@@ -115,9 +126,10 @@ def opt(
 ) -> None:
     """Run PASSES on MODEL and print the design that comes out.
 
-    Clock, stages, DSP blocks and approximation are for `standard`, which does as a compilation does.
+    Clock, stages, DSP blocks, approximation and what is assumed are for `standard`, which does as a compilation does.
     """
     from lutc import driver
+    from lutc.assumed import Assumed
     from lutc.files.writing import write_text
     from lutc.passes.context import Context
     from lutc.passes.manager import run as run_passes
@@ -129,10 +141,11 @@ def opt(
     design = load_model(model, input_types, calibrate, compare, frontend)
     steps = driver.planned(settings, design)
     if settings.usual:
-        stages, _ = driver.staged(design, steps, settings, dump=dump)
-        after = stages[-1][1]
+        after = driver.staged(design, steps, settings, dump=dump).stages[-1][1]
     else:
-        context = Context(settings.device, settings.effort, settings.objective)
+        rows = settings.assume_inputs
+        assumed = Assumed.of(design, rows, settings.assume_margin) if rows else None
+        context = Context.asked(settings, assumed)
         after = run_passes(design, steps, context, dump=dump, check=settings.check)
     result = print_design(after, types=types)
     if output and output != Path("-"):

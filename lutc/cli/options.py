@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from lutc.cli.group import FILE
 from lutc.settings import Settings
 
-_KINDS = {"float": float, "int": int, "str": str}
+_KINDS = {"float": float, "int": int, "str": str, "Any": FILE}
 
 
 def setting_options(*names: str) -> Callable[[Any], Any]:

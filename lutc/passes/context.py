@@ -1,4 +1,4 @@
-"""What a pass is told besides the design: the device, how long to look, and when values are ready on that device."""
+"""What a pass is told besides the design: device and effort, when values are ready on it, and what is assumed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from lutc import settings
 from lutc import target as targets
 from lutc.analysis.timing import Arrivals
+from lutc.assumed import Assumed
 from lutc.choices import EFFORTS, OBJECTIVES, USUAL_TARGET
 from lutc.target import Target
 
@@ -15,14 +16,16 @@ from lutc.target import Target
 class Context:
     """The same for all passes of a run, so that none of them knows a device by name.
 
-    `effort` is fast, normal or high: how long to look for a smaller circuit. The `objective` decides
-    where a shorter way through the design takes more LUTs: area never takes them, latency does, balanced as long as
-    they are a fiftieth of all. Raises LirError for any other word.
+    `effort` is fast, normal or high: how long to look for a smaller circuit. The `objective` decides where a shorter
+    way through the design takes more LUTs: area never takes them, latency does, balanced as long as they are a fiftieth
+    of all. `assumed` are the only inputs that answers are asked for, if the user said so. Raises LirError for words
+    that are none of these.
     """
 
     target: Target = field(default_factory=lambda: targets.load(USUAL_TARGET))
     effort: str = "normal"
     objective: str = OBJECTIVES[0]
+    assumed: Assumed | None = None
 
     def __post_init__(self) -> None:
         settings.choice(self.effort, "effort", EFFORTS)
@@ -32,6 +35,11 @@ class Context:
     def of(target: str, effort: str = "normal") -> Context:
         """The context of a target by its name or file. Raises LirError for an unknown one."""
         return Context(targets.load(target), effort)
+
+    @staticmethod
+    def asked(asked: settings.Settings, assumed: Assumed | None = None) -> Context:
+        """The context of what a user asked for."""
+        return Context(asked.device, asked.effort, asked.objective, assumed)
 
     @property
     def thorough(self) -> bool:

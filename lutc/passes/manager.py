@@ -32,6 +32,8 @@ class Pass:
     """
 
     name: ClassVar[str]
+    # Whether it may change the answers to inputs that are not assumed (`Context.assumed`).
+    assumes: ClassVar[bool] = False
 
     def __call__(self, design: Design, context: Context) -> Design:
         raise NotImplementedError
@@ -64,14 +66,14 @@ def run(
     `dump` is a folder for the designs after each pass (see `lutc.passes.dump`). `check` is the number of random vectors
     on which the design must mean the same after each pass as before, or something within what the pass promises; the
     first difference raises LirError, and so does a pass that changes how the design is used from outside: its name and
-    its ports. `observer` is told of every pass that has run.
+    its ports. Where inputs are assumed, so many of those are compared as well, and what the
+    design means on random vectors may be changed by passes that assume. `observer` is told of every pass that has run.
     """
     context = context or Context()
     dumped = Dump(dump) if dump else None
     if dumped:
         dumped.put(0, "input", design)
-    vectors = random_codes(design, check) if check else None
-    expected = execute(design, vectors) if vectors is not None else None
+    compared = Compared(design, context, check)
     right: set[Value] = set()  # values verified already
     for number, step in enumerate(passes, 1):
         maker = extensions.maker(extensions.PASSES, step.name, type(step))
@@ -86,16 +88,34 @@ def run(
             right.update(v for owner in owners(design) for v in owner.values)
         if dumped:
             dumped.put(number, step.name, design)
-        if vectors is not None and expected is not None:
-            got = execute(design, vectors)
-            with maker.answering():
-                _same(maker, got, expected, _promised(maker, step.tolerance(before, design), design))
-            expected = got
+        compared.look(maker, step, before, design)
         if observer:
             observer(number, step, design)
     if dumped:
         dumped.end()
     return design
+
+
+class Compared:
+    """What a design answers to some vectors, before and after each pass."""
+
+    def __init__(self, design: Design, context: Context, check: int) -> None:
+        self.vectors: dict[str, dict[str, Any]] = {}
+        if check and context.assumed:
+            self.vectors["assumed row"] = {name: x[:check] for name, x in context.assumed.codes.items()}
+        if check:
+            self.vectors["random vector"] = random_codes(design, check)
+        self.expected = {what: execute(design, codes) for what, codes in self.vectors.items()}
+
+    def look(self, maker: Maker, step: Pass, before: Design, after: Design) -> None:
+        """Raise LirError if a pass changed an answer that it may not change."""
+        for what, codes in self.vectors.items():
+            got = self.expected[what] if after is before else execute(after, codes)
+            if what == "assumed row" or not step.assumes:
+                with maker.answering():
+                    tolerance = _promised(maker, step.tolerance(before, after), after)
+                    _same(maker, got, self.expected[what], tolerance, what)
+            self.expected[what] = got
 
 
 def _unchanged(maker: Maker, before: Design, after: Any) -> None:
@@ -170,14 +190,16 @@ def random_codes(design: Design, count: int) -> dict[str, Any]:
     return codes
 
 
-def _same(maker: Maker, got: dict[str, Any], expected: dict[str, Any], tolerance: Tolerance | None) -> None:
+def _same(
+    maker: Maker, got: dict[str, Any], expected: dict[str, Any], tolerance: Tolerance | None, what: str
+) -> None:
     for port, want in expected.items():
         off = got[port] - want
         lo, hi = (0, 0) if tolerance is None else _ends(tolerance[port], off.shape[1:])
         wrong = np.argwhere(np.asarray((off < lo) | (off > hi)))
         if len(wrong):
             promised = "" if tolerance is None else " by more than is proven"
-            said = f"changed output {port!r} on random vector {int(wrong[0][0])}{promised}"
+            said = f"changed output {port!r} on {what} {int(wrong[0][0])}{promised}"
             raise LirError(maker.fault(said))
 
 

@@ -8,6 +8,8 @@ from functools import wraps
 from typing import ParamSpec
 
 from lutc.passes.approximate.approximate import Approximate
+from lutc.passes.assume.ranges import AssumeRanges
+from lutc.passes.assume.tables import AssumeKeys, AssumeTables
 from lutc.passes.canonical.narrow import Narrow
 from lutc.passes.canonical.prune import Prune
 from lutc.passes.canonical.simplify import Simplify
@@ -37,6 +39,9 @@ ALL: tuple[type[Pass], ...] = (
     Absorb,
     DontCare,
     Approximate,
+    AssumeRanges,
+    AssumeTables,
+    AssumeKeys,
     Offsets,
     Encode,
     Dsp,
@@ -63,11 +68,13 @@ def steps(
     approx_lsb: float = 0.0,
     rescales: bool = True,
     cut: bool = True,
+    assume: bool = False,
 ) -> list[Step]:
     """From a tensor-stage design to one that is ready for the netlist.
 
     A design may be known to have no `rescale` in it: what is done again for its multipliers is then left out if it is
-    to go fast. One that has registers of its own is not `cut`.
+    to go fast. One that has registers of its own is not `cut`. `assume` is for
+    a context that says which inputs are assumed.
     """
     thorough = effort != "fast"
     again = "the multipliers of `rescale` are sums too, and have ranges of their own"
@@ -76,6 +83,7 @@ def steps(
         (True, Prune(), "while a weight matrix is still one thing"),
         (True, Scalarize(), "from here on each number has its own width"),
         (True, Collect(), "before narrowing puts wire operations between the additions"),
+        (assume, AssumeRanges(), "on request; what the rows leave unused, no pass after it has to build"),
         (True, Narrow(), "ranges decide how `rescale` is done"),
         (True, LowerRescale(dsp), "needs the ranges"),
         (thorough or rescales, Collect(), again),
@@ -88,7 +96,9 @@ def steps(
             Approximate(approx_lsb),
             "on request; sums are whole yet, and what they read is final",
         ),
+        (assume, AssumeTables(), "on request; smooth tables are what sums take in two"),
         (True, Offsets(), "the n-ary sums take up what tables give away"),
+        (assume, AssumeKeys(), "on request; tables are as short as sums leave them"),
         (thorough, Encode(), "what sums could not take in two"),
         (dsp != "none", Dsp(dsp), "what blocks take, sums need not share"),
         (thorough, Multiply(), "what products are left are sums of partial products"),

@@ -57,6 +57,9 @@ def show(report: dict[str, Any], console: Console) -> None:
     )
     if "approximation" in report:
         console.print(_approximation(report["approximation"]), markup=False)
+    if "assumption" in report:
+        for line in _assumption(report["assumption"]):
+            console.print(line, markup=False)
     console.print(f"the model in its own framework: {report['compared']}", markup=False)
     for note in report["notes"]:
         console.print(f"note: {note}", markup=False)
@@ -75,6 +78,27 @@ def _approximation(facts: dict[str, Any]) -> str:
         f"on {facts['vectors']:,} {facts['measured_on']} at most {most}, on average {mean:.2f}, "
         f"{100 * share:.1f} % of them differ; {luts}"
     )
+
+
+def _assumption(facts: dict[str, Any]) -> list[str]:
+    """What was assumed, and what was found on rows held out."""
+    luts = f"{facts['luts']:,} LUTs, exact {facts['luts_exact']:,}"
+    if facts["exact"]:
+        found = [
+            f"assumption: {facts['rows']:,} rows save no LUTs, the circuit is exact on all inputs ({luts})"
+        ]
+    else:
+        found = [f"assumption: NOT EXACT on other inputs than the {facts['rows']:,} assumed rows; {luts}"]
+    if check := facts["check"]:
+        among = f" ({check['assumed_too']:,} of them assumed too)" if check["assumed_too"] else ""
+        right = ""
+        if check["accuracy"] is not None:
+            right = f", accuracy {100 * check['accuracy']:.2f} %, exact {100 * check['accuracy_exact']:.2f} %"
+        found.append(
+            f"of {check['rows']:,} rows to check with{among} {100 * check['rows_equal']:.2f} % equal in every bit, "
+            f"{100 * check['classes_equal']:.2f} % in class{right}"
+        )
+    return found
 
 
 _MOST_LAYERS = 8  # that find room beside each other

@@ -26,6 +26,9 @@ HUGE = str(10**400)
         *([f"--stages={v}"] for v in ("-1", "100000", "9" * 400)),
         *([f"--vectors={v}"] for v in ("-1", "-100", "99999999999", "9" * 400)),
         *([f"--approx-lsb={v}"] for v in ("nan", "inf", "-1", "-inf")),
+        *([f"--assume-inputs={v}"] for v in ("", ".", "none.npz", "d.lir", "\n", "a" * 5000)),
+        *([f"--assume-margin={v}"] for v in ("-1", "x", "9" * 400)),
+        ["--assume-check=d.lir"],
         *([f"--top={v}"] for v in ("", "0x", "a b", "\u00fcber", "a;endmodule", "a" * 5000, "\n", "../x")),
         *(
             [f"--input-type={v}"]
@@ -52,6 +55,9 @@ def test_the_command_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wo
         *({"clock_ns": v} for v in ("3", float("nan"), float("inf"), 10**400, True, [3], b"3", 1 + 2j)),
         *({"stages": v} for v in ("2", 2.0, 1.5, True, float("nan"), 10**9, [2])),
         *({"approx_lsb": v} for v in ("1", None, float("nan"), [1], True)),
+        *({"assume_inputs": v} for v in (3, "", b"x", [[1], [1, 2]], {}, {"x": "1"}, ["1"], [], object())),
+        *({"assume_margin": v} for v in ("1", None, 1.5, -1, True)),
+        {"assume_check": [1]},
         *({"top": v} for v in (5, "", b"x", ["x"], "a" * 999)),
         *({"hdl": v} for v in ("foo", "bench", "", None, "Verilog", ["verilog"], 3)),
         *({"effort": v} for v in ("slow", None, 3, "")),

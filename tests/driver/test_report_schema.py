@@ -42,6 +42,7 @@ def design() -> lutc.Design:
     return b.design()
 
 
+ASSUMED = {"x": np.full((2, 4), -1), "empty": np.zeros(2), "keys": np.ones((2, 3))}
 BUILDS: dict[str, dict[str, Any]] = {
     "exact": {"stages": 0},
     "vhdl": {"stages": 0, "hdl": "vhdl"},
@@ -52,6 +53,8 @@ BUILDS: dict[str, dict[str, Any]] = {
     "dsp": {"dsp": "all", "stages": 1},
     "approximate": {"approx_lsb": 4.0, "stages": 1},
     "no approximation pays": {"approx_lsb": 0.5, "stages": 0},
+    "assume": {"assume_inputs": ASSUMED, "assume_check": ASSUMED, "assume_margin": 0, "stages": 1},
+    "assume, nothing held out": {"assume_inputs": ASSUMED, "stages": 0},
     "too fast a clock": {"clock_ns": 2.6, "target": "ice40up5k"},
 }
 
@@ -73,6 +76,8 @@ def test_reports_are_what_the_schema_says(name: str, tmp_path: Path) -> None:
     report = json.loads((folder / "report.json").read_text())
     if "approximat" in name:
         assert (build.approximation is not None) == (name == "approximate")
+    if "assume" in name:
+        assert build.assumption and "assumption" in report
     for found in (build.report, report):
         jsonschema.validate(found, SCHEMA, jsonschema.Draft202012Validator)
 
@@ -80,8 +85,9 @@ def test_reports_are_what_the_schema_says(name: str, tmp_path: Path) -> None:
 def test_a_field_that_nobody_describes_is_seen() -> None:
     """In every object of a report: one too many, and each one missing."""
     report = lutc.compile(design(), stages=1, approx_lsb=4).report
+    report |= {"assumption": lutc.compile(design(), **BUILDS["assume"]).report["assumption"]}
     check = jsonschema.Draft202012Validator(SCHEMA)
-    assert check.is_valid(report) and "approximation" in report
+    assert check.is_valid(report) and "approximation" in report and report["assumption"]["check"]
     seen = 0
     for path, _ in objects(report):
         for key in (None, *dict(objects(report))[path]):
@@ -89,7 +95,7 @@ def test_a_field_that_nobody_describes_is_seen() -> None:
             here = dict(objects(changed))[path]
             if key is None:
                 here["colour"] = "red"
-            elif key == "approximation":
+            elif key in ("approximation", "assumption"):
                 continue
             else:
                 del here[key]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import numpy as np
 
 from lutc.ir.expect import answers, failures, nested
 from lutc.ir.graph import Design
@@ -23,6 +26,17 @@ def with_runs(text: str, design: Design) -> str:
         return f"{place[1]}=> {', '.join(f'{n}={encode(nested(y))}' for n, y in found.items())}"
 
     return re.sub(r"^(run .*?)=>.*$", put, text, flags=re.M)
+
+
+def rows_of(design: Design) -> dict[str, Any]:
+    """The inputs of the design's `run` statements, by port: what a program that assumes inputs assumes."""
+    given = [dict(run.inputs) for run in design.runs]
+    return {
+        p.name or "": np.array(
+            [np.broadcast_to(np.array(row[p.name or ""], dtype=np.float64), p.type.shape) for row in given]
+        )
+        for p in design.params
+    }
 
 
 def with_end(text: str, mark: str, shown: str) -> str:

@@ -40,6 +40,8 @@ from lutc.ir.ops import (
 from lutc.ir.ops.base import Op
 from lutc.passes import pipelines, registry
 from lutc.passes.approximate.approximate import Approximate
+from lutc.passes.assume.ranges import AssumeRanges
+from lutc.passes.assume.tables import AssumeKeys, AssumeTables
 from lutc.passes.canonical.narrow import Narrow
 from lutc.passes.canonical.prune import Prune
 from lutc.passes.canonical.simplify import Simplify
@@ -84,7 +86,8 @@ def test_a_pass_keeps_the_meaning(kind: type[Pass], stage: str) -> None:
     # tables worth filling: test_table_passes.py has one.
     # Without being allowed to, `approximate` changes nothing.
     # What is dear enough for `dsp` is in few of them: test_products.py makes more.
-    rare = (Share, Approximate, DontCare, Dsp)
+    # Nor is anything assumed of their inputs here: test_assume.py does.
+    rare = (Share, Approximate, AssumeRanges, AssumeTables, AssumeKeys, DontCare, Dsp)
     assert changed or kind in rare or (kind is Scalarize and stage == "scalar")
 
 

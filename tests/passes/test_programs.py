@@ -6,11 +6,13 @@
     # effort: high                       fast, normal or high; normal if it says nothing
     # figures: luts=12 ffs=0 dsps=0 stages=1 ns=2.31    some of these, of the design behind the passes
     run x=[1, -0.5] => y=[1, 0]         the design behind the passes must answer so, and the one in front of them
+    # margin: 0                          where passes assume: the rows are those of the `run` lines, with this margin
     # after:                             the text of the design behind the passes follows, as comments
     # after: the same                    or the passes find nothing to do: the comment says why they must not
 
 Behind each pass the design answers as before: to all inputs where those have few bits, else to random ones; what
-`approximate` does stays within what it proves. `pytest --bless` rewrites answers, figures and the text behind the
+`approximate` does stays within what it proves, and what passes
+that assume do changes no answer to a `run` line. `pytest --bless` rewrites answers, figures and the text behind the
 passes, and never whether there is anything to do: read the difference before you keep it.
 """
 
@@ -26,10 +28,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from programs import with_end, with_runs
+from programs import rows_of, with_end, with_runs
 
 from lutc.analysis.cost import costs, flip_flops
 from lutc.analysis.timing import longest_stage
+from lutc.assumed import Assumed, Rows
 from lutc.emit import netlist
 from lutc.ir.graph import Design, Stage
 from lutc.ir.interp import execute
@@ -63,12 +66,13 @@ def _named(name: str) -> type[Pass]:
     return Standard if name == Standard.name else registry.pass_named(name)
 
 
-def steps_of(passes: str, effort: str) -> list[Pass]:
+def steps_of(passes: str, context: Context) -> list[Pass]:
     """The passes that a header names."""
     steps: list[Pass] = []
     for step in read_passes(passes, _named):
         if isinstance(step, Standard):
-            steps += pipelines.standard(step.period, step.stages, effort, step.dsp, step.approx_lsb)
+            own = (step.period, step.stages, context.effort, step.dsp, step.approx_lsb)
+            steps += pipelines.standard(*own, assume=context.assumed is not None)
         else:
             steps.append(step)
     return steps
@@ -81,7 +85,11 @@ def test_program(path: Path, bless: bool) -> None:
     target = header(text, "target", "xcvu13p")
     target = str(FOLDER / target) if target.endswith(".toml") else target
     context = Context.of(target, header(text, "effort", "normal"))
-    steps = steps_of(header(text, "passes"), context.effort)
+    if margin := header(text, "margin", "none").removeprefix("none"):
+        context = replace(
+            context, assumed=Assumed.of(design, Rows.of(rows_of(design), path.name), int(margin))
+        )
+    steps = steps_of(header(text, "passes"), context)
     after = compared(design, steps, context)
     shown = print_design(after)
     untouched = shown == print_design(design)
@@ -91,7 +99,7 @@ def test_program(path: Path, bless: bool) -> None:
         assert "\n# after:\n" in text, "the file does not say what comes after"
         assert not untouched, "the passes found nothing to do"
     new = with_figures(text, after, context.target)
-    # An approximated design carries no runs; the file says what it answers all the same.
+    # A design that approximates or assumes carries no runs; the file says what it answers all the same.
     new = with_end(with_runs(new, replace(after, runs=design.runs)), "after", shown)
     exact = not any(step.tolerance(design, design) for step in steps)
     if exact:
@@ -113,9 +121,18 @@ def compared(design: Design, steps: Sequence[Pass], context: Context) -> Design:
     """The design behind the passes, which answers as it did after each of them."""
     codes = inputs(design)
     want = execute(design, codes)
+    rows = context.assumed.codes if context.assumed else None
+    right = execute(design, rows) if rows else {}
     for step in steps:
         before, design = design, run(design, [step], context)
+        for port, expected in right.items():
+            assert rows and np.array_equal(execute(design, rows)[port], expected), (
+                f"{step} changed output {port}"
+            )
         got = execute(design, codes)
+        if step.assumes:
+            want = got
+            continue
         tolerance = step.tolerance(before, design)
         for port, expected in want.items():
             off = (got[port] - expected).reshape(len(expected), -1)

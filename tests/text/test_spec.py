@@ -3,7 +3,8 @@
     ```lir NAME       a whole file; its `run` lines are right, unless NAME begins with `wrong`. A ```text block right
                       after it holds the errors that it ends in, or its canonical text. NAME may be left out.
     ```lir passes=... as above; the block after it, ```lir after, is what these passes make of it, and means the same on
-                      random inputs. --bless writes it.
+                      random inputs. --bless writes it. With `; margin 0` behind the passes they assume the inputs of
+                      the `run` lines, and this margin.
     ```python         runs; the blocks of a page share their variables.
     ```console        each line `$ lutc ...` runs in a folder with the page's files; lines below it are what it prints,
                       `...` standing for any lines. Exit code 0, or 2 where `error:` is printed.
@@ -25,10 +26,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from magic_rows import rows
-from programs import with_runs
+from programs import rows_of, with_runs
 
 from conftest import need_tool
 from lutc.cli import main
@@ -124,8 +126,12 @@ def bless(page: Path, answers: list[str]) -> None:
 def transformed(block: Block, where: str) -> str:
     """What the passes named by a block make of the design in it, as `lutc opt` prints it."""
     program(replace(block, name="before.lir"), None, where)
-    passes = block.name.removeprefix("passes=")
-    result = CliRunner().invoke(main, ["opt", "before.lir", "-p", passes, "--check"])
+    passes, _, margin = block.name.removeprefix("passes=").partition("; margin ")
+    words = ["opt", "before.lir", "-p", passes, "--check"]
+    if margin:
+        np.savez("rows.npz", **rows_of(parse(block.text, where)))
+        words += ["--assume-inputs", "rows.npz", "--assume-margin", margin]
+    result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, f"{where}: {result.output}"
     parse(result.output, "after.lir")
     return result.output
@@ -201,7 +207,9 @@ def test_every_pass_has_its_section() -> None:
 
 
 def test_the_pages_of_passes_show_each_at_work() -> None:
-    shown = {block.name.removeprefix("passes=").partition("{")[0] for page in PAGES for block in blocks(page)}
+    shown = {
+        re.split("[{;]", block.name.removeprefix("passes="))[0] for page in PAGES for block in blocks(page)
+    }
     assert {p.name for p in passes.ALL} <= shown
 
 
@@ -214,13 +222,16 @@ def test_the_page_of_passes_lists_the_standard_pipeline() -> None:
     rows = re.findall(
         r"^\| \[([\w-]+)\]\(.*?\) \| (.*?) \| (.*?) \|$", (SPEC / "passes.md").read_text(), re.M
     )
-    assert [(name, why) for name, why, _ in rows] == steps(effort="high", dsp="auto", approx_lsb=1.0)
+    assert [(name, why) for name, why, _ in rows] == steps(
+        effort="high", dsp="auto", approx_lsb=1.0, assume=True
+    )
     missing: dict[str, dict[str, Any]] = {
         "not at `fast`": {"effort": "fast"},
         "not at `fast` unless there is a `rescale`": {"effort": "fast", "rescales": False},
-        "at `high`": {"dsp": "auto", "approx_lsb": 1.0},
-        "with `--dsp`": {"effort": "high", "approx_lsb": 1.0},
-        "with `--approx-lsb`": {"effort": "high", "dsp": "auto"},
+        "at `high`": {"dsp": "auto", "approx_lsb": 1.0, "assume": True},
+        "with `--dsp`": {"effort": "high", "approx_lsb": 1.0, "assume": True},
+        "with `--approx-lsb`": {"effort": "high", "dsp": "auto", "assume": True},
+        "with `--assume-inputs`": {"effort": "high", "dsp": "auto", "approx_lsb": 1.0},
     }
     least = steps(effort="fast", rescales=False)
     for name, why, when in rows:
