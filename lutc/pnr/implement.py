@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,15 @@ from lutc import target as targets
 from lutc.built import whole
 from lutc.diagnostics import error
 from lutc.pnr import tools
-from lutc.pnr.flows import PINS, Flow, counted, flow_of, pins
-from lutc.pnr.harness import PADS, TOP, Ports, harness, stub
+from lutc.pnr.flows import counted, flow_of
+from lutc.pnr.harness import Ports
+from lutc.pnr.place import Circuit, Progress, placed, synthesised
 from lutc.pnr.routed import checked, models_of
-from lutc.pnr.timing import SOURCE, Layers, Timing, timing
+from lutc.pnr.timing import SOURCE, Layers, Timing
 from lutc.target import Target
 
 SEEDS = 100  # at most
 USUAL = 20  # vectors that are simulated on the routed netlist
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -161,27 +159,10 @@ def implement(
         work = place or Path(temporary)
         tell("synthesising")
         _sources(work, texts, bench, jobs)
-        (work / "stub.v").write_text(stub(ports))
-        (work / "harness.v").write_text(harness(ports))
-        (work / PINS).write_text(pins(device, PADS))
-        cells = _synthesised(work, flow, ports.top, report["dsp"] != "none", jobs)
+        circuit = Circuit(ports, device, flow, report["dsp"] != "none")
         layers = Layers.of("\n".join(texts.values()), as_it_is=bench["hdl"] == "verilog")
-        done = 0
-
-        def routed(seed: int) -> Timing:
-            nonlocal done
-            found = timing(_routed(work, flow, device, asked, seed, jobs), layers, seed)
-            done += 1
-            tell(f"placed and routed {done} of {count}")
-            return found
-
-        tell(f"placing and routing {count} times")
-        with ThreadPoolExecutor(min(count, os.cpu_count() or 1)) as pool:
-            try:
-                timings = list(pool.map(routed, range(1, count + 1)))
-            except BaseException:
-                jobs.stop()
-                raise
+        cells = synthesised(work, circuit, jobs)
+        timings = placed(work, circuit, asked, count, layers, jobs, tell)
         compared = 0
         if wanted:
             tell("simulating what was routed")
@@ -225,48 +206,3 @@ def _sources(work: Path, texts: Mapping[str, str], bench: Mapping[str, Any], job
         names.append(Path(source).name)
     command = [*tools.find("ghdl"), "--synth", "--std=08", "--out=verilog", *names, "-e", bench["top"]]
     jobs.run(command, work, SOURCE)
-
-
-def _synthesised(work: Path, flow: Flow, top: str, dsp: bool, jobs: tools.Jobs) -> dict[str, int]:
-    """Make harness.json, with the circuit in it as it was synthesised alone. Returns the circuit's cells by type.
-
-    Of a function such as `a & b` in front of a register synthesis makes a reset, which comes later than data do: such
-    resets are made logic again.
-    """
-    options = flow.synth if dsp else f"{flow.synth} {flow.no_dsp}"
-    script = f"""read_verilog -sv {SOURCE}
-{options} {flow.inside} -top {top} -run begin:map_ffs
-dffunmap -srst-only
-{options} {flow.inside} -top {top} -run map_ffs:check
-autoname
-tee -q -o cells.json stat -json
-design -stash circuit
-read_verilog -sv stub.v harness.v
-{options} -top {TOP}
-delete {top}
-design -copy-from circuit {top}
-setattr -mod -unset top {top}
-flatten
-clean
-delete {top}
-write_json harness.json
-"""
-    (work / "synth.ys").write_text(script)
-    jobs.run([*tools.find("yosys"), "-s", "synth.ys"], work, "synth.log")
-    stat = json.loads((work / "cells.json").read_text())
-    return dict(stat["design"]["num_cells_by_type"])
-
-
-def _routed(
-    work: Path, flow: Flow, target: Target, asked: float, seed: int, jobs: tools.Jobs
-) -> dict[str, Any]:
-    """Place and route with a seed. Returns nextpnr's report."""
-    command = [
-        *tools.find(flow.router),
-        *flow.device(target),
-        *("--json", "harness.json", "--freq", f"{1000 / asked:.3f}", "--seed", str(seed)),
-        *("--timing-allow-fail", "--report", f"report-{seed}.json", "--write", f"routed-{seed}.json"),
-        *flow.options,
-    ]
-    jobs.run(command, work, f"route-{seed}.log")
-    return dict(json.loads((work / f"report-{seed}.json").read_text()))

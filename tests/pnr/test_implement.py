@@ -15,8 +15,7 @@ import lutc
 from lutc import target as targets
 from lutc.cli import main
 from lutc.diagnostics import LirError
-from lutc.pnr import implement as implement_module
-from lutc.pnr import tools
+from lutc.pnr import place, tools
 
 TEXT = """lir 1
 const @w: s5f2[4, 2] = [1.25 -0.5  0 2.0  -1.75 1  0.25 0.75]
@@ -71,11 +70,11 @@ def test_the_part_and_a_target_of_the_users_own(tmp_path: Path, monkeypatch: pyt
     folder = built(tmp_path, "orangecrab-85f", clock_ns=12)
     asked: list[list[str]] = []
 
-    def stopped(work: Path, flow: Any, target: Any, *rest: Any) -> None:
-        asked.append(flow.device(target))
+    def stopped(work: Path, circuit: place.Circuit, *rest: Any) -> None:
+        asked.append(circuit.flow.device(circuit.device))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(implement_module, "_routed", stopped)
+    monkeypatch.setattr(place, "routed", stopped)
     with pytest.raises(KeyboardInterrupt):
         lutc.implement(folder, seeds=1)
     assert asked == [["--85k", "--package", "CSFBGA285", "--speed", "8"]]
