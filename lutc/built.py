@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -101,6 +102,27 @@ class Build:
         exchange(_place(folder), str(folder), lambda new: self._fill(new, vectors, rows))
         return Path(folder)
 
+    def write_like(self, folder: str | Path, like: Path) -> Path:
+        """Write the build folder as `write` does, with the test vectors of another build of the same function.
+
+        That build may be what stands in `folder`.
+        """
+        report = json.loads((like / "report.json").read_text())
+        sim = like / "sim"
+        count = json.loads((sim / "bench.json").read_text())["vectors"] if sim.is_dir() else 1
+
+        def fill(new: Path) -> None:
+            self._fill(new, count, None)
+            for name in _VECTORS if sim.is_dir() else ():
+                with naming(new / "sim" / name):
+                    shutil.copyfile(sim / name, new / "sim" / name)
+            if "approximation" in report:  # what was measured was so on these vectors
+                facts = self.facts | {"approximation": report["approximation"]}
+                _put(new / "report.json", json.dumps(facts, indent=2) + "\n")
+
+        exchange(_place(folder), str(folder), fill)
+        return Path(folder)
+
     def _fill(self, folder: Path, vectors: int, rows: Mapping[str, Any] | None) -> None:
         known: Known = {}
         shown, text = self.source, print_design(self.source, known=known)
@@ -136,6 +158,9 @@ class Build:
         if self.approximation and rows:
             report = report | {"approximation": self.approximation.facts(rows)}
         _put(folder / "report.json", json.dumps(report, indent=2) + "\n")
+
+
+_VECTORS = ("inputs.hex", "outputs.hex")
 
 
 def _place(folder: str | Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +65,34 @@ write_json harness.json
     jobs.run([*tools.find("yosys"), "-s", "synth.ys"], work, "synth.log")
     stat = json.loads((work / "cells.json").read_text())
     return dict(stat["design"]["num_cells_by_type"])
+
+
+def sources(work: Path, texts: Mapping[str, str], bench: Mapping[str, Any], jobs: tools.Jobs) -> None:
+    """The circuit as one file of Verilog. VHDL goes through GHDL's synthesis, which writes Verilog."""
+    if bench["hdl"] == "verilog":
+        (work / SOURCE).write_text("\n".join(texts.values()))
+        return
+    names = []
+    for source, text in texts.items():
+        (work / Path(source).name).write_text(text)
+        names.append(Path(source).name)
+    command = [*tools.find("ghdl"), "--synth", "--std=08", "--out=verilog", *names, "-e", bench["top"]]
+    jobs.run(command, work, SOURCE)
+
+
+def with_pads(work: Path, circuit: Circuit, jobs: tools.Jobs) -> None:
+    """Make circuit.json: the circuit synthesised as `synthesised` does it, for its own pads."""
+    top = circuit.ports.top
+    script = f"""read_verilog -sv {SOURCE}
+{circuit.synth} -top {top} -run begin:map_ffs
+dffunmap -srst-only
+{circuit.synth} -top {top} -run map_ffs:check
+autoname
+blackbox =A:whitebox
+write_json circuit.json
+"""
+    (work / "synth.ys").write_text(script)
+    jobs.run([*tools.find("yosys"), "-s", "synth.ys"], work, "synth.log")
 
 
 def placed(
