@@ -112,7 +112,7 @@ def closed(folder: Path, asked: Asked, most: int, keep: Path | None) -> Implemen
                 except LirError as reason:
                     why = str(reason).splitlines()[0].removeprefix("error: ")
                     break
-                why = _BY_ITSELF if new.facts["estimate"]["stage_ns"] > found.asked_ns * 1.001 else ""
+                why = _BY_ITSELF if _over(new) else ""
             compare(new.design, new.facts, build / "sim")
             place = new.write_like(Path(temporary, f"try-{len(tries)}"), build)
             last = implemented(place, asked, keep and keep / f"try-{len(tries)}")
@@ -147,15 +147,23 @@ def _try(found: Implementation, factor: float) -> Try:
 def _other(again: _Again, factor: float, before: str) -> tuple[Build, str]:
     """A build that is not the one before, by delays of a factor or somewhat longer ones.
 
-    Raises LirError if there is none: registers alone take the whole period, or the factor is beyond what may be.
+    Raises LirError if there is none: registers alone take the whole period, or there is one around every operation.
     """
+    step = _STEP
     while factor <= FACTORS[1]:
         build = again.compiled(factor)
         text = "".join(text for _, text in sorted(build.files.items()))
         if text != before:
             return build, text
-        factor *= _STEP
+        if _over(build):
+            raise error(_BY_ITSELF)
+        factor, step = factor * step, step * step
     raise error(f"no other circuit comes of delays up to {FACTORS[1]:g} times the target's")
+
+
+def _over(build: Build) -> bool:
+    """Whether the clock is missed by the model of delays."""
+    return bool(build.facts["estimate"]["stage_ns"] > build.facts["clock_ns"] * 1.001)
 
 
 def _sources(build: Path) -> str:

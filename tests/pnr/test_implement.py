@@ -10,27 +10,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from scorer import TEXT
 
 import lutc
 from lutc import target as targets
 from lutc.cli import main
 from lutc.diagnostics import LirError
 from lutc.pnr import place, tools
-
-TEXT = """lir 1
-const @w: s5f2[4, 2] = [1.25 -0.5  0 2.0  -1.75 1  0.25 0.75]
-const @b: s4f2[2] = [0.25 -1]
-const @v: s4f2[2, 1] = [0.75 -1.25]
-
-design scorer(%x: s6f3[4]) -> (y = %q) {
-  %m          = dense %x, @w                                !"hidden"
-  %h          = add %m, @b                                  !"hidden"
-  %a          = relu %h                                     !"hidden"
-  %c: u5f2[2] = quant %a, round=floor, overflow=saturate    !"hidden"
-  %s          = dense %c, @v                                !"score"
-  %q: s6f2[1] = quant %s, round=floor, overflow=saturate    !"score"
-}
-"""
 
 
 def built(folder: Path, target: str, **options: Any) -> Path:
