@@ -15,7 +15,7 @@ from lutc.files.writing import written
 from lutc.pnr import tools
 from lutc.pnr.flows import flow_of
 from lutc.pnr.harness import Ports
-from lutc.pnr.place import Circuit, sources, with_pads
+from lutc.pnr.place import Circuit, report_of, reporting, sources, with_pads
 from lutc.target import Target
 
 _FULL = ("Unable to place cell", "Unable to find a placement", "no BELs remaining", "no Bels remaining")
@@ -132,13 +132,13 @@ def bitstream(
                 *tools.find(flow.router),
                 *flow.part(device),
                 *("--json", "circuit.json", "--freq", f"{1000 / period:.3f}", "--seed", str(seed)),
-                *("--timing-allow-fail", "--report", "report.json", *how.routed, *options),
+                *("--timing-allow-fail", *reporting(flow, "report"), *how.routed, *options),
             ]
             try:
                 jobs.run(command, work, "route.log")
             except LirError as failed:
                 raise _explained(failed, (work / "route.log").read_text(), device, pins) from None
-            reached = _period(json.loads((work / "report.json").read_text()))
+            reached = _period(report_of(flow, work / "report", ports.clock or ""))
             if best is None or reached < best[0]:
                 jobs.run([*tools.find(how.packer), *how.pack(device)], work, "pack.log")
                 best = reached, seed, (work / "bits").read_bytes()

@@ -27,6 +27,7 @@ class Flow:
     cells: Mapping[str, Mapping[str, int]]
     inside: str = ""  # synthesis' options for what has no pads
     options: Sequence[str] = ()  # the router's, always
+    lacks_delays: bool = False  # the router does not know them of all cells, which `lutc.pnr.sdf` puts right
 
     def device(self, target: Target) -> list[str]:
         """The router's options for a part, with the harness' pins."""
@@ -134,6 +135,7 @@ FLOWS: dict[str, Flow] = {
         synth="synth_gowin -nobram",
         no_dsp="-nodsp",
         inside="-noiopads",
+        lacks_delays=True,
         cells={
             "luts": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1},
             "carries": {"ALU": 1},

@@ -12,7 +12,8 @@ from typing import Any
 
 from lutc.pnr import tools
 from lutc.pnr.flows import PINS, Flow, pins
-from lutc.pnr.harness import PADS, TOP, Ports, harness, stub
+from lutc.pnr.harness import CLOCK, PADS, TOP, Ports, harness, stub
+from lutc.pnr.sdf import analysed
 from lutc.pnr.timing import SOURCE, Layers, Timing, timing
 from lutc.target import Target
 
@@ -119,13 +120,26 @@ def placed(
 
 def routed(work: Path, circuit: Circuit, asked: float, seed: int, jobs: tools.Jobs) -> dict[str, Any]:
     """Place and route with a seed. Returns nextpnr's report."""
-    flow = circuit.flow
+    flow, name = circuit.flow, f"report-{seed}"
     command = [
         *tools.find(flow.router),
         *flow.device(circuit.device),
         *("--json", "harness.json", "--freq", f"{1000 / asked:.3f}", "--seed", str(seed)),
-        *("--timing-allow-fail", "--report", f"report-{seed}.json", "--write", f"routed-{seed}.json"),
+        *("--timing-allow-fail", "--write", f"routed-{seed}.json"),
+        *reporting(flow, name),
         *flow.options,
     ]
     jobs.run(command, work, f"route-{seed}.log")
-    return dict(json.loads((work / f"report-{seed}.json").read_text()))
+    return report_of(flow, work / name, CLOCK)
+
+
+def reporting(flow: Flow, name: str) -> list[str]:
+    """The options by which a router says how long paths take."""
+    return ["--report", f"{name}.json", *(["--sdf", f"{name}.sdf"] if flow.lacks_delays else [])]
+
+
+def report_of(flow: Flow, path: Path, clock: str) -> dict[str, Any]:
+    """What it said, as nextpnr's reports are; `clock` is a part of the name of the one that is wanted."""
+    if flow.lacks_delays:
+        return analysed(path.with_suffix(".sdf").read_text(), clock)
+    return dict(json.loads(path.with_suffix(".json").read_text()))

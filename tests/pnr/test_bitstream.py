@@ -35,15 +35,27 @@ PINS = {
     "ice40hx8k": "set_io clk J3\nset_io x[0] B5\nset_io x[1] B4\nset_io y[0] A2\nset_io y[1] A1\n"
     "set_io z[0] C5\nset_io z[1] C4\nset_io z[2] B3\n",
 }
-BEGINS = {"ecp5-85k": b"\xff\x00Part: LFE5U-85F", "ice40hx8k": b"\xff\x00\x00\xff\x7e\xaa\x99\x7e"}
-ENDINGS = {"ecp5-85k": ".lpf", "ice40hx8k": ".pcf"}
+PINS["gw2ar-18"] = "".join(
+    f'IO_LOC "{port}" {pin};\nIO_PORT "{port}" IO_TYPE=LVCMOS33;\n'
+    for port, pin in zip(
+        ("clk", "x[0]", "x[1]", "y[0]", "y[1]", "z[0]", "z[1]", "z[2]"),
+        (4, 15, 16, 17, 18, 19, 20, 25),
+        strict=True,
+    )
+)
+BEGINS = {
+    "ecp5-85k": b"\xff\x00Part: LFE5U-85F",
+    "ice40hx8k": b"\xff\x00\x00\xff\x7e\xaa\x99\x7e",
+    "gw2ar-18": b"1111",
+}
+ENDINGS = {"ecp5-85k": ".lpf", "ice40hx8k": ".pcf", "gw2ar-18": ".cst"}
 
 
 def built(folder: Path, target: str, text: str = SUM, **options: Any) -> Path:
     return lutc.compile(lutc.loads(text), target, **options).write(folder / "build", vectors=20)
 
 
-@pytest.mark.parametrize("target", ["ecp5-85k", "ice40hx8k"])
+@pytest.mark.parametrize("target", list(PINS))
 def test_on_pins_that_are_named(tmp_path: Path, target: str) -> None:
     folder, pins, bits = (
         built(tmp_path, target, clock_ns=10),

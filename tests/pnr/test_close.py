@@ -207,4 +207,4 @@ def test_a_factor_of_delays() -> None:
     assert target.slowed(1.5).lut_ns() == pytest.approx(1.5 * target.lut_ns())
     for wrong in (0, "2", 100.0, True, float("nan")):
         with pytest.raises(LirError, match="a factor of delays is a number"):
-            lutc.Settings(delay_factor=wrong)
+            lutc.Settings(delay_factor=wrong)  # type: ignore[arg-type]
