@@ -255,6 +255,9 @@ def implement(
 
 def implemented(build: Path, asked: Asked, keep: Path | None) -> Implementation:
     """Implement a build that is as lutc wrote it, once."""
+    if not (build / "sim").is_dir():
+        help = "compile it again with --hdl verilog or --hdl vhdl"
+        raise error("no open tool reads what this build's emitter writes", where=str(build), help=help)
     report = json.loads((build / "report.json").read_text())
     device, bench = asked.device(report), json.loads((build / "sim" / "bench.json").read_text())
     flow, ports = flow_of(device), Ports.of(bench)
