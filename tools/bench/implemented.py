@@ -12,7 +12,8 @@ area is. `met` says whether the clock that was asked for is reached.
 With --peer-python, alkaid's Verilog of the same models, at latency cut-offs of its own delay model, goes through the
 same harness, synthesis, place and route. `stages` are ranks of registers from inputs to outputs, `latency` is stages
 times the period reached. alkaid's first rank holds the inputs with no logic before it; the ratios in brackets leave it
-out of its latency and flip-flops. What is known of the peer is kept: --peer-again measures it anew.
+out of its latency and flip-flops. What is known of the peer is kept: --peer-again measures it anew. Without the peer
+its figures of before stand. `digits_hgq2.py` trains a network that both can read, besides the jet taggers.
 
 Writes FILE.json and FILE.md; rows that stand there for the same model, target and clock are replaced.
 """
