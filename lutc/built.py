@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -126,6 +127,27 @@ class Build:
         except (KeyError, ValueError, TypeError):  # the bench says what is wrong with them
             return rows
 
+    def write_like(self, folder: str | Path, like: Path) -> Path:
+        """Write the build folder as `write` does, with the test vectors of another build of the same function.
+
+        That build may be what stands in `folder`.
+        """
+        report = json.loads((like / "report.json").read_text())
+        sim = like / "sim"
+        count = json.loads((sim / "bench.json").read_text())["vectors"] if sim.is_dir() else 1
+
+        def fill(new: Path) -> None:
+            self._fill(new, count, None)
+            for name in _VECTORS if sim.is_dir() else ():
+                with naming(new / "sim" / name):
+                    shutil.copyfile(sim / name, new / "sim" / name)
+            if "approximation" in report:  # what was measured was so on these vectors
+                facts = self.facts | {"approximation": report["approximation"]}
+                _put(new / "report.json", json.dumps(facts, indent=2) + "\n")
+
+        exchange(_place(folder), str(folder), fill)
+        return Path(folder)
+
     def _fill(self, folder: Path, vectors: int, rows: Mapping[str, Any] | None) -> None:
         known: Known = {}
         shown, text = self.source, print_design(self.source, known=known)
@@ -170,6 +192,9 @@ def _behind(first: Any, second: Any, kind: Type) -> Any:
     if any(x.dtype.kind not in "fiub" for x in parts):  # fractions, or text that spells them
         parts = [x.astype(object) for x in parts]
     return np.concatenate([x.reshape(len(x), *kind.shape) for x in parts])
+
+
+_VECTORS = ("inputs.hex", "outputs.hex")
 
 
 def _place(folder: str | Path) -> Path:

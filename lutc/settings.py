@@ -27,6 +27,7 @@ PERIODS = (0.001, 1e6)  # nanoseconds: a register takes more than the one, and n
 STAGES = 1000  # ranks of registers; each holds some of every value on its way
 VECTORS = 10_000_000  # of a bench, or compared around every pass: the words of each are kept
 MARGIN = 1000  # keys on both sides of one that is read; no table worth it is so long
+FACTORS = (0.1, 10.0)  # of delays: place and route is not further from any model
 NAME = 200  # letters of a top module
 
 
@@ -87,6 +88,14 @@ def choice(value: Any, what: str, words: Sequence[str]) -> str:
         close = did_you_mean(str(value)[:100], list(words))
         raise error(f"no {what} {_shown(value)}", help=close or "one of: " + ", ".join(words))
     return str(value)  # numpy's texts are texts, too
+
+
+def factor(value: Any) -> float:
+    """How many times as long a target's delays are taken to be."""
+    lo, hi = FACTORS
+    if not _is(value, Real) or not lo <= value <= hi:
+        raise error(f"a factor of delays is a number from {lo:g} to {hi:g}, not {_shown(value)}")
+    return float(value)
 
 
 def flag(value: Any, what: str) -> bool:
@@ -173,10 +182,10 @@ class Settings:
     """All that may be asked of a compilation. Raises LirError, listing everything that makes no sense, when made.
 
     `clock_ns` is the clock period to meet, or `stages` the ranks of registers to cut the design into (0: none); if
-    neither is given, the target's usual clock. `effort` (fast, normal or high) is how long to look for a smaller
-    circuit; the answer is the same every time; `fast` verifies only the last stage. The `objective` decides
-    where a shorter way through the circuit takes more LUTs: area never takes them, latency does, balanced as long as
-    they are a fiftieth of all. `dsp` says which products go to
+    neither is given, the target's usual clock. Registers are placed by the target's delays, times `delay_factor`.
+    `effort` (fast, normal or high) is how long to look for a smaller circuit; the answer is the same every time; `fast`
+    verifies only the last stage. The `objective` decides where a shorter way through the circuit takes more LUTs: area
+    never takes them, latency does, balanced as long as they are a fiftieth of all. `dsp` says which products go to
     DSP blocks: `none`, `auto` (those that cost more LUTs than a block is worth on the target) or `all`; what a `.lir`
     sends there stays there. `check` random vectors are compared before and after every pass. `passes` stand in place
     of the usual ones, which `standard` among them stands for.
@@ -211,6 +220,12 @@ class Settings:
     clock_ns: float | None = _setting(None, "Clock period to meet, in nanoseconds.", period)
     stages: int | None = _setting(
         None, "Ranks of registers instead of a clock; 0 makes it combinational.", stages
+    )
+    delay_factor: float = _setting(
+        1.0,
+        "Take the target's delays to be F times as long; `lutc implement --close` finds F by place and route.",
+        factor,
+        metavar="F",
     )
     clock_enable: bool = _setting(
         False, "Add the input `ce`; registers hold while it is 0.", lambda value: flag(value, "clock_enable")
@@ -323,10 +338,10 @@ class Settings:
 
     @property
     def device(self) -> Target:
-        """The target itself."""
+        """The target itself, with delays as long as they are taken to be."""
         from lutc import target as targets
 
-        return targets.load(self.target)
+        return targets.load(self.target).slowed(self.delay_factor)
 
     @property
     def backend(self) -> Emitter:

@@ -64,6 +64,10 @@ class Target:
         doublings = round(4 * log2(luts / ROOMY)) / 4 if luts > ROOMY and self.spread else 0.0
         return _with_wires(self, self.net * (1 + self.spread * doublings)) if doublings else self
 
+    def slowed(self, factor: float) -> Target:
+        """The target with delays so many times as long; the same object for the same factor."""
+        return self if factor == 1 else _slowed(self, factor)
+
     def lut_ns(self) -> float:
         """One logic level with its wire."""
         return self.lut + self.net
@@ -133,6 +137,15 @@ class Target:
 def _with_wires(target: Target, net: float) -> Target:
     """One object for each length of wires: a target is a key of many caches."""
     return replace(target, net=net)
+
+
+DELAYS = ("lut", "net", "mux", "carry", "carry_ends", "dsp", "register")
+
+
+@lru_cache(maxsize=256)
+def _slowed(target: Target, factor: float) -> Target:
+    longer = {name: factor * getattr(target, name) for name in DELAYS}
+    return replace(target, **longer, delays=f"{target.delays}; all {factor:g} times as long")
 
 
 def _parts(bits: int, most: int) -> int:

@@ -24,6 +24,18 @@ if TYPE_CHECKING:
     type=int,
     help="Vectors to simulate on the routed netlist.  [default: 20, where cells have models]",
 )
+@click.option(
+    "--close",
+    is_flag=True,
+    help="If the clock is missed, compile BUILD again by the delays that were measured, and implement that.",
+)
+@click.option(
+    "--tries", type=int, default=3, show_default=True, help="How many times, with --close, at most."
+)
+@click.option("--bitstream", type=FILE, help="Write the device's bitstream: BUILD alone, its ports on pins.")
+@click.option(
+    "--constraints", type=FILE, help="Which pins: a .lpf, .pcf or .cst file. Else the router chooses."
+)
 @click.option("--missed-ok", is_flag=True, help="A clock that is not reached is no error.")
 @click.option("--keep", type=FILE, help="A new folder for the tools' files and logs.")
 @click.option("-o", "--output", type=FILE, help="Write the result as JSON, too.")
@@ -33,6 +45,10 @@ def implement(
     target: str | None,
     clock_ns: float | None,
     vectors: int | None,
+    close: bool,
+    tries: int,
+    bitstream: Path | None,
+    constraints: Path | None,
     missed_ok: bool,
     keep: Path | None,
     output: Path | None,
@@ -41,6 +57,10 @@ def implement(
 
     For targets of the families ecp5, ice40 and gowin; the tools come with lutc[pnr]. The circuit is placed between
     registers, away from the pins. Exit 2 if the clock is not reached.
+
+    With --close, a BUILD that misses its clock is replaced by one with more registers, of the same settings and the
+    same function: its report says by which factor the delays were longer than the model's. If none meets the clock,
+    the best stays in BUILD, and the message says what is in the way.
     """
     from lutc.diagnostics import error
     from lutc.files.writing import may_be_written, write_text
@@ -55,6 +75,10 @@ def implement(
             target=target,
             clock_ns=clock_ns,
             vectors=vectors,
+            close=close,
+            tries=tries,
+            bitstream=bitstream,
+            constraints=constraints,
             keep=keep,
             progress=status.update,
         )
@@ -65,7 +89,7 @@ def implement(
         raise error(
             found.missed(),
             where=str(build),
-            help="compile with a shorter --clock-ns, or accept it: --missed-ok",
+            help=f"{'' if close else 'have it compiled again: --close, or '}accept it: --missed-ok",
         )
 
 
@@ -99,5 +123,22 @@ def _show(found: Any, out: Console) -> None:
         f"{found.latency} cycles",
         highlight=False,
     )
+    if len(found.tries) > 1:
+        out.print(_tries(found))
+    if bits := found.bitstream:
+        reached = f", {bits.period_ns:.2f} ns" if bits.period_ns else ""
+        out.print(f"wrote {bits.file}: {bits.pins} pins, seed {bits.seed}{reached}", highlight=False)
     if found.vectors:
         out.print(f"{found.vectors} vectors on the routed netlist, no bit wrong", highlight=False)
+
+
+def _tries(found: Any) -> Any:
+    from rich.table import Table
+
+    table = Table(title="compiled again by the delays of place and route", title_justify="left")
+    for heading in ("delays, times the target's", "stages", "clock", "met"):
+        table.add_column(heading, justify="right")
+    for one in found.tries:
+        met = "yes" if one.met else "no"
+        table.add_row(f"{one.delay_factor:.2f}", str(one.stages), f"{one.reached_ns:.2f} ns", met)
+    return table

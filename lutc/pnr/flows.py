@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lutc.diagnostics import error
+from lutc.pnr.harness import PADS
 from lutc.target import Target
 
 
@@ -26,8 +27,18 @@ class Flow:
     cells: Mapping[str, Mapping[str, int]]
     inside: str = ""  # synthesis' options for what has no pads
     options: Sequence[str] = ()  # the router's, always
+    lacks_delays: bool = False  # the router does not know them of all cells, which `lutc.pnr.sdf` puts right
 
     def device(self, target: Target) -> list[str]:
+        """The router's options for a part, with the harness' pins."""
+        chosen = ["--vopt", f"cst={PINS}"] if pins(target, PADS) else []
+        return [*self.part(target), *chosen]
+
+    def variant(self, target: Target) -> str:
+        """What Gowin's devices are called by the packer."""
+        return next(word for word in self.part(target) if word.startswith("family=")).removeprefix("family=")
+
+    def part(self, target: Target) -> list[str]:
         """The router's options for a part. Raises LirError if the part is none that it knows how to name."""
         found = _OPTIONS[target.family](target.part)
         if found is None:
@@ -73,7 +84,7 @@ def _gowin(part: str) -> list[str] | None:
     families = {"9": "GW1N-9C", "18": "GW2A-18C", "1": "GW1N-1", "4": "GW1N-4", "2": "GW1N-2"}
     if not found or found[3] not in families or found[4] not in _PINS:
         return None
-    return ["--device", part, "--vopt", f"family={families[found[3]]}", "--vopt", f"cst={PINS}"]
+    return ["--device", part, "--vopt", f"family={families[found[3]]}"]
 
 
 PINS = "pins.cst"
@@ -84,9 +95,9 @@ _PINS = {"QN88": (4, 10, 15, 16, 17)}
 def pins(target: Target, names: Sequence[str]) -> str:
     """Pins for ports, clocks first, as a file that the router reads; empty where it chooses them.
 
-    The part is one that `Flow.device` knows.
+    The part is one that `Flow.part` knows.
     """
-    found = _GOWIN.fullmatch(target.part)
+    found = _GOWIN.fullmatch(target.part) if target.family == "gowin" else None
     chosen = zip(names, _PINS[found[4]], strict=True) if found else ()
     return "".join(f'IO_LOC "{n}" {pin};\n' for n, pin in chosen)
 
@@ -124,6 +135,7 @@ FLOWS: dict[str, Flow] = {
         synth="synth_gowin -nobram",
         no_dsp="-nodsp",
         inside="-noiopads",
+        lacks_delays=True,
         cells={
             "luts": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1},
             "carries": {"ALU": 1},

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,33 @@ from lutc import settings
 from lutc import target as targets
 from lutc.built import whole
 from lutc.diagnostics import error
+from lutc.files.writing import may_be_written
 from lutc.pnr import tools
-from lutc.pnr.flows import PINS, Flow, counted, flow_of, pins
-from lutc.pnr.harness import PADS, TOP, Ports, harness, stub
+from lutc.pnr.bitstream import Bitstream, possible
+from lutc.pnr.bitstream import bitstream as written_to
+from lutc.pnr.flows import counted, flow_of
+from lutc.pnr.harness import Ports
+from lutc.pnr.place import Circuit, Progress, placed, sources, synthesised
 from lutc.pnr.routed import checked, models_of
-from lutc.pnr.timing import SOURCE, Layers, Timing, timing
+from lutc.pnr.timing import Layers, Timing
 from lutc.target import Target
 
 SEEDS = 100  # at most
+TRIES = 20
 USUAL = 20  # vectors that are simulated on the routed netlist
-Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Try:
+    """One circuit that was placed and routed to meet a clock: the delays it was cut by, and what came of it."""
+
+    delay_factor: float
+    stages: int
+    reached_ns: float
+    met: bool
+
+    def facts(self) -> dict[str, Any]:
+        return {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,9 @@ class Implementation:
 
     `counts` are those of the circuit alone, after synthesis: `luts` (LUT4 equivalents, carry chains counted),
     `carries` (bits of them), `ffs`, `dsps`, `brams`. `timings` has one entry a seed. `asked_ns` is the period that was
-    asked for. `vectors` says how many vectors were compared on the routed netlist.
+    asked for. `vectors` says how many vectors were compared on the routed netlist. Where the clock was to be closed,
+    `tries` has the circuits in turn, the first as it was, and `why` says what hindered those that followed.
+    `bitstream` is what was written, if one was asked for.
     """
 
     target: str
@@ -44,6 +61,9 @@ class Implementation:
     timings: Sequence[Timing]
     versions: Mapping[str, str]
     vectors: int = 0
+    tries: Sequence[Try] = ()
+    why: str = ""
+    bitstream: Bitstream | None = None
 
     @property
     def reached_ns(self) -> float:
@@ -52,8 +72,9 @@ class Implementation:
 
     @property
     def met(self) -> bool:
-        """Whether the clock that was asked for is reached."""
-        return self.reached_ns <= self.asked_ns
+        """Whether the clock that was asked for is reached, in the bitstream too if there is one."""
+        pinned = self.bitstream.period_ns if self.bitstream else None
+        return max(self.reached_ns, pinned or 0.0) <= self.asked_ns
 
     @property
     def usual(self) -> Timing:
@@ -79,19 +100,73 @@ class Implementation:
             },
             "versions": dict(self.versions),
             "vectors_compared": self.vectors,
+            "tries": [t.facts() for t in self.tries],
+            "bitstream": self.bitstream and self.bitstream.facts(),
         }
 
     def missed(self) -> str:
         """Why the clock is missed: the slowest path, in words."""
+        if self.reached_ns <= self.asked_ns and self.bitstream:
+            return (
+                f"{self.asked_ns:.2f} ns were asked for and are reached where registers stand around the circuit; the "
+                f"bitstream, with ports on pins, reaches {self.bitstream.period_ns:.2f} ns"
+            )
         path = self.usual
         where = ", then ".join(
             f"{s.cells} cells of {s.layer} ({s.logic_ns + s.routing_ns:.2f} ns)" for s in path.path if s.cells
         )
+        again = ""
+        if len(self.tries) > 1:
+            last = self.tries[-1].delay_factor
+            again = (
+                f"; compiled again {len(self.tries) - 1} times, by delays up to {last:.2f} times the target's"
+            )
         return (
             f"{self.asked_ns:.2f} ns were asked for and {self.reached_ns:.2f} ns are reached; the slowest path leads "
             f"from {path.starts} to {path.ends} through {where}, {100 * path.routing:.0f} % "
-            "of it wires"
+            f"of it wires{again}" + (f"; {self.why}" if self.why else "")
         )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of an implementation, checked before any work; see `implement`."""
+
+    seeds: int = 3
+    target: str | None = None
+    clock_ns: float | None = None
+    vectors: int | None = None
+    progress: Progress = field(default=lambda text: None)
+
+    def __post_init__(self) -> None:
+        settings.count(self.seeds, "a number of seeds", SEEDS, 1)
+        if self.vectors is not None:
+            settings.count(self.vectors, "a number of vectors", settings.VECTORS)
+        if self.clock_ns is not None:
+            settings.period(self.clock_ns)
+
+    def device(self, report: Mapping[str, Any]) -> Target:
+        """The target of a build; one that open tools know."""
+        found = _target(report) if self.target is None else targets.load(self.target)
+        flow_of(found).device(found)  # or why not
+        return found
+
+    def period(self, report: Mapping[str, Any], build: Path) -> float:
+        """The clock to aim at."""
+        if self.clock_ns is None and report["clock_ns"] is None:
+            raise error(
+                "the build has no clock to aim at", where=str(build), help="name a period: --clock-ns"
+            )
+        return settings.period(report["clock_ns"] if self.clock_ns is None else self.clock_ns)
+
+    def compared(self, device: Target) -> int:
+        """How many vectors are simulated on the routed netlist."""
+        if models_of(device.family) is not None:
+            return USUAL if self.vectors is None else self.vectors
+        if self.vectors:
+            help = "ask for no vectors: --vectors 0"
+            raise error(f"there are no models of {device.family}'s cells to simulate", help=help)
+        return 0
 
 
 def implement(
@@ -101,6 +176,10 @@ def implement(
     target: str | None = None,
     clock_ns: float | None = None,
     vectors: int | None = None,
+    close: bool = False,
+    tries: int = 3,
+    bitstream: str | Path | None = None,
+    constraints: str | Path | None = None,
     keep: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Implementation:
@@ -119,8 +198,20 @@ def implement(
     vectors
         So many of the build's test vectors are simulated on the netlist after routing, and compared; 20 if nothing is
         said and it is known what the family's cells do.
+    close
+        If the clock is missed, compile the build again by the delays that were measured, with the same settings and
+        test vectors, and implement that; up to `tries` times. The folder then holds the build that meets the clock,
+        or else comes closest; `delay_factor` and `closure` in its report say how.
+    tries
+        How many times it is compiled again at most.
+    bitstream
+        A file for the device's bitstream: the build alone, with its ports on pins of the package. It is written whether
+        or not its clock is met, which `met` says.
+    constraints
+        Which pins they are: a file for the family's router (`.lpf` for ecp5, `.pcf` for ice40, `.cst` for gowin) with
+        all of them; `x[0]` is the lowest bit of a port. Without one the router chooses, which is good for a look only.
     keep
-        A folder for the tools' files and logs; it may not be there yet.
+        A folder for the tools' files and logs; it may not be there yet. With `close` it has a folder for each try.
     progress
         Is told what is being done.
 
@@ -134,61 +225,61 @@ def implement(
     (True, 6, 20)
 
     Raises LirError where the build is not as lutc wrote it, its family has no open tools, a tool is missing or fails
-    (such as for a circuit that does not fit), or a vector is wrong after routing.
+    (such as for a circuit that does not fit, or ports that do not fit the package), or a vector is wrong after routing;
+    with `close` also for a build that
+    was not compiled for a clock, or by passes of the user's own.
     """
-    tell = progress or (lambda text: None)
-    count = settings.count(seeds, "a number of seeds", SEEDS, 1)
-    wanted = settings.count(USUAL if vectors is None else vectors, "a number of vectors", settings.VECTORS)
+    asked = Asked(seeds, target, clock_ns, vectors, progress or Asked().progress)
+    most = settings.count(tries, "a number of tries", TRIES, 1)
+    pins = None if constraints is None else Path(constraints)
+    if pins and bitstream is None:
+        raise error(
+            "constraints of pins are for a bitstream", where=str(pins), help="name its file: --bitstream"
+        )
     build = whole(folder)
+    device = asked.device(json.loads((build / "report.json").read_text()))
+    if bitstream is not None:
+        may_be_written(Path(bitstream))
+        possible(device, pins)
+    if close:
+        from lutc.pnr.close import closed
+
+        found = closed(build, asked, most, None if keep is None else _kept(keep))
+    else:
+        found = implemented(build, asked, None if keep is None else Path(keep))
+    if bitstream is None:
+        return found
+    made = written_to(build, device, Path(bitstream), pins, found.asked_ns, seeds, asked.progress)
+    return replace(found, bitstream=made)
+
+
+def implemented(build: Path, asked: Asked, keep: Path | None) -> Implementation:
+    """Implement a build that is as lutc wrote it, once."""
+    if not (build / "sim").is_dir():
+        help = "compile it again with --hdl verilog or --hdl vhdl"
+        raise error("no open tool reads what this build's emitter writes", where=str(build), help=help)
     report = json.loads((build / "report.json").read_text())
-    device = _target(report) if target is None else targets.load(target)
-    flow = flow_of(device)
-    flow.device(device)  # or why not, before any work
-    if wanted and models_of(device.family) is None:
-        if vectors is not None:
-            help = "ask for no vectors: --vectors 0"
-            raise error(f"there are no models of {device.family}'s cells to simulate", help=help)
-        wanted = 0
-    if clock_ns is None and report["clock_ns"] is None:
-        raise error("the build has no clock to aim at", where=str(build), help="name a period: --clock-ns")
-    asked = settings.period(report["clock_ns"] if clock_ns is None else clock_ns)
-    bench = json.loads((build / "sim" / "bench.json").read_text())
-    ports = Ports.of(bench)
+    device, bench = asked.device(report), json.loads((build / "sim" / "bench.json").read_text())
+    flow, ports = flow_of(device), Ports.of(bench)
+    period, wanted = asked.period(report, build), asked.compared(device)
     versions = {t: tools.version(t) for t in ("yosys", flow.router)}
     texts = {source: (build / source).read_text() for source in bench["sources"]}
     place = _kept(keep) if keep is not None else None
     with tempfile.TemporaryDirectory(prefix="lutc-") as temporary, tools.jobs() as jobs:
         work = place or Path(temporary)
-        tell("synthesising")
-        _sources(work, texts, bench, jobs)
-        (work / "stub.v").write_text(stub(ports))
-        (work / "harness.v").write_text(harness(ports))
-        (work / PINS).write_text(pins(device, PADS))
-        cells = _synthesised(work, flow, ports.top, report["dsp"] != "none", jobs)
+        asked.progress("synthesising")
+        sources(work, texts, bench, jobs)
+        circuit = Circuit(ports, device, flow, report["dsp"] != "none")
         layers = Layers.of("\n".join(texts.values()), as_it_is=bench["hdl"] == "verilog")
-        done = 0
-
-        def routed(seed: int) -> Timing:
-            nonlocal done
-            found = timing(_routed(work, flow, device, asked, seed, jobs), layers, seed)
-            done += 1
-            tell(f"placed and routed {done} of {count}")
-            return found
-
-        tell(f"placing and routing {count} times")
-        with ThreadPoolExecutor(min(count, os.cpu_count() or 1)) as pool:
-            try:
-                timings = list(pool.map(routed, range(1, count + 1)))
-            except BaseException:
-                jobs.stop()
-                raise
+        cells = synthesised(work, circuit, jobs)
+        timings = placed(work, circuit, period, asked.seeds, layers, jobs, asked.progress)
         compared = 0
         if wanted:
-            tell("simulating what was routed")
+            asked.progress("simulating what was routed")
             compared = checked(work, build, device.family, ports, bench, wanted, jobs)
     estimate = {k: report["estimate"][k] for k in ("luts", "ffs", "dsps", "stage_ns")}
     return Implementation(
-        report["target"], asked, report["latency_cycles"], counted(flow, cells), estimate, timings, versions, compared
+        report["target"], period, report["latency_cycles"], counted(flow, cells), estimate, timings, versions, compared
     )  # fmt: skip
 
 
@@ -212,61 +303,3 @@ def _kept(place: str | Path) -> Path:
         )
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _sources(work: Path, texts: Mapping[str, str], bench: Mapping[str, Any], jobs: tools.Jobs) -> None:
-    """The circuit as one file of Verilog. VHDL goes through GHDL's synthesis, which writes Verilog."""
-    if bench["hdl"] == "verilog":
-        (work / SOURCE).write_text("\n".join(texts.values()))
-        return
-    names = []
-    for source, text in texts.items():
-        (work / Path(source).name).write_text(text)
-        names.append(Path(source).name)
-    command = [*tools.find("ghdl"), "--synth", "--std=08", "--out=verilog", *names, "-e", bench["top"]]
-    jobs.run(command, work, SOURCE)
-
-
-def _synthesised(work: Path, flow: Flow, top: str, dsp: bool, jobs: tools.Jobs) -> dict[str, int]:
-    """Make harness.json, with the circuit in it as it was synthesised alone. Returns the circuit's cells by type.
-
-    Of a function such as `a & b` in front of a register synthesis makes a reset, which comes later than data do: such
-    resets are made logic again.
-    """
-    options = flow.synth if dsp else f"{flow.synth} {flow.no_dsp}"
-    script = f"""read_verilog -sv {SOURCE}
-{options} {flow.inside} -top {top} -run begin:map_ffs
-dffunmap -srst-only
-{options} {flow.inside} -top {top} -run map_ffs:check
-autoname
-tee -q -o cells.json stat -json
-design -stash circuit
-read_verilog -sv stub.v harness.v
-{options} -top {TOP}
-delete {top}
-design -copy-from circuit {top}
-setattr -mod -unset top {top}
-flatten
-clean
-delete {top}
-write_json harness.json
-"""
-    (work / "synth.ys").write_text(script)
-    jobs.run([*tools.find("yosys"), "-s", "synth.ys"], work, "synth.log")
-    stat = json.loads((work / "cells.json").read_text())
-    return dict(stat["design"]["num_cells_by_type"])
-
-
-def _routed(
-    work: Path, flow: Flow, target: Target, asked: float, seed: int, jobs: tools.Jobs
-) -> dict[str, Any]:
-    """Place and route with a seed. Returns nextpnr's report."""
-    command = [
-        *tools.find(flow.router),
-        *flow.device(target),
-        *("--json", "harness.json", "--freq", f"{1000 / asked:.3f}", "--seed", str(seed)),
-        *("--timing-allow-fail", "--report", f"report-{seed}.json", "--write", f"routed-{seed}.json"),
-        *flow.options,
-    ]
-    jobs.run(command, work, f"route-{seed}.log")
-    return dict(json.loads((work / f"report-{seed}.json").read_text()))

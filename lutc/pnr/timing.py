@@ -96,7 +96,7 @@ def timing(report: Mapping[str, Any], layers: Layers, seed: int) -> Timing:
     if not reached:
         raise error(
             "the router reports no clock after routing",
-            help="nextpnr 0.11 does that for some circuits on Gowin's devices: place it with Gowin's own tools",
+            help="please report it, with the build",
         )
     path = next(p for p in report["critical_paths"] if CLOCK in p["from"] and CLOCK in p["to"])["path"]
     ends = path[0]["from"]["cell"], path[-1]["to"]["cell"]

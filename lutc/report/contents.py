@@ -50,6 +50,7 @@ def facts(
         "target": target.name,
         "part": target.part,
         "clock_ns": period if ranks else None,
+        "delay_factor": settings.delay_factor,
         "stages": ranks,
         "latency_cycles": ranks,
         "ii": 1,
