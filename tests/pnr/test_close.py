@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from scorer import TEXT
@@ -166,10 +167,14 @@ def test_what_cannot_be_compiled_again(tmp_path: Path) -> None:
     folder = lutc.compile(lutc.loads(TEXT), "ecp5-25k", passes=own).write(tmp_path / "own", vectors=20)
     with pytest.raises(LirError, match="compiled by other passes than the usual ones"):
         lutc.implement(folder, close=True)
+    rows = np.random.default_rng(0).integers(-2, 2, (30, 4)) / 4
+    build = lutc.compile(lutc.loads(TEXT), "ecp5-25k", clock_ns=7, assume_inputs=rows)
+    with pytest.raises(LirError, match="the build assumes inputs"):
+        lutc.implement(build.write(tmp_path / "assumed", vectors=20), close=True)
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"effort": "fast"}, {"hdl": "vhdl", "approx_lsb": 2.0, "valid": True}]
+    "options", [{"objective": "area"}, {"effort": "fast"}, {"hdl": "vhdl", "approx_lsb": 2.0, "valid": True}]
 )
 def test_compiled_again_it_is_the_same_build(tmp_path: Path, options: dict[str, Any]) -> None:
     """With the delays that it was compiled by: from the folder alone all settings are known."""

@@ -13,7 +13,7 @@ Brevitas. `same:` are one function each, the first ONNX Runtime form's, written 
 - `equal`: outputs that are the framework's own number, of all for 200 rows. PT2E leaves the last layer's result a
   float32, which rounds where lutc does not: what is off by less than 1e-5 of the largest is equal.
 
-`--network wine` takes some minutes, all networks with `--sites` take hours; no results of that are kept here.
+All networks take some twenty minutes, with `--sites` hours; no results of that are kept here.
 """
 
 from __future__ import annotations
