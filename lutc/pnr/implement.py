@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from lutc.pnr.flows import PINS, Flow, counted, flow_of, pins
 from lutc.pnr.harness import PADS, TOP, Ports, harness, stub
 from lutc.pnr.routed import checked, models_of
 from lutc.pnr.timing import SOURCE, Layers, Timing, timing
+from lutc.primitives import PRIMITIVES
 from lutc.target import Target
 
 SEEDS = 100  # at most
@@ -155,7 +157,8 @@ def implement(
     bench = json.loads((build / "sim" / "bench.json").read_text())
     ports = Ports.of(bench)
     versions = {t: tools.version(t) for t in ("yosys", flow.router)}
-    texts = {source: (build / source).read_text() for source in bench["sources"]}
+    rtl = [source for source in bench["sources"] if source.startswith("rtl/")]  # models are for simulators
+    texts = {source: (build / source).read_text() for source in rtl}
     place = _kept(keep) if keep is not None else None
     with tempfile.TemporaryDirectory(prefix="lutc-") as temporary, tools.jobs() as jobs:
         work = place or Path(temporary)
@@ -215,7 +218,10 @@ def _kept(place: str | Path) -> Path:
 
 
 def _sources(work: Path, texts: Mapping[str, str], bench: Mapping[str, Any], jobs: tools.Jobs) -> None:
-    """The circuit as one file of Verilog. VHDL goes through GHDL's synthesis, which writes Verilog."""
+    """The circuit as one file of Verilog. VHDL goes through GHDL's synthesis, which writes Verilog.
+
+    Of LUTs that are asked for by name it makes empty modules, which would take the place of the device's own.
+    """
     if bench["hdl"] == "verilog":
         (work / SOURCE).write_text("\n".join(texts.values()))
         return
@@ -223,8 +229,10 @@ def _sources(work: Path, texts: Mapping[str, str], bench: Mapping[str, Any], job
     for source, text in texts.items():
         (work / Path(source).name).write_text(text)
         names.append(Path(source).name)
-    command = [*tools.find("ghdl"), "--synth", "--std=08", "--out=verilog", *names, "-e", bench["top"]]
-    jobs.run(command, work, SOURCE)
+    options = ["--std=08", "-Wno-binding", "--out=verilog"]
+    said = jobs.run([*tools.find("ghdl"), "--synth", *options, *names, "-e", bench["top"]], work, SOURCE)
+    cells = "|".join(cell for p in PRIMITIVES.values() for _, cell in p.cells)
+    (work / SOURCE).write_text(re.sub(rf"^module (?:{cells})\n.*?^endmodule\n", "", said, flags=re.M | re.S))
 
 
 def _synthesised(work: Path, flow: Flow, top: str, dsp: bool, jobs: tools.Jobs) -> dict[str, int]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 from operator import index
 
+from lutc.primitives import Primitive
 from lutc.rtl.nets import (
     Add,
     And,
@@ -60,8 +61,8 @@ class ModuleBuilder:
 
     ``name`` and ``origin`` are hints; the first name of a net stays. ``origin`` says which layer a net comes
     from and becomes a comment over its group; :meth:`at` sets it for everything built inside a ``with``.
-    ``luts`` says that LUTs of the target can be asked for by name, with :meth:`lut`; ``tables`` that tables are made
-    of them, too.
+    ``luts`` are LUTs of the target that can be asked for by name, with :meth:`lut`; ``tables`` says that tables are
+    made of them, too.
     """
 
     def __init__(
@@ -71,12 +72,12 @@ class ModuleBuilder:
         clock: bool = False,
         clock_enable: bool = False,
         reset: bool = False,
-        luts: bool = False,
+        luts: Primitive | None = None,
         tables: bool = True,
     ) -> None:
         require(clock or not (clock_enable or reset), "a clock enable or a reset needs a clock")
         self.name = name
-        self.luts, self.lut_tables = luts, luts and tables
+        self.luts, self.lut_tables = luts, luts is not None and tables
         self.clock, self.clock_enable, self.reset = clock, clock_enable, reset
         self.notes: dict[str, str] = {}
         self._nets: dict[Net, None] = {}
@@ -463,7 +464,7 @@ class ModuleBuilder:
                 del bits[i]
         if len(bits) <= 1 and tuple(contents) in ((0,), (1,), (0, 1)):
             return bits[0] if bits else self.const(contents[0], 1)
-        return self._make(Lut, self.append(*reversed(bits)), tuple(contents), 1, False)
+        return self._make(Lut, self.append(*reversed(bits)), tuple(contents), 1, False, self.luts)
 
     def reg(self, net: Net, reset: int | None = None) -> Net:
         """``net`` one clock later. A constant needs no register."""

@@ -386,7 +386,8 @@ def modules() -> list[nl.Module]:
 def folder(modules: list[nl.Module], tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("hdl")
     for printer in (verilog, vhdl):
-        for name, text in printer.emit(modules, "Made by a test.").items():
+        models = vhdl.models(modules, "Made by a test.") if printer is vhdl else {}
+        for name, text in (printer.emit(modules, "Made by a test.") | models).items():
             (place / name).write_text(text, encoding="ascii")
     return place
 
@@ -409,7 +410,8 @@ def test_simulation(modules: list[nl.Module], folder: Path) -> None:
     want = expected(top, rows)
     known = sum(bits is not None for answer in want for bits in answer)
     assert known > 0.9 * CYCLES * len(top.outputs)
-    assert run("ghdl", "-a", "--std=08", *_files(vhdl, modules), folder=folder) == ""
+    sources = [*vhdl.models(modules, ""), *_files(vhdl, modules)]
+    assert run("ghdl", "-a", "--std=08", *sources, folder=folder) == ""
     assert differences(top, simulate_verilog(modules, rows, folder), want)[:5] == []
     assert differences(top, simulate_vhdl(modules, rows, folder), want)[:5] == []
 

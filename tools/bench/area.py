@@ -133,7 +133,7 @@ def breakdown(final: Path, args: argparse.Namespace) -> dict[str, int]:
             continue
         with tempfile.TemporaryDirectory() as folder:
             files = []
-            for file, text in backend("verilog").emit(netlist(cut, luts=True), "").items():
+            for file, text in backend("verilog").emit(netlist(cut, luts=XILINX), "").items():
                 files.append(Path(folder, file))
                 files[-1].write_text(text)
             rows[name] = int(sites("part", files, args)["sites"])

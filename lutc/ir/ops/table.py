@@ -13,7 +13,6 @@ from lutc.ir.graph import Bounds, Const, OpMistake, Table, Value
 from lutc.ir.ops.base import Op, number
 from lutc.numbers import as_code, dtype, twos
 from lutc.rtl import circuits
-from lutc.rtl.nets import LUT_INPUTS
 from lutc.truth import dependence, table_luts
 from lutc.types import Ints, Type, holding, scalar, uniform
 
@@ -163,10 +162,11 @@ class Lut(Op):
 
     def _in_luts(self, build: ModuleBuilder, key: Net, width: int, signed: bool) -> Net:
         """Output bits of at most a LUT's inputs as LUTs, the others as a table."""
+        assert build.luts
         codes = self.table.words
         inputs = [build.bit(key, i) for i in range(key.width)]
         depends = dependence(codes, width)
-        wide = np.flatnonzero(depends.sum(axis=-1) > LUT_INPUTS)
+        wide = np.flatnonzero(depends.sum(axis=-1) > build.luts.inputs)
         rest = (codes[:, None] >> wide & 1) @ (1 << np.arange(len(wide)))
         table = build.rom(key, rest.tolist(), len(wide), table=self.table.name) if len(wide) else None
         bits = []

@@ -80,7 +80,7 @@ def _with_encoder(codes: Codes, width: int, luts: float, target: Target) -> floa
 def _worthwhile(codes: Codes, width: int, luts: float, target: Target) -> Encoder | None:
     """The encoder of a table that takes so many LUTs without."""
     inputs = len(codes).bit_length() - 1
-    if not target.named_luts or luts <= width / 2 + _LEAST or not target.lut_inputs <= inputs <= _LARGEST:
+    if target.primitive is None or luts <= width / 2 + _LEAST or not target.lut_inputs <= inputs <= _LARGEST:
         return None
     return _search(patterns(codes, width).tobytes(), width, luts, target)
 
