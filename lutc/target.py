@@ -94,7 +94,13 @@ class Target:
         """A truth table in LUTs, before any minimisation."""
         if inputs <= self.lut_inputs - 1 and self.fractured:
             return outputs / 2
-        return outputs * float(1 << max(inputs - self.lut_inputs, 0))
+        return outputs * self.function_luts(inputs)
+
+    def function_luts(self, inputs: int) -> float:
+        """A boolean function by Shannon's expansion: LUTs, and where the dedicated multiplexers end a LUT for each."""
+        extra = max(inputs - self.lut_inputs, 0)
+        chosen = max(extra - self.mux_levels, 0)
+        return float((1 << extra) + (1 << chosen) - 1)
 
     def table_ns(self, inputs: int) -> float:
         extra = max(inputs - self.lut_inputs, 0)
