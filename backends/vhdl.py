@@ -1,10 +1,12 @@
 """VHDL-2008, one entity a file.
 
 Ports are std_logic and std_logic_vector; inside, every net is a numeric_std ``signed`` or ``unsigned`` vector,
-one bit wide nets too. Tables are constant arrays. LUTs that the netlist asks for by name are instances of components
-called as the vendor's library calls them: synthesis finds its own cells for these, and simulators the models that
-`models` gives, which are not for synthesis, for it would dissolve what it knows the inside of. A simulator says "metavalue detected" for registers that have
+one bit wide nets too. Tables are constant arrays. A simulator says "metavalue detected" for registers that have
 no value yet; it is meant (GHDL: ``--ieee-asserts=disable``).
+
+LUTs that the netlist asks for by name are instances of components called as the vendor's library calls them: synthesis
+finds its own cells for these. Simulators find the entities that `models` gives. They are not for synthesis, which keeps
+what it does not know the inside of, and would dissolve them.
 """
 
 from __future__ import annotations

@@ -131,7 +131,10 @@ class Build:
                 self.reference,
                 self.modules,
                 hdl=bench.simulators[backend.simulators[0]],
-                files=[*(f"rtl/{n}" for n in files if n.endswith(backend.suffix)), *(f"sim/{n}" for n in models)],
+                files=[
+                    *(f"rtl/{n}" for n in files if n.endswith(backend.suffix)),
+                    *(f"sim/{n}" for n in models),
+                ],
                 latency=latency(self.design),
                 valid=self.control.valid,
                 count=vectors,

@@ -35,8 +35,8 @@ def netlist(
 ) -> list[Module]:
     """The modules of a design, callees first; the last is the design itself.
 
-    With `luts`, LUTs of the device, tables and what stands in front of them are LUTs that synthesis leaves alone (`lutc.rtl.nets.Lut`);
-    without `tables`, only the latter.
+    With `luts`, LUTs of the device, tables and what stands in front of them are such that synthesis leaves alone
+    (`lutc.rtl.nets.Lut`); without `tables`, only the latter.
     A design without registers is combinational: it has no clock, and no clock enable however much one is asked for.
     Raises LirError for a design that is not in the scalar stage, or that still holds an operation without a circuit.
     """
@@ -48,7 +48,11 @@ def netlist(
     for func in functions(design):
         registers = latency(func) > 0
         build = ModuleBuilder(
-            func.name, clock=registers, clock_enable=registers and control.clock_enable, luts=luts, tables=tables
+            func.name,
+            clock=registers,
+            clock_enable=registers and control.clock_enable,
+            luts=luts,
+            tables=tables,
         )
         nets = _inputs(build, func.params)
         _fill(build, body(func), nets, modules, home)

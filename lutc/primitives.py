@@ -1,7 +1,7 @@
 """LUTs that can be asked for by name: what each vendor's library calls them, and what synthesis does with them.
 
-Sources: AMD UG974 (UltraScale libraries guide), Lattice's libraries of ECP5 and iCE40 (FPGA-TN-02026), Gowin SUG283, and
-the cells that Yosys reads and writes for these families.
+Sources: AMD UG974 (UltraScale libraries guide), Lattice FPGA-TN-02026 (iCE40), Gowin SUG283, and the cells that Yosys
+reads and writes for these families (`cells_sim.v` of each); ECP5's LUT4 is as Yosys has it.
 """
 
 from __future__ import annotations

@@ -218,10 +218,7 @@ def _kept(place: str | Path) -> Path:
 
 
 def _sources(work: Path, texts: Mapping[str, str], bench: Mapping[str, Any], jobs: tools.Jobs) -> None:
-    """The circuit as one file of Verilog. VHDL goes through GHDL's synthesis, which writes Verilog.
-
-    Of LUTs that are asked for by name it makes empty modules, which would take the place of the device's own.
-    """
+    """The circuit as one file of Verilog. VHDL goes through GHDL's synthesis, which writes Verilog."""
     if bench["hdl"] == "verilog":
         (work / SOURCE).write_text("\n".join(texts.values()))
         return
@@ -231,8 +228,16 @@ def _sources(work: Path, texts: Mapping[str, str], bench: Mapping[str, Any], job
         names.append(Path(source).name)
     options = ["--std=08", "-Wno-binding", "--out=verilog"]
     said = jobs.run([*tools.find("ghdl"), "--synth", *options, *names, "-e", bench["top"]], work, SOURCE)
+    (work / SOURCE).write_text(kept(said))
+
+
+def kept(text: str) -> str:
+    """GHDL's Verilog with nothing but instances of the LUTs that are asked for by name.
+
+    It writes an empty module for each, which would take the place of the device's own.
+    """
     cells = "|".join(cell for p in PRIMITIVES.values() for _, cell in p.cells)
-    (work / SOURCE).write_text(re.sub(rf"^module (?:{cells})\n.*?^endmodule\n", "", said, flags=re.M | re.S))
+    return re.sub(rf"^module (?:{cells})\n.*?^endmodule\n", "", text, flags=re.M | re.S)
 
 
 def _synthesised(work: Path, flow: Flow, top: str, dsp: bool, jobs: tools.Jobs) -> dict[str, int]:

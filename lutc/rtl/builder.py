@@ -464,6 +464,11 @@ class ModuleBuilder:
                 del bits[i]
         if len(bits) <= 1 and tuple(contents) in ((0,), (1,), (0, 1)):
             return bits[0] if bits else self.const(contents[0], 1)
+        assert self.luts
+        if len(bits) == 1 and not self.luts.chained:
+            return self.not_(
+                bits[0]
+            )  # whatever reads it has room for that; carry chains that have are given it apart
         return self._make(Lut, self.append(*reversed(bits)), tuple(contents), 1, False, self.luts)
 
     def reg(self, net: Net, reset: int | None = None) -> Net:

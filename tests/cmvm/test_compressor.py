@@ -21,6 +21,7 @@ from lutc.passes.canonical.narrow import Narrow
 from lutc.passes.context import Context
 from lutc.passes.manager import run
 from lutc.passes.sums.adders import Adders
+from lutc.primitives import XILINX
 from lutc.rtl.builder import ModuleBuilder
 from lutc.rtl.circuits import add, add3, sub
 from lutc.rtl.nets import Lut, Net, Rom

@@ -118,6 +118,7 @@ def breakdown(final: Path, args: argparse.Namespace) -> dict[str, int]:
     from lutc.emit import netlist
     from lutc.ir.ops import Add, Add3, Lincomb, Lut, Neg, Quant, Scale, Sub
     from lutc.plugins import backend
+    from lutc.primitives import XILINX
     from lutc.text.parse import parse_file
 
     design = parse_file(final)
