@@ -38,7 +38,7 @@ def _same(folder: Path, *sides: str) -> None:
     design = ys.Design()
     read = [
         (
-            f"read_verilog -overwrite -DNO_ICE40_DEFAULT_ASSIGNMENTS {side}",
+            f"read_verilog -defer -overwrite -DNO_ICE40_DEFAULT_ASSIGNMENTS {side}",
             "hierarchy -check -top luts",
             "proc",
             "flatten",
@@ -46,7 +46,7 @@ def _same(folder: Path, *sides: str) -> None:
         )
         for n, side in enumerate(sides)
     ]
-    prove = ("design -copy-from s0 -as s0 luts", "design -copy-from s1 -as s1 luts")
+    prove: tuple[str, ...] = ("design -copy-from s0 -as s0 luts", "design -copy-from s1 -as s1 luts")
     prove += ("miter -equiv -flatten -make_outputs s0 s1 miter", "sat -verify -prove trigger 0 miter")
     for command in (*read[0], *read[1], *prove):
         ys.run_pass(f"tee -q -a {folder}/yosys.log {command}", design)
@@ -76,8 +76,8 @@ def test_both_languages_ask_for_the_same_luts(tmp_path: Path, of: Primitive) -> 
     module = luts(of)
     count = sum(isinstance(net, Lut) for net in module.nets)
     (tmp_path / "luts.vhd").write_text(vhdl.emit([module], "")["luts.vhd"])
-    command = [need_tool("ghdl"), "--synth", "--std=08", "-Wno-binding", "--out=verilog", "luts.vhd", "-e"]
-    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=True)
+    command = [need_tool("ghdl"), "--synth", "--std=08", "-Wno-binding", "--out=verilog", "luts.vhd"]
+    done = subprocess.run([*command, "-e", "luts"], cwd=tmp_path, text=True, capture_output=True, check=True)
     assert done.stderr == ""
     of_vhdl = kept(done.stdout)
     assert not re.search(r"^module (?!luts\b)", of_vhdl, re.M)

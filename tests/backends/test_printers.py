@@ -255,8 +255,7 @@ def _pins(module: nl.Module) -> list[tuple[int, int]]:
 
 
 def _files(printer: ModuleType, modules: Sequence[nl.Module]) -> list[str]:
-    files: dict[str, str] = printer.emit(modules, "")
-    return list(files)
+    return [*printer.emit(modules, ""), *(vhdl.models(modules, "") if printer is vhdl else {})]
 
 
 def identifiers(module: nl.Module, modules: Sequence[nl.Module]) -> dict[str, str]:
@@ -410,8 +409,7 @@ def test_simulation(modules: list[nl.Module], folder: Path) -> None:
     want = expected(top, rows)
     known = sum(bits is not None for answer in want for bits in answer)
     assert known > 0.9 * CYCLES * len(top.outputs)
-    sources = [*vhdl.models(modules, ""), *_files(vhdl, modules)]
-    assert run("ghdl", "-a", "--std=08", *sources, folder=folder) == ""
+    assert run("ghdl", "-a", "--std=08", *_files(vhdl, modules), folder=folder) == ""
     assert differences(top, simulate_verilog(modules, rows, folder), want)[:5] == []
     assert differences(top, simulate_vhdl(modules, rows, folder), want)[:5] == []
 
