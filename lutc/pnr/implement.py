@@ -227,7 +227,8 @@ def _sources(work: Path, texts: Mapping[str, str], bench: Mapping[str, Any], job
         (work / Path(source).name).write_text(text)
         names.append(Path(source).name)
     options = ["--std=08", "-Wno-binding", "--out=verilog"]
-    said = jobs.run([*tools.find("ghdl"), "--synth", *options, *names, "-e", bench["top"]], work, SOURCE)
+    command = [*tools.find("ghdl"), "--synth", *options, *names, "-e", bench["top"]]
+    said = jobs.run(command, work, SOURCE, errors="ghdl.log")  # which has notes of ROMs, among others
     (work / SOURCE).write_text(kept(said))
 
 
