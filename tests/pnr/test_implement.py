@@ -222,5 +222,5 @@ def test_luts_by_name_and_tables_in_both_languages(tmp_path: Path, target: str) 
         cell = build.settings.device.primitive
         assert cell
         text = (tmp_path / f"{hdl}-tools" / "dut.v").read_text()
-        named.append(text.count(f"{cell.cells[0][1]} #("))
+        named.append(text.count(f"\n  {cell.cells[0][1]} #("))
     assert named[0] == named[1] >= 2 and counts[0] == counts[1]
