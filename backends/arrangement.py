@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from lutc.numbers import trailing_zeros
+from lutc.primitives import Primitive
 from lutc.rtl.nets import (
     DATA,
     VALID,
@@ -143,6 +144,12 @@ def _arranged(modules: tuple[Module, ...]) -> tuple[Layout, ...]:
     return tuple(done.values())
 
 
+def named_cells(modules: Sequence[Module]) -> list[tuple[Primitive, int, str]]:
+    """The LUTs that are asked for by name: the library, the cell's inputs and its name, smallest first."""
+    found = {(net.primitive, *net.cell) for module in modules for net in module.nets if isinstance(net, Lut)}
+    return sorted(found, key=lambda cell: (cell[0].name, cell[1]))
+
+
 def identifiers(modules: Sequence[Module]) -> tuple[str, dict[str, str]]:
     """The top module's identifier, and those of its ports by the names the design gives them."""
     top = {placed.module: placed for placed in arrange(modules)}[modules[-1]]
@@ -239,6 +246,10 @@ def _needed_by_name(module: Module) -> set[Net]:
                 source = a.a if isinstance(a, As) else a
                 if not isinstance(source, Slice):  # whose sign bit is a bit of what it slices
                     needed.add(source)
+            case Lut():  # VHDL's pins are bits of something with a name
+                bits = (bit for _, bit in net.connected if bit is not None)
+                bare = (bit.a if isinstance(bit, As) else bit for bit in bits)
+                needed.update(bit for bit in bare if not isinstance(bit, Slice))
             case Rom(key=key) if not isinstance(key, Slice | Append):
                 needed.add(key)  # Icarus 11 does not wrap around in `table[key + 1]`
     return {net for net in needed if not isinstance(net, Const)}
@@ -311,7 +322,7 @@ def _tables(module: Module, scope: Scope) -> dict[Rom, Table]:
     known: dict[tuple[int, tuple[int, ...]], Table] = {}
     tables: dict[Rom, Table] = {}
     for net in module.nets:
-        if isinstance(net, Rom):
+        if isinstance(net, Rom) and not isinstance(net, Lut):
             mask = (1 << net.width) - 1
             key = net.width, tuple(value & mask for value in net.contents)
             if key not in known:

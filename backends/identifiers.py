@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from lutc.primitives import PRIMITIVES
+
 _VERILOG_2001 = """
 always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config deassign default defparam
 design disable edge else end endcase endconfig endfunction endgenerate endmodule endprimitive endspecify endtable
@@ -54,7 +56,7 @@ goto inline long mutable namespace noexcept not_eq nullptr operator or_eq privat
 requires short signed sizeof static_assert static_cast switch template thread_local throw true try typeid typename
 unsigned using volatile wchar_t xor_eq
 """
-_PRIMITIVES = "lut1 lut2 lut3 lut4 lut5 lut6"
+_PRIMITIVES = " ".join(cell.lower() for p in PRIMITIVES.values() for _, cell in p.cells)
 RESERVED = frozenset(
     " ".join([_PRIMITIVES, _VERILOG_2001, _SYSTEM_VERILOG, _VHDL_2008, _VHDL_LIBRARIES, _CPLUSPLUS]).split()
 )

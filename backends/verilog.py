@@ -1,7 +1,7 @@
 """Verilog-2001, one module a file.
 
-LUTs that the netlist asks for by name are instances of LUT1 to LUT6, as AMD's libraries have them; a file for each
-size holds what it means, for simulators, and nothing where SYNTHESIS is defined.
+LUTs that the netlist asks for by name are instances of the vendor's own cells, such as AMD's LUT1 to LUT6; a file for
+each holds what it means, for simulators, and nothing where SYNTHESIS is defined.
 
 Tables of up to 256 entries are case functions, larger ones are arrays set in an ``initial`` block. Measured with
 Icarus 11, Verilator 5.006 and Yosys 0.70 against ``TABLE[key * WIDTH +: WIDTH]`` on a constant vector: all three
@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from lutc.plugins import Backend
+from lutc.primitives import Primitive
 from lutc.rtl.nets import (
     Add,
     And,
@@ -46,7 +47,7 @@ from lutc.rtl.nets import (
     Xor,
 )
 
-from .arrangement import Layout, Section, Table, arrange, identifiers
+from .arrangement import Layout, Section, Table, arrange, identifiers, named_cells
 from .text import aligned, comment, fold, header, in_rows, steered, with_comments
 
 _LARGEST_CASE = 256
@@ -65,8 +66,7 @@ _OPERATORS: dict[type[Net], str] = {
 def emit(modules: Sequence[Module], head: str) -> dict[str, str]:
     """The files of ``modules`` by name, instantiated modules first. ``head`` starts each file, as a comment."""
     files = {f"{layout.name}.v": _Printer(layout).file(head) for layout in arrange(modules)}
-    sizes = {net.key.width for module in modules for net in module.nets if isinstance(net, Lut)}
-    return files | {f"LUT{inputs}.v": _lut_model(inputs, head) for inputs in sorted(sizes)}
+    return files | {f"{name}.v": _lut_model(of, inputs, head) for of, inputs, name in named_cells(modules)}
 
 
 class Verilog:
@@ -83,18 +83,18 @@ class Verilog:
 BACKEND: Backend = Verilog()
 
 
-def _lut_model(inputs: int, head: str) -> str:
-    """One of LUT1 to LUT6, for simulators. Synthesis, where SYNTHESIS is defined, has its own."""
-    pins = [f"I{i}" for i in range(inputs)]
+def _lut_model(of: Primitive, inputs: int, head: str) -> str:
+    """A LUT of the device, for simulators. Synthesis, where SYNTHESIS is defined, has its own."""
+    pins, name = of.pins[:inputs], of.cell(inputs)[1]
     lines = [
         *header("//", head, {}),
         "`ifndef SYNTHESIS",
-        f"module LUT{inputs} #(parameter [{(1 << inputs) - 1}:0] INIT = 0) (",
-        "  output wire O,",
+        f"module {name} #(parameter [{(1 << inputs) - 1}:0] {of.init} = 0) (",
+        f"  output wire {of.output},",
         f"  input  wire {', '.join(pins)}",
         ");",
         f"  wire {f'[{inputs - 1}:0] ' if inputs > 1 else ''}key = {{{', '.join(reversed(pins))}}};",
-        "  assign O = INIT[key];",
+        f"  assign {of.output} = {of.init}[key];",
         "endmodule",
         "`endif",
         "",
@@ -136,8 +136,7 @@ class _Printer:
     def file(self, head: str) -> str:
         lines = header("//", head, self.layout.module.notes)
         lines += [f"module {self.layout.name} (", *self._ports(), ");"]
-        called = (table for net, table in self.layout.tables.items() if not isinstance(net, Lut))
-        for table in dict.fromkeys(called):
+        for table in dict.fromkeys(self.layout.tables.values()):
             lines += ["", *self._table(table)]
         for section in self.layout.sections:
             lines += ["", *self._section(section)]
@@ -307,12 +306,12 @@ class _Printer:
 
     def _lut(self, net: Lut) -> list[str]:
         """An instance of one of the device's LUTs, which is why synthesis leaves it as it is."""
-        inputs = net.key.parts[::-1] if isinstance(net.key, Append) else (net.key,)
-        size = 1 << len(inputs)
-        pins = [("O", self.names[net]), *((f"I{i}", self.expression(bit)) for i, bit in enumerate(inputs))]
+        inputs, cell = net.cell
+        pins = [(net.primitive.output, self.names[net])]
+        pins += [(pin, "1'b0" if bit is None else self.expression(bit)) for pin, bit in net.connected]
         text = ", ".join(f".{pin}({wire})" for pin, wire in pins)
-        init = f"{size}'h{net.init:0{max(size // 4, 1)}x}"
-        return fold(f"  LUT{len(inputs)} #(.INIT({init})) {self.layout.lut_names[net]} ({text});")
+        init = f".{net.primitive.init}({1 << inputs}'h{net.init:0{max((1 << inputs) // 4, 1)}x})"
+        return fold(f"  {cell} #({init}) {self.layout.lut_names[net]} ({text});")
 
     def _registers(self, registers: list[Reg]) -> list[str]:
         module = self.layout.module

@@ -3,6 +3,10 @@
 Ports are std_logic and std_logic_vector; inside, every net is a numeric_std ``signed`` or ``unsigned`` vector,
 one bit wide nets too. Tables are constant arrays. A simulator says "metavalue detected" for registers that have
 no value yet; it is meant (GHDL: ``--ieee-asserts=disable``).
+
+LUTs that the netlist asks for by name are instances of components called as the vendor's library calls them: synthesis
+finds its own cells for these. Simulators find the entities that `models` gives. They are not for synthesis, which keeps
+what it does not know the inside of, and would dissolve them.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lutc.plugins import Backend
+from lutc.primitives import Primitive
 from lutc.rtl.nets import (
     Add,
     And,
@@ -23,6 +28,7 @@ from lutc.rtl.nets import (
     Instance,
     InstanceOutput,
     Lt,
+    Lut,
     Module,
     Mul,
     Mux,
@@ -37,7 +43,7 @@ from lutc.rtl.nets import (
     Xor,
 )
 
-from .arrangement import Layout, Section, Table, arrange, identifiers
+from .arrangement import Layout, Section, Table, arrange, identifiers, named_cells
 from .text import aligned, comment, fold, header, in_rows, steered, with_comments
 
 _OPERATORS: dict[type[Net], str] = {
@@ -64,18 +70,59 @@ def emit(modules: Sequence[Module], head: str) -> dict[str, str]:
     return {f"{layout.name}.vhd": _Printer(layout).file(head) for layout in arrange(modules)}
 
 
+def models(modules: Sequence[Module], head: str) -> dict[str, str]:
+    """What simulators need besides, by file name: the LUTs that are asked for by name."""
+    return {f"{name}.vhd": _lut_model(of, inputs, head) for of, inputs, name in named_cells(modules)}
+
+
 class Vhdl:
     """The emitter, as `lutc.plugins.Backend` says."""
 
     name = "vhdl"
     suffix = ".vhd"
-    named_luts = False
+    named_luts = True
     simulators: tuple[str, ...] = ("ghdl",)
     identifiers = staticmethod(identifiers)
     emit = staticmethod(emit)
+    models = staticmethod(models)
 
 
 BACKEND: Backend = Vhdl()
+
+
+def _interface(of: Primitive, inputs: int) -> list[str]:
+    """The generic and the ports of a LUT, as its entity has them and its component."""
+    size = 1 << inputs
+    return [
+        f"generic ({of.init} : bit_vector({size - 1} downto 0) := (others => '0'));",
+        f"port ({of.output} : out std_logic; {', '.join(of.pins[:inputs])} : in std_logic);",
+    ]
+
+
+def _lut_model(of: Primitive, inputs: int, head: str) -> str:
+    """A LUT of the device, for simulators."""
+    name, pins = of.cell(inputs)[1], of.pins[:inputs]
+    lines = [
+        *header("--", head, {}),
+        *(["--"] if head else []),
+        "-- For simulation only: synthesis has a cell of this name, which it keeps, and would dissolve this entity.",
+        "library ieee;",
+        "use ieee.std_logic_1164.all;",
+        "use ieee.numeric_std.all;",
+        "",
+        f"entity {name} is",
+        *(f"  {line}" for line in _interface(of, inputs)),
+        "end entity;",
+        "",
+        f"architecture simulation of {name} is",
+        f"  signal key : {_vector('std_logic_vector', inputs)};",
+        "begin",
+        f"  key <= ({', '.join(f'{i} => {pin}' for i, pin in reversed([*enumerate(pins)]))});",
+        f"  {of.output} <= 'X' when is_x(key) else to_stdulogic({of.init}(to_integer(unsigned(key))));",
+        "end architecture;",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _kind(net: Net) -> str:
@@ -138,6 +185,9 @@ class _Printer:
             lines += _TRUNCATE.format(kind=kind).splitlines()
         steering = [name for net in module.nets if isinstance(net, Mul) for name, _ in steered(net)]
         lines += [f"  attribute {name} : string;" for name in dict.fromkeys(steering)]
+        for of, size, name in named_cells([module]):
+            inside = [f"    {line}" for line in _interface(of, size)]
+            lines += ["", f"  component {name} is", *inside, "  end component;"]
         for table in dict.fromkeys(layout.tables.values()):
             lines += ["", *self._table(table)]
         lines += ["", *self._signals((net, self.names[net]) for net in inputs)]
@@ -297,10 +347,13 @@ class _Printer:
             if isinstance(net, InstanceOutput):
                 value = _from_port(net, self.layout.inner[net])
                 rows.append((_target(net, self.names[net]), f"<= {value};"))
-            elif not isinstance(net, Reg):
+            elif not isinstance(net, Reg | Lut):
                 rows.append((self.names[net], f"<= {_bare(self.operation(net))};"))
         for instance in section.instances:
             lines += self._instance(instance)
+        for net in section.nets:
+            if isinstance(net, Lut):
+                lines += self._lut(net)
         return lines + aligned(rows, "  ") + self._registers(section.registers)
 
     def _instance(self, instance: Instance) -> list[str]:
@@ -315,6 +368,23 @@ class _Printer:
         ]
         text = ", ".join(f"{pin} => {wire}".replace(" ", "\0") for pin, wire in pins)
         return fold(f"  {self.layout.names[instance]} : entity work.{callee.name} port map ({text});")
+
+    def _lut(self, net: Lut) -> list[str]:
+        """An instance of one of the device's LUTs, which is why synthesis leaves it as it is."""
+        inputs, cell = net.cell
+        pins = [(net.primitive.output, f"{self.names[net]}(0)")]
+        pins += [(pin, "'0'" if bit is None else self.pin(bit)) for pin, bit in net.connected]
+        ports = ", ".join(f"{pin}\0=>\0{wire}" for pin, wire in pins)
+        init = f"{net.primitive.init}\0=>\0{_bits(net.init, 1 << inputs)}"
+        return fold(f"  {self.layout.lut_names[net]} : {cell} generic map ({init}) port map ({ports});")
+
+    def pin(self, net: Net) -> str:
+        """One bit as a std_logic."""
+        while isinstance(net, As) and net not in self.names:
+            net = net.a
+        if isinstance(net, Slice) and net not in self.names:
+            return f"{self.names[net.a]}({net.low})"
+        return f"{self.names[net]}(0)"
 
     def _registers(self, registers: list[Reg]) -> list[str]:
         module = self.layout.module

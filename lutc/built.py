@@ -85,6 +85,11 @@ class Build:
         """The HDL, by file name."""
         return self.settings.backend.emit(self.modules, _header(self.facts))
 
+    @property
+    def models(self) -> dict[str, str]:
+        """What simulators need besides and synthesis must not read, by file name."""
+        return self.settings.backend.models(self.modules, _header(self.facts))
+
     def __repr__(self) -> str:
         return f"<Build {self.design.name} for {self.facts['part']}: {self.facts['estimate']['luts']:,} LUT>"
 
@@ -168,18 +173,23 @@ class Build:
             _put(folder / "rtl" / name, text)
         backend = self.settings.backend
         if backend.simulators:
-            bench = plugins.bench()
+            bench, models = plugins.bench(), self.models
             bench.write(
                 folder,
                 self.reference,
                 self.modules,
                 hdl=bench.simulators[backend.simulators[0]],
-                files=[f"rtl/{n}" for n in files if n.endswith(backend.suffix)],
+                files=[
+                    *(f"rtl/{n}" for n in files if n.endswith(backend.suffix)),
+                    *(f"sim/{n}" for n in models),
+                ],
                 latency=latency(self.design),
                 valid=self.control.valid,
                 count=vectors,
                 user=self._user_rows(rows, vectors),
             )
+            for name, text in models.items():
+                _put(folder / "sim" / name, text)
         report = self.facts
         if self.approximation and rows:
             report = report | {"approximation": self.approximation.facts(rows)}

@@ -209,7 +209,7 @@ def _built(
     period = _clock(steps, device)
     design = _told_of_slowness(stages[-1][1] if stages else model, device, period)
     control = Control(settings.clock_enable and latency(design) > 0, settings.valid)
-    luts = settings.backend.named_luts and device.named_luts
+    luts = device.primitive if settings.backend.named_luts else None
     notes = _notes(design, device, found)
     modules = tuple(netlist(design, control, notes, luts=luts, tables=not fast))
     report = facts(

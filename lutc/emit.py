@@ -10,6 +10,7 @@ from lutc.ir.graph import Design, Func, Param, Stage, Value, body, functions, ow
 from lutc.ir.latency import arrivals, latency
 from lutc.ir.ops import Call, Op, Reg
 from lutc.ir.ops.flow import evaluate
+from lutc.primitives import Primitive
 from lutc.rtl.builder import ModuleBuilder
 from lutc.rtl.circuits import net_format, words, zero
 from lutc.rtl.nets import DATA, VALID, Module, Net
@@ -29,33 +30,38 @@ def netlist(
     control: Control = Control(),
     notes: dict[str, str] | None = None,
     *,
-    luts: bool = False,
+    luts: Primitive | None = None,
     tables: bool = True,
 ) -> list[Module]:
     """The modules of a design, callees first; the last is the design itself.
 
-    With `luts`, tables and what stands in front of them are LUTs that synthesis leaves alone (`lutc.rtl.nets.Lut`);
-    without `tables`, only the latter.
+    With `luts`, LUTs of the device, tables and what stands in front of them are such that synthesis leaves alone
+    (`lutc.rtl.nets.Lut`); without `tables`, only the latter.
     A design without registers is combinational: it has no clock, and no clock enable however much one is asked for.
     Raises LirError for a design that is not in the scalar stage, or that still holds an operation without a circuit.
     """
     _ready(design)
     clocked = latency(design) > 0
-    named = {"luts": luts, "tables": tables}
     home = layers(design)
     modules: dict[Func, Module] = {}
     done: list[Module] = []
     for func in functions(design):
         registers = latency(func) > 0
         build = ModuleBuilder(
-            func.name, clock=registers, clock_enable=registers and control.clock_enable, **named
+            func.name,
+            clock=registers,
+            clock_enable=registers and control.clock_enable,
+            luts=luts,
+            tables=tables,
         )
         nets = _inputs(build, func.params)
         _fill(build, body(func), nets, modules, home)
         build.output("result", nets[func.result])
         done += split(build.build())
         modules[func] = done[-1]
-    build = ModuleBuilder(design.name, clock=clocked, clock_enable=clocked and control.clock_enable, **named)
+    build = ModuleBuilder(
+        design.name, clock=clocked, clock_enable=clocked and control.clock_enable, luts=luts, tables=tables
+    )
     build.notes.update(notes or {})
     nets = _inputs(build, design.params, control.valid)
     _fill(build, body(design), nets, modules, home)

@@ -56,7 +56,11 @@ class Backend(Protocol):
 
     def emit(self, modules: Sequence[Module], head: str) -> dict[str, str]:
         """The circuit as texts by file name. `modules` come callees first, the last is the top; `head` is a line
-        of text for the head of every file."""
+        of text for the head of every file.
+
+        A backend may also have `models`, of the same arguments: what simulators read besides and synthesis must not,
+        such as what LUTs do that are asked for by name. They are written to `sim/`.
+        """
 
 
 class Bench(Protocol):
@@ -151,6 +155,17 @@ class Emitter:
             if lacking:
                 raise LirError(self.maker.fault(f"gives no identifier of the port {lacking[0]!r}"))
         return top, names
+
+    def models(self, modules: Sequence[Module], head: str) -> dict[str, str]:
+        """What simulators read besides, by file name."""
+        made = getattr(self.made, "models", None)
+        if made is None:
+            return {}
+        with self.maker.answering():
+            found: Any = made(modules, head)
+            if not isinstance(found, dict) or not all(_is_file(name, text) for name, text in found.items()):
+                raise LirError(self.maker.fault("gives no models by file name: see lutc.plugins.Backend"))
+        return found
 
     def emit(self, modules: Sequence[Module], head: str) -> dict[str, str]:
         with self.maker.answering():
@@ -312,6 +327,8 @@ def _no_backend(name: str, found: Any) -> str | None:
         return f"has the suffix {found.suffix!r}, which does not begin with a point"
     if not isinstance(found.named_luts, bool):
         return f"says named_luts = {found.named_luts!r}, not True or False"
+    if not callable(getattr(found, "models", lack)):
+        return "has models that cannot be called"
     simulators = found.simulators
     if not isinstance(simulators, tuple):
         return f"says simulators = {simulators!r}, not a tuple of names"

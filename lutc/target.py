@@ -18,6 +18,7 @@ from typing import Any
 
 from lutc.diagnostics import Diagnostic, LirError, Source, Span, did_you_mean, error, noted, shortened
 from lutc.extensions import TARGETS, extensions
+from lutc.primitives import PRIMITIVES, XILINX, Primitive
 from lutc.types import Fixed
 
 MAX_TARGET_FILE = 1 << 16  # bytes; lutc's own have one 64th of it
@@ -25,6 +26,7 @@ COPY = "begin with one of lutc's own: lutc targets --show xcvu13p > my.toml"
 
 
 Share = float  # of something, from 0 to 1
+Named = str  # a library's LUTs
 ROOMY = 1000  # LUTs of a circuit whose wires are as long as they have to be
 
 
@@ -45,7 +47,7 @@ class Target:
     lut_inputs: int
     fractured: bool  # a LUT may serve as two with one input less, on shared inputs
     ternary: bool  # a carry chain adds three operands, one LUT a bit
-    named_luts: bool  # LUT1 to LUT6 can be instantiated by these names, as on AMD's devices
+    named_luts: Named  # whose LUTs can be instantiated by name, one of `PRIMITIVES`, or "" for none
     mux_levels: int  # dedicated multiplexers behind the LUTs (MUXF7, F8, F9: 3)
     lut: float  # through a LUT
     net: float  # from one cell to the next
@@ -58,6 +60,11 @@ class Target:
     fan_out: Share = 0.0  # wires are longer by this share with every doubling of the LUTs that they lead to
     spread: Share = 0.0  # wires are longer by this share with every doubling of the LUTs beyond `ROOMY`
     delays: str = "not calibrated: round figures for typical wires"  # where they come from
+
+    @property
+    def primitive(self) -> Primitive | None:
+        """The LUTs that can be asked for by name, if any."""
+        return PRIMITIVES.get(self.named_luts)
 
     def crowded(self, luts: float) -> Target:
         """The target as a circuit of so many LUTs finds it: with longer wires the larger it is."""
@@ -91,7 +98,13 @@ class Target:
         """A truth table in LUTs, before any minimisation."""
         if inputs <= self.lut_inputs - 1 and self.fractured:
             return outputs / 2
-        return outputs * float(1 << max(inputs - self.lut_inputs, 0))
+        return outputs * self.function_luts(inputs)
+
+    def function_luts(self, inputs: int) -> float:
+        """A boolean function by Shannon's expansion: LUTs, and where the dedicated multiplexers end a LUT for each."""
+        extra = max(inputs - self.lut_inputs, 0)
+        chosen = max(extra - self.mux_levels, 0)
+        return float((1 << extra) + (1 << chosen) - 1)
 
     def table_ns(self, inputs: int) -> float:
         extra = max(inputs - self.lut_inputs, 0)
@@ -356,7 +369,9 @@ def _target(text: str, name: str, where: str, part: str | None) -> Target:
     delays = {
         f.name: float(data[f.name]) for f in fields(Target) if f.type in ("float", "Share") and f.name in data
     }
-    return Target(**(data | delays))
+    named = data["named_luts"]
+    luts = (XILINX.name if named else "") if isinstance(named, bool) else named
+    return Target(**(data | delays | {"named_luts": luts}))
 
 
 # What a target's numbers may be, ends included: what no device has is a slip of the pen, or of the unit.
@@ -387,6 +402,7 @@ _KINDS = {
     "float": "a number of nanoseconds",
     "Share": "a share",
     "bool": "true or false",
+    "Named": "true (AMD's LUT1 to LUT6), false, or whose LUTs they are: " + ", ".join(PRIMITIVES),
 }
 
 
@@ -404,9 +420,13 @@ def _wrong(data: dict[str, Any]) -> Iterator[tuple[str, str, str | None]]:
         if key in data and (reason := _mistake(key, kind, data[key])):
             yield key, reason, None
     right = {key for key in data if key in kinds and not _mistake(key, kinds[key], data[key])}
-    if {"named_luts", "lut_inputs"} <= right and data["named_luts"] and data["lut_inputs"] != 6:
-        help = "write named_luts = false, or lut_inputs = 6"
-        yield "named_luts", "LUT1 to LUT6 are of devices whose LUTs have six inputs", help
+    if {"named_luts", "lut_inputs"} <= right and (given := data["named_luts"]):
+        named = XILINX if given is True else PRIMITIVES[given]
+        if data["lut_inputs"] != named.inputs:
+            fits = [f'named_luts = "{p.name}"' for p in PRIMITIVES.values() if p.inputs == data["lut_inputs"]]
+            help = f"write {', '.join(['named_luts = false', *fits])} or lut_inputs = {named.inputs}"
+            what = f"{named.name} has LUTs of {named.inputs} inputs ({', '.join(c for _, c in named.cells)})"
+            yield "named_luts", f"{what}, and lut_inputs is {data['lut_inputs']}", help
 
 
 def _mistaken_boards(given: Any) -> str | None:
@@ -418,6 +438,9 @@ def _mistaken_boards(given: Any) -> str | None:
 def _mistake(key: str, kind: str, value: Any) -> str | None:
     """What is wrong with a key's value, if anything."""
     shown = shortened(repr(value))
+    if kind == "Named":
+        right = isinstance(value, bool) or (isinstance(value, str) and value in PRIMITIVES)
+        return None if right else f"{key!r} is {_KINDS[kind]}; not {shown}"
     known: Any = {"str": str, "int": int, "float": int | float, "Share": int | float, "bool": bool}[kind]
     if not isinstance(value, known) or (isinstance(value, bool) and kind != "bool"):
         return f"{key!r} is {_KINDS[kind]}, not {shown}"

@@ -62,7 +62,7 @@ def function_luts(inputs: int, target: Target) -> float:
         return 0.0
     if target.fractured and inputs < target.lut_inputs:
         return 0.5
-    return float(1 << max(inputs - target.lut_inputs, 0))
+    return target.function_luts(inputs)
 
 
 def table_luts(codes: Codes, width: int, target: Target) -> float:

@@ -15,7 +15,7 @@ from lutc.files.writing import written
 from lutc.pnr import tools
 from lutc.pnr.flows import flow_of
 from lutc.pnr.harness import Ports
-from lutc.pnr.place import Circuit, report_of, reporting, sources, with_pads
+from lutc.pnr.place import Circuit, report_of, reporting, rtl, sources, with_pads
 from lutc.target import Target
 
 _FULL = ("Unable to place cell", "Unable to find a placement", "no BELs remaining", "no Bels remaining")
@@ -120,8 +120,7 @@ def bitstream(
     with tempfile.TemporaryDirectory(prefix="lutc-") as temporary, tools.jobs() as jobs:
         work = Path(temporary)
         tell("synthesising with pins")
-        texts = {source: (build / source).read_text() for source in about["sources"]}
-        sources(work, texts, about, jobs)
+        sources(work, rtl(build, about), about, jobs)
         with_pads(work, circuit, jobs)
         name = f"constraints{how.constraints}"
         (work / name).write_text(text)

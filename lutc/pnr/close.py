@@ -40,7 +40,7 @@ class _Again:
 
     @staticmethod
     def of(folder: Path, asked: Asked) -> _Again:
-        """Raises LirError for a build that no clock cut, that assumes inputs, or whose passes the folder does not know."""
+        """Raises LirError for a build that no clock cut, that assumes inputs, or of passes the folder does not know."""
         report = json.loads((folder / "report.json").read_text())
         asked.device(report)
         if report["clock_ns"] is None:

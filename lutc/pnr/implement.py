@@ -19,7 +19,7 @@ from lutc.pnr.bitstream import Bitstream, possible
 from lutc.pnr.bitstream import bitstream as written_to
 from lutc.pnr.flows import counted, flow_of
 from lutc.pnr.harness import Ports
-from lutc.pnr.place import Circuit, Progress, placed, sources, synthesised
+from lutc.pnr.place import Circuit, Progress, placed, rtl, sources, synthesised
 from lutc.pnr.routed import checked, models_of
 from lutc.pnr.timing import Layers, Timing
 from lutc.target import Target
@@ -263,7 +263,7 @@ def implemented(build: Path, asked: Asked, keep: Path | None) -> Implementation:
     flow, ports = flow_of(device), Ports.of(bench)
     period, wanted = asked.period(report, build), asked.compared(device)
     versions = {t: tools.version(t) for t in ("yosys", flow.router)}
-    texts = {source: (build / source).read_text() for source in bench["sources"]}
+    texts = rtl(build, bench)
     place = _kept(keep) if keep is not None else None
     with tempfile.TemporaryDirectory(prefix="lutc-") as temporary, tools.jobs() as jobs:
         work = place or Path(temporary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from lutc.pnr.flows import PINS, Flow, pins
 from lutc.pnr.harness import CLOCK, PADS, TOP, Ports, harness, stub
 from lutc.pnr.sdf import analysed
 from lutc.pnr.timing import SOURCE, Layers, Timing, timing
+from lutc.primitives import PRIMITIVES
 from lutc.target import Target
 
 Progress = Callable[[str], None]
@@ -68,6 +70,11 @@ write_json harness.json
     return dict(stat["design"]["num_cells_by_type"])
 
 
+def rtl(build: Path, bench: Mapping[str, Any]) -> dict[str, str]:
+    """A build's circuit by its files, without models of cells, which are for simulators."""
+    return {name: (build / name).read_text() for name in bench["sources"] if name.startswith("rtl/")}
+
+
 def sources(work: Path, texts: Mapping[str, str], bench: Mapping[str, Any], jobs: tools.Jobs) -> None:
     """The circuit as one file of Verilog. VHDL goes through GHDL's synthesis, which writes Verilog."""
     if bench["hdl"] == "verilog":
@@ -77,8 +84,19 @@ def sources(work: Path, texts: Mapping[str, str], bench: Mapping[str, Any], jobs
     for source, text in texts.items():
         (work / Path(source).name).write_text(text)
         names.append(Path(source).name)
-    command = [*tools.find("ghdl"), "--synth", "--std=08", "--out=verilog", *names, "-e", bench["top"]]
-    jobs.run(command, work, SOURCE)
+    options = ["--std=08", "-Wno-binding", "--out=verilog"]
+    command = [*tools.find("ghdl"), "--synth", *options, *names, "-e", bench["top"]]
+    said = jobs.run(command, work, SOURCE, errors="ghdl.log")  # which has notes of ROMs, among others
+    (work / SOURCE).write_text(kept(said))
+
+
+def kept(text: str) -> str:
+    """GHDL's Verilog with nothing but instances of the LUTs that are asked for by name.
+
+    It writes an empty module for each, which would take the place of the device's own.
+    """
+    cells = "|".join(cell for p in PRIMITIVES.values() for _, cell in p.cells)
+    return re.sub(rf"^module (?:{cells})\n.*?^endmodule\n", "", text, flags=re.M | re.S)
 
 
 def with_pads(work: Path, circuit: Circuit, jobs: tools.Jobs) -> None:

@@ -13,6 +13,7 @@ from lutc.pnr.harness import CLOCK, WHOLE
 
 PORTS = "(ports)"  # registers of the harness, and wires to them
 SOURCE = "dut.v"  # what is synthesised
+_MADE = re.compile(r"\s+(?:wire|reg)\b[^=;(]*?(\w+)\s*[=;]|\s+signal (\w+)\s*:|\s+(\w+)\s*<=")
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class Layers:
                 layer = PORTS
             elif heading := re.fullmatch(r"  (?://|--) (.+)", line):
                 layer = heading[1].strip()
-            elif made := re.match(r"\s+(?:wire|reg)\b[^=;(]*?(\w+)\s*[=;]|\s+(\w+)\s*<=", line):
-                names.setdefault(made[1] or made[2], layer)
+            elif made := _MADE.match(line):
+                names.setdefault(made[1] or made[2] or made[3], layer)
             lines.append(layer)
         return Layers(tuple(lines) if as_it_is else (), names)
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
 
@@ -48,18 +48,20 @@ class Jobs:
         self._lock = Lock()
         self._stopped = False
 
-    def run(self, command: Sequence[str], folder: Path, log: str) -> str:
+    def run(self, command: Sequence[str], folder: Path, log: str, errors: str | None = None) -> str:
         """Run a command in a folder, with what it says in a file of that name there; return that.
 
-        Raises LirError, with the reason that it gives, if it fails.
+        Its errors and notes come into the same file, unless another is named for them. Raises LirError, with the reason
+        that it gives, if it fails.
         """
-        path = folder / log
-        with path.open("wb") as file:
+        path, aside = folder / log, folder / (errors or log)
+        with path.open("wb") as file, ExitStack() as files:
+            other = files.enter_context(aside.open("wb")) if errors else subprocess.STDOUT
             with self._lock:
                 if self._stopped:
                     raise error("stopped")
                 process = subprocess.Popen(
-                    command, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+                    command, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=other
                 )
                 self._running.add(process)
             try:
@@ -70,7 +72,7 @@ class Jobs:
                     self._running.discard(process)
         said = path.read_text(errors="replace")
         if code:
-            raise _failed(Path(command[0]).name, code, said)
+            raise _failed(Path(command[0]).name, code, aside.read_text(errors="replace"))
         return said
 
     def stop(self) -> None:

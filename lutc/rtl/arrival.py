@@ -1,13 +1,8 @@
-"""When nets are ready, in levels of LUTs: which of a LUT's inputs may come last.
-
-The inputs of a LUT are not equally quick: the last one (I5 of a LUT6) chooses between what the others have chosen, and
-takes a fifth of the first one's time. Vendors' tools exchange pins as they place and route; open ones leave a LUT that
-is asked for by name as it is.
-"""
+"""When nets are ready, in levels of LUTs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lutc.rtl.nets import Add, Append, As, Const, Gt, Input, InstanceOutput, Lt, Mul, Reg, Resize, Slice, Sub
@@ -41,18 +36,6 @@ def arrival(net: Net, ready: Mapping[Net, float]) -> float:
         case InstanceOutput():
             return latest + _INSTANCE
     return latest + 1.0
-
-
-def latest_last(
-    bits: Sequence[Net], contents: Sequence[int], ready: Mapping[Net, float]
-) -> tuple[list[Net], Sequence[int]]:
-    """A function's inputs in the order in which they are ready, and its answers for them so."""
-    order = sorted(range(len(bits)), key=lambda i: ready[bits[i]])
-    if order == list(range(len(bits))):
-        return list(bits), contents
-    words = range(1 << len(bits))
-    moved = [contents[sum((w >> place & 1) << i for place, i in enumerate(order))] for w in words]
-    return [bits[i] for i in order], moved
 
 
 def _source(net: Net) -> Net:

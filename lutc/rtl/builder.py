@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from operator import index
 
-from lutc.rtl.arrival import arrival, latest_last
+from lutc.primitives import Primitive
+from lutc.rtl.arrival import arrival
+from lutc.rtl.inputs import latest_last, live_inputs
 from lutc.rtl.nets import (
     Add,
     And,
@@ -61,8 +62,8 @@ class ModuleBuilder:
 
     ``name`` and ``origin`` are hints; the first name of a net stays. ``origin`` says which layer a net comes
     from and becomes a comment over its group; :meth:`at` sets it for everything built inside a ``with``.
-    ``luts`` says that LUTs of the target can be asked for by name, with :meth:`lut`; ``tables`` that tables are made
-    of them, too.
+    ``luts`` are LUTs of the target that can be asked for by name, with :meth:`lut`; ``tables`` says that tables are
+    made of them, too.
     """
 
     def __init__(
@@ -72,12 +73,12 @@ class ModuleBuilder:
         clock: bool = False,
         clock_enable: bool = False,
         reset: bool = False,
-        luts: bool = False,
+        luts: Primitive | None = None,
         tables: bool = True,
     ) -> None:
         require(clock or not (clock_enable or reset), "a clock enable or a reset needs a clock")
         self.name = name
-        self.luts, self.lut_tables = luts, luts and tables
+        self.luts, self.lut_tables = luts, luts is not None and tables
         self.clock, self.clock_enable, self.reset = clock, clock_enable, reset
         self.notes: dict[str, str] = {}
         self._nets: dict[Net, float] = {}  # and when they are ready
@@ -443,29 +444,16 @@ class ModuleBuilder:
         Inputs may repeat or be constant; those the answer does not depend on are left out, and an answer that copies
         one is that net, without a LUT.
         """
-        bits = [net for net in dict.fromkeys(inputs) if not isinstance(net, Const)]
-        if len(bits) < len(inputs):
-            known = [net.value if isinstance(net, Const) else bits.index(net) for net in inputs]
-            fixed = [isinstance(net, Const) for net in inputs]
-            contents = [
-                contents[
-                    sum(
-                        (k if c else w >> k & 1) << i
-                        for i, (k, c) in enumerate(zip(known, fixed, strict=True))
-                    )
-                ]
-                for w in range(1 << len(bits))
-            ]
-        word = int.from_bytes(bytes(contents), "little")  # a byte an answer
-        for i in reversed(range(len(bits))):
-            if not (word >> (8 << i) ^ word) & _lower(len(contents), i):
-                contents = [bit for w, bit in enumerate(contents) if not w >> i & 1]
-                word = int.from_bytes(bytes(contents), "little")
-                del bits[i]
+        bits, contents = live_inputs(inputs, contents)
         if len(bits) <= 1 and tuple(contents) in ((0,), (1,), (0, 1)):
             return bits[0] if bits else self.const(contents[0], 1)
+        assert self.luts
+        if len(bits) == 1 and not self.luts.chained:
+            return self.not_(
+                bits[0]
+            )  # what reads it has room for that; carry chains that have are given it apart
         bits, contents = latest_last(bits, contents, self._nets)
-        return self._make(Lut, self.append(*reversed(bits)), tuple(contents), 1, False)
+        return self._make(Lut, self.append(*reversed(bits)), tuple(contents), 1, False, self.luts)
 
     def ready(self, net: Net) -> float:
         """When a net is ready, in levels of LUTs."""
@@ -483,12 +471,6 @@ class ModuleBuilder:
         for _ in range(clocks):
             net = self.reg(net, reset)
         return net
-
-
-@cache
-def _lower(entries: int, bit: int) -> int:
-    """A byte of ones for each of so many entries whose number has a 0 in this bit."""
-    return sum(0xFF << 8 * w for w in range(entries) if not w >> bit & 1)
 
 
 def _is(net: Net, value: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from lutc.rtl.nets import LUT_INPUTS, Append, As, Lut, Resize, Slice
+from lutc.rtl.nets import Append, As, Lut, Resize, Slice
 from lutc.types import Fixed, Overflow, Rounding, Type, holding
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def _beside(
 
 
 def _chain(build: ModuleBuilder, operation: Callable[[Net, Net], Net], a: Net, b: Net) -> Net:
-    """A carry chain of two operands, whose own LUTs read a bit of the first, and up to five inputs of the second."""
-    most = LUT_INPUTS - 1
+    """A carry chain of two operands, whose own LUTs read a bit of the first, and some inputs of the second."""
+    most = build.luts.chained if build.luts else 0
     if operation == build.add and _named(a, most) > _named(b, most):
         a, b = b, a
     return operation(a, _in_the_open(build, b, most))
@@ -171,9 +171,10 @@ def add3(build: ModuleBuilder, addends: Sequence[Addend], to: Fixed) -> Net:
 
 def _compressed(build: ModuleBuilder, addends: Sequence[Addend], to: Fixed) -> Net:
     width, signed = net_format(to)
+    beside = min(build.luts.chained, _BESIDE_TWO) if build.luts else 0
     bits = []
     for net, fmt, sign in addends:
-        x = _in_the_open(build, build.as_(aligned(build, net, fmt, to), False), _BESIDE_TWO)
+        x = _in_the_open(build, build.as_(aligned(build, net, fmt, to), False), beside)
         bits.append(x if sign > 0 else build.not_(x))
     a, b, c = bits if len(bits) == 3 else (*bits, build.const(0, width))
     parity = build.xor(build.xor(a, b), c)
@@ -199,15 +200,15 @@ def rounded(build: ModuleBuilder, net: Net, shift: int, rounding: Rounding) -> N
     if up is None:
         return floor
     wide = floor.width + 1
-    if build.luts and floor.width <= LARGEST_INCREMENT:
-        return _incremented(build, build.resize(floor, wide), up)
+    if build.luts and build.luts.shared and floor.width <= LARGEST_INCREMENT:
+        return _incremented(build, build.resize(floor, wide), up, build.luts.inputs)
     return build.add(build.resize(floor, wide), build.fit(up, wide, net.signed))
 
 
-def _incremented(build: ModuleBuilder, net: Net, up: Net) -> Net:
+def _incremented(build: ModuleBuilder, net: Net, up: Net, inputs: int) -> Net:
     """`net + up` in LUTs: a bit flips where all below it, and `up`, are 1."""
     found: list[Net] = []
-    for run in _runs([build.bit(net, i) for i in range(net.width)]):
+    for run in _runs([build.bit(net, i) for i in range(net.width)], inputs):
         for i in range(1, len(run) + 1):
             ones = (1 << i) - 1
             found.append(build.lut([up, *run[:i]], [w >> i ^ (w & ones == ones) for w in range(2 << i)]))
@@ -215,14 +216,14 @@ def _incremented(build: ModuleBuilder, net: Net, up: Net) -> Net:
     return build.as_(build.append(*reversed(found)), net.signed)
 
 
-def _runs(bits: list[Net]) -> list[list[Net]]:
-    """Runs whose functions, the carry into the next run among them, share LUTs two by two: five inputs together.
+def _runs(bits: list[Net], inputs: int) -> list[list[Net]]:
+    """Runs whose functions, the carry into the next run among them, share LUTs of so many inputs two by two.
 
-    The last one has no carry to make, and may be as long as a LUT is wide.
+    They have one input less together. The last one has no carry to make, and may be as long as a LUT is wide.
     """
     runs: list[list[Net]] = []
     while bits:
-        length = LUT_INPUTS - 1 if len(bits) < LUT_INPUTS else LUT_INPUTS - 2
+        length = inputs - 1 if len(bits) < inputs else inputs - 2
         runs.append(bits[:length])
         bits = bits[length:]
     return runs
@@ -264,17 +265,22 @@ def _any(build: ModuleBuilder, bits: Net) -> Net:
 
 def increment_luts(width: int, target: Target) -> float:
     """What adding one bit to a number costs: in LUTs that share their inputs two by two, or a carry chain."""
-    if not target.named_luts or width > LARGEST_INCREMENT:
-        return target.adder_luts(width)
-    levels = max(-(-(width - 1) // (LUT_INPUTS - 2)), 1)
-    return (width + levels) / 2
+    levels = _increment_levels(width, target)
+    return (width + levels) / 2 if levels else target.adder_luts(width)
 
 
 def increment_ns(width: int, target: Target) -> float:
     """How long that takes."""
-    if not target.named_luts or width > LARGEST_INCREMENT:
-        return target.adder_ns(width)
-    return target.lut_ns() * max(-(-(width - 1) // (LUT_INPUTS - 2)), 1)
+    levels = _increment_levels(width, target)
+    return target.lut_ns() * levels if levels else target.adder_ns(width)
+
+
+def _increment_levels(width: int, target: Target) -> int:
+    """The levels of LUTs that add one bit to a number; 0 where a carry chain does."""
+    luts = target.primitive
+    if luts is None or not luts.shared or width > LARGEST_INCREMENT:
+        return 0
+    return max(-(-(width - 1) // (luts.inputs - 2)), 1)
 
 
 def contained(build: ModuleBuilder, net: Net, to: Fixed, mode: Overflow, lo: int, hi: int) -> Net:

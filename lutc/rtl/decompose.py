@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lutc.rtl.nets import LUT_INPUTS, Const
+from lutc.rtl.inputs import live_inputs
+from lutc.rtl.nets import Const
 
 if TYPE_CHECKING:
     from lutc.rtl.builder import ModuleBuilder
@@ -27,29 +28,22 @@ _FREE = 3  # inputs set aside at most
 
 def in_luts(build: ModuleBuilder, inputs: Sequence[Net], contents: Sequence[int]) -> Net:
     """`contents[i]`, where the bits of up to `WIDEST` inputs, the first lowest, read i, in LUTs."""
-    if len(inputs) <= LUT_INPUTS:
+    assert build.luts
+    most = build.luts.inputs
+    if len(inputs) <= most:
         return build.lut(inputs, contents)
     order = sorted(range(len(inputs)), key=lambda i: build.ready(inputs[i]))
     late = tuple(order[-_FREE:])
-    free, codes, outer = _split(bytes(contents), late)
+    free, codes, outer = _split(bytes(contents), late, most)
     rest = [net for i, net in enumerate(inputs) if i not in free]
-    bits = [in_luts(build, *_live(rest, code)) for code in codes]
+    bits = [in_luts(build, *live_inputs(rest, code)) for code in codes]
     return build.lut([*bits, *(inputs[i] for i in free)], list(outer))
 
 
-def _live(inputs: list[Net], contents: bytes) -> tuple[list[Net], list[int]]:
-    """The inputs that a function depends on, and its answers for them."""
-    table = np.frombuffer(contents, dtype=np.uint8)
-    for i in reversed(range(len(inputs))):
-        halves = table.reshape(-1, 2, 1 << i)
-        if (halves[:, 0] == halves[:, 1]).all():
-            table = halves[:, 0].reshape(-1)
-            inputs = inputs[:i] + inputs[i + 1 :]
-    return inputs, table.tolist()
-
-
 @lru_cache(maxsize=1 << 14)
-def _split(contents: bytes, late: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[bytes, ...], bytes]:
+def _split(
+    contents: bytes, late: tuple[int, ...], most: int
+) -> tuple[tuple[int, ...], tuple[bytes, ...], bytes]:
     """The free inputs, the functions of the others, and that of those functions and the free inputs."""
     table = np.frombuffer(contents, dtype=np.uint8)
     count = len(contents).bit_length() - 1
@@ -58,9 +52,9 @@ def _split(contents: bytes, late: tuple[int, ...]) -> tuple[tuple[int, ...], tup
         for free in combinations(range(count), size):
             mu, columns, places = _columns(table, count, free)
             width = (mu - 1).bit_length()
-            if size + width > LUT_INPUTS:
+            if size + width > most:
                 continue
-            rank = width * _about(count - size) + (size + width) / 64, -len({*free} & {*late})
+            rank = width * _about(count - size, most) + (size + width) / 64, -len({*free} & {*late})
             if best is None or rank < best:
                 best, chosen = rank, (free, width, columns, places)
     free, width, columns, places = chosen
@@ -81,9 +75,9 @@ def _columns(table: np.ndarray, count: int, free: tuple[int, ...]) -> tuple[int,
     return len(distinct), rows[first], places.reshape(-1)
 
 
-def _about(inputs: int) -> float:
+def _about(inputs: int, most: int) -> float:
     """LUTs of a function of so many inputs, of which nothing is known."""
-    return 1.0 if inputs <= LUT_INPUTS else 2.5 * 2 ** (inputs - LUT_INPUTS - 1)
+    return 1.0 if inputs <= most else 2.5 * 2 ** (inputs - most - 1)
 
 
 def simple(inputs: Sequence[Net]) -> bool:

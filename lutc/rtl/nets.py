@@ -16,7 +16,7 @@ The invariant lives in the constructors, so that the printers need not think abo
     Eq Lt Gt                both operands have one format; the result is one unsigned bit
     Mux                     one unsigned bit selects ``then`` (1) or ``other`` (0); all of one format
     Rom                     ``2**key.width`` entries, indexed by the key's bit pattern
-    Lut                     one bit: a LUT of the device that synthesis leaves as it is, a key of at most 6 bits
+    Lut                     one bit: a LUT of the device that synthesis leaves as it is, a key no wider than that
     Reg                     the operand one clock later (one enabled clock where there is a clock enable)
     Input, InstanceOutput   the format of the port
 
@@ -28,12 +28,13 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
+from itertools import zip_longest
 
 from lutc.lazy import lazy
+from lutc.primitives import Primitive
 
 _BITS = frozenset((0, 1))
 _DIGITS = b"01" + bytes(254)
-LUT_INPUTS = 6  # of the largest LUT that can be asked for by name
 VALID = ("valid_in", "valid_out")  # control ports of a top, if it has them
 DATA = " (data)"  # behind the name of a data port that would be called like one of them; printed names are mended
 
@@ -332,22 +333,36 @@ class Lut(Rom):
     repeats what stands in front in every output bit of every table, because it counts levels before it counts LUTs.
     """
 
-    of_width: int = 1
-    of_signed: bool = False
+    of_width: int
+    of_signed: bool
+    primitive: Primitive
 
     def __post_init__(self) -> None:
         self._set_format(self.of_width, self.of_signed)
         if self.format != (1, False):
             raise ValueError(f"a LUT has one unsigned bit, not {self.text}")
-        if self.key.width > LUT_INPUTS:
+        if self.key.width > self.primitive.inputs:
             raise ValueError(f"no LUT has {self.key.width} inputs")
         if len(self.contents) != 1 << self.key.width or not _BITS.issuperset(self.contents):
             raise ValueError(f"{len(self.contents)} answers are no truth table of {self.key.width} inputs")
 
     @property
+    def cell(self) -> tuple[int, str]:
+        """The library's cell: how many inputs it has, at least as many as the key has bits, and its name."""
+        return self.primitive.cell(self.key.width)
+
+    @property
     def init(self) -> int:
-        """The truth table as a number: bit `i` is the answer to key `i`."""
-        return int(bytes(self.contents[::-1]).translate(_DIGITS), 2)
+        """The cell's truth table as a number: bit `i` is the answer to key `i`, whatever the pins beyond it read."""
+        times = 1 << self.cell[0] - self.key.width
+        return int(bytes((self.contents * times)[::-1]).translate(_DIGITS), 2)
+
+    @property
+    def connected(self) -> list[tuple[str, Net | None]]:
+        """The cell's inputs with the bits of the key, the lowest first, and None for those that do not matter."""
+        bits = self.key.parts[::-1] if isinstance(self.key, Append) else (self.key,)
+        pins = self.primitive.pins[: self.cell[0]]
+        return list(zip_longest(pins, bits))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

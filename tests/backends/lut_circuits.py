@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 
+from lutc.primitives import XILINX, Primitive
 from lutc.rtl import nets as nl
 from lutc.rtl.builder import ModuleBuilder
 
 
-def luts() -> nl.Module:
+def luts(of: Primitive = XILINX) -> nl.Module:
     """LUTs by name: of every size, with inputs that repeat, are constant or do not matter, and copies of one."""
-    b = ModuleBuilder("luts", luts=True)
+    b = ModuleBuilder("luts", luts=of)
     x = b.input("x", 8)
     bits = [b.bit(x, i) for i in range(8)]
     rng = random.Random(3)
-    for inputs in range(1, 7):
+    for inputs in range(1, of.inputs + 1):
         b.output(
             f"some_{inputs}",
             b.lut(bits[:inputs], [1, *(rng.getrandbits(1) for _ in range(2, 1 << inputs)), 0]),

@@ -15,6 +15,7 @@ import pytest
 
 from lutc.backends import verilog, vhdl
 from lutc.emit import Control, netlist
+from lutc.primitives import XILINX
 from lutc.rtl import nets as nl
 from lutc.text.parse import parse
 
@@ -23,20 +24,21 @@ FILES = sorted(FOLDER.glob("*.lir"))
 PRINTERS = {".v": (verilog, "//"), ".vhd": (vhdl, "--")}
 
 
-def modules_of(path: Path, suffix: str) -> list[nl.Module]:
-    """The netlist of a file's design, as it is made for the language of a suffix."""
+def modules_of(path: Path) -> list[nl.Module]:
+    """The netlist of a file's design."""
     text = path.read_text()
     asked = (found[1] if (found := re.search(r"^# control: (.+)$", text, re.M)) else "").split()
     assert set(asked) <= {"clock_enable", "valid", "luts"}, asked
     control = Control(clock_enable="clock_enable" in asked, valid="valid" in asked)
-    return netlist(parse(text, path.name), control, luts="luts" in asked and suffix == ".v")
+    return netlist(parse(text, path.name), control, luts=XILINX if "luts" in asked else None)
 
 
 @pytest.mark.parametrize("suffix", PRINTERS)
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_golden(path: Path, suffix: str, bless: bool) -> None:
     printer, comment = PRINTERS[suffix]
-    files = printer.emit(modules_of(path, suffix), "")
+    modules = modules_of(path)
+    files = printer.emit(modules, "") | (vhdl.models(modules, "") if printer is vhdl else {})
     printed = "\n".join(f"{comment} {name}\n{text}" for name, text in files.items())
     golden = path.with_suffix(suffix)
     if bless:
@@ -46,9 +48,7 @@ def test_golden(path: Path, suffix: str, bless: bool) -> None:
 
 
 def test_every_kind_of_net_is_in_some_golden_file() -> None:
-    made = {
-        type(net) for path in FILES for suffix in PRINTERS for m in modules_of(path, suffix) for net in m.nets
-    }
+    made = {type(net) for path in FILES for m in modules_of(path) for net in m.nets}
     kinds, waiting = set(), [nl.Net]
     while waiting:
         kind = waiting.pop()

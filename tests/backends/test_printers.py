@@ -255,8 +255,7 @@ def _pins(module: nl.Module) -> list[tuple[int, int]]:
 
 
 def _files(printer: ModuleType, modules: Sequence[nl.Module]) -> list[str]:
-    files: dict[str, str] = printer.emit(modules, "")
-    return list(files)
+    return [*printer.emit(modules, ""), *(vhdl.models(modules, "") if printer is vhdl else {})]
 
 
 def identifiers(module: nl.Module, modules: Sequence[nl.Module]) -> dict[str, str]:
@@ -386,7 +385,8 @@ def modules() -> list[nl.Module]:
 def folder(modules: list[nl.Module], tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("hdl")
     for printer in (verilog, vhdl):
-        for name, text in printer.emit(modules, "Made by a test.").items():
+        models = vhdl.models(modules, "Made by a test.") if printer is vhdl else {}
+        for name, text in (printer.emit(modules, "Made by a test.") | models).items():
             (place / name).write_text(text, encoding="ascii")
     return place
 

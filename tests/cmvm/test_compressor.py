@@ -21,6 +21,7 @@ from lutc.passes.canonical.narrow import Narrow
 from lutc.passes.context import Context
 from lutc.passes.manager import run
 from lutc.passes.sums.adders import Adders
+from lutc.primitives import XILINX
 from lutc.rtl.builder import ModuleBuilder
 from lutc.rtl.circuits import add, add3, sub
 from lutc.rtl.nets import Lut, Net, Rom
@@ -163,7 +164,7 @@ def table(build: ModuleBuilder, key: Net, answers: list[int], width: int) -> Net
 def test_tables_inside_chains(operation: Callable[..., Net], inputs: int) -> None:
     """The sum is right for every key; tables narrow enough for the chain's LUTs are logic, the others stay."""
     rng = random.Random(inputs)
-    build = ModuleBuilder("m", luts=True)
+    build = ModuleBuilder("m", luts=XILINX)
     narrow, wide = Fixed(False, 4), Fixed(False, 6)
     x = build.input("x", 4)
     # Every bit depends on every input: flipped for one key, it is no function of fewer.
@@ -188,7 +189,7 @@ def test_tables_inside_chains(operation: Callable[..., Net], inputs: int) -> Non
 
 def test_every_function_of_two_bits_inside_a_chain() -> None:
     for contents in product((0, 1), repeat=4):
-        build = ModuleBuilder("m", luts=True)
+        build = ModuleBuilder("m", luts=XILINX)
         x, key = build.input("x", 2), build.input("k", 2)
         y = table(build, key, [c * 3 for c in contents], 2)
         build.output("total", add(build, x, y, Fixed(False, 2), Fixed(False, 2), Fixed(False, 3)))

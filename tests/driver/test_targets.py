@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from lutc import target as targets
 from lutc.cli import main
 from lutc.diagnostics import LirError
+from lutc.primitives import PRIMITIVES
 
 OWN = targets.show("xcvu13p")
 LINES = [line.split(" = ")[0] for line in OWN.splitlines()]
@@ -35,6 +36,7 @@ WRONG = {
     "carry": ["[1]", "-0.1", "inf", '""'],
     "lut": ["0", "0.0", "nan"],
     "fractured": ["1", '"yes"', "0.0"],
+    "named_luts": ["1", '"amd"', '""', "[]", "6"],
     "part": ["5", '""', '"a\\nendmodule"', '"' + "x" * 5000 + '"', "[]"],
 }
 
@@ -97,10 +99,46 @@ def test_a_name_that_is_none(name: str) -> None:
     assert len(str(raised.value)) < 500
 
 
-def test_luts_by_name_have_six_inputs(tmp_path: Path) -> None:
-    with pytest.raises(LirError, match="named_luts"):
-        targets.load(str(own(tmp_path, lut_inputs="4")))
-    assert targets.load(str(own(tmp_path, lut_inputs="4", named_luts="false"))).lut_inputs == 4
+def test_luts_by_name_have_as_many_inputs_as_the_library_says(tmp_path: Path) -> None:
+    with pytest.raises(LirError, match="xilinx has LUTs of 6 inputs") as raised:
+        targets.load(str(own(tmp_path, lut_inputs="4", named_luts="true")))
+    help = raised.value.diagnostics[0].help or ""
+    assert "named_luts = false" in help and 'named_luts = "ecp5"' in help and "lut_inputs = 6" in help
+    with pytest.raises(LirError, match=r"ice40 has LUTs of 4 inputs \(SB_LUT4\), and lut_inputs is 6"):
+        targets.load(str(own(tmp_path, named_luts='"ice40"')))
+    done = CliRunner().invoke(main, ["targets", "--show", str(own(tmp_path, named_luts='"amd"'))])
+    assert done.exit_code == 2 and "'named_luts' is true (AMD's LUT1 to LUT6), false, or" in done.output
+
+
+@pytest.mark.parametrize(
+    ("said", "inputs", "name"),
+    [
+        ("true", "6", "xilinx"),
+        ('"xilinx"', "6", "xilinx"),
+        ("false", "6", None),
+        ("false", "4", None),
+        ('"ecp5"', "4", "ecp5"),
+        ('"ice40"', "4", "ice40"),
+        ('"gowin"', "4", "gowin"),
+    ],
+)
+def test_whose_luts_can_be_asked_for(tmp_path: Path, said: str, inputs: str, name: str | None) -> None:
+    found = targets.load(str(own(tmp_path, named_luts=said, lut_inputs=inputs)))
+    assert found.primitive is (PRIMITIVES[name] if name else None)
+
+
+def test_every_device_of_an_open_flow_has_luts_of_its_own() -> None:
+    for target, _ in targets.listed()[0]:
+        assert target.primitive and target.primitive.inputs == target.lut_inputs
+        assert target.primitive.name == (target.family if target.lut_inputs == 4 else "xilinx")
+
+
+def test_functions_beyond_the_multiplexers_take_luts_that_choose() -> None:
+    wide = {
+        name: [targets.load(name).function_luts(k) for k in range(3, 9)] for name in ("ice40hx8k", "ecp5-85k")
+    }
+    assert wide["ice40hx8k"] == [1, 1, 3, 7, 15, 31] and wide["ecp5-85k"] == [1, 1, 2, 4, 8, 17]
+    assert [targets.load("xcvu13p").function_luts(k) for k in (6, 9, 10)] == [1, 8, 17]
 
 
 def test_a_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:

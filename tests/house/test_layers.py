@@ -41,6 +41,7 @@ ORDER = (
     "extensions",
     "types",
     "numbers",
+    "primitives",
     "targets",
     "target",
     "truth",

@@ -200,7 +200,7 @@ def _trial(build: Build, hdl: str, codes: Mapping[str, Ints], expected: Mapping[
         for o in build.source.outputs
         if o.value.type.bits
     }
-    files = plugins.backend(hdl).emit(build.modules, "fuzz")
+    files = plugins.backend(hdl).emit(build.modules, "fuzz") | plugins.backend(hdl).models(build.modules, "")
     return Trial(bench, files, inputs or {"": [0] * VECTORS}, outputs or {"": [0] * VECTORS})
 
 

@@ -16,6 +16,7 @@ from lutc.ir.graph import Design
 from lutc.ir.ops import Add, Lut
 from lutc.passes.context import Context
 from lutc.passes.tables.encode import Encode
+from lutc.primitives import XILINX
 from lutc.rtl.builder import ModuleBuilder
 from lutc.rtl.decompose import WIDEST, in_luts
 from lutc.rtl.nets import Append, Const, Net
@@ -90,7 +91,7 @@ def test_a_bit_of_many_inputs_in_luts(inputs: int, kind: str) -> None:
         "smooth": (np.sin(keys / (1 << inputs) * 9) > 0.3).astype(int),
         "few": rng.integers(0, 2, 16)[(keys * 7 >> 2) % 16],
     }[kind]
-    build = ModuleBuilder("m", luts=True)
+    build = ModuleBuilder("m", luts=XILINX)
     x = build.input("x", inputs)
     order = rng.permutation(inputs)
     made = in_luts(build, [build.bit(x, int(i)) for i in order], contents.tolist())

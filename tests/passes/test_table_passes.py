@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -58,9 +59,29 @@ def test_an_encoder_and_its_table_are_the_table(inputs: int) -> None:
 
 
 def test_no_encoder_where_synthesis_would_undo_it_or_nothing_repeats() -> None:
-    assert encoder(smooth(8, 5, 1), 5, targets.load("ice40up5k")) is None
+    assert encoder(smooth(8, 5, 1), 5, replace(targets.load("ice40up5k"), named_luts="")) is None
     assert encoder(np.random.default_rng(0).integers(0, 1 << 12, 1 << 8), 12, TARGET) is None
     assert encoder(smooth(5, 5, 1), 5, TARGET) is None
+
+
+@pytest.mark.parametrize("name", ["ecp5-85k", "ice40hx8k", "gw2ar-18"])
+def test_encoders_for_luts_of_four_inputs(name: str) -> None:
+    """What is looked up in two steps is the table, for fewer LUTs; runs may be longer than a LUT is wide."""
+    target = targets.load(name)
+    longest = 0
+    for seed in range(12):
+        codes = smooth(9, 4, seed)
+        found = encoder(codes, 4, target)
+        if found is None:
+            continue
+        longest = max(longest, found.bits)
+        assert found.luts < table_luts(codes, 4, target)
+        key = np.arange(len(codes))
+        low, run = key & ((1 << found.low) - 1), key >> found.low & ((1 << found.bits) - 1)
+        above = key >> found.low + found.bits
+        inner = ((above << found.width | found.codes[run]) << found.low) | low
+        assert (found.inner[inner] == codes).all()
+    assert longest > target.lut_inputs
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -172,3 +172,37 @@ def test_no_process_outlives_its_block(tmp_path: Path) -> None:
     assert process.wait(5) != 0
     with pytest.raises(LirError, match="stopped"):
         jobs.run(["true"], tmp_path, "log")
+
+
+TABLES = """lir 1 scalar
+table @code: u4 -> u2 = [0 0 1 1 1 2 2 2 2 3 3 3 3 3 0 1]
+table @wide: u6 -> u2 = [
+  0 3 1 2 2 1 3 0 1 1 2 3 0 2 3 1  3 0 2 1 1 2 0 3 2 3 1 0 2 1 0 3
+  1 2 3 0 0 3 2 1 3 1 0 2 2 0 1 3  2 2 1 0 3 1 0 2 0 1 3 3 1 0 2 0
+]
+
+design coded(%x: u8) -> (y = %y) {
+  %high = bit_slice %x, high=7, low=4
+  %low  = bit_slice %x, high=3, low=0
+  %c    = lut %high, @code
+  %k    = bit_concat %c, %low
+  %y    = lut %k, @wide
+}
+"""
+
+
+@pytest.mark.parametrize("target", ["ecp5-25k", "ice40hx8k"])
+def test_luts_by_name_and_tables_in_both_languages(tmp_path: Path, target: str) -> None:
+    """The code's LUTs stay as they are, in front of the wide table, whichever language they come from."""
+    counts, named = [], []
+    for hdl in ("verilog", "vhdl"):
+        build = lutc.compile(lutc.loads(TABLES), target=target, hdl=hdl, stages=0)
+        folder = build.write(tmp_path / hdl, vectors=60)
+        found = lutc.implement(folder, seeds=1, clock_ns=20, vectors=60, keep=tmp_path / f"{hdl}-tools")
+        assert found.vectors == 60
+        counts.append(found.counts["luts"])
+        cell = build.settings.device.primitive
+        assert cell
+        text = (tmp_path / f"{hdl}-tools" / "dut.v").read_text()
+        named.append(text.count(f"\n  {cell.cells[0][1]} #("))
+    assert named[0] == named[1] >= 2 and counts[0] == counts[1]

@@ -118,6 +118,7 @@ def breakdown(final: Path, args: argparse.Namespace) -> dict[str, int]:
     from lutc.emit import netlist
     from lutc.ir.ops import Add, Add3, Lincomb, Lut, Neg, Quant, Scale, Sub
     from lutc.plugins import backend
+    from lutc.primitives import XILINX
     from lutc.text.parse import parse_file
 
     design = parse_file(final)
@@ -133,7 +134,7 @@ def breakdown(final: Path, args: argparse.Namespace) -> dict[str, int]:
             continue
         with tempfile.TemporaryDirectory() as folder:
             files = []
-            for file, text in backend("verilog").emit(netlist(cut, luts=True), "").items():
+            for file, text in backend("verilog").emit(netlist(cut, luts=XILINX), "").items():
                 files.append(Path(folder, file))
                 files[-1].write_text(text)
             rows[name] = int(sites("part", files, args)["sites"])

@@ -14,7 +14,6 @@ from lutc.ir.ops.base import Op, number
 from lutc.numbers import as_code, dtype, twos
 from lutc.rtl import circuits
 from lutc.rtl.decompose import WIDEST, in_luts, simple
-from lutc.rtl.nets import LUT_INPUTS
 from lutc.truth import dependence, table_luts
 from lutc.types import Ints, Type, holding, scalar, uniform
 
@@ -163,11 +162,13 @@ class Lut(Op):
         return build.rom(operands[0], codes, *to, table=self.table.name)
 
     def _in_luts(self, build: ModuleBuilder, key: Net, width: int, signed: bool) -> Net:
-        """Output bits as LUTs; as a table those that depend on more inputs than such a search is for."""
+        """Output bits as LUTs; as a table those that depend on more inputs than a search for LUTs is for."""
+        assert build.luts
         codes = self.table.words
         inputs = [build.bit(key, i) for i in range(key.width)]
         depends = dependence(codes, width)
-        most = WIDEST if simple(inputs) else LUT_INPUTS
+        # Small LUTs are joined by multiplexers of the device's own, which synthesis takes for a table's.
+        most = WIDEST if build.luts.shared and simple(inputs) else build.luts.inputs
         wide = np.flatnonzero(depends.sum(axis=-1) > most)
         rest = (codes[:, None] >> wide & 1) @ (1 << np.arange(len(wide)))
         table = build.rom(key, rest.tolist(), len(wide), table=self.table.name) if len(wide) else None

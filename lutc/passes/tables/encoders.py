@@ -20,6 +20,7 @@ from lutc.truth import Codes, changed_luts, changes_of, dependence, patterns, ta
 
 _LARGEST = 16  # bits of a key for which encoders are looked for
 _SHORTEST = 3  # bits of a run; two bits hardly ever become one
+_LONGEST = 6  # of a run where LUTs have fewer inputs: several of them then make each bit of the code
 _LEAST = 1.5  # LUTs of the cheapest encoder that is looked for
 _WORTH = 6  # LUTs of a table whose output bits are tried apart
 # What the entries of a sub-table are multiplied with for a hash of 64 bits.
@@ -80,7 +81,7 @@ def _with_encoder(codes: Codes, width: int, luts: float, target: Target) -> floa
 def _worthwhile(codes: Codes, width: int, luts: float, target: Target) -> Encoder | None:
     """The encoder of a table that takes so many LUTs without."""
     inputs = len(codes).bit_length() - 1
-    if not target.named_luts or luts <= width / 2 + _LEAST or not target.lut_inputs <= inputs <= _LARGEST:
+    if target.primitive is None or luts <= width / 2 + _LEAST or not target.lut_inputs <= inputs <= _LARGEST:
         return None
     return _search(patterns(codes, width).tobytes(), width, luts, target)
 
@@ -111,7 +112,7 @@ def _search(data: bytes, width: int, least: float, target: Target) -> Encoder | 
     codes = np.frombuffer(data, dtype=np.int64)
     inputs = len(codes).bit_length() - 1
     best = None
-    for bits in range(_SHORTEST, min(inputs - 1, target.lut_inputs) + 1):
+    for bits in range(_SHORTEST, min(inputs - 1, max(target.lut_inputs, _LONGEST)) + 1):
         factors = _FACTORS[: 1 << inputs - bits]
         for start in (0, inputs - bits):
             hashes = (
