@@ -307,8 +307,9 @@ class Settings:
                 if f.name in _TAKEN_BY and value != f.default and not self.usual:
                     help = f"put {STANDARD} or {_TAKEN_BY[f.name]} among them"
                     raise error(f"passes of your own leave no place for {f.name}", help=help)
-        with noted(wrong):
-            self._assumes()
+        if not wrong:
+            with noted(wrong):
+                self._assumes()
         if wrong:
             raise LirError(*wrong)
 
@@ -318,6 +319,8 @@ class Settings:
             for name in ("assume_check", "assume_labels"):
                 if getattr(self, name) is not None:
                     raise error(f"{name} says nothing without assume_inputs", help="give both, or none")
+            if self.assume_margin != type(self).assume_margin:
+                raise error("assume_margin says nothing without assume_inputs", help="give both, or none")
             return
         if self.assume_labels is not None and self.assume_check is None:
             raise error("assume_labels are those of assume_check", help="give both, or none")

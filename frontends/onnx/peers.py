@@ -288,6 +288,11 @@ def _dequantize_linear(proto: ModelProto) -> Any:
 
     def _run(self: Any, *arrays: Any, **options: Any) -> Any:
         given = {k: v for k, v in options.items() if k in known and v is not None}
+        codes, scale = arrays[:2]
+        if codes.dtype == np.int32 and scale.dtype == np.float64 and (scale.size == 1 or codes.ndim == 1):
+            # The evaluator's way is by float32, which does not hold all of them.
+            zero = arrays[2] if len(arrays) > 2 and arrays[2] is not None else 0
+            return ((codes.astype(np.float64) - zero) * (scale.reshape(()) if scale.size == 1 else scale),)
         return base._run(self, *arrays, **given)
 
     return type("DequantizeLinear", (base,), {"op_domain": "", "_run": _run})

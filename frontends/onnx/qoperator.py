@@ -18,8 +18,10 @@ from lutc.lowering.curve import pointwise, quantised
 from lutc.lowering.linear import matmul
 from lutc.lowering.logic import where
 from lutc.lowering.operands import computed, known, small
+from lutc.lowering.quantise import ties
 from lutc.lowering.tensors import Known, Scaled, Tensor
 from lutc.lowering.walk import Walk
+from lutc.numbers import one_digit
 
 from .arithmetic import gemm, leaky
 from .channels_last import first, last
@@ -37,7 +39,15 @@ def _opened(inputs: Inputs, at: int, axis: int = 0) -> Tensor:
 
 def _closed(walk: Walk, t: Tensor, inputs: Inputs, at: int, inside: bool = False) -> Tensor:
     """A result quantised by the scale and zero point that are two inputs in a row."""
-    return to_integers(walk, t, needed(inputs, at), optional(inputs, at + 1), inside=inside)
+    scale = needed(inputs, at)
+    if inside and isinstance(t, Scaled) and isinstance(scale, Known):
+        step = ex.lone(ex.exact(scale.array))
+        if step and not one_digit(step) and ties(t, ex.number(1 / step)):
+            walk.note(
+                "quantised operators that ONNX Runtime computes in float32 may be a step off there, where the exact "
+                "answer lies between two steps"
+            )
+    return to_integers(walk, t, scale, optional(inputs, at + 1), inside=inside)
 
 
 def qlinear_matmul(walk: Walk, node: Node, inputs: Inputs) -> Tensor:

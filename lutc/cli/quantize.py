@@ -68,7 +68,7 @@ def quantize(
     from lutc.ptq.quantize import quantize as run
 
     place = output or Path(f"{model.stem}.quantised.onnx")
-    files.may_write(place)
+    files.may_write(place, model, data, labels)
     with console(stderr=True).status("loading") as status:
         found = run(model, data, labels, progress=status.update, **asked)
         status.update("drawing")

@@ -27,6 +27,10 @@ ROWS = 18
 DOUBLE = 2.0**-36  # of the largest number: what doubles may lose in a sum
 SINGLE = 2.0**-16  # of the largest number: what float32 may lose in one
 EXACT = 2.0**20  # steps that float32 counts, with halves of them to spare
+UNSURE = (
+    "float32's rounding may be the reason: where a result lies between two steps, --no-compare takes the exact design; "
+    "where it does not, please report it with the model"
+)
 HELP = "this is a mistake in lutc: please report it with the model; --no-compare takes the design as it is"
 
 
@@ -93,9 +97,8 @@ def compared(design: Design, framework: Framework, where: str, look: Look | None
     except CannotRun as reason:
         if all(close(a, b, SINGLE).all() for a, b in zip(mine, own, strict=True)):
             return replace(design, compared=f"{said}: equal to within float32's rounding")
-        raise _different(
-            design, mine, own, SINGLE, framework, where, f" (double precision: {reason})"
-        ) from None
+        how = f" (double precision: {reason})"
+        raise _different(design, mine, own, SINGLE, framework, where, how, UNSURE) from None
     if not all(close(a, b, DOUBLE).all() for a, b in zip(mine, precise, strict=True)):
         raise _different(design, mine, precise, DOUBLE, framework, where, " in double precision")
     return _noted(design, mine, own, said)
@@ -172,7 +175,7 @@ def _fitted(
                 f"its output {output.name!r} has {b.size // len(a)} numbers in {framework.name}, "
                 f"{a.size // len(a)} in the design",
                 where=where,
-                help=HELP,
+                help=help,
             )
         found.append(b.reshape(a.shape))
     return found
@@ -202,6 +205,7 @@ def _different(
     framework: Framework,
     where: str,
     how: str,
+    help: str = HELP,
 ) -> Exception:
     for output, a, b in zip(design.outputs, mine, theirs, strict=True):
         bad = np.argwhere(~close(a, b, part))

@@ -37,12 +37,30 @@ def facts(found: Quantized) -> dict[str, Any]:
     }
 
 
-def may_write(path: str | Path) -> None:
-    """Raise what writing the files would raise, before hours are spent on what goes into them."""
+_BESIDE = (".json", ".tradeoff.svg", ".ranges.svg")
+
+
+def may_write(path: str | Path, *read: Path | None) -> None:
+    """Raise what writing the files would raise, before hours are spent on what goes into them.
+
+    Raises LirError, too, for a file that is `read`, and for files beside `path` that no earlier result left.
+    """
     path = Path(path)
     if path.suffix != ".onnx":
         raise error(f"{path.name} does not end in .onnx", help=f"say -o {path.stem or 'quantised'}.onnx")
     may_be_written(path)
+    if any(source and source.exists() and path.exists() and path.samefile(source) for source in read):
+        raise error(
+            "this file is read, and would be written over", where=str(path), help="choose another name: -o"
+        )
+    taken = [] if path.exists() else [p for p in map(path.with_suffix, _BESIDE) if p.exists()]
+    if taken:
+        help = "choose another name: -o, or move the file away"
+        raise error(
+            "this file would be written over, and is none of an earlier result",
+            where=str(taken[0]),
+            help=help,
+        )
     picture.needed()
 
 
@@ -52,12 +70,9 @@ def write(found: Quantized, path: str | Path) -> list[Path]:
     Raises OSError that names the file.
     """
     path = Path(path)
-    texts = {
-        path: found.model.SerializeToString(),
-        path.with_suffix(".json"): (json.dumps(facts(found), indent=1) + "\n").encode(),
-        path.with_suffix(".tradeoff.svg"): picture.trade_off(found).encode(),
-        path.with_suffix(".ranges.svg"): picture.ranges(found).encode(),
-    }
+    beside = (json.dumps(facts(found), indent=1) + "\n", picture.trade_off(found), picture.ranges(found))
+    texts = {path: found.model.SerializeToString()}
+    texts |= {path.with_suffix(end): text.encode() for end, text in zip(_BESIDE, beside, strict=True)}
     for place, data in texts.items():
         with written(place) as stream:
             stream.write(data)

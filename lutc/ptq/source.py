@@ -34,7 +34,7 @@ def as_onnx(model: Any, example_inputs: Any = None) -> tuple[Any, str]:
         what = Path(model).suffix if isinstance(model, str | Path) else type(model).__name__
         raise error(
             f"no frontend reads {what or 'files without a suffix'}",
-            where=shown(model) if isinstance(model, str | Path) else None,
+            where=str(model) if isinstance(model, str | Path) else None,
             help="give an ONNX, Keras or PyTorch model",
         )
     return importer.as_onnx(model, example_inputs), name
@@ -42,16 +42,26 @@ def as_onnx(model: Any, example_inputs: Any = None) -> tuple[Any, str]:
 
 def arrays(data: Any, what: str) -> dict[str, Array]:
     """Arrays by name from a mapping, an array, or the path of an `.npy` or `.npz` file; one without a name has ''."""
+    place = str(data) if isinstance(data, str | Path) else None
     if isinstance(data, str | Path):
         data = read_arrays(Path(data))
     found = data if isinstance(data, Mapping) else {"": data}
     made = {}
     for name, value in found.items():
         array = np.asarray(value)
+        told = f"{what} {name!r}" if name else what
         if array.dtype.kind not in "fiub" or not array.ndim:
-            raise error(f"{what} {name!r} is no array of numbers: {shown(value)}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise error(f"{what} {name!r} has numbers that are not finite", help="leave those rows out")
+            raise error(f"{told}: no array of numbers with rows: {shown(value)}", where=place)
+        if array.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                finite = np.isfinite(array.astype(np.float32)).reshape(len(array), -1).all(axis=1)
+            if not finite.all():
+                row = int(np.argmin(finite))
+                large = np.isfinite(array[row]).all()
+                fault = "beyond what float32 holds" if large else "that are not finite"
+                raise error(
+                    f"{told}: row {row} has numbers {fault}", where=place, help="leave out rows like that"
+                )
         made[str(name)] = array
     return made
 

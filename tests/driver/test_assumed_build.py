@@ -221,6 +221,14 @@ def test_labels_that_do_not_suit_are_refused(given: Any, message: str) -> None:
         lutc.compile(tables(), stages=0, assume_inputs=ROWS, assume_check=OTHERS, assume_labels=given)
 
 
+def test_labels_are_given_once() -> None:
+    held_out = {"x": OTHERS, "labels": np.zeros(len(OTHERS))}
+    with pytest.raises(LirError, match="there are labels in .*, and others"):
+        lutc.compile(
+            tables(), stages=0, assume_inputs=ROWS, assume_check=held_out, assume_labels=held_out["labels"]
+        )
+
+
 def test_a_single_output_has_two_classes() -> None:
     text = "lir 1\ndesign d(%x: s6f2, %y: s6f2) -> (z = %z) {\n  %z = sub %x, %y\n}\n"
     rows = {"x": [1, 2, 3, 0.5], "y": [2, 1, 4, 0.25]}

@@ -57,6 +57,7 @@ def test_the_command_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wo
         *({"approx_lsb": v} for v in ("1", None, float("nan"), [1], True)),
         *({"assume_inputs": v} for v in (3, "", b"x", [[1], [1, 2]], {}, {"x": "1"}, ["1"], [], object())),
         *({"assume_margin": v} for v in ("1", None, 1.5, -1, True)),
+        {"assume_margin": 3},  # of nothing
         {"assume_check": [1]},
         *({"top": v} for v in (5, "", b"x", ["x"], "a" * 999)),
         *({"hdl": v} for v in ("foo", "bench", "", None, "Verilog", ["verilog"], 3)),

@@ -168,3 +168,36 @@ def test_nothing_is_written_where_it_cannot_be(tmp_path: Path, out: str, message
     done = CliRunner().invoke(main, args)
     assert done.exit_code == 2 and message in done.output
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cal.npy", "net.onnx"]
+
+
+@pytest.mark.parametrize(
+    "out, there, message",
+    [
+        ("net.onnx", (), "this file is read, and would be written over"),
+        ("./sub/../net.onnx", ("sub/x",), "this file is read, and would be written over"),
+        ("keep.onnx", ("keep.json",), "none of an earlier result"),
+        ("keep.onnx", ("keep.tradeoff.svg",), "none of an earlier result"),
+    ],
+)
+def test_no_file_of_others_is_written_over(
+    tmp_path: Path, out: str, there: tuple[str, ...], message: str
+) -> None:
+    onnx.save(MODEL, tmp_path / "net.onnx")
+    np.save(tmp_path / "cal.npy", X)
+    for name in there:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    args = ["quantize", str(tmp_path / "net.onnx"), "--data", str(tmp_path / "cal.npy")]
+    done = CliRunner().invoke(main, [*args, "-o", f"{tmp_path}/{out}"])
+    assert done.exit_code == 2 and message in " ".join(done.output.split())
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("value, message", [(np.nan, "not finite"), (1e300, "beyond what float32 holds")])
+def test_the_row_that_is_no_data_is_named(tmp_path: Path, value: float, message: str) -> None:
+    wrong = X.astype(np.float64)
+    wrong[7, 0] = value
+    np.save(tmp_path / "cal.npy", wrong)
+    with pytest.raises(LirError, match=f"cal.npy: error: the data: row 7 has numbers .*{message}"):
+        lutc.quantize(MODEL, tmp_path / "cal.npy")

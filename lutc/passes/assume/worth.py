@@ -29,6 +29,9 @@ class HeldOut:
         codes = rows.codes(design)
         found, place = rows.labels(design), f"{rows.place}: {LABELS}"
         if labels is not None:
+            if found is not None:
+                what = f"there are labels in {rows.place}, and others"
+                raise error(what, where=labels.place, help="give one of them")
             if len(labels.arrays) > 1 and LABELS not in labels.arrays:
                 several = ", ".join(map(repr, labels.arrays))
                 raise error(

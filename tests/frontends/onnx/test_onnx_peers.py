@@ -182,3 +182,37 @@ def test_integers_that_wrap_are_not_taken_for_numbers() -> None:
     graph = helper.make_graph([helper.make_node("Abs", ["x"], ["y"], name="a")], "g", [x], [y])
     with pytest.raises(LirError):
         load_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]))
+
+
+@pytest.mark.parametrize("channels", [False, True])
+def test_biases_that_float32_does_not_hold(channels: bool) -> None:
+    """2**24 + 1 steps of 2**-25: a step more than a tie, where the runtime sees the tie."""
+    g = Graph(17)
+    x = g.qdq(g.input(["n", 2]), 2.0**-12, 0, "int8")
+    step = [2.0**-25] * 2 if channels else 2.0**-25
+    bias = g.add(
+        "DequantizeLinear",
+        g.constant(np.array([2**24 + 1, -(2**24) - 1], np.int32)),
+        g.constant(np.array(step, np.float32)),
+        g.constant(np.zeros(2 if channels else (), np.int32)),
+        **({"axis": 0} if channels else {}),
+    )
+    y = g.add("Gemm", x, g.dq(np.eye(2), 2.0**-13), bias)
+    g.output(g.qdq(y, 1.0, 0, "int8"))
+    design = load_onnx(g.model())
+    assert "in double precision" in design.compared
+    assert design.run(np.zeros((1, 2))).ravel().tolist() == [1, -1]
+
+
+@pytest.mark.parametrize("step, told", [(0.3, True), (0.25, False)])
+def test_means_between_two_steps_are_told(step: float, told: bool) -> None:
+    """ONNX Runtime computes them in float32, which takes some of them for more, and some for less."""
+    g = Graph(17)
+    q = [g.constant(np.float32(step)), g.constant(np.uint8(85))]
+    codes = g.add("QuantizeLinear", g.input(["n", 1, 2, 2]), *q)
+    pool = g.add(
+        "QLinearAveragePool", codes, *q, *q, domain="com.microsoft", kernel_shape=[2, 2], strides=[2, 2]
+    )
+    g.output(g.add("DequantizeLinear", pool, *q))
+    design = load_onnx(g.model(), compare=False)
+    assert told == any("between two steps" in note for note in design.notes)
