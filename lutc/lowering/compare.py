@@ -175,7 +175,7 @@ def _fitted(
                 f"its output {output.name!r} has {b.size // len(a)} numbers in {framework.name}, "
                 f"{a.size // len(a)} in the design",
                 where=where,
-                help=help,
+                help=HELP,
             )
         found.append(b.reshape(a.shape))
     return found
@@ -216,7 +216,7 @@ def _different(
                 f"its output {output.name}{place} is {b[at]:.10g} in {framework.name}{how} and {a[at]:.10g} in the "
                 f"design, for test input {at[0]}; {len(bad)} of {a.size} numbers differ",
                 where=where,
-                help=HELP,
+                help=help,
             )
     raise AssertionError("nothing differs")
 

@@ -223,7 +223,7 @@ def test_labels_that_do_not_suit_are_refused(given: Any, message: str) -> None:
 
 def test_labels_are_given_once() -> None:
     held_out = {"x": OTHERS, "labels": np.zeros(len(OTHERS))}
-    with pytest.raises(LirError, match="there are labels in .*, and others"):
+    with pytest.raises(LirError, match=r"there are labels in .*, and others"):
         lutc.compile(
             tables(), stages=0, assume_inputs=ROWS, assume_check=held_out, assume_labels=held_out["labels"]
         )

@@ -195,7 +195,7 @@ def test_biases_that_float32_does_not_hold(channels: bool) -> None:
         g.constant(np.array([2**24 + 1, -(2**24) - 1], np.int32)),
         g.constant(np.array(step, np.float32)),
         g.constant(np.zeros(2 if channels else (), np.int32)),
-        **({"axis": 0} if channels else {}),
+        axis=0,
     )
     y = g.add("Gemm", x, g.dq(np.eye(2), 2.0**-13), bias)
     g.output(g.qdq(y, 1.0, 0, "int8"))
