@@ -25,6 +25,7 @@ from lutc.settings import Settings
 Progress = Callable[[str], None]
 Stages = list[tuple[str, Design]]
 
+_AT_ONCE = 4096  # assumed rows
 _LOOKED_AT = 1000  # random vectors, and assumed rows, on which passes are compared where inputs are assumed
 _BUG = (
     "this is a bug in lutc: please report it with the model and the data, and compile without --assume-inputs"
@@ -157,9 +158,11 @@ def _assuming(
 
 def _same(model: Design, built: Design, assumed: Assumed) -> None:
     """Raise LirError if a design differs from its model on an assumed row."""
-    want, got = (execute(design, assumed.codes) for design in (model, built))
-    for port, answers in want.items():
-        wrong = np.argwhere(np.asarray(got[port] != answers))
-        if len(wrong):
-            what = f"output {port!r} is not the model's on assumed row {int(wrong[0][0])}"
-            raise error(what, where=model.name, help=_BUG)
+    for first in range(0, assumed.rows, _AT_ONCE):
+        codes = {port: x[first : first + _AT_ONCE] for port, x in assumed.codes.items()}
+        want, got = (execute(design, codes) for design in (model, built))
+        for port, answers in want.items():
+            wrong = np.argwhere(np.asarray(got[port] != answers))
+            if len(wrong):
+                what = f"output {port!r} is not the model's on assumed row {first + int(wrong[0][0])}"
+                raise error(what, where=model.name, help=_BUG)
