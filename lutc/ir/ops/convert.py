@@ -76,13 +76,17 @@ class Quant(Op):
 
     def luts(self, target: Target) -> float:
         to = self.to.scalar
-        adder = circuits.increment_luts(to.width, target) if self._rounds() else 0.0
+        adder = circuits.increment_luts(self._incremented(), target) if self._rounds() else 0.0
         return adder + (target.mux_luts(to.width) + 1 if self._stops() else 0.0)
 
     def delay(self, target: Target) -> float:
-        to = self.to.scalar
-        adder = circuits.increment_ns(to.width, target) if self._rounds() else 0.0
+        adder = circuits.increment_ns(self._incremented(), target) if self._rounds() else 0.0
         return adder + (2 * target.lut_ns() if self._stops() else 0.0)
+
+    def _incremented(self) -> int:
+        """The bits that a carry may run through: where the result is stopped at an end, those above it as well."""
+        source, to = self.x.type.scalar, self.to.scalar
+        return max(to.width, source.width - (source.frac - to.frac)) if self._stops() else to.width
 
     def _rounds(self) -> bool:
         """Whether it needs an incrementer."""
