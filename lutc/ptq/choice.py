@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 DEFAULT_LOSS = 0.5  # points of the metric, where the user names no bound
 FIRST, RATE, STEPS = 4e-3, 2.0, 20  # of the sweep: the least loss that all LUTs are worth, and its growth
-NARROW = {"normal": 1.05, "high": 1.12}  # how near to a bound in loss, as a ratio of rates
+NARROW = 1.05  # how near to a bound in loss, as a ratio of rates
 CLOSE = 0.04  # how near to a bound in LUTs a search comes
 TRIES = 6
 
@@ -118,10 +118,12 @@ class Choice:
         worse = [o for o in outcomes if o.luts < cheapest.luts]
         low, high = cheapest.found.slope, (max(worse, key=lambda o: o.luts).found.slope if worse else 0)
         for _ in range(TRIES if high > low else 0):
-            if high / max(low, 1e-30) < NARROW[self.effort]:
+            if high / max(low, 1e-30) < NARROW:
                 break
-            middle = self._tuned(self._outcome(float(np.sqrt(low * high))))
+            middle = self._outcome(float(np.sqrt(low * high)))
             outcomes.append(middle)
+            if self.effort == "high" and middle.fall > allowed:
+                outcomes.append(middle := self._tuned(middle))
             low, high = (middle.found.slope, high) if middle.fall <= allowed else (low, middle.found.slope)
         chosen = min((o for o in outcomes if o.fall <= allowed), key=lambda o: o.luts)
         return self._compiled(chosen), outcomes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from float_models import KINDS, Net, answers
 import lutc
 from lutc.cli import main
 from lutc.diagnostics import LirError
+from lutc.ptq.choice import Choice
 
 
 def classes(seed: int = 3) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -201,3 +203,10 @@ def test_the_row_that_is_no_data_is_named(tmp_path: Path, value: float, message:
     np.save(tmp_path / "cal.npy", wrong)
     with pytest.raises(LirError, match=f"cal.npy: error: the data: row 7 has numbers .*{message}"):
         lutc.quantize(MODEL, tmp_path / "cal.npy")
+
+
+def test_training_that_helps_nothing_costs_nothing(found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the high effort looks at is more than what the normal one does."""
+    monkeypatch.setattr(Choice, "_tuned", lambda self, outcome: replace(outcome, fall=1.0))
+    high = lutc.quantize(MODEL, X, LABELS, target="xc7a35t", effort="high")
+    assert high.chosen.luts <= found.chosen.luts
