@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lutc.analysis.timing import of_scalars
 from lutc.ir.graph import Design, Func, Value, body, owners
 from lutc.ir.ops import Call, Reg
 from lutc.ir.ops.base import Op
@@ -36,6 +37,4 @@ def required(design: Design, target: Target) -> dict[Value, float]:
 def _delay(value: Value, target: Target, depths: dict[Func, float]) -> float:
     if isinstance(value, Call):
         return depths[value.func]
-    if not isinstance(value, Op) or value.type.shape or any(o.type.shape for o in value.operands):
-        return 0.0
-    return value.delay(target)
+    return value.delay(target) if isinstance(value, Op) and of_scalars(value) else 0.0

@@ -25,11 +25,12 @@ class Arrivals:
             return known[value]
         for v in [value] if all(v in known for v in value.operands) else topo([value], known):
             ready = max((known[o] for o in v.operands), default=0.0)
-            known[v] = ready + (v.delay(self.target) if isinstance(v, Op) and _scalar(v) else 0.0)
+            known[v] = ready + (v.delay(self.target) if isinstance(v, Op) and of_scalars(v) else 0.0)
         return known[value]
 
 
-def _scalar(op: Op) -> bool:
+def of_scalars(op: Op) -> bool:
+    """Whether an operation reads and gives numbers: what happens to whole tensors is taken to cost nothing."""
     return not op.type.shape and not any(v.type.shape for v in op.operands)
 
 
@@ -79,7 +80,7 @@ class _Ways:
                     ready[value] = max(self.after[func], 0.0 if through is None else start + through)
                     entered[value] = None if direct is None or through is None else direct + through
                 case Op():
-                    delay = value.delay(self.target) + wires.get(value, 0.0) if _scalar(value) else 0.0
+                    delay = value.delay(self.target) + wires.get(value, 0.0) if of_scalars(value) else 0.0
                     ready[value] = start + delay
                     entered[value] = None if direct is None else direct + delay
                 case _:

@@ -50,8 +50,8 @@ def _split(
     best: tuple[float, int] | None = None
     for size in range(1, _FREE + 1):
         for free in combinations(range(count), size):
-            mu, columns, places = _columns(table, count, free)
-            width = (mu - 1).bit_length()
+            columns, places = _columns(table, count, free)
+            width = (len(columns) - 1).bit_length()
             if size + width > most:
                 continue
             rank = width * _about(count - size, most) + (size + width) / 64, -len({*free} & {*late})
@@ -64,15 +64,15 @@ def _split(
     return free, codes, answers.T.astype(np.uint8).tobytes()
 
 
-def _columns(table: np.ndarray, count: int, free: tuple[int, ...]) -> tuple[int, np.ndarray, np.ndarray]:
-    """How many columns differ; those, as [column, free inputs]; and which the other inputs choose."""
+def _columns(table: np.ndarray, count: int, free: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The columns that differ, as [column, free inputs], and which of them the other inputs choose."""
     axes = [count - 1 - i for i in range(count)]  # of each input, in the table with an axis for every one
     bound = [i for i in range(count) if i not in free]
     turned = table.reshape((2,) * count).transpose([axes[i] for i in (*reversed(bound), *reversed(free))])
     rows = turned.reshape(1 << len(bound), 1 << len(free))
     words = rows @ (1 << np.arange(1 << len(free)))
-    distinct, first, places = np.unique(words, return_index=True, return_inverse=True)
-    return len(distinct), rows[first], places.reshape(-1)
+    _, first, places = np.unique(words, return_index=True, return_inverse=True)
+    return rows[first], places.reshape(-1)
 
 
 def _about(inputs: int, most: int) -> float:

@@ -31,7 +31,10 @@ _EXTRA = 0.02  # of all LUTs: what a shorter way may cost if the objective is a 
 
 @dataclass(frozen=True)
 class Encode(Pass):
-    """Encode a run of a table's key bits where that saves LUTs; the netlist keeps the encoder's LUTs as they are."""
+    """Encode a run of a table's key bits where that saves LUTs and, by the objective, the slowest way allows it.
+
+    The netlist keeps the encoder's LUTs as they are.
+    """
 
     name: ClassVar[str] = "encode"
 
@@ -52,7 +55,7 @@ class _Encoders:
     def __init__(self, design: Design, context: Context) -> None:
         self.design, self.target, self.objective = design, context.target, context.objective
         self.arrivals = context.arrivals()
-        self.ops = {v for o in owners(design) for v in body(o) if isinstance(v, Op) and not v.type.shape}
+        self.ops = [v for o in owners(design) for v in body(o) if isinstance(v, Op) and not v.type.shape]
         self.tables = [v for v in self.ops if isinstance(v, Lut) and not v.key.type.shape]
 
     def chosen(self) -> dict[Op | None, int]:
