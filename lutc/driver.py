@@ -39,13 +39,15 @@ def load(
     input_types: Mapping[str, str] | str | None = None,
     calibrate: Any = None,
     compare: bool = True,
+    leaf_type: str | None = None,
     frontend: str | None = None,
 ) -> Design:
     """A design from a model: a path (`.lir`, `.onnx`, `.keras`, a folder ...) or a live model object.
 
     `input_types` gives formats to inputs that are never quantised: one for all, or one per input name.
     Unless `compare` is false, the design is compared with the model as its own framework runs it, where that is
-    installed; `Design.compared` says what came of it. `frontend` names the importer that is to read it, where the
+    installed; `Design.compared` says what came of it. `leaf_type` is the format that leaves of decision trees are
+    rounded to: the design then says what a score may differ by. `frontend` names the importer that is to read it, where the
     kind of the model does not say. Raises LirError listing everything that cannot be compiled
     exactly, or where the framework answers otherwise.
 
@@ -58,7 +60,7 @@ def load(
     >>> design.run([0, 1, 15]).tolist()
     [0.0, 2.0, 30.0]
     """
-    given = LoadOptions(input_types, calibrate, example_inputs, compare)
+    given = LoadOptions(input_types, calibrate, example_inputs, compare, leaf_type)
     chosen = plugins.frontend(frontend) if frontend is not None else None
     if isinstance(source, Design):
         given.only(kind="a design", where=source.name)

@@ -21,17 +21,19 @@ class LoadOptions:
     `input_types` gives formats to inputs that have none: one for all, or one by name; it is kept by name, where the
     key `""` stands for every other input. `calibrate` is an array of samples, or one per input, for ranges that were
     never traced. `example_inputs` are what a PyTorch module is traced with. `compare` asks for the independent look of
-    `lutc.lowering.compare`.
+    `lutc.lowering.compare`. `leaf_type` is the format that leaves of decision trees are rounded to.
     """
 
     input_types: Any = field(default_factory=dict)
     calibrate: Any = None
     example_inputs: Any = None
     compare: bool = True
+    leaf_type: Any = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_types", _input_types(self.input_types))
         _check_samples(self.calibrate)
+        object.__setattr__(self, "leaf_type", _leaf_type(self.leaf_type))
 
     def only(self, *read: str, kind: str, where: str | None = None) -> None:
         """Raise LirError if an option was given that is not among those `read` for this kind of model.
@@ -48,6 +50,10 @@ class LoadOptions:
                 "has no ranges to trace: leave out calibrate (--calibrate)",
             ),
             "example_inputs": (self.example_inputs is not None, "is not traced: leave out example_inputs"),
+            "leaf_type": (
+                self.leaf_type is not None,
+                "has no decision trees: leave out leaf_type (--leaf-type)",
+            ),
         }
         wrong = [why for name, (there, why) in given.items() if there and name not in read]
         if wrong:
@@ -67,6 +73,18 @@ def _input_types(value: Any) -> dict[str, Any]:
             raise error(f"{what} is a text such as 's8f4', not {shortened(repr(kind))}")
         as_type(kind)
     return dict(kinds)
+
+
+def _leaf_type(value: Any) -> Fixed | None:
+    """The format of leaves, from a format or its text."""
+    if value is None or isinstance(value, Fixed):
+        return value
+    if not isinstance(value, str):
+        raise error(f"leaf_type is a text such as 's8f4', not {shortened(repr(value))}")
+    kind = as_type(value)
+    if kind.shape:
+        raise error(f"leaf_type is the format of one number, such as s8f4, not {kind}")
+    return kind.scalar
 
 
 def _check_samples(value: Any) -> None:

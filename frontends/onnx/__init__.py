@@ -33,8 +33,13 @@ class _Onnx:
     def load(self, source: Any, options: LoadOptions) -> Design:
         from .load import load_onnx
 
-        options.only("input_types", kind="an ONNX model")
-        return load_onnx(source, input_types=options.input_types or None, compare=options.compare)
+        options.only("input_types", "leaf_type", kind="an ONNX model")
+        return load_onnx(
+            source,
+            input_types=options.input_types or None,
+            compare=options.compare,
+            leaf_type=options.leaf_type,
+        )
 
     def as_onnx(self, source: Any, example_inputs: Any = None) -> Any:
         """The model itself, with the parts that lie in other files; the given one is not changed."""

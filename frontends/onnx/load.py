@@ -47,6 +47,7 @@ def load_onnx(
     *,
     input_types: Mapping[str, str | Fixed] | str | None = None,
     compare: bool = True,
+    leaf_type: Fixed | None = None,
 ) -> Design:
     """A quantised ONNX model as a design, bit-exact.
 
@@ -54,6 +55,8 @@ def load_onnx(
     to inputs nothing quantises, by name; under the name `""`, or alone, to all of them.
 
     A first dimension of length 1, or of a length the model leaves open, counts samples and is no part of the ports.
+    `leaf_type` is what leaves of decision trees are rounded to; the design then says what a score may differ by.
+
     With `compare` the design is compared with the model as ONNX Runtime (or for the QONNX dialect the package qonnx)
     runs it, if that is installed. Raises LirError with one diagnostic for each layer that cannot be compiled exactly,
     or with one for a model that nothing quantises; for a file that is no readable model, and for a model that its own
@@ -62,6 +65,7 @@ def load_onnx(
     model = read(source)
     check_sizes(model)
     walk = Walk(model)
+    walk.leaf_type = leaf_type
     file = os.fspath(source) if isinstance(source, str | os.PathLike) else None
     walk.refusals.whole = partial(float_model, walk, model, file)
     given = {"": input_types} if isinstance(input_types, str) else dict(input_types or {})
@@ -84,6 +88,8 @@ def load_onnx(
     walk.layer = None
     make_outputs(walk, {name: walk.tensors.get(name) for name in model.outputs})
     walk.refusals.check()
+    if leaf_type is not None and not walk.rewritten:
+        raise error("has no decision trees: leave out leaf_type (--leaf-type)", where=model.name)
     design = finished(walk)
     return _looked_at(walk, model, design, given) if compare else not_compared(design, "it was not asked for")
 
@@ -92,7 +98,7 @@ def _looked_at(walk: Walk, model: OnnxModel, design: Design, given: Mapping[str,
     """The design, compared with the model as somebody else runs it."""
     ports = {name: param.name or "" for name, param in walk.params.items()}
     tables = {name for name, t in walk.tensors.items() if isinstance(t, Curve)}
-    peer = framework(model, ports, walk.hosted, walk.undefined, tables)
+    peer = framework(model, ports, walk.hosted, walk.undefined, tables, walk.rewritten)
     if isinstance(peer, str):
         return not_compared(design, peer)
     integers = {i.name for i in model.inputs if i.dtype not in FLOATS}

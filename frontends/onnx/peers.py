@@ -24,6 +24,7 @@ from .doubled import doubled, with_versions
 from .functions import all_nodes
 from .model import QONNX, OnnxModel
 from .registry import MICROSOFT
+from .trees import DOMAIN as TREES
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -155,13 +156,17 @@ def framework(
     hosted: Collection[str],
     undefined: Sequence[str],
     tables: Collection[str],
+    rewritten: Mapping[str, Callable[[Any], None]],
 ) -> OnnxFramework | str:
     """Who can run this model here; else why nobody can."""
     assert model.proto is not None
-    proto, flat = model.proto, _written_out(model)
+    written = _written_out(model)
+    proto, flat = (_as_here(p, rewritten) for p in (model.proto, written))
+    if proto is None or flat is None:
+        return "its trees stand inside of a function"
     domains = {n.domain for n in _all_nodes(proto)} - {"", "ai.onnx", *(f.domain for f in proto.functions)}
     dialect = any(map(_is_dialect, domains))
-    rest = {d for d in domains if not _is_dialect(d)} - {MICROSOFT}
+    rest = {d for d in domains if not _is_dialect(d)} - {MICROSOFT, TREES}
     if rest:
         return f"no package is known that runs the operators of {', '.join(sorted(rest))}"
     package = "qonnx" if dialect else "onnxruntime"
@@ -207,6 +212,19 @@ def _all_nodes(proto: ModelProto) -> list[NodeProto]:
     return list(all_nodes([*proto.graph.node, *(n for f in proto.functions for n in f.node)]))
 
 
+def _as_here(proto: ModelProto, rewritten: Mapping[str, Callable[[Any], None]]) -> ModelProto | None:
+    """The model with some nodes, named by an output, rewritten; None if one of them is not in its graph."""
+    if not rewritten:
+        return proto
+    twin = copy.deepcopy(proto)
+    makers = {name: node for node in twin.graph.node for name in node.output}
+    if not rewritten.keys() <= makers.keys():
+        return None
+    for name, rewrite in rewritten.items():
+        rewrite(makers[name])
+    return twin
+
+
 def _left_out(proto: ModelProto, hosted: Collection[str]) -> ModelProto | None:
     """The model in which nodes that are left to the host do nothing; None if one of them is not in its graph."""
     from onnx.helper import make_node
@@ -222,6 +240,9 @@ def _left_out(proto: ModelProto, hosted: Collection[str]) -> ModelProto | None:
         rounds = node.op_type in ("QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant")
         if set(node.output) & set(hosted) and (rounds if behind else True):
             node.CopyFrom(make_node("Identity", list(node.input[:1]), list(node.output[:1]), name=node.name))
+    for value in twin.graph.output:
+        if value.name in hosted and not value.type.HasField("tensor_type"):
+            value.ClearField("type")  # of scores by the names of classes
     return twin
 
 

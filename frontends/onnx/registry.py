@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import arithmetic, channels_last, conv, layout, logic, lutlayers, qdq, qonnx, qoperator, rearrange
+from . import arithmetic, channels_last, conv, layout, logic, lutlayers, qdq, qonnx, qoperator, rearrange, trees
 from .model import QONNX, Node
 from .rule import Rule
 from .schema import described
@@ -24,6 +24,7 @@ DOMAINS: dict[str, dict[str, Rule]] = {
     "qonnx.custom_op.channels_last": channels_last.RULES,
     MICROSOFT: qoperator.MICROSOFT,
     lutlayers.DOMAIN: lutlayers.RULES,
+    trees.DOMAIN: trees.RULES,
 }
 
 

@@ -13,6 +13,7 @@ from lutc.lowering.dtypes import DTYPES
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.unread import FREE, AnyOf
 
+from . import trees
 from .model import Node, import_onnx
 
 # What an operator is given for training alone, for a result nobody reads here, or for types that are refused anyway.
@@ -52,9 +53,10 @@ OTHERS: dict[str, dict[str, Any]] = {
         **_WINDOW, **dict.fromkeys(("dilations", "kernel_shape", "pads", "strides")),
     },
     "QLinearGlobalAveragePool": {"channels_last": 0},
+    **trees.ATTRIBUTES,
 }  # fmt: skip
 # The newest version of each other domain whose operators are known.
-NEWEST = {"com.microsoft": 1, "lutc": 1}
+NEWEST = {"com.microsoft": 1, "lutc": 1, trees.DOMAIN: trees.NEWEST_ML}
 NEWEST_QONNX = 2
 
 

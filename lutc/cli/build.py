@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lutc.cli.group import FILE, console
-from lutc.cli.loading import load_model, model_options
+from lutc.cli.loading import Told, load_model, model_options
 from lutc.cli.options import setting_options
 
 
@@ -34,10 +34,7 @@ def compile(
     verify: bool,
     vectors: int,
     test_data: Path | None,
-    input_types: tuple[str, ...],
-    calibrate: Path | None,
-    compare: bool,
-    frontend: str | None,
+    told: Told,
     **asked: Any,
 ) -> None:
     """Compile MODEL (.lir, .onnx, .keras ...) to a build folder with HDL, a test bench and a report."""
@@ -59,7 +56,7 @@ def compile(
     built.may_write(output)
     with console(stderr=True).status("loading") as status:
         with loading_for(chosen.target):
-            design = load_model(model, input_types, calibrate, compare, frontend)
+            design = load_model(model, told)
         build = driver.compile(design, chosen, progress=status.update)
         status.update("writing")
         with built.alone(output):  # so that what is verified is what was written

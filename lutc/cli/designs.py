@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lutc.cli.group import FILE, FILE_OR_TERMINAL
-from lutc.cli.loading import load_model, model_options
+from lutc.cli.loading import Told, load_model, model_options
 from lutc.cli.options import setting_options
 
 
@@ -38,10 +38,7 @@ def run(
     output: Path | None,
     rows: tuple[str, ...],
     codes: bool,
-    input_types: tuple[str, ...],
-    calibrate: Path | None,
-    compare: bool,
-    frontend: str | None,
+    told: Told,
 ) -> None:
     """Run MODEL in the reference interpreter, exactly.
 
@@ -60,13 +57,13 @@ def run(
     if rows:
         if inputs or output or codes:
             raise error("--row prints its answers", help="leave --input, --output and --codes out, or --row")
-        answers.print_rows(load_model(model, input_types, calibrate, compare, frontend), rows)
+        answers.print_rows(load_model(model, told), rows)
         return
     if inputs is None or output is None:
         raise error(
             "run needs --input and --output, or --row", help='such as: lutc run MODEL --row "x=[1, 0.5]"'
         )
-    design = load_model(model, input_types, calibrate, compare, frontend)
+    design = load_model(model, told)
     answers.check_place(design, output)
     given = read_arrays(inputs)
     found = answer(design, **given) if isinstance(given, dict) else answer(design, given)
@@ -118,10 +115,7 @@ def opt(
     dump: Path | None,
     types: bool,
     output: Path | None,
-    input_types: tuple[str, ...],
-    calibrate: Path | None,
-    compare: bool,
-    frontend: str | None,
+    told: Told,
     **asked: Any,
 ) -> None:
     """Run PASSES on MODEL and print the design that comes out.
@@ -138,7 +132,7 @@ def opt(
     from lutc.text.print import print_design
 
     settings = Settings(**asked, passes=tuple(step for part in text for step in parse(part)))
-    design = load_model(model, input_types, calibrate, compare, frontend)
+    design = load_model(model, told)
     steps = driver.planned(settings, design)
     if settings.usual:
         after = driver.staged(design, steps, settings, dump=dump).stages[-1][1]

@@ -81,7 +81,7 @@ def against(walk: Walk, t: Scaled, constant: Known, relation: Relation) -> Scale
     found = np.empty(parts[0].shape, dtype=object)
     for at in np.ndindex(found.shape):
         by, add, c = (p[at] for p in parts)
-        found[at] = _limit(by, add, c, Fraction(2) ** -finest, relation, float32)
+        found[at] = limit_of(by, add, c, Fraction(2) ** -finest, relation, float32)
     sign = ex.lone(signs)
     if sign is None:
         value = walk.affine(value, walk.inner(signs, t.shape), ex.number(0))
@@ -92,7 +92,7 @@ def against(walk: Walk, t: Scaled, constant: Known, relation: Relation) -> Scale
     return truth(t, bits)
 
 
-def _limit(
+def limit_of(
     scale: Fraction, offset: Fraction, limit: Fraction, step: Fraction, relation: Relation, float32: bool
 ) -> Fraction:
     """What a multiple v of `step` is compared with instead of `scale * v + offset` with `limit`; scale > 0."""

@@ -60,6 +60,9 @@ class Walk:
         self.consumers: dict[str, list[Layer]] = {}
         self.hosted: dict[str, Any] = {}  # behind a last layer that is left to the host: see `scores`
         self.undefined: list[str] = []  # tensors that are no number for some inputs
+        self.leaf_type: Fixed | None = None  # what leaves of decision trees are rounded to
+        # How layers are given to their own framework, by an output: leaves of trees rounded as they are here.
+        self.rewritten: dict[str, Callable[[Any], None]] = {}
         self.layer: Layer | None = None
         self.constants = Constants(self.names)
         for layer in model.layers:
