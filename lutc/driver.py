@@ -47,9 +47,9 @@ def load(
     `input_types` gives formats to inputs that are never quantised: one for all, or one per input name.
     Unless `compare` is false, the design is compared with the model as its own framework runs it, where that is
     installed; `Design.compared` says what came of it. `leaf_type` is the format that leaves of decision trees are
-    rounded to: the design then says what a score may differ by. `frontend` names the importer that is to read it, where the
-    kind of the model does not say. Raises LirError listing everything that cannot be compiled
-    exactly, or where the framework answers otherwise.
+    rounded to: the design then says what a score may differ by. `frontend` names the importer that is to read it,
+    where the kind of the model does not say. Raises LirError listing everything that cannot be compiled exactly,
+    or where the framework answers otherwise.
 
     Examples
     --------

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from . import arithmetic, channels_last, conv, layout, logic, lutlayers, qdq, qonnx, qoperator, rearrange, trees
+from . import (
+    arithmetic,
+    channels_last,
+    conv,
+    layout,
+    logic,
+    lutlayers,
+    qdq,
+    qonnx,
+    qoperator,
+    rearrange,
+    trees,
+)
 from .model import QONNX, Node
 from .rule import Rule
 from .schema import described

@@ -18,6 +18,7 @@ from lutc.lowering import exact as ex
 from lutc.lowering import logic as kit
 from lutc.lowering import trees as forest
 from lutc.lowering.gather import rows
+from lutc.lowering.model import Role
 from lutc.lowering.operands import BROKEN, computed
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.scores import argmax
@@ -192,19 +193,23 @@ def _reachable(
 ) -> tuple[tuple[Split, ...], tuple[Mapping[int, float], ...], int]:
     """One tree of several that stand in one list."""
     place: dict[int, int] = {}
-    order, stack = [], [root]
+    mine: list[Split] = []
+    ends: list[Mapping[int, float]] = []
+    stack = [root]
     while stack:
         at = stack.pop()
         if at in place:
             continue
         if not -len(leaves) <= at < len(splits):
             raise Refusal("leads to a node or a leaf that it does not have", BROKEN)
-        place[at] = sum(1 for n in order if n >= 0) if at >= 0 else ~sum(1 for n in order if n < 0)
-        order.append(at)
-        if at >= 0:
+        if at < 0:
+            place[at] = ~len(ends)
+            ends.append(leaves[~at])
+        else:
+            place[at] = len(mine)
+            mine.append(splits[at])
             stack += [splits[at].no, splits[at].yes]
-    mine = [replace(splits[n], yes=place[splits[n].yes], no=place[splits[n].no]) for n in order if n >= 0]
-    return tuple(mine), tuple(leaves[~n] for n in order if n < 0), place[root]
+    return tuple(replace(s, yes=place[s.yes], no=place[s.no]) for s in mine), tuple(ends), place[root]
 
 
 # -- rules ------------------------------------------------------------------------------------------------------------
@@ -248,12 +253,16 @@ def _host(walk: Walk, node: Node, transform: Any, at: int) -> None:
         return
     if name not in ("SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"):
         raise Refusal(f"has the transformation {name!r}", BROKEN)
-    readers = [n for n in walk.consumers.get(output, ()) if n.kind != "ZipMap"]
-    if readers:
-        raise Refusal(
-            f"makes probabilities of its scores ({name}), which {readers[0].label} reads",
-            "end the model with the scores, or compute from scores: post_transform NONE",
-        )
+    behind = [output]
+    while behind:  # the order of scores stays, wherever they are moved
+        for reader in walk.consumers.get(behind.pop(), ()):
+            if reader.role is Role.MOVES or reader.kind == "ZipMap":
+                behind += reader.outputs
+            elif reader.role is not Role.CHOOSES:
+                raise Refusal(
+                    f"makes probabilities of its scores ({name}), which {reader.label} reads",
+                    "end the model with the scores, or compute from scores: post_transform NONE",
+                )
     walk.note(f"{node.label} leaves {name} to the host: its outputs are the scores before it")
 
 
@@ -290,10 +299,14 @@ def classifier(walk: Walk, node: Node, inputs: Inputs) -> tuple[Tensor | None, .
         raise Refusal(f"has {len(labels)} classes", "a classifier chooses between two or more")
     found = _ensemble(node, "class", len(labels))
     _host(walk, node, node.get("post_transform", "NONE"), 1)
-    named = bool(node.outputs[0]) and (node.outputs[0] in walk.consumers or node.outputs[0] in walk.model.outputs)
+    named = bool(node.outputs[0]) and (
+        node.outputs[0] in walk.consumers or node.outputs[0] in walk.model.outputs
+    )
     if words and named:
         said = ", ".join(w.decode() if isinstance(w, bytes) else w for w in words[:4])
-        walk.note(f"{node.label} names classes by their numbers, in the order {said}" + ", ..." * (len(words) > 4))
+        walk.note(
+            f"{node.label} names classes by their numbers, in the order {said}" + ", ..." * (len(words) > 4)
+        )
     voted = {c for tree in found.trees for leaf in tree.leaves for c in leaf}
     if len(labels) == 2 and len(voted) == 1:
         return _two(walk, node, t, found, labels, voted.pop())
@@ -347,7 +360,9 @@ def _two(
     limit = Known(np.float32(0.5 if positive else 0))
     above = kit.against(walk, score, limit, Relation.GT)
     flat = walk.reshape(replace(above, integer="bool"), (1,))
-    chosen = kit.where(walk, flat, Known(np.array([labels[1]], np.int64)), Known(np.array([labels[0]], np.int64)))
+    chosen = kit.where(
+        walk, flat, Known(np.array([labels[1]], np.int64)), Known(np.array([labels[0]], np.int64))
+    )
     both = walk.broadcast(score, (1, 2))
     first = ex.number(1 if positive else 0)
     signs = np.array([[-1, 1]], dtype=object) * ex.number(1)
@@ -358,7 +373,9 @@ def _two(
 def zip_map(walk: Walk, node: Node, inputs: Inputs) -> Tensor:
     """Scores with names to them: the host's."""
     t = computed(needed(inputs, 0))
-    walk.note(f"{node.label} is left to the host: its output is the scores without names, in the order of the classes")
+    walk.note(
+        f"{node.label} is left to the host: its output is the scores without names, in the order of the classes"
+    )
     walk.hosted.setdefault(node.outputs[0], None)
     return t
 

@@ -51,7 +51,9 @@ def _file(path: Path) -> Forest:
         return lgbm.read(read_text(path), path.stem)
     document = read_json(path, str(path))
     if not xgb.is_xgboost(document):
-        raise error("holds no model of XGBoost", where=str(path), help='save it with booster.save_model("model.json")')
+        raise error(
+            "holds no model of XGBoost", where=str(path), help='save it with booster.save_model("model.json")'
+        )
     return xgb.read(document, path.stem)
 
 

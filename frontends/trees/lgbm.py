@@ -68,9 +68,7 @@ def _read(text: str, name: str) -> Forest:
 
 
 def _lines(block: str) -> dict[str, str]:
-    return {
-        key: value for key, sign, value in (line.partition("=") for line in block.splitlines()) if sign
-    }
+    return {key: value for key, sign, value in (line.partition("=") for line in block.splitlines()) if sign}
 
 
 def _numbers(values: str) -> list[float]:

@@ -38,7 +38,9 @@ def lowered(found: Forest, options: LoadOptions) -> Design:
     Raises LirError for a forest that is refused, and for one that its own package answers otherwise.
     """
     layer = Layer("trees", found.package, (PORT,), (SCORES, LABEL))
-    walk = Walk(Model(found.name, (Input(PORT, found.dtype, (None, found.features)),), (SCORES, LABEL), (layer,)))
+    walk = Walk(
+        Model(found.name, (Input(PORT, found.dtype, (None, found.features)),), (SCORES, LABEL), (layer,))
+    )
     walk.leaf_type = options.leaf_type
     make_inputs(walk, options.input_types)
     walk.refusals.check()
@@ -90,7 +92,9 @@ class _Package:
         try:
             own = self.found.margins(x, None, None)
             scores = self.found.margins(x, self.leaves.number, [self.leaves.number(b) for b in base])
-            if base and np.abs(self.found.margins(x, None, base) - own).max() > BASE_OFF * max(np.abs(own).max(), 1):
+            if base and np.abs(self.found.margins(x, None, base) - own).max() > BASE_OFF * max(
+                np.abs(own).max(), 1
+            ):
                 raise error(
                     f"begins its sums with another number than the {base} that lutc takes from its base score",
                     where=self.found.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +92,9 @@ def _tree(tree: Mapping[str, Any], target: int, name: str) -> Tree:
     if any(tree.get("split_type", ())):
         raise error("asks whether a feature is of some categories", where=name,
                     help="encode categories as numbers before training")  # fmt: skip
-    splits, leaves, place = [], [], []
+    splits: list[int] = []
+    leaves: list[dict[int, float]] = []
+    place: list[int] = []
     for at, child in enumerate(left):
         place.append(~len(leaves) if child == -1 else len(splits))
         if child == -1:
@@ -117,10 +120,10 @@ def _margins(document: Mapping[str, Any], targets: int) -> Any:
     def margins(samples: Any, leaf: Callable[[float], float] | None, base: Sequence[float] | None) -> Any:
         import xgboost
 
-        twin = json.loads(json.dumps(document))
-        for tree in twin["learner"]["gradient_booster"]["model"]["trees"] if leaf else ():
+        twin = copy.deepcopy(document)
+        for tree in twin["learner"]["gradient_booster"]["model"]["trees"]:
             for at, child in enumerate(tree["left_children"]):
-                if child == -1:
+                if child == -1 and leaf is not None:
                     tree["split_conditions"][at] = leaf(_float32(tree["split_conditions"][at]))
                     tree["base_weights"][at] = tree["split_conditions"][at]
         booster = xgboost.Booster()
@@ -129,6 +132,8 @@ def _margins(document: Mapping[str, Any], targets: int) -> Any:
         data = xgboost.DMatrix(np.asarray(samples, np.float32), feature_names=names)
         if base is not None:
             data.set_base_margin(np.tile(np.asarray(base, np.float32), (len(samples), 1)))
-        return np.asarray(booster.predict(data, output_margin=True), np.float64).reshape(len(samples), targets)
+        return np.asarray(booster.predict(data, output_margin=True), np.float64).reshape(
+            len(samples), targets
+        )
 
     return margins

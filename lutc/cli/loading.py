@@ -34,7 +34,9 @@ def model_options(command: Any) -> Any:
             help="Format of an input that has none, such as s8f4; once for all inputs, or by name.",
         ),
         click.option(
-            "--leaf-type", metavar="TYPE", help="Format that leaves of decision trees are rounded to, such as s8f6."
+            "--leaf-type",
+            metavar="TYPE",
+            help="Format that leaves of decision trees are rounded to, such as s8f6.",
         ),
         click.option("--calibrate", type=FILE, help="Samples (.npy or .npz) to trace value ranges on."),
         click.option(

@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -163,6 +162,10 @@ def _too_fine(ensemble: Ensemble, fmt: Fixed) -> tuple[str, str]:
 
 # A question in codes of the feature: (feature, code, whether it asks for equality); else for "at most".
 Question = tuple[int, int, bool]
+# What a question chooses: its number, and where yes and no lead; leaves are `~index`.
+Choice = tuple[int, int, int]
+# A split or leaf of a tree, and what the path to it knows: a feature, the least and the most code it may have here.
+_Place = tuple[int, tuple[tuple[int, int, int], ...]]
 
 
 def sums(walk: Walk, t: Scaled, ensemble: Ensemble) -> tuple[Scaled, Leaves]:
@@ -179,8 +182,8 @@ def sums(walk: Walk, t: Scaled, ensemble: Ensemble) -> tuple[Scaled, Leaves]:
     leaves, bound = leaves_of(ensemble, walk.leaf_type)
     if bound:
         walk.note(
-            f"leaves of {walk.layer.label if walk.layer else walk.model.name} are rounded to {leaves.frac} bits after the "
-            "point (--leaf-type): its scores differ from the sums of the model's own leaves by at most "
+            f"leaves of {walk.layer.label if walk.layer else walk.model.name} are rounded to {leaves.frac} bits "
+            "after the point (--leaf-type): its scores differ from the sums of the model's own leaves by at most "
             f"{float(bound):.4g}"
         )
     return _scores(walk, t, ensemble, leaves), leaves
@@ -243,74 +246,70 @@ class _Work:
         below = split.relation in (Relation.LT, Relation.GE)
         return (split.feature, int(at) - below, False), turned
 
-    def asked(self, tree: Tree) -> tuple[dict[int, tuple[int, int, int]], int]:
-        """The splits that are left when each path knows what it asked before, as (question, yes, no), and the root.
+    def asked(self, tree: Tree) -> tuple[dict[int, Choice], int]:
+        """The splits that are left when each path knows what it asked before, by number, and the root.
 
-        A path that leads to one split with other knowledge makes another one of it. Raises Refusal for a circle.
+        A path that leads to one split with other knowledge makes another one of it. Raises Refusal for a circle, and
+        for a way that leads nowhere.
         """
-        made: dict[int, tuple[int, int, int]] = {}
-        found: dict[Any, int] = {}
-        Known = tuple[tuple[int, int, int], ...]  # feature, least and most code it may have here
-
-        # Depth first without recursion, for a tree may be as deep as it likes: children are done before parents.
-        start = (tree.root, ())
-        stack: list[tuple[int, Known]] = [start]
-        on_the_way: set[tuple[int, Known]] = set()
+        made: dict[int, Choice] = {}
+        found: dict[_Place, int] = {}
+        begun: set[_Place] = set()
+        start: _Place = (tree.root, ())
+        stack = [start]  # no recursion: a tree may be as deep as it likes
         while stack:
-            key = stack[-1]
-            at, known = key
-            if key in found:
+            place = stack[-1]
+            if place in found or place[0] < 0:
+                if place[0] < 0 and ~place[0] >= len(tree.leaves):
+                    raise Refusal(f"leads to leaf {~place[0]} of {len(tree.leaves)}", BROKEN)
+                found.setdefault(place, place[0])
                 stack.pop()
                 continue
-            if at < 0:
-                if ~at >= len(tree.leaves):
-                    raise Refusal(f"leads to leaf {~at} of {len(tree.leaves)}", BROKEN)
-                found[key] = at
-                stack.pop()
-                continue
-            if at >= len(tree.splits):
-                raise Refusal(f"leads to node {at} of {len(tree.splits)}", BROKEN)
-            split = tree.splits[at]
-            question, turned = self._question(split)
-            feature, code, same = question
-            fmt = self.formats[feature]
-            ranges = {f: (lo, hi) for f, lo, hi in known}
-            lo, hi = ranges.get(feature, (fmt.lo, fmt.hi))
-            yes, no = (split.no, split.yes) if turned else (split.yes, split.no)
-            if same:
-                settled = None if lo <= code <= hi and lo != hi else lo == code == hi
-                inside, outside = (code, code), (lo + (code == lo), hi - (code == hi))
-            else:
-                settled = True if code >= hi else False if code < lo else None
-                inside, outside = (lo, code), (code + 1, hi)
-
-            def following(child: int, bounds: tuple[int, int]) -> tuple[int, Known]:
-                rest = {**ranges, feature: bounds}
-                return child, tuple((f, *b) for f, b in sorted(rest.items()))
-
-            if settled is not None:
-                needs = [(yes if settled else no, known)]
-            else:
-                needs = [following(yes, inside), following(no, outside)]
-            missing = [k for k in needs if k not in found]
-            if missing:
-                if key in on_the_way:
+            question, ways = self._ways(tree, place)
+            missing = [w for w in ways if w not in found]
+            if missing:  # children are done before parents
+                if place in begun:
                     raise Refusal("has a tree with a circle in it", BROKEN)
-                on_the_way.add(key)
+                begun.add(place)
                 stack += missing
                 if len(found) + len(stack) > 4 * MOST:
                     raise Refusal("has a tree that grows without end when it is written out", BROKEN)
                 continue
             stack.pop()
-            on_the_way.discard(key)
-            ends = [found[k] for k in needs]
-            if len(ends) == 1 or ends[0] == ends[1]:
-                found[key] = ends[0]
+            begun.discard(place)
+            ends = [found[w] for w in ways]
+            if len(set(ends)) == 1:
+                found[place] = ends[0]
             else:
-                name = len(made)
-                made[name] = (self.questions.setdefault(question, len(self.questions)), *ends)
-                found[key] = name
+                number = self.questions.setdefault(question, len(self.questions))
+                found[place] = len(made)
+                made[len(made)] = (number, ends[0], ends[1])
         return made, found[start]
+
+    def _ways(self, tree: Tree, place: _Place) -> tuple[Question, list[_Place]]:
+        """What is asked at a place, and where that leads: yes and no, or one of them if the path knows the answer."""
+        at, known = place
+        if at >= len(tree.splits):
+            raise Refusal(f"leads to node {at} of {len(tree.splits)}", BROKEN)
+        split = tree.splits[at]
+        question, turned = self._question(split)
+        feature, code, same = question
+        ranges = {f: (lo, hi) for f, lo, hi in known}
+        lo, hi = ranges.get(feature, (self.formats[feature].lo, self.formats[feature].hi))
+        if same:
+            inside, outside = (code, code), (lo + (code == lo), hi - (code == hi))
+            never, always = not lo <= code <= hi, lo == code == hi
+        else:
+            inside, outside = (lo, code), (code + 1, hi)
+            never, always = code < lo, code >= hi
+        yes, no = (split.no, split.yes) if turned else (split.yes, split.no)
+
+        def after(child: int, bounds: tuple[int, int]) -> _Place:
+            return child, tuple((f, *b) for f, b in sorted({**ranges, feature: bounds}.items()))
+
+        if never or always:
+            return question, [(yes if always else no, known)]
+        return question, [after(yes, inside), after(no, outside)]
 
     # -- choices ------------------------------------------------------------------------------------------------------
 
@@ -320,9 +319,7 @@ class _Work:
             self.heights.append(1 + max(self.heights[n] for n in key[1:]) if len(key) > 1 else 0)
         return self.nodes[key]
 
-    def chosen(
-        self, asked: Mapping[int, tuple[int, int, int]], root: int, codes: Sequence[int]
-    ) -> tuple[int | None, int]:
+    def chosen(self, asked: Mapping[int, Choice], root: int, codes: Sequence[int]) -> tuple[int | None, int]:
         """The node of a tree whose leaves are codes, less the least of those it may reach; and that one."""
         reached = {~root} if root < 0 else {~c for _, *ends in asked.values() for c in ends if c < 0}
         least = min(codes[i] for i in reached)
@@ -391,16 +388,10 @@ class _Work:
         for height in sorted(levels):
             if not height:
                 continue
-            rows = [keys[n] for n in levels[height]]
-            question, yes, no = (
-                b.gather(source, indices=at)
-                for source, at in (
-                    (bits, [q for q, _, _ in rows]),
-                    (pool, [place[y] for _, y, _ in rows]),
-                    (pool, [place[n] for _, _, n in rows]),
-                )
-            )
-            made = b.select(question, yes, no)
+            questions, yes, no = zip(*(keys[n] for n in levels[height]), strict=True)
+            answers = b.gather(bits, indices=questions)
+            ways = [b.gather(pool, indices=[place[n] for n in way]) for way in (yes, no)]
+            made = b.select(answers, *ways)
             place |= {n: len(place) + i for i, n in enumerate(levels[height])}
             pool = b.concat([pool, made], axis=0)
         return pool, place

@@ -18,22 +18,39 @@ from lutc.types import Fixed
 ML = "ai.onnx.ml"
 MODES = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ"]
 Columns = dict[str, list[Any]]
+STUMP: Columns = {
+    "nodes_treeids": [0, 0, 0],
+    "nodes_nodeids": [0, 1, 2],
+    "nodes_featureids": [0, 0, 0],
+    "nodes_values": [0.25, 0.0, 0.0],
+    "nodes_modes": ["BRANCH_LEQ", "LEAF", "LEAF"],
+    "nodes_truenodeids": [1, 0, 0],
+    "nodes_falsenodeids": [2, 0, 0],
+}
 
 
-def model(op: str, outputs: list[tuple[str, int]], features: int, version: int = 3, **attributes: Any) -> ModelProto:
+def model(
+    op: str, outputs: list[tuple[str, int]], features: int, version: int = 3, **attributes: Any
+) -> ModelProto:
     node = helper.make_node(op, ["x"], [name for name, _ in outputs], name="forest", domain=ML, **attributes)
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, features])
     results = [helper.make_tensor_value_info(n, kind, None) for n, kind in outputs]
     for result in results:
         result.type.tensor_type.shape.Clear()
-    graph = helper.make_graph([node], "forest", [x], [helper.make_empty_tensor_value_info(n) for n, _ in outputs])
+    graph = helper.make_graph(
+        [node], "forest", [x], [helper.make_empty_tensor_value_info(n) for n, _ in outputs]
+    )
     sets = [helper.make_opsetid("", 18), helper.make_opsetid(ML, version)]
     return helper.make_model(graph, opset_imports=sets, ir_version=9)
 
 
-def random_trees(rng: Any, features: int, trees: int, depth: int, modes: list[str]) -> tuple[Columns, list[tuple[int, int]]]:
+def random_trees(
+    rng: Any, features: int, trees: int, depth: int, modes: list[str]
+) -> tuple[Columns, list[tuple[int, int]]]:
     """Columns of nodes with random questions, some asked again below, and the (tree, node) of every leaf."""
-    nodes: Columns = {n: [] for n in ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids")}
+    nodes: Columns = {
+        n: [] for n in ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids")
+    }
     leaves = []
 
     def grow(tree: int, left: int, count: list[int]) -> int:
@@ -41,7 +58,15 @@ def random_trees(rng: Any, features: int, trees: int, depth: int, modes: list[st
         count[0] += 1
         place = len(nodes["treeids"])
         leaf = left == 0 or rng.random() < 0.2
-        row = (tree, at, int(rng.integers(features)), float(rng.integers(-9, 9)) / 4, "LEAF" if leaf else str(rng.choice(modes)), 0, 0)
+        row = (
+            tree,
+            at,
+            int(rng.integers(features)),
+            float(rng.integers(-9, 9)) / 4,
+            "LEAF" if leaf else str(rng.choice(modes)),
+            0,
+            0,
+        )
         for name, value in zip(nodes, row, strict=True):
             nodes[name].append(value)
         if leaf:
@@ -69,7 +94,9 @@ def check(proto: ModelProto, features: int, **options: Any) -> lutc.Design:
     found = list(found.values()) if isinstance(found, dict) else [found]
     wanted = ort.InferenceSession(proto.SerializeToString()).run(None, {"x": x})
     for mine, theirs in zip(found, wanted, strict=True):
-        assert np.array_equal(np.asarray(mine, float).reshape(len(x), -1), np.asarray(theirs, float).reshape(len(x), -1))
+        assert np.array_equal(
+            np.asarray(mine, float).reshape(len(x), -1), np.asarray(theirs, float).reshape(len(x), -1)
+        )
     return design
 
 
@@ -77,8 +104,12 @@ def check(proto: ModelProto, features: int, **options: Any) -> lutc.Design:
 def test_random_regressors(seed: int) -> None:
     rng = np.random.default_rng(seed)
     targets = int(rng.integers(1, 4))
-    nodes, leaves = random_trees(rng, 3, int(rng.integers(3, 7)), 4, MODES if seed % 2 else [MODES[seed // 2 % 6]])
-    votes = [(t, n, int(k)) for t, n in leaves for k in rng.permutation(targets)[: rng.integers(1, targets + 1)]]
+    nodes, leaves = random_trees(
+        rng, 3, int(rng.integers(3, 7)), 4, MODES if seed % 2 else [MODES[seed // 2 % 6]]
+    )
+    votes = [
+        (t, n, int(k)) for t, n in leaves for k in rng.permutation(targets)[: rng.integers(1, targets + 1)]
+    ]
     base = {"base_values": [0.25, -3.0, 1.5][:targets]} if seed % 3 == 0 else {}
     proto = model(
         "TreeEnsembleRegressor", [("y", 1)], 3, n_targets=targets, **nodes, **base,
@@ -130,23 +161,24 @@ def test_two_classes(least: int, base: float | None, words: bool) -> None:
 
 def test_tree_ensemble_of_version_5() -> None:
     rng = np.random.default_rng(5)
-    attributes = dict(
-        n_targets=2, aggregate_function=1, post_transform=0, tree_roots=[0, 2],
-        nodes_featureids=[0, 1, 2], nodes_modes=helper.make_tensor("m", TensorProto.UINT8, [3], [0, 3, 1]),
-        nodes_splits=helper.make_tensor("s", TensorProto.FLOAT, [3], [0.5, -1.0, 2.5]),
-        nodes_truenodeids=[1, 0, 3], nodes_trueleafs=[0, 1, 1], nodes_falsenodeids=[1, 2, 0], nodes_falseleafs=[1, 1, 1],
-        leaf_targetids=[0, 1, 0, 1],
-        leaf_weights=helper.make_tensor("w", TensorProto.FLOAT, [4], (rng.integers(-9, 9, 4) / 4).tolist()),
-    )  # fmt: skip
+    attributes = {
+        "n_targets": 2, "aggregate_function": 1, "post_transform": 0, "tree_roots": [0, 2],
+        "nodes_featureids": [0, 1, 2], "nodes_modes": helper.make_tensor("m", TensorProto.UINT8, [3], [0, 3, 1]),
+        "nodes_splits": helper.make_tensor("s", TensorProto.FLOAT, [3], [0.5, -1.0, 2.5]),
+        "nodes_truenodeids": [1, 0, 3], "nodes_trueleafs": [0, 1, 1], "nodes_falsenodeids": [1, 2, 0],
+        "nodes_falseleafs": [1, 1, 1],
+        "leaf_targetids": [0, 1, 0, 1],
+        "leaf_weights": helper.make_tensor("w", TensorProto.FLOAT, [4], (rng.integers(-9, 9, 4) / 4).tolist()),
+    }  # fmt: skip
     check(model("TreeEnsemble", [("y", 1)], 3, version=5, **attributes), 3)
 
 
 def two_leaves(values: list[float] = [0.1, 0.2], **more: Any) -> ModelProto:  # noqa: B006
-    attributes = dict(
-        nodes_treeids=[0, 0, 0], nodes_nodeids=[0, 1, 2], nodes_featureids=[0, 0, 0], nodes_values=[0.25, 0.0, 0.0],
-        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"], nodes_truenodeids=[1, 0, 0], nodes_falsenodeids=[2, 0, 0],
-        target_treeids=[0, 0], target_nodeids=[1, 2], target_ids=[0, 0], target_weights=values, n_targets=1,
-    )  # fmt: skip
+    attributes = {
+        **STUMP,
+        "target_treeids": [0, 0], "target_nodeids": [1, 2], "target_ids": [0, 0],
+        "target_weights": values, "n_targets": 1,
+    }  # fmt: skip
     return model("TreeEnsembleRegressor", [("y", 1)], 1, **{**attributes, **more})
 
 
@@ -196,13 +228,13 @@ def test_broken_trees_are_refused(change: dict[str, Any], said: str) -> None:
 )
 def test_what_runtimes_differ_about_is_refused(votes: Any, labels: list[int], base: Any, said: str) -> None:
     leaves = [(leaf, k, w * leaf) for leaf in (1, 2) for k, w in votes]
-    attributes = dict(
-        nodes_treeids=[0, 0, 0], nodes_nodeids=[0, 1, 2], nodes_featureids=[0, 0, 0], nodes_values=[0.25, 0.0, 0.0],
-        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"], nodes_truenodeids=[1, 0, 0], nodes_falsenodeids=[2, 0, 0],
-        class_treeids=[0] * len(leaves), class_nodeids=[n for n, _, _ in leaves], class_ids=[k for _, k, _ in leaves],
-        class_weights=[w for _, _, w in leaves], classlabels_int64s=labels,
+    attributes = {
+        **STUMP,
+        "class_treeids": [0] * len(leaves), "class_nodeids": [n for n, _, _ in leaves],
+        "class_ids": [k for _, k, _ in leaves], "class_weights": [w for _, _, w in leaves],
+        "classlabels_int64s": labels,
         **({} if base is None else {"base_values": base}),
-    )  # fmt: skip
+    }  # fmt: skip
     with pytest.raises(LirError) as told:
         load_onnx(model("TreeEnsembleClassifier", [("l", 7), ("s", 1)], 1, **attributes), input_types="s4f1")
     assert said in str(told.value)

@@ -10,8 +10,8 @@ import lightgbm
 import numpy as np
 import pytest
 import xgboost
-from sklearn import ensemble, tree
 from skl2onnx import to_onnx
+from sklearn import ensemble, tree
 
 import lutc
 from lutc.diagnostics import LirError
@@ -59,14 +59,21 @@ def test_scikit_learn(name: str, tmp_path: Path) -> None:
     x, y = data(classes)
     model.fit(x, y)
     options = {"zipmap": bool(classes % 2)} if classes else {}
-    proto = to_onnx(model, x[:1], target_opset={"": 18, "ai.onnx.ml": 3}, options={id(model): options} if options else None)
+    proto = to_onnx(
+        model,
+        x[:1],
+        target_opset={"": 18, "ai.onnx.ml": 3},
+        options={id(model): options} if options else None,
+    )
     (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
     design = lutc.load(tmp_path / "model.onnx", input_types="s8f4", leaf_type=leaf_type)
     assert design.compared.endswith("equal")
     z = inputs()
     found = design.run(z)
     if not classes:
-        assert np.abs(found.ravel() - model.predict(z)).max() <= bound(design) + 1e-3  # floats of ONNX Runtime's
+        assert (
+            np.abs(found.ravel() - model.predict(z)).max() <= bound(design) + 1e-3
+        )  # floats of ONNX Runtime's
         return
     label, scores = found.values()
     boosted = "boosted" in name
@@ -110,7 +117,11 @@ def test_xgboost(name: str, tmp_path: Path) -> None:
     assert [o.name for o in live.outputs] == (["scores", "label"] if classes > 1 else ["scores"])
     if classes > 1:
         found, z = live.run(inputs()), inputs()
-        sure = np.sort(found["scores"], axis=1)[:, -1] - np.sort(found["scores"], axis=1)[:, -2] if classes > 2 else np.abs(found["scores"][:, 0])
+        sure = (
+            np.sort(found["scores"], axis=1)[:, -1] - np.sort(found["scores"], axis=1)[:, -2]
+            if classes > 2
+            else np.abs(found["scores"][:, 0])
+        )
         far = sure > 2 * bound(live)
         assert np.array_equal(np.asarray(found["label"]).ravel()[far], model.predict(z)[far])
 
@@ -119,7 +130,10 @@ LIGHTGBM = {
     "binary": (lightgbm.LGBMClassifier(n_estimators=8, num_leaves=12, verbose=-1), 2),
     "five": (lightgbm.LGBMClassifier(n_estimators=3, num_leaves=8, verbose=-1), 5),
     "one-against-all": (lightgbm.LGBMClassifier(n_estimators=3, objective="multiclassova", verbose=-1), 3),
-    "zero is missing": (lightgbm.LGBMRegressor(n_estimators=6, num_leaves=8, zero_as_missing=True, verbose=-1), 0),
+    "zero is missing": (
+        lightgbm.LGBMRegressor(n_estimators=6, num_leaves=8, zero_as_missing=True, verbose=-1),
+        0,
+    ),
     "regression": (lightgbm.LGBMRegressor(n_estimators=6, num_leaves=8, verbose=-1), 0),
     "counts": (lightgbm.LGBMRegressor(n_estimators=6, objective="poisson", verbose=-1), -1),
 }
@@ -144,7 +158,11 @@ def test_lightgbm(name: str, tmp_path: Path) -> None:
         (xgboost.XGBRegressor, {"booster": "gblinear"}, "kind 'gblinear'"),
         (xgboost.XGBRegressor, {"booster": "dart"}, "kind 'dart'"),
         (xgboost.XGBRegressor, {"objective": "survival:cox"}, "'survival:cox'"),
-        (lightgbm.LGBMRegressor, {"boosting_type": "rf", "subsample": 0.5, "subsample_freq": 1, "verbose": -1}, "averages"),
+        (
+            lightgbm.LGBMRegressor,
+            {"boosting_type": "rf", "subsample": 0.5, "subsample_freq": 1, "verbose": -1},
+            "averages",
+        ),
         (lightgbm.LGBMRegressor, {"linear_tree": True, "verbose": -1}, "linear models"),
         (lightgbm.LGBMRegressor, {"reg_sqrt": True, "verbose": -1}, "squares"),
     ],
@@ -158,7 +176,7 @@ def test_what_is_no_sum_of_leaves_is_refused(kind: Any, options: dict[str, Any],
 
 
 def test_categories_are_refused() -> None:
-    x, y = data(0)
+    x, _ = data(0)
     x[:, 0] = np.abs(np.round(x[:, 0]))
     model = lightgbm.LGBMRegressor(n_estimators=2, verbose=-1, min_data_per_group=1, cat_smooth=0)
     model.fit(x, x[:, 0] % 3, categorical_feature=[0])
@@ -166,7 +184,10 @@ def test_categories_are_refused() -> None:
         lutc.load(model, input_types="s8f4", leaf_type="s14f8")
 
 
-@pytest.mark.parametrize("text", ['{"learner": {}}', '{"learner": {"objective": {"name": 3}}}', '{"learner": 7, "gradient_booster": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    ['{"learner": {}}', '{"learner": {"objective": {"name": 3}}}', '{"learner": 7, "gradient_booster": 1}'],
+)
 def test_a_damaged_file_of_xgboost(text: str, tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(LirError):
