@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lutc.diagnostics import error
+from lutc.files.foreign import first_line
 from lutc.ir.graph import Design
 from lutc.lowering import compare
 
@@ -41,7 +42,11 @@ def looked_at(model: nn.Module, design: Design) -> Design:
     """The design. Raises LirError if it is not the model, which is in evaluation mode, or if that mixes samples."""
     own = _Own(model)
     x = compare.samples(design.params[0])[-3:]
-    together = own.answer(x)
+    try:
+        together = own.answer(x)
+    except Exception as e:  # whatever the model raises
+        help = "a module that runs in PyTorch is what can be compiled"
+        raise error(f"PyTorch does not run it: {type(e).__name__}: {first_line(e)}", where=design.name, help=help) from e
     alone = [own.answer(x[i : i + 1]) for i in range(len(x))]
     if together.shape[:1] != (len(x),) or any(
         not np.array_equal(together[i : i + 1], a) for i, a in enumerate(alone)

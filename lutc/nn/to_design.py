@@ -54,10 +54,14 @@ def export(
     for where, layer in stages:
         for part in unknown(layer):
             wrong.add(where or "model", untranslated(part), HELP if oddity(part) else _HELP)
-        for parameter, value in layer.named_parameters():
-            if not torch.isfinite(value).all():
-                reason = f"its parameter {parameter!r} holds numbers that are not finite"
-                wrong.add(where or "model", reason, _TRAIN)
+        for kind, held in (("parameter", layer.named_parameters()), ("buffer", layer.named_buffers())):
+            for own, value in held:
+                if value.is_meta:
+                    reason = f"its {kind} {own!r} is on the device 'meta', where tensors hold no numbers"
+                    wrong.add(where or "model", reason, "load its state on a device that holds numbers")
+                elif not torch.isfinite(value).all():
+                    reason = f"its {kind} {own!r} holds numbers that are not finite"
+                    wrong.add(where or "model", reason, _TRAIN)
     wrong.check()
     with evaluating(model), torch.no_grad():
         design = _export(stages, shape, name)
