@@ -199,7 +199,9 @@ class _Description:
         if layer in self._numbers:
             return {"layer": AGAIN, "args": [self._numbers[layer]], "options": {}}
         kind = type(layer).__name__
-        for part in layer.modules() if type(layer) in _OURS else (layer,):  # quantisers are made by their layer
+        for part in (
+            layer.modules() if type(layer) in _OURS else (layer,)
+        ):  # quantisers are made by their layer
             if reason := oddity(part):
                 raise _refused(f"a {type(part).__name__} that {reason}", where)
         self._numbers[layer] = len(self._numbers)

@@ -46,7 +46,9 @@ def looked_at(model: nn.Module, design: Design) -> Design:
         together = own.answer(x)
     except Exception as e:  # whatever the model raises
         help = "a module that runs in PyTorch is what can be compiled"
-        raise error(f"PyTorch does not run it: {type(e).__name__}: {first_line(e)}", where=design.name, help=help) from e
+        raise error(
+            f"PyTorch does not run it: {type(e).__name__}: {first_line(e)}", where=design.name, help=help
+        ) from e
     alone = [own.answer(x[i : i + 1]) for i in range(len(x))]
     if together.shape[:1] != (len(x),) or any(
         not np.array_equal(together[i : i + 1], a) for i, a in enumerate(alone)
