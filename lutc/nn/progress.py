@@ -40,12 +40,16 @@ def bar(first: int, total: int, *, shown: bool) -> Iterator[Bar]:
         yield Bar(progress, progress.add_task("", total=total, completed=first))
 
 
+def tensorboard_needed() -> None:
+    """Raise SettingMistake if TensorBoard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise SettingMistake("tensorboard", "TensorBoard is not installed", "pip install tensorboard")
+
+
 class TensorBoard:
-    """Records as scalars in a folder that ``tensorboard --logdir`` shows. Raises SettingMistake if it is missing."""
+    """Records as scalars in a folder that ``tensorboard --logdir`` shows."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        if importlib.util.find_spec("tensorboard") is None:
-            raise SettingMistake("tensorboard", "TensorBoard is not installed", "pip install tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
         # What a run that was killed wrote beyond the checkpoint is hidden by `purge_step`.

@@ -23,7 +23,7 @@ from .finite import check_weights
 from .history import History, Record
 from .mistakes import SettingMistake, number, whole
 from .pareto import ParetoFront, save
-from .progress import TensorBoard, bar
+from .progress import TensorBoard, bar, tensorboard_needed
 from .ranges import traced
 from .schedules import Constant, Schedule
 from .steps import Loss, Stepper
@@ -136,6 +136,8 @@ class Trainer:
         if number("average", average, 0) >= 1:
             raise SettingMistake("average", f"the decay of a running mean is between 0 and 1, not {average}")
         self.average = average
+        if tensorboard:
+            tensorboard_needed()
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise SettingMistake("folder", f"{folder} is a file")

@@ -55,7 +55,7 @@ def _takes(layer: nn.Module, y: torch.Tensor) -> bool:
             found = layer(y)
     except (RuntimeError, IndexError, ValueError):  # of another shape
         return False
-    return found.dim() > 1 and found.shape[1:].numel() <= 64
+    return bool(found.dim() > 1 and found.shape[1:].numel() <= 64)
 
 
 def share_parts(d: Draw, model: nn.Module) -> bool:
@@ -133,7 +133,10 @@ def doors(model: nn.Module, shape: Shape, folder: Path) -> Iterator[tuple[str, C
 
     yield "module", lambda: lutc.load(model, example_inputs=torch.zeros(1, *shape))
     yield "copy", lambda: lutc.load(copy.deepcopy(model), example_inputs=torch.zeros(1, *shape))
-    yield "pickle", lambda: lutc.load(pickle.loads(pickle.dumps(model)), example_inputs=torch.zeros(1, *shape))
+    yield (
+        "pickle",
+        lambda: lutc.load(pickle.loads(pickle.dumps(model)), example_inputs=torch.zeros(1, *shape)),
+    )
     yield ".pt", saved
     yield ".onnx", written
 
@@ -169,7 +172,7 @@ def test_the_circuit_is_the_model(seed: int, tmp_path: Path, need_tool: Callable
     try:
         build = lutc.compile(lnn.export(model, shape), clock_ns=5)
     except LirError as e:
-        assert e.diagnostics[0].where, e  # noqa: PT017 - what is refused says where
+        assert e.diagnostics[0].where, e  # what is refused says where
         return
     with torch.no_grad():
         want = model(torch.from_numpy(x)).numpy()
@@ -184,14 +187,16 @@ def test_each_model_shares_something() -> None:
         model, _ = shared_model(seed)
         modules = list(model.named_modules(remove_duplicate=False))
         parameters = list(model.named_parameters(remove_duplicate=False))
-        assert len(modules) > len({m for _, m in modules}) or len(parameters) > len({p for _, p in parameters})
+        assert len(modules) > len({m for _, m in modules}) or len(parameters) > len(
+            {p for _, p in parameters}
+        )
 
 
 def test_what_was_hooked_onto_a_part_is_refused_by_every_door(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(lnn.QLinear(3, 3))
     model(torch.randn(30, 3))
-    model[0].input_quantizer.register_forward_hook(lambda m, i, o: o * 2)  # type: ignore[union-attr,operator]
+    model[0].input_quantizer.register_forward_hook(lambda m, i, o: o * 2)  # type: ignore[union-attr]
     for name, load in doors(model, (3,), tmp_path):
         if name != "pickle":  # which does not hold a lambda
             with pytest.raises(LirError, match="forward hook"):
