@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .batches import called
+from lutc.diagnostics import error
+
+from .batches import Batch, called, unfit
 from .quantizer import Quantizer
 
 
@@ -65,9 +67,12 @@ def trace_ranges(model: nn.Module, batches: Iterable[Any], passes: int = 3, *, n
 
     Ranges are forgotten first. Capped widths (``max_bits``) lose fraction bits while ranges grow, which moves later
     layers' data, so the batches are run again until nothing changes, at most ``passes`` times. If ``norms``, the
-    batches first settle the batch norms (`settle_norms`).
+    batches first settle the batch norms (`settle_norms`). Raises LirError for data that are not finite.
     """
     data = list(batches)
+    for x in data:
+        if problem := unfit(Batch(x, ())):
+            raise error(problem, where="batches", help="leave those samples away, or put numbers in their places")
     if norms:
         settle_norms(model, data)
     training = model.training

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -47,6 +48,26 @@ def repeated(d: Draw, layers: list[nn.Module], y: torch.Tensor) -> nn.Module | N
         forms += [lambda: nn.Sequential(layer, layer), lambda: lnn.QAdd(nn.Identity(), layer)]
     made: nn.Module = d.of(*forms)()
     return made if _takes(made, y) else None
+
+
+def other_layer(d: Draw, shape: Shape) -> nn.Module:
+    """What the models of the other file have not: constants, means, movements, and layers that read one another."""
+    ones = [1] * len(shape)
+    forms: list[Callable[[], nn.Module]] = [
+        lambda: lnn.QAffine(d.of((1, *shape), (1, *ones)), d.of(None, (1, *shape)), weights=d.mode()),
+        lambda: lnn.Move("flip", len(shape)),
+        lambda: lnn.QMean([len(shape)], True, **d.quantiser()),
+        lambda: _graph(linear(d, shape, shape[-1])),
+    ]
+    made: nn.Module = d.of(*forms)()
+    return made
+
+
+def _graph(layer: nn.Module) -> nn.Module:
+    """A layer under two names, and their difference."""
+    layers = {"first": layer, "again": layer, "less": lnn.Add(subtract=True), "both": lnn.Concat(-1)}
+    reads = {"first": ["x"], "again": ["first"], "less": ["again", "first"], "both": ["less", "again"]}
+    return lnn.Graph(layers, reads)
 
 
 def _takes(layer: nn.Module, y: torch.Tensor) -> bool:
@@ -103,10 +124,11 @@ def _draw(seed: int) -> tuple[nn.Module, Shape] | None:
     y = first(torch.randn(16, *shape))
     for _ in range(d.of(2, 4, 6)):
         again = repeated(d, layers, y) if d.of(True, False) else None
-        layer = again or next_layer(d, tuple(y.shape[1:]))
+        more = d.of(next_layer, next_layer, other_layer)
+        layer = again or more(d, tuple(y.shape[1:]))
         if not _takes(layer, y):
             continue
-        shared |= again is not None
+        shared |= again is not None or isinstance(layer, lnn.Graph)
         layers.append(layer)
         y = layer(y)
     if d.of(True, False) and len(layers) > 2:
@@ -190,6 +212,18 @@ def test_each_model_shares_something() -> None:
         assert len(modules) > len({m for _, m in modules}) or len(parameters) > len(
             {p for _, p in parameters}
         )
+
+
+def test_layers_of_all_kinds_are_shared() -> None:
+    found: set[str] = set()
+    for seed in SEEDS[:60]:
+        model, _ = shared_model(seed)
+        modules = [m for _, m in model.named_modules(remove_duplicate=False)]
+        found |= {type(m).__name__ for m, n in Counter(modules).items() if n > 1}
+    assert found >= {
+        "QLinear", "LUTDense", "QConv1d", "LUTConv1d", "QFunction", "QAdd", "QSoftmax", "QBatchNorm", "Quantizer",
+        "QAffine", "QMean", "Move", "Sequential", "ReLU",
+    }  # fmt: skip
 
 
 def test_what_was_hooked_onto_a_part_is_refused_by_every_door(tmp_path: Path) -> None:

@@ -241,6 +241,14 @@ def test_a_weight_that_diverges_in_the_last_step(tmp_path: Path) -> None:
         made.fit(1)
 
 
+def test_ranges_of_data_that_are_no_numbers() -> None:
+    model = network()
+    before = {n: v.clone() for n, v in model.state_dict().items()}
+    with pytest.raises(LirError, match=r"batches: error: the inputs hold .* the first at \[5, 1\]"):
+        lnn.trace_ranges(model, [X, NAN])
+    assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
+
+
 def test_a_front_takes_no_number_that_is_none(tmp_path: Path) -> None:
     front = lnn.ParetoFront(tmp_path)
     for metric, cost in ((np.nan, 1.0), (0.5, np.inf)):
