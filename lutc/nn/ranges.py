@@ -72,7 +72,9 @@ def trace_ranges(model: nn.Module, batches: Iterable[Any], passes: int = 3, *, n
     data = list(batches)
     for x in data:
         if problem := unfit(Batch(x, ())):
-            raise error(problem, where="batches", help="leave those samples away, or put numbers in their places")
+            raise error(
+                problem, where="batches", help="leave those samples away, or put numbers in their places"
+            )
     if norms:
         settle_norms(model, data)
     training = model.training

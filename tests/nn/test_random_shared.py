@@ -259,8 +259,42 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
         lnn.export(nn.Sequential(lnn.QLinear(3, 3)).to("meta"))
 
 
-def test_a_model_that_does_not_run() -> None:
-    model = nn.Sequential(lnn.QLinear(3, 3)).eval()
-    model.register_module("gone", None)
-    with pytest.raises(LirError, match="PyTorch does not run it: TypeError"):
+EXCHANGED: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "a gap": (lambda m: m.register_module("gone", None), "PyTorch does not run it: TypeError"),
+    "a weight's shape": (
+        lambda m: setattr(m[0], "weight", nn.Parameter(torch.ones(5, 3))),
+        "does not run it",
+    ),
+    "no weight": (lambda m: setattr(m[0], "weight", None), "PyTorch does not run it: AttributeError"),
+    "a table's weights": (
+        lambda m: setattr(m[1], "w_in", nn.Parameter(m[1].w_in[:1].detach())),
+        "does not run it",
+    ),
+    "sparse": (
+        lambda m: setattr(m[0], "weight", nn.Parameter(m[0].weight.detach().to_sparse())),
+        "no plain tensor",
+    ),
+    "complex": (
+        lambda m: setattr(m[0], "weight", nn.Parameter(torch.ones(3, 3, dtype=torch.complex64))),
+        "'weight' is no plain tensor of real numbers",
+    ),
+    "traced": (lambda m: setattr(m[0].input_quantizer, "tracing", True), "its ranges are being traced"),
+}
+
+
+@pytest.mark.parametrize("name", EXCHANGED)
+def test_what_was_exchanged_for_something_else(name: str) -> None:
+    change, message = EXCHANGED[name]
+    torch.manual_seed(0)
+    model = nn.Sequential(lnn.QLinear(3, 3), lnn.LUTDense(3, 2)).eval()
+    change(model)
+    with pytest.raises(LirError, match=message):
         lnn.export(model)
+
+
+def test_a_model_is_not_saved_while_its_ranges_are_traced(tmp_path: Path) -> None:
+    model: Any = nn.Sequential(lnn.QLinear(3, 3))
+    model[0].input_quantizer.tracing = True
+    with pytest.raises(LirError, match=r"0\.input_quantizer has another tracing now"):
+        lnn.save(model, tmp_path / "model.pt")
+    assert not list(tmp_path.iterdir())
