@@ -29,7 +29,7 @@ def trainer(folder: Path, beta: object = None, every: int = 2, average: float = 
         train=data(256),
         validation=data(128, 1),
         metric=lnn.accuracy,
-        beta=beta or lnn.LogRamp(1e-6, 1e-3, 20, hold=2),  # type: ignore[arg-type]
+        beta=beta or lnn.LogRamp(1e-6, 1e-3, 20, hold=2),
         folder=folder,
         batch=64,
         every=every,
