@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lutc.nn.from_float import convert, to_float
     from lutc.nn.function import QFunction
     from lutc.nn.graph import Add, Concat, Graph, Move, QAffine, QMean
+    from lutc.nn.history import Record
     from lutc.nn.layers import QAdd, QBatchNorm, QConcat, QConv1d, QConv2d, QLinear, QReLU, Sum
     from lutc.nn.lut import LUTDense, LutTables
     from lutc.nn.lutconv import LUTConv1d, LUTConv2d
@@ -20,27 +21,32 @@ if TYPE_CHECKING:
     from lutc.nn.pooling import QAvgPool1d, QAvgPool2d
     from lutc.nn.quantizer import Quantizer
     from lutc.nn.quantizer import Quantizer as Quantize
-    from lutc.nn.schedules import PID, Constant, LogRamp
+    from lutc.nn.ranges import freeze_ranges, settle_norms, trace_ranges, traced
+    from lutc.nn.schedules import PID, Constant, CosineRamp, LinearRamp, LogRamp, Piecewise
     from lutc.nn.surrogate import Resources, resource_total, resources
     from lutc.nn.to_design import export
     from lutc.nn.to_onnx import export_onnx
-    from lutc.nn.training import Trainer, accuracy, freeze_ranges, settle_norms, trace_ranges, traced
+    from lutc.nn.training import Trainer, accuracy
 
 _HOMES = {
     "Add": "graph",
     "Concat": "graph",
     "Constant": "schedules",
     "Graph": "graph",
+    "CosineRamp": "schedules",
+    "LinearRamp": "schedules",
     "LogRamp": "schedules",
+    "Piecewise": "schedules",
+    "Record": "history",
     "Move": "graph",
     "PID": "schedules",
     "ParetoFront": "pareto",
     "Trainer": "training",
     "accuracy": "training",
-    "freeze_ranges": "training",
-    "settle_norms": "training",
-    "trace_ranges": "training",
-    "traced": "training",
+    "freeze_ranges": "ranges",
+    "settle_norms": "ranges",
+    "trace_ranges": "ranges",
+    "traced": "ranges",
     "LUTConv1d": "lutconv",
     "LUTConv2d": "lutconv",
     "LUTDense": "lut",
@@ -78,14 +84,17 @@ __all__ = [
     "Add",
     "Concat",
     "Constant",
+    "CosineRamp",
     "Graph",
     "LUTConv1d",
     "LUTConv2d",
     "LUTDense",
+    "LinearRamp",
     "LogRamp",
     "LutTables",
     "Move",
     "ParetoFront",
+    "Piecewise",
     "QAdd",
     "QAffine",
     "QAttention",
@@ -103,6 +112,7 @@ __all__ = [
     "QSoftmax",
     "Quantize",
     "Quantizer",
+    "Record",
     "Resources",
     "Sum",
     "Trainer",

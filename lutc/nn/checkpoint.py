@@ -30,6 +30,7 @@ from .quantizer import Layer
 
 FORMAT, VERSION = "lutc.nn", 1
 AGAIN = "Again"  # a layer that stands in the model once more
+_FLOATS = {"float32": torch.float32, "float64": torch.float64}
 LARGEST = 1 << 20  # elements that are made for nothing, if a file lacks them
 
 # What surrounds our layers, with the attributes that make it again.
@@ -85,12 +86,19 @@ def save(
     True
     """
     path = Path(path)
+    dtype = _dtype(model)
+    if dtype not in _FLOATS.values():
+        raise error(
+            f"the model's numbers are {str(dtype).removeprefix('torch.')}, and a checkpoint holds float32 or float64",
+            where=type(model).__name__,
+            help="save model.float(), which holds the same numbers",
+        )
     content = {
         "format": FORMAT,
         "version": VERSION,
         "name": name or path.stem,
         "shape": None if shape is None else list(shape),
-        "dtype": str(_dtype(model)).removeprefix("torch."),
+        "dtype": str(dtype).removeprefix("torch."),
         "model": _Description().of(model, ""),
         "state": model.state_dict(),
         "about": dict(about or {}),
@@ -161,7 +169,7 @@ def _expected(content: dict[str, Any]) -> None:
 
 
 def _restore(content: dict[str, Any]) -> nn.Module:
-    dtype = {"float32": torch.float32, "float64": torch.float64}[content["dtype"]]
+    dtype = _FLOATS[content["dtype"]]
     with torch.random.fork_rng(devices=[]):  # first weights are drawn, and that is nobody's business
         model: nn.Module = _Maker().of(content["model"]).to(dtype)
     model.load_state_dict(content["state"])
@@ -191,9 +199,11 @@ class _Description:
         if layer in self._numbers:
             return {"layer": AGAIN, "args": [self._numbers[layer]], "options": {}}
         kind = type(layer).__name__
-        reason = oddity(layer)
-        if reason:
-            raise _refused(f"a {kind} that {reason}", where)
+        for part in (
+            layer.modules() if type(layer) in _OURS else (layer,)
+        ):  # quantisers are made by their layer
+            if reason := oddity(part):
+                raise _refused(f"a {type(part).__name__} that {reason}", where)
         self._numbers[layer] = len(self._numbers)
         args: list[Any] = []
         options: dict[str, Any] = {}
@@ -212,7 +222,7 @@ class _Description:
 
 
 # What a layer keeps of its last call or of the training, and not of how it was made.
-_PASSING = frozenset(("training", "made_with", "positions", "size", "sizes", "room", "frozen", "tracing"))
+_PASSING = frozenset(("training", "made_with", "positions", "size", "sizes", "room", "frozen"))
 
 
 def _changed(model: nn.Module, again: nn.Module) -> str:

@@ -20,8 +20,8 @@ from .floats.walk import Result, Walk, Widths
 from .graph import INPUT, Graph, Move, QAffine
 from .layers import Options, QBatchNorm, _Affine
 from .quantizer import Quantizer
+from .ranges import trace_ranges
 from .to_design import evaluating, port_of
-from .training import trace_ranges
 
 RULES = {**weighted.RULES, **functions.RULES, **sums.RULES, **pools.RULES, **moves.RULES}
 SAMPLES = 256  # of the data that run at once

@@ -47,8 +47,8 @@ class NNFrontend:
             help = "install it: pip install 'lutc[torch]'"
             raise error("models of lutc.nn need PyTorch", where=str(source), help=help) from None
         from .checkpoint import Checkpoint, read
+        from .ranges import traced
         from .to_design import export
-        from .training import traced
 
         options.only("calibrate", "example_inputs", kind="a model of lutc.nn")
         made = read(source) if isinstance(source, Path) else Checkpoint(source, "model", None)

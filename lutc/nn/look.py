@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lutc.diagnostics import error
+from lutc.files.foreign import first_line
 from lutc.ir.graph import Design
 from lutc.lowering import compare
 
@@ -37,11 +38,24 @@ class _Own:
             return self._model(torch.as_tensor(x, device=like.device)).cpu().double().numpy()
 
 
+def check_runs(model: nn.Module, shape: tuple[int, ...], name: str) -> None:
+    """Raise LirError unless PyTorch runs a model, which is in evaluation mode, on inputs of a shape."""
+    _answered(_Own(model), np.zeros((2, *shape)), name)
+
+
+def _answered(own: _Own, x: Any, name: str) -> Any:
+    try:
+        return own.answer(x)
+    except Exception as e:  # whatever the model raises
+        text = f"PyTorch does not run it: {type(e).__name__}: {first_line(e)}"
+        raise error(text, where=name, help="make it run on a batch of its inputs first") from e
+
+
 def looked_at(model: nn.Module, design: Design) -> Design:
     """The design. Raises LirError if it is not the model, which is in evaluation mode, or if that mixes samples."""
     own = _Own(model)
     x = compare.samples(design.params[0])[-3:]
-    together = own.answer(x)
+    together = _answered(own, x, design.name)
     alone = [own.answer(x[i : i + 1]) for i in range(len(x))]
     if together.shape[:1] != (len(x),) or any(
         not np.array_equal(together[i : i + 1], a) for i, a in enumerate(alone)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lutc.diagnostics import error
+from lutc.files.foreign import first_line
 from lutc.files.writing import write_text, written
 
 
@@ -41,17 +44,29 @@ class ParetoFront:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         index = self.folder / "front.json"
-        self.points = [Point(**p) for p in json.loads(index.read_text())] if index.exists() else []
+        self.points = _points(index) if index.exists() else []
 
     def offer(self, metric: float, cost: float, epoch: int, state: dict[str, Any]) -> bool:
-        """Take a checkpoint in if nothing beats it, and drop those that it beats; a second time changes nothing."""
+        """Take a checkpoint in if nothing beats it, and drop those that it beats; a second time changes nothing.
+
+        Raises LirError for a metric or a cost that is not finite: nothing would ever beat it.
+        """
+        for name, value in (("metric", metric), ("cost", cost)):
+            if not math.isfinite(value):
+                help = "let the metric be a finite number for every model"
+                raise error(
+                    f"the {name} of the checkpoint of epoch {epoch} is {value}", where="front", help=help
+                )
         new = Point(metric, cost, epoch)
         if any(p.beats(new) for p in self.points):
             return False
         gone = [p for p in self.points if new.beats(p)]
         save({"metric": metric, "cost": cost, "epoch": epoch, "model": state}, self.folder / new.file)
         self.points = sorted([p for p in self.points if p not in gone] + [new], key=lambda p: p.cost)
-        write_text(self.folder / "front.json", json.dumps([asdict(p) for p in self.points], indent=1))
+        write_text(
+            self.folder / "front.json",
+            json.dumps([asdict(p) for p in self.points], indent=1, allow_nan=False),
+        )
         for p in (
             gone
         ):  # last: a run killed here leaves files that no index names, never an index without its file
@@ -69,6 +84,19 @@ class ParetoFront:
         if not fits:
             raise ValueError(f"no checkpoint costs at most {max_cost}")
         return max(fits, key=lambda p: p.metric)
+
+
+def _points(index: Path) -> list[Point]:
+    """Those of an index that are numbers. Raises LirError if it is none."""
+    try:
+        found = [
+            Point(float(p["metric"]), float(p["cost"]), int(p["epoch"]))
+            for p in json.loads(index.read_text())
+        ]
+    except (ValueError, TypeError, KeyError) as e:
+        help = "delete it, with the files beside it, to begin a front anew"
+        raise error(f"no index of a front: {first_line(e)}", where=str(index), help=help) from None
+    return [p for p in found if math.isfinite(p.metric) and math.isfinite(p.cost)]
 
 
 def save(content: Any, path: Path) -> None:

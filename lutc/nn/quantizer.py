@@ -45,6 +45,7 @@ class Formats(NamedTuple):
 
 def flat(v: Tensor) -> Array:
     """A CPU tensor as a flat NumPy array that shares its memory where it can."""
+    v = v.float() if v.dtype is torch.bfloat16 else v  # which NumPy does not know
     return v.detach().contiguous().numpy().ravel()
 
 

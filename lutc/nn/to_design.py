@@ -20,7 +20,7 @@ from .function import QFunction
 from .graph import INPUT, Graph, Move
 from .known import HELP, hooked_globally, oddity
 from .layers import QAdd, QConcat, QLinear, _Affine
-from .look import looked_at
+from .look import check_runs, looked_at
 from .lut import LUTDense
 from .lutconv import _LUTConv
 from .quantizer import Quantizer, flat
@@ -54,13 +54,32 @@ def export(
     for where, layer in stages:
         for part in unknown(layer):
             wrong.add(where or "model", untranslated(part), HELP if oddity(part) else _HELP)
-        for parameter, value in layer.named_parameters():
-            if not torch.isfinite(value).all():
-                reason = f"its parameter {parameter!r} holds numbers that are not finite"
-                wrong.add(where or "model", reason, _TRAIN)
+        for kind, held in (("parameter", layer.named_parameters()), ("buffer", layer.named_buffers())):
+            for own, value in held:
+                if value.is_meta:
+                    reason = f"its {kind} {own!r} is on the device 'meta', where tensors hold no numbers"
+                    wrong.add(where or "model", reason, "load its state on a device that holds numbers")
+                elif value.layout is not torch.strided or value.is_complex():
+                    reason = f"its {kind} {own!r} is no plain tensor of real numbers"
+                    wrong.add(where or "model", reason, "put one in its place")
+                elif not torch.isfinite(value).all():
+                    reason = f"its {kind} {own!r} holds numbers that are not finite"
+                    wrong.add(where or "model", reason, _TRAIN)
+        if any(isinstance(part, Quantizer) and part.tracing for part in layer.modules()):
+            reason = "its ranges are being traced, and what it computes follows the data until that ends"
+            wrong.add(where or "model", reason, "export it after nn.trace_ranges, or what nn.traced gives")
     wrong.check()
     with evaluating(model), torch.no_grad():
-        design = _export(stages, shape, name)
+        try:
+            design = _export(stages, shape, name)
+        except (
+            AttributeError,
+            IndexError,
+            RuntimeError,
+            TypeError,
+        ):  # of parameters exchanged for others, perhaps
+            check_runs(model, port_of(stages, shape)[0].shape, name)
+            raise
         return looked_at(model, design) if compare else not_compared(design, "as it was asked")
 
 

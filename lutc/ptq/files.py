@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lutc.diagnostics import error
+from lutc.files.pictures import needed
 from lutc.files.writing import may_be_written, written
 
 from . import picture
@@ -61,7 +62,7 @@ def may_write(path: str | Path, *read: Path | None) -> None:
             where=str(taken[0]),
             help=help,
         )
-    picture.needed()
+    needed()
 
 
 def write(found: Quantized, path: str | Path) -> list[Path]:

@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
-from typing import Any
-
 import numpy as np
 
-from lutc.diagnostics import error
+from lutc.files.pictures import BLUE, GREY, ORANGE, figure, svg
 
 from .result import Quantized
-
-BLUE, ORANGE, GREY = "#1668a8", "#d1691b", "#999999"
-
-
-def needed() -> None:
-    """Raise LirError if there is nothing to draw with."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise error("the pictures need matplotlib", help="pip install 'lutc[quantize]'")
-
-
-def _figure(width: float, height: float) -> Any:
-    needed()
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _svg(figure: Any) -> str:
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "lutc", "svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
 
 
 def trade_off(found: Quantized) -> str:
     """The metric on the rows held back against LUTs, as SVG: the assignments looked at, and the one chosen."""
-    figure = _figure(6.4, 4)
-    axes = figure.add_subplot()
+    drawn = figure(6.4, 4)
+    axes = drawn.add_subplot()
     unit = 100 if found.percent else 1
     points, front = ([(o.luts, o.score) for o in part] for part in (found.outcomes, found.front()))
     axes.plot([p[0] for p in points], [unit * p[1] for p in points], "o", color=GREY, ms=4, label="tried")
@@ -54,7 +26,7 @@ def trade_off(found: Quantized) -> str:
     axes.set_ylabel(found.metric + (" in %" if unit == 100 else ""))
     axes.grid(color="#ddd")
     axes.legend(loc="lower right")
-    return _svg(figure)
+    return svg(drawn)
 
 
 def ranges(found: Quantized) -> str:
@@ -64,8 +36,8 @@ def ranges(found: Quantized) -> str:
     finest step to the top of the widest format.
     """
     rows = found.layers()
-    figure = _figure(7.2, 1.2 + 0.32 * len(rows))
-    axes = figure.add_subplot()
+    drawn = figure(7.2, 1.2 + 0.32 * len(rows))
+    axes = drawn.add_subplot()
     for y, row in enumerate(reversed(rows)):
         q = found.ranges[row["name"], row["kind"]]
         color = BLUE if row["kind"] == "data" else ORANGE
@@ -81,4 +53,4 @@ def ranges(found: Quantized) -> str:
     axes.grid(axis="x", color="#ddd")
     axes.set_axisbelow(True)
     axes.set_title("magnitudes (bar: 5 % to 95 %, line: all) and formats (band)", fontsize=10)
-    return _svg(figure)
+    return svg(drawn)

@@ -56,6 +56,7 @@ def main() -> None:
         seed=recipe.seed,
         every=recipe.every,
         average=recipe.average,
+        report=False,  # the time is that of the training
         schedule=lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, recipe.period),
     )
     rows, spent = [], 0.0
