@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from lutc.nn.from_float import convert, to_float
     from lutc.nn.function import QFunction
     from lutc.nn.graph import Add, Concat, Graph, Move, QAffine, QMean
-    from lutc.nn.layers import QAdd, QBatchNorm, QConcat, QConv1d, QConv2d, QLinear, QReLU, Sum
+    from lutc.nn.joins import Maximum, Minimum, Multiply, QMaximum, QMinimum, QMultiply
+    from lutc.nn.layers import QAdd, QBatchNorm, QConcat, QConv1d, QConv2d, QConv3d, QLinear, QReLU, Sum
     from lutc.nn.lut import LUTDense, LutTables
-    from lutc.nn.lutconv import LUTConv1d, LUTConv2d
+    from lutc.nn.lutconv import LUTConv1d, LUTConv2d, LUTConv3d
     from lutc.nn.pareto import ParetoFront
-    from lutc.nn.pooling import QAvgPool1d, QAvgPool2d
+    from lutc.nn.pooling import QAvgPool1d, QAvgPool2d, QMaxPool1d, QMaxPool2d
     from lutc.nn.quantizer import Quantizer
     from lutc.nn.quantizer import Quantizer as Quantize
     from lutc.nn.schedules import PID, Constant, LogRamp
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
     from lutc.nn.training import Trainer, accuracy, freeze_ranges, settle_norms, trace_ranges, traced
 
 _HOMES = {
+    "LUTConv3d": "lutconv",
+    "QConv3d": "layers",
+    "QMaxPool2d": "pooling",
+    "QMaxPool1d": "pooling",
+    "QMultiply": "joins",
+    "QMinimum": "joins",
+    "QMaximum": "joins",
+    "Multiply": "joins",
+    "Minimum": "joins",
+    "Maximum": "joins",
     "Add": "graph",
     "Concat": "graph",
     "Constant": "schedules",
@@ -81,10 +92,14 @@ __all__ = [
     "Graph",
     "LUTConv1d",
     "LUTConv2d",
+    "LUTConv3d",
     "LUTDense",
     "LogRamp",
     "LutTables",
+    "Maximum",
+    "Minimum",
     "Move",
+    "Multiply",
     "ParetoFront",
     "QAdd",
     "QAffine",
@@ -95,10 +110,16 @@ __all__ = [
     "QConcat",
     "QConv1d",
     "QConv2d",
+    "QConv3d",
     "QEinsum",
     "QFunction",
     "QLinear",
+    "QMaxPool1d",
+    "QMaxPool2d",
+    "QMaximum",
     "QMean",
+    "QMinimum",
+    "QMultiply",
     "QReLU",
     "QSoftmax",
     "Quantize",
