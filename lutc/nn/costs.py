@@ -6,7 +6,6 @@ LUT per bit: a carry chain has one there.
 
 from __future__ import annotations
 
-import os  # X
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,6 @@ from torch import Tensor
 
 from .quantizer import Array, Quantizer
 
-DIGIT = float(os.environ.get("DIGIT", "1"))  # X
 _ROWS = 4  # samples that widths of sums are looked up in
 
 
