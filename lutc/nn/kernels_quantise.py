@@ -33,7 +33,7 @@ def _round(v, rounding):  # type: ignore[no-untyped-def]
 @njit(**_FLAGS)
 def _power(k):  # type: ignore[no-untyped-def]
     """2**k for a whole number k, read where `pow` would take most of the time of all kernels here."""
-    return _POWERS[np.uint64(min(max(np.int64(k) - _LEAST, 0), _POWERS.size - 1))]
+    return _POWERS[np.uint64(min(max(np.int64(k) - _LEAST, 0), _POWERS.size - 1))]  # type: ignore[arg-type]
 
 
 @njit(**_FLAGS)

@@ -4,8 +4,9 @@
 
 Both train width-width-7 with biases and a ReLU between (`QLinear`, HGQ2's QDense), formats per weight and per input
 element, on the same random batch: forward, cross entropy plus beta times the resources, backward, Adam. Each side runs
-in a process of its own, on one core, in turns; a line gives the medians of wall-clock time over all turns and the
-ratio. A line for plain ``torch.nn.Linear`` says what the step costs without quantisers.
+in a process of its own, with one thread, in turns; a line gives the medians of CPU time over all turns, because the
+machine may have other work to do, and the ratio. A column for plain ``torch.nn.Linear`` says what the step costs
+without quantisers.
 
 With ``--write`` the table goes to results/nn_step.md. Correctness comes first: the values and gradients of the compiled
 quantisers are compared with plain autograd, and a difference ends the run with exit code 1.
@@ -52,9 +53,9 @@ def ours(width: int, batch: int, steps: int, plain: bool) -> dict[str, float]:
     optimiser = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
     times = []
     for _ in range(steps + 3):
-        start = time.perf_counter()
+        start = time.process_time()
         train(model, optimiser, x, y)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return {"ms": 1e3 * statistics.median(times[3:]), "differs": differs}
 
 
@@ -98,9 +99,9 @@ def peer(width: int, batch: int, steps: int) -> dict[str, float]:
     x, y = rng.standard_normal((batch, width), "float32"), rng.integers(0, CLASSES, batch)
     times = []
     for _ in range(steps + 3):
-        start = time.perf_counter()
+        start = time.process_time()
         model.train_on_batch(x, y)  # gives the loss as a number, hence waits for the step
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return {"ms": 1e3 * statistics.median(times[3:])}
 
 
@@ -166,7 +167,8 @@ def write(rows: list[dict[str, float]]) -> None:
         "# Time of a training step with ordinary layers",
         "",
         "By `tools/bench/nn_step_linear.py`: width-width-7 with biases and a ReLU, formats per weight and per input "
-        "element, float32; forward, cross entropy plus resources, backward and Adam, on one core of a CPU. Medians.",
+        "element, float32; forward, cross entropy plus resources, backward and Adam. Medians of CPU time with one"
+        " thread.",
         "HGQ2 runs on Keras with JAX, compiled. A ratio above 1 means that lutc.nn is faster.",
         "",
         "| " + " | ".join(heads) + " |",
