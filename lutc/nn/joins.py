@@ -83,16 +83,16 @@ class QMaximum(_Branches, Maximum):
     torch.Size([8, 4])
     """
 
-    forward = _Branches.forward
+    forward = _Branches.forward  # type: ignore[assignment]
 
 
 class QMinimum(_Branches, Minimum):
     """The least of what branches give for one input, element by element."""
 
-    forward = _Branches.forward
+    forward = _Branches.forward  # type: ignore[assignment]
 
 
 class QMultiply(_Branches, Multiply):
     """The exact product of what branches give for one input, element by element; each branch ends in a quantiser."""
 
-    forward = _Branches.forward
+    forward = _Branches.forward  # type: ignore[assignment]

@@ -73,10 +73,10 @@ class _Affine(Layer):
         data, weights = self.input_quantizer, self.weight_quantizer
         if self._pairs is None or self._pairs[0] != (data.shape, weights.shape):
             of_data, of_weights = (torch.arange(math.prod(q.shape)).reshape(q.shape) for q in (data, weights))
-            data_at = self._at_weights(of_data)  # [positions with formats of their own, *weights]
-            weight_at = of_weights.expand(self.weight.shape).expand_as(data_at)
-            at = [v.flatten().numpy().astype(np.uint32) for v in (data_at, weight_at)]
-            self._pairs = (data.shape, weights.shape), len(data_at), at[0], at[1]
+            index = self._at_weights(of_data)  # [positions with formats of their own, *weights]
+            both = index, of_weights.expand(self.weight.shape).expand_as(index)
+            at = [v.flatten().numpy().astype(np.uint32) for v in both]
+            self._pairs = (data.shape, weights.shape), len(index), at[0], at[1]
         _, positions, data_at, weight_at = self._pairs
         found: list[Item] = [Products(data, weights, data_at, weight_at, self.positions / positions)]
         if self.bias_quantizer is not None:

@@ -405,8 +405,8 @@ def _max_pool(layer: nn.MaxPool1d | nn.MaxPool2d, g: _Graph, x: str, shape: tupl
 
 @emit.register
 def _(layer: _MaxPool, g: _Graph, x: str, shape: tuple[int, ...]) -> str:
-    sizes = {"kernel_shape": layer.kernel, "strides": layer.stride, "dilations": layer.dilation}
-    return g.add("MaxPool", [x], **{k: list(v) for k, v in sizes.items()})
+    kernel, stride, dilation = (list(v) for v in (layer.kernel, layer.stride, layer.dilation))
+    return g.add("MaxPool", [x], kernel_shape=kernel, strides=stride, dilations=dilation)
 
 
 @emit.register
