@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from lutc.nn.function import QFunction
     from lutc.nn.graph import Add, Concat, Graph, Move, QAffine, QMean
     from lutc.nn.history import Record
-    from lutc.nn.layers import QAdd, QBatchNorm, QConcat, QConv1d, QConv2d, QLinear, QReLU, Sum
+    from lutc.nn.joins import Maximum, Minimum, Multiply, QMaximum, QMinimum, QMultiply
+    from lutc.nn.layers import QAdd, QBatchNorm, QConcat, QConv1d, QConv2d, QConv3d, QLinear, QReLU, Sum
     from lutc.nn.lut import LUTDense, LutTables
-    from lutc.nn.lutconv import LUTConv1d, LUTConv2d
+    from lutc.nn.lutconv import LUTConv1d, LUTConv2d, LUTConv3d
     from lutc.nn.pareto import ParetoFront
-    from lutc.nn.pooling import QAvgPool1d, QAvgPool2d
+    from lutc.nn.pooling import QAvgPool1d, QAvgPool2d, QMaxPool1d, QMaxPool2d
     from lutc.nn.quantizer import Quantizer
     from lutc.nn.quantizer import Quantizer as Quantize
     from lutc.nn.ranges import freeze_ranges, settle_norms, trace_ranges, traced
@@ -29,28 +30,31 @@ if TYPE_CHECKING:
     from lutc.nn.training import Trainer, accuracy
 
 _HOMES = {
+    "accuracy": "training",
     "Add": "graph",
     "Concat": "graph",
     "Constant": "schedules",
-    "Graph": "graph",
+    "convert": "from_float",
     "CosineRamp": "schedules",
-    "LinearRamp": "schedules",
-    "LogRamp": "schedules",
-    "Piecewise": "schedules",
-    "Record": "history",
-    "Move": "graph",
-    "PID": "schedules",
-    "ParetoFront": "pareto",
-    "Trainer": "training",
-    "accuracy": "training",
+    "export": "to_design",
+    "export_onnx": "to_onnx",
     "freeze_ranges": "ranges",
-    "settle_norms": "ranges",
-    "trace_ranges": "ranges",
-    "traced": "ranges",
+    "Graph": "graph",
+    "LinearRamp": "schedules",
+    "load": "checkpoint",
+    "LogRamp": "schedules",
     "LUTConv1d": "lutconv",
     "LUTConv2d": "lutconv",
+    "LUTConv3d": "lutconv",
     "LUTDense": "lut",
     "LutTables": "lut",
+    "Maximum": "joins",
+    "Minimum": "joins",
+    "Move": "graph",
+    "Multiply": "joins",
+    "ParetoFront": "pareto",
+    "PID": "schedules",
+    "Piecewise": "schedules",
     "QAdd": "layers",
     "QAffine": "graph",
     "QAttention": "attention",
@@ -60,23 +64,30 @@ _HOMES = {
     "QConcat": "layers",
     "QConv1d": "layers",
     "QConv2d": "layers",
+    "QConv3d": "layers",
     "QEinsum": "einsum",
     "QFunction": "function",
     "QLinear": "layers",
+    "QMaximum": "joins",
+    "QMaxPool1d": "pooling",
+    "QMaxPool2d": "pooling",
     "QMean": "graph",
+    "QMinimum": "joins",
+    "QMultiply": "joins",
     "QReLU": "layers",
     "QSoftmax": "attention",
     "Quantizer": "quantizer",
-    "Resources": "surrogate",
-    "Sum": "layers",
-    "convert": "from_float",
-    "export": "to_design",
-    "export_onnx": "to_onnx",
-    "load": "checkpoint",
-    "save": "checkpoint",
-    "to_float": "from_float",
+    "Record": "history",
     "resource_total": "surrogate",
+    "Resources": "surrogate",
     "resources": "surrogate",
+    "save": "checkpoint",
+    "settle_norms": "ranges",
+    "Sum": "layers",
+    "to_float": "from_float",
+    "trace_ranges": "ranges",
+    "traced": "ranges",
+    "Trainer": "training",
 }
 
 __all__ = [
@@ -88,11 +99,15 @@ __all__ = [
     "Graph",
     "LUTConv1d",
     "LUTConv2d",
+    "LUTConv3d",
     "LUTDense",
     "LinearRamp",
     "LogRamp",
     "LutTables",
+    "Maximum",
+    "Minimum",
     "Move",
+    "Multiply",
     "ParetoFront",
     "Piecewise",
     "QAdd",
@@ -104,10 +119,16 @@ __all__ = [
     "QConcat",
     "QConv1d",
     "QConv2d",
+    "QConv3d",
     "QEinsum",
     "QFunction",
     "QLinear",
+    "QMaxPool1d",
+    "QMaxPool2d",
+    "QMaximum",
     "QMean",
+    "QMinimum",
+    "QMultiply",
     "QReLU",
     "QSoftmax",
     "Quantize",

@@ -37,12 +37,16 @@ class QProduct(Layer):
         return torch.einsum(self.equation, *pair).to(x.dtype)
 
     def resources(self) -> Tensor:
-        """EBOPs: for every product, its operands' widths multiplied; 0 before the first operands are seen."""
+        """EBOPs: for every product, its operands' widths multiplied; 0 before the first operands are seen.
+
+        To that comes the rounding of both operands.
+        """
         pair = [q.bits().width for q in (self.left_quantizer, self.right_quantizer)]
         if self.sizes is None:
             return (pair[0].sum() + pair[1].sum()) * 0
         wide = (w.expand(size) for w, size in zip(pair, self.sizes, strict=True))
-        return torch.einsum(f"{self.terms[0][1:]},{self.terms[1][1:]}->", *wide)
+        products = torch.einsum(f"{self.terms[0][1:]},{self.terms[1][1:]}->", *wide)
+        return products + self.left_quantizer.resources() + self.right_quantizer.resources()
 
     def resource_bits(self) -> tuple[Tensor, Tensor]:
         """Widths of either operand."""
@@ -112,9 +116,13 @@ class QSoftmax(Layer):
         return y.to(x.dtype)
 
     def resources(self) -> Tensor:
-        """EBOPs of the products with the reciprocal; the tables count for themselves."""
+        """EBOPs of the products with the reciprocal, the sum, the differences to the maximum, and the input's rounding.
+
+        A maximum takes a comparison and a choice, a LUT per bit each. The tables count for themselves.
+        """
         e, r = (f.table_quantizer.bits().width for f in (self.exp, self.inverse))
-        return e * r * self.positions
+        data = self.input_quantizer.bits().width.sum() * (3 * self.stable)
+        return (e * r + e + data) * self.positions + self.input_quantizer.resources()
 
     def resource_bits(self) -> tuple[Tensor, Tensor]:
         """Widths of the two factors."""

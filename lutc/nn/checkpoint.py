@@ -222,7 +222,9 @@ class _Description:
 
 
 # What a layer keeps of its last call or of the training, and not of how it was made.
-_PASSING = frozenset(("training", "made_with", "positions", "size", "sizes", "room", "frozen"))
+_PASSING = frozenset(
+    ("training", "made_with", "positions", "size", "sizes", "room", "frozen", "elements", "seen", "adders")
+)
 
 
 def _changed(model: nn.Module, again: nn.Module) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .costs import Item, Products, rounding
 from .layers import Options, _Affine
 
 
@@ -46,15 +48,37 @@ class QEinsum(_Affine):
         self.size = tuple(x.shape[1:])
         return torch.einsum(self.equation, x, weight)
 
-    def resources(self) -> Tensor:
-        """EBOPs: for every product, its operands' widths multiplied; for an input like the last one seen."""
+    def costs(self) -> list[Item]:
+        """EBOPs: for every product, its operands' widths multiplied; for an input like the last one seen.
+
+        To that comes the rounding of the input.
+        """
         data, constant, _ = self.terms
-        known = dict(zip(constant, self.weight.shape, strict=True))
-        size = self.size or tuple(known.get(c, 1) for c in data[1:])
-        width = self.input_quantizer.bits().width.expand(size)
-        return torch.einsum(
-            f"{data[1:]},{constant}->", width, self.weight_quantizer.bits().width.expand_as(self.weight)
-        )
+        sizes = dict(zip(constant, self.weight.shape, strict=True))
+        sizes |= dict(zip(data[1:], self.size or [sizes.get(c, 1) for c in data[1:]], strict=True))
+        operands = [(self.input_quantizer, data[1:]), (self.weight_quantizer, constant)]
+        formats = [
+            dict(zip(letters, (1,) * (len(letters) - len(q.shape)) + q.shape, strict=True))
+            for q, letters in operands
+        ]
+        kept = [
+            c for c in sizes if any(f.get(c, 1) > 1 for f in formats)
+        ]  # all else only repeats the same products
+        at = [
+            torch.arange(math.prod(f.values()))
+            .reshape([f.get(c, 1) for c in letters])
+            .permute(
+                [letters.index(c) for c in kept if c in letters]
+                + [letters.index(c) for c in f if c not in kept]
+            )
+            .reshape([f.get(c, 1) for c in kept])
+            .expand([sizes[c] for c in kept])
+            for f, (_, letters) in zip(formats, operands, strict=True)
+        ]
+        pairs = [v.flatten().numpy().astype(np.uint32) for v in at]
+        times = math.prod(n for c, n in sizes.items() if c not in kept)
+        (inputs, _), (weights, _) = operands
+        return [Products(inputs, weights, pairs[0], pairs[1], times), rounding(inputs)]
 
 
 def _terms(equation: str) -> tuple[str, str, str]:

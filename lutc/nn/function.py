@@ -113,9 +113,9 @@ class QFunction(Layer):
         return keys, self.table_quantizer.exact(self.value(keys))
 
     def resources(self) -> Tensor:
-        """LUTs of one table at every element of the last input, as `LUTDense.resources` counts them."""
+        """LUTs of one table at every element of the last input, as `LUTDense.resources` counts them, and rounding."""
         m, n = self.input_quantizer.bits().width, self.table_quantizer.bits().width
-        return table_luts(m, n).sum() * self.positions
+        return table_luts(m, n).sum() * self.positions + self.input_quantizer.resources()
 
     def resource_bits(self) -> tuple[Tensor, Tensor]:
         """Widths of keys and values."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import _WEIGHT, Options
+from .costs import Item, Seen, constants, total
+from .layers import _WEIGHT, Adders, Options
 from .quantizer import Layer, Quantizer
 
 INPUT = "x"  # the name by which layers read the input of the whole
@@ -59,7 +60,7 @@ class Move(Layer):
         return ", ".join(map(str, (self.kind, *self.numbers)))
 
 
-class Add(Layer):
+class Add(Adders):
     """The exact sum of two values that broadcast to one shape; their difference if ``subtract``."""
 
     def __init__(self, subtract: bool = False) -> None:
@@ -67,7 +68,7 @@ class Add(Layer):
         self.subtract = subtract
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return x - y if self.subtract else x + y
+        return self.counted(x - y if self.subtract else x + y, 1)
 
     def extra_repr(self) -> str:
         return "subtract=True" if self.subtract else ""
@@ -104,6 +105,7 @@ class QAffine(Layer):
     ) -> None:
         super().__init__()
         self.names = tuple(n for n, s in (("gain", gain), ("shift", shift)) if s is not None)
+        self.seen = Seen()
         for name, shape in (("gain", gain), ("shift", shift)):
             if shape is not None:
                 value = torch.ones(tuple(shape)) if name == "gain" else torch.zeros(tuple(shape))
@@ -113,6 +115,20 @@ class QAffine(Layer):
                     self.register_buffer(name, value)
                 options = {"shape": tuple(shape), **_WEIGHT, **(weights or {})}
                 self.add_module(f"{name}_quantizer", Quantizer(**options))
+
+    def costs(self) -> list[Item]:
+        """Products of the gains with what was seen last, and the shifts' bits."""
+        times = {"gain": self.seen.elements * self.seen.width, "shift": self.seen.elements}
+        return [constants(getattr(self, f"{name}_quantizer"), times[name]) for name in self.names]
+
+    def resources(self) -> Tensor:
+        """LUTs of the layer: see `costs`; 0 before any data are seen."""
+        return total(self.costs())
+
+    def resource_bits(self) -> tuple[Tensor, Tensor]:
+        """Widths of the first and of the last constant."""
+        first, last = (getattr(self, f"{self.names[k]}_quantizer") for k in (0, -1))
+        return first.formats().width, last.formats().width
 
     def quantised(self, name: str) -> Tensor | None:
         """``gain`` or ``shift`` as hardware has it (float64 in evaluation); None if there is none."""
@@ -124,6 +140,7 @@ class QAffine(Layer):
         return made
 
     def forward(self, x: Tensor) -> Tensor:
+        self.seen.keep(x)
         y = x if self.training else x.double()
         gain, shift = self.quantised("gain"), self.quantised("shift")
         y = y if gain is None else y * gain
@@ -134,7 +151,7 @@ class QAffine(Layer):
         return ", ".join(f"{n}={list(getattr(self, n).shape)}" for n in self.names)
 
 
-class QMean(Layer):
+class QMean(Adders):
     """``Q(mean)`` over ``dims`` (the batch is axis 0): the mean is exact, and is rounded once.
 
     ``shape`` and ``options`` are those of the `Quantizer` behind it. Raises ValueError for the batch's axis.
@@ -152,9 +169,14 @@ class QMean(Layer):
     def forward(self, x: Tensor) -> Tensor:
         wide = x if self.training else x.double()
         # as in average pooling: the quotient of an exact sum lies on a tie only if the mean does
-        mean = wide.sum(self.dims, keepdim=self.keepdim) / math.prod(x.shape[d] for d in self.dims)
+        count = math.prod(x.shape[d] for d in self.dims)
+        mean = self.counted(wide.sum(self.dims, keepdim=self.keepdim), count - 1) / count
         y: Tensor = self.quantizer(mean)
         return y.to(x.dtype)
+
+    def resources(self) -> Tensor:
+        """LUTs of the adders, and of rounding the mean."""
+        return super().resources() + self.quantizer.resources()
 
     def extra_repr(self) -> str:
         return f"dims={self.dims}, keepdim={self.keepdim}"

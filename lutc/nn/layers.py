@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lutc.lowering.windows import Window
 
-from .quantizer import Layer, Quantizer
+from .costs import Item, Products, Seen, constants, rounding, total
+from .quantizer import Array, Layer, Quantizer
 
 Options = dict[str, Any]
 _WEIGHT = {"integer": 0, "fraction": 6, "decay": math.inf}  # of a weight, the range is what it needs now
@@ -40,6 +42,7 @@ class _Affine(Layer):
         self.weight_quantizer = Quantizer(**options)
         self.bias_quantizer = Quantizer(**(options | {"shape": weight_shape[:1]})) if bias else None
         self.positions = 1
+        self._pairs: tuple[Any, int, Array, Array] | None = None  # formats of weights and of their data
         self._draw()
 
     def _draw(self) -> None:
@@ -62,13 +65,31 @@ class _Affine(Layer):
         wide = x if self.training else x.double()
         return self._apply_to(self.input_quantizer(wide), *self.quantised()).to(x.dtype)
 
-    def resources(self) -> Tensor:
-        """EBOPs (HGQ, arXiv 2405.00645): the products of weight and input widths, summed, times the positions."""
-        data = self.input_quantizer.bits().width
-        return (self.weight_quantizer.bits().width * self._at_weights(data)).sum() * self.positions
+    def costs(self) -> list[Item]:
+        """EBOPs (HGQ, arXiv 2405.00645): the products of weight and input widths, at every position.
 
-    def _at_weights(self, width: Tensor) -> Tensor:
-        return width
+        To that come the biases, a LUT per bit, and the rounding of the input.
+        """
+        data, weights = self.input_quantizer, self.weight_quantizer
+        if self._pairs is None or self._pairs[0] != (data.shape, weights.shape):
+            of_data, of_weights = (torch.arange(math.prod(q.shape)).reshape(q.shape) for q in (data, weights))
+            index = self._at_weights(of_data)  # [positions with formats of their own, *weights]
+            both = index, of_weights.expand(self.weight.shape).expand_as(index)
+            at = [v.flatten().numpy().astype(np.uint32) for v in both]
+            self._pairs = (data.shape, weights.shape), len(index), at[0], at[1]
+        _, positions, data_at, weight_at = self._pairs
+        found: list[Item] = [Products(data, weights, data_at, weight_at, self.positions / positions)]
+        if self.bias_quantizer is not None:
+            found.append(constants(self.bias_quantizer, self.positions * len(self.weight)))
+        return [*found, rounding(data)]
+
+    def resources(self) -> Tensor:
+        """LUTs of the layer: see `costs`."""
+        return total(self.costs())
+
+    def _at_weights(self, index: Tensor) -> Tensor:
+        """The format of what every weight multiplies, [positions with formats of their own, *weights]."""
+        raise NotImplementedError
 
     def resource_bits(self) -> tuple[Tensor, Tensor]:
         """Widths of inputs and of weights."""
@@ -105,6 +126,10 @@ class QLinear(_Affine):
     def _apply_to(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         self.positions = math.prod(x.shape[1:-1])
         return F.linear(x, weight, bias)
+
+    def _at_weights(self, index: Tensor) -> Tensor:
+        lead = index.shape[:-1]
+        return index.expand(*lead, self.n_in).reshape(-1, 1, self.n_in).expand(-1, self.n_out, -1)
 
 
 Size = int | tuple[int, ...]  # of all dimensions, or of each
@@ -161,16 +186,17 @@ class _Conv(_Windowed, _Affine):
         super().__init__(shape, (channels, *[1] * self.dims), bias, data, weights)
 
     def _apply_to(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        conv: Any = F.conv1d if self.dims == 1 else F.conv2d
+        conv: Any = (F.conv1d, F.conv2d, F.conv3d)[self.dims - 1]
         y: Tensor = conv(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
         self.positions = math.prod(y.shape[2:])
         return y
 
-    def _at_weights(self, width: Tensor) -> Tensor:
-        if width.numel() == 1:
-            return width
-        per_group = width.reshape(self.groups, 1, self.channels // self.groups, *[1] * self.dims)
-        return per_group.expand(-1, self.filters // self.groups, *[-1] * (self.dims + 1)).flatten(0, 1)
+    def _at_weights(self, index: Tensor) -> Tensor:
+        size = index.shape[1:]
+        places = index.expand(self.channels, *size).reshape(self.channels, -1).t()
+        parts = places.reshape(len(places), self.groups, 1, self.channels // self.groups)
+        rows = parts.expand(-1, -1, self.filters // self.groups, -1).flatten(1, 2)
+        return rows.reshape(*rows.shape, *[1] * self.dims).expand(*rows.shape, *self.kernel)
 
 
 class QConv1d(_Conv):
@@ -185,6 +211,12 @@ class QConv2d(_Conv):
     dims = 2
 
 
+class QConv3d(_Conv):
+    """A quantised convolution on [B, channels, depth, height, width]; formats per channel and per weight by default."""
+
+    dims = 3
+
+
 class QReLU(Layer):
     """``Q(max(x, 0))``, with options of `Quantizer`."""
 
@@ -196,9 +228,23 @@ class QReLU(Layer):
         y: Tensor = self.quantizer(torch.relu(x))
         return y
 
+    def costs(self) -> list[Item]:
+        """Rounding, and limiting the range, which the ReLU is a part of."""
+        return [rounding(self.quantizer)]
+
+    def resources(self) -> Tensor:
+        """LUTs of the layer: see `costs`."""
+        return total(self.costs())
+
+    def resource_bits(self) -> tuple[Tensor, Tensor]:
+        """The quantiser's widths, twice."""
+        return self.quantizer.resource_bits()
+
 
 class QBatchNorm(Layer):
-    """Batch norm as hardware has it: ``Q(gain) * x + Q(shift)`` per channel (axis 1, or the last of two axes).
+    """Batch norm as hardware has it: ``Q(gain) * x + Q(shift)`` per channel.
+
+    ``axis`` is that of the channels, the batch being axis 0: 1 as in torch, or -1 for [B, ..., features].
 
     In training gain and shift come from the batch's statistics, in evaluation from the running ones, and both pass
     through quantisers whose range is what they need. If not ``affine``, nothing is learned: gamma is 1 and beta 0.
@@ -217,8 +263,12 @@ class QBatchNorm(Layer):
         eps: float = 1e-5,
         affine: bool = True,
         weights: Options | None = None,
+        axis: int = 1,
     ) -> None:
         super().__init__()
+        if axis == 0:
+            raise ValueError("axis 0 is the batch")
+        self.axis = axis
         options = {"shape": (channels,), **_WEIGHT, **(weights or {})}
         self.momentum, self.eps = momentum, eps
         for name, value in (("gamma", torch.ones(channels)), ("beta", torch.zeros(channels))):
@@ -229,6 +279,20 @@ class QBatchNorm(Layer):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.gain_quantizer, self.shift_quantizer = Quantizer(**options), Quantizer(**options)
+        self.seen = Seen()
+
+    def costs(self) -> list[Item]:
+        """Products of the gains with what was seen last, and the shifts' bits."""
+        elements, width = self.seen.elements, self.seen.width
+        return [constants(self.gain_quantizer, elements * width), constants(self.shift_quantizer, elements)]
+
+    def resources(self) -> Tensor:
+        """LUTs of the layer: see `costs`; 0 before any data are seen."""
+        return total(self.costs())
+
+    def resource_bits(self) -> tuple[Tensor, Tensor]:
+        """Widths of gains and shifts."""
+        return self.gain_quantizer.formats().width, self.shift_quantizer.formats().width
 
     def quantised(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """Gain and shift as hardware has them."""
@@ -236,16 +300,22 @@ class QBatchNorm(Layer):
         gain = gamma * torch.rsqrt(var + self.eps)
         return self.gain_quantizer.constant(gain), self.shift_quantizer.constant(beta - mean * gain)
 
+    def along(self, rank: int) -> list[int]:
+        """The shape that spreads channels over data of ``rank`` axes, the batch's included."""
+        axis = self.axis % rank
+        return [-1 if a == axis else 1 for a in range(rank)]
+
     def exact(self) -> tuple[Tensor, Tensor]:
         """Gain and shift of evaluation, float64."""
         return self.quantised(self.running_mean.double(), self.running_var.double())
 
     def forward(self, x: Tensor) -> Tensor:
-        shape = [1, -1, *[1] * (x.dim() - 2)]
+        shape = self.along(x.dim())
+        self.seen.keep(x)
         if not self.training:
             gain, shift = self.exact()
             return (x.double() * gain.view(shape) + shift.view(shape)).to(x.dtype)
-        axes = [a for a in range(x.dim()) if a != 1]
+        axes = [a for a, n in enumerate(shape) if n == 1]
         kind = self.running_mean.dtype  # what comes from layers in evaluation is float64
         mean, var = x.mean(axes).to(kind), x.var(axes, unbiased=False).to(kind)
         with torch.no_grad():
@@ -255,20 +325,43 @@ class QBatchNorm(Layer):
         return x * gain.view(shape) + shift.view(shape)
 
 
-class QAdd(Layer):
+class Adders(Layer):
+    """A layer of adders, or of what costs as much: so many for an element of what it gives, as wide as that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen, self.adders = Seen(), 0.0  # LUTs of a bit of the result
+
+    def counted(self, y: Tensor, adders: float) -> Tensor:
+        """``y``, and ``adders`` of them by element of it."""
+        self.seen.keep(y)
+        self.adders = adders
+        return y
+
+    def resources(self) -> Tensor:
+        """A LUT for every bit that is added; the width is that of a few samples (`lutc.nn.costs.Seen`)."""
+        return torch.tensor(float(self.seen.width * self.seen.elements * self.adders))
+
+    def resource_bits(self) -> tuple[Tensor, Tensor]:
+        """The width of what it gives, twice."""
+        width = torch.tensor(self.seen.width)
+        return width, width
+
+
+class QAdd(Adders):
     """The sum of branches that read the same input; ``QAdd(nn.Identity(), block)`` is a residual connection."""
 
     def __init__(self, *branches: nn.Module) -> None:
         super().__init__()
         if not branches:
-            raise ValueError("QAdd needs branches")
+            raise ValueError(f"{type(self).__name__} needs branches")
         self.branches = nn.ModuleList(branches)
 
     def forward(self, x: Tensor) -> Tensor:
         first, *rest = (branch(x) for branch in self.branches)
         for y in rest:
             first = first + y
-        return first  # type: ignore[no-any-return]
+        return self.counted(first, len(rest))
 
 
 class QConcat(Layer):
@@ -284,7 +377,7 @@ class QConcat(Layer):
         return torch.cat([branch(x) for branch in self.branches], self.dim)
 
 
-class Sum(Layer):
+class Sum(Adders):
     """The sum over ``dim`` (the batch is axis 0): aggregation over particles or positions, exact."""
 
     def __init__(self, dim: int = 1) -> None:
@@ -294,7 +387,7 @@ class Sum(Layer):
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.sum(self.dim)
+        return self.counted(x.sum(self.dim), x.shape[self.dim] - 1)
 
 
 def tuple_of(v: int | tuple[int, ...], n: int) -> tuple[int, ...]:

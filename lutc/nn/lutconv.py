@@ -1,4 +1,4 @@
-"""LUT layers over patches: `LUTDense` at every position of a one- or two-dimensional input."""
+"""LUT layers over patches: `LUTDense` at every position of an input of one to three dimensions."""
 
 from __future__ import annotations
 
@@ -63,3 +63,9 @@ class LUTConv2d(_LUTConv):
     """A LUT layer over the patches of [B, channels, height, width]; gives [B, filters, rows, columns]."""
 
     dims = 2
+
+
+class LUTConv3d(_LUTConv):
+    """A LUT layer over the patches of [B, channels, depth, height, width]; gives [B, filters, *positions]."""
+
+    dims = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -258,6 +259,7 @@ class Quantizer(Layer):
         self.tracks = self.overflow is Overflow.WRAP
         self.frozen = False  # ranges stay as they are
         self.tracing = False  # ranges only grow, in evaluation too
+        self.elements = math.prod(self.shape)  # in a sample of the last data
         self._views = Views()
         first = torch.full(self.shape, float(fraction if total is None else total))
         second = torch.full(self.shape, float(integer))
@@ -297,6 +299,15 @@ class Quantizer(Layer):
         made: Array = kernels.formats(*own, self.tracks, self.by_total, self.max_bits, project)
         return made
 
+    def grid(self, mode: int, project: bool) -> Array:
+        """`plain`, with what follows from the bits: see `lutc.nn.kernels_quantise.grid`."""
+        from . import kernels_quantise as kernels
+
+        v = self._views
+        own = v("sign", self.sign), v("integer", self.integer), v("precision", self.precision)
+        made: Array = kernels.grid(*own, self.tracks, self.by_total, self.max_bits, project, mode)
+        return made
+
     def pull(self, fraction: Array, integer: Array) -> tuple[Tensor, Tensor | None]:
         """Gradients at (`precision`, ``integer``) from those at the fraction and integer bits, flat as in `plain`."""
         first = torch.from_numpy(fraction.reshape(self.shape))
@@ -322,7 +333,27 @@ class Quantizer(Layer):
         width = torch.clamp(sign + integer + fraction, min=0)
         return Formats(torch.where(width > 0, sign, 0), width, torch.where(width > 0, fraction, 0))
 
+    def resources(self) -> Tensor:
+        """LUTs of rounding and of limiting the range of the last data's elements; see `lutc.nn.costs`."""
+        from .costs import rounding, total
+
+        return total([rounding(self)])
+
+    def resource_bits(self) -> tuple[Tensor, Tensor]:
+        """The widths, twice: of what it gives, and of what the next layer reads."""
+        width = self.formats().width
+        return width, width
+
     def forward(self, x: Tensor) -> Tensor:
+        elements = math.prod(x.shape[1:])
+        if elements != self.elements:
+            self.elements = elements
+        if self.training and not self.tracing:
+            from . import fused
+
+            size = fused.can(self, x)
+            if size is not None:
+                return self._fused(size, False, x)
         if self.training:
             self.project()
         bits = self.bits()
@@ -335,6 +366,14 @@ class Quantizer(Layer):
             return fake_quantize(x, bits, self.rounding, self.overflow)
         return self.exact(x)
 
+    def _fused(self, size: tuple[int, int, int], constant: bool, x: Tensor) -> Tensor:
+        from .fused import FakeQuantize
+
+        made: Tensor = FakeQuantize.apply(  # type: ignore[no-untyped-call]
+            self, size, constant, x, self.precision, self.integer
+        )
+        return made
+
     def exact(self, x: Tensor) -> Tensor:
         """The fixed-point function itself: no gradient, computed in float64, in ``x``'s type."""
         with torch.no_grad():
@@ -346,6 +385,12 @@ class Quantizer(Layer):
         if not self.tracks:
             y: Tensor = self(w)
             return y
+        if self.training:
+            from . import fused
+
+            size = fused.can(self, w)
+            if size is not None:
+                return self._fused(size, True, w)
         self._fit(w)
         if self.training:
             return fake_quantize(w, self.bits(), self.rounding, None)
@@ -408,6 +453,25 @@ class Quantizer(Layer):
             v = self._views
             integer, sign = v("integer", self.integer), v("sign", self.sign)
             kernels.follow(low, high, place, group, fraction, integer, sign, decay)
+
+    def reached(self, low: Array, high: Array, fraction: Array) -> None:
+        """`track` for `lutc.nn.fused`: extreme codes by block and format."""
+        from . import kernels_quantise as kernels
+
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            first, last = low.min(0).reshape(self.shape), high.max(0).reshape(self.shape)
+            self.track(torch.from_numpy(first), torch.from_numpy(last))
+        else:
+            v = self._views
+            kernels.follow(low, high, fraction, v("integer", self.integer), v("sign", self.sign), self.decay)
+
+    def fit(self, w: Array, rounding: int) -> None:
+        """`_fit` for `lutc.nn.fused`: of constants [outer, formats, inner]."""
+        from . import kernels_quantise as kernels
+
+        v = self._views
+        own = v("precision", self.precision), v("integer", self.integer), v("sign", self.sign)
+        kernels.fit(w, own[0], self.max_bits, rounding, own[1], own[2])
 
     @torch.no_grad()
     def reset_range(self) -> None:

@@ -249,7 +249,7 @@ def _(layer: Sum, b: Exporter, x: Value) -> Value:
 
 @lower.register
 def _(layer: QAdd, b: Exporter, x: Value) -> Value:
-    first, *rest = (_branch(branch, b, x) for branch in layer.branches)
+    first, *rest = (branch_of(branch, b, x) for branch in layer.branches)
     for y in rest:
         first = b.add(first, y)
     return first
@@ -257,11 +257,12 @@ def _(layer: QAdd, b: Exporter, x: Value) -> Value:
 
 @lower.register
 def _(layer: QConcat, b: Exporter, x: Value) -> Value:
-    parts = [_branch(branch, b, x) for branch in layer.branches]
+    parts = [branch_of(branch, b, x) for branch in layer.branches]
     return b.concat(*parts, axis=axis_of(layer.dim, len(parts[0].type.shape)))  # type: ignore[no-any-return]
 
 
-def _branch(branch: nn.Module, b: Exporter, x: Value) -> Value:
+def branch_of(branch: nn.Module, b: Exporter, x: Value) -> Value:
+    """What a chain of layers gives for ``x``."""
     for _, layer in chain(branch, ""):
         x = lower(layer, b, x)
     return x
@@ -279,14 +280,14 @@ def _(layer: QLinear, b: Exporter, x: Value) -> Value:
 
 @lower.register
 def _(layer: QBatchNorm, b: Exporter, x: Value) -> Value:
-    shape = x.type.shape
-    scale, add = (
-        b.broadcast(
-            b.reshape(b.const(Weights.of(v, q).const(b, name)), shape=[len(v), *tall]), shape=list(shape)
+    shape = list(x.type.shape)
+    axis = axis_of(layer.axis, len(shape))
+    tall = [n if a == axis else 1 for a, n in enumerate(shape)]
+    found = zip(("gain", "shift"), layer.exact(), (layer.gain_quantizer, layer.shift_quantizer), strict=True)
+    consts = [b.const(Weights.of(v, q).const(b, name)) for name, v, q in found]
+    if consts[0].type.size != shape[axis]:
+        raise Refusal(
+            f"the layer has {consts[0].type.size} channels, but is given {shape} with axis {layer.axis}"
         )
-        for tall in ([1] * (len(shape) - 1),)
-        for name, v, q in zip(
-            ("gain", "shift"), layer.exact(), (layer.gain_quantizer, layer.shift_quantizer), strict=True
-        )
-    )
+    scale, add = (b.broadcast(b.reshape(c, shape=tall), shape=shape) for c in consts)
     return b.add(b.mul(x, scale), add)  # type: ignore[no-any-return]

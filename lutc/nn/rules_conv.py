@@ -14,9 +14,9 @@ from lutc.lowering.moves import gathered
 from lutc.lowering.refusals import Refusal
 from lutc.lowering.windows import Window, positions
 
-from .layers import QConv1d, QConv2d, _Conv, tuple_of
-from .lutconv import LUTConv1d, LUTConv2d, _LUTConv
-from .pooling import QAvgPool1d, QAvgPool2d, _AvgPool
+from .layers import QConv1d, QConv2d, QConv3d, _Conv, tuple_of
+from .lutconv import LUTConv1d, LUTConv2d, LUTConv3d, _LUTConv
+from .pooling import QAvgPool1d, QAvgPool2d, QMaxPool1d, QMaxPool2d, _AvgPool, _MaxPool
 from .rules import Exporter, dense_lut, lower, over_rows, product, quantise, weights_of
 
 
@@ -66,8 +66,10 @@ def _lower_conv(layer: _Conv, b: Exporter, x: Value) -> Value:
 
 lower.register(LUTConv1d, _lower_lut_conv)
 lower.register(LUTConv2d, _lower_lut_conv)
+lower.register(LUTConv3d, _lower_lut_conv)
 lower.register(QConv1d, _lower_conv)
 lower.register(QConv2d, _lower_conv)
+lower.register(QConv3d, _lower_conv)
 
 
 def _pool(
@@ -88,6 +90,11 @@ def _lower_max_pool(layer: nn.MaxPool1d | nn.MaxPool2d, b: Exporter, x: Value) -
             "a MaxPool with padding, ceil_mode or indices", "pad before it, with zeros after a ReLU"
         )
     window = _pool(x, *(tuple_of(v, dims) for v in (layer.kernel_size, layer.stride, layer.dilation)))
+    return _greatest(b, x, window)
+
+
+def _greatest(b: Exporter, x: Value, window: Window) -> Value:
+    """The greatest of every window."""
     parts = [
         reduce(b.max, [b.gather(p, indices=[k], axis=1) for k in range(p.type.shape[1])])
         for p in patches(b, x, window, x.type.shape[0])
@@ -95,8 +102,14 @@ def _lower_max_pool(layer: nn.MaxPool1d | nn.MaxPool2d, b: Exporter, x: Value) -
     return _images(b, parts, window.outputs(x.type.shape[1:]))
 
 
+def _lower_own_max_pool(layer: _MaxPool, b: Exporter, x: Value) -> Value:
+    return _greatest(b, x, _pool(x, layer.kernel, layer.stride, layer.dilation))
+
+
 lower.register(nn.MaxPool1d, _lower_max_pool)
 lower.register(nn.MaxPool2d, _lower_max_pool)
+lower.register(QMaxPool1d, _lower_own_max_pool)
+lower.register(QMaxPool2d, _lower_own_max_pool)
 
 
 def _lower_avg_pool(layer: _AvgPool, b: Exporter, x: Value) -> Value:

@@ -16,10 +16,11 @@ from lutc.lowering.refusals import Refusal
 
 from .attention import QProduct
 from .graph import INPUT, Add, Concat, Graph, Kept, Move, QAffine, QMean
-from .rules import PARTS, Exporter, Weights, axis_of, chain, lower, quantise
+from .joins import Maximum, Minimum, Multiply, QMaximum, QMinimum, QMultiply, _Elementwise
+from .rules import PARTS, Exporter, Weights, axis_of, branch_of, chain, lower, quantise
 from .rules_attention import product_of
 
-PARTS.update((Add, Concat, Kept))
+PARTS.update((Add, Concat, Kept, Maximum, Minimum, Multiply))
 
 
 @singledispatch
@@ -30,12 +31,37 @@ def join(layer: object, b: Exporter, *operands: Value) -> Value:
 
 @join.register
 def _(layer: Add, b: Exporter, x: Value, y: Value) -> Value:
+    u, v = _alike(b, x, y)
+    return b.sub(u, v) if layer.subtract else b.add(u, v)  # type: ignore[no-any-return]
+
+
+def _alike(b: Exporter, x: Value, y: Value) -> tuple[Value, Value]:
+    """Both values in the shape that they broadcast to."""
     try:
         shape = np.broadcast_shapes(x.type.shape, y.type.shape)
     except ValueError:
-        raise Refusal(f"adds shapes {list(x.type.shape)} and {list(y.type.shape)}") from None
-    u, v = (_broadcast(b, t, shape) for t in (x, y))
-    return b.sub(u, v) if layer.subtract else b.add(u, v)  # type: ignore[no-any-return]
+        raise Refusal(f"joins shapes {list(x.type.shape)} and {list(y.type.shape)}") from None
+    return _broadcast(b, x, shape), _broadcast(b, y, shape)
+
+
+@join.register
+def _(layer: _Elementwise, b: Exporter, x: Value, y: Value) -> Value:
+    u, v = _alike(b, x, y)
+    if isinstance(layer, Multiply):
+        return b.mul(u, v)  # type: ignore[no-any-return]
+    return b.max(u, v) if isinstance(layer, Maximum) else b.min(u, v)  # type: ignore[no-any-return]
+
+
+def _lower_branches(layer: QMaximum | QMinimum | QMultiply, b: Exporter, x: Value) -> Value:
+    first, *rest = (branch_of(branch, b, x) for branch in layer.branches)
+    for y in rest:
+        first = join(layer, b, first, y)
+    return first
+
+
+lower.register(QMaximum, _lower_branches)
+lower.register(QMinimum, _lower_branches)
+lower.register(QMultiply, _lower_branches)
 
 
 @join.register

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lutc.nn.lut import LUTDense, surrogate
+from . import costs
+from .lut import LUTDense, surrogate
+from .quantizer import Quantizer
+from .uncounted import uncounted
 
 
 @dataclass(frozen=True)
@@ -41,18 +44,30 @@ class Resources:
         return "\n".join([head, *rows, f"{'total':<24} {'':<12} {self.total.item():>10.1f}"])
 
 
-def _used(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Every module as often as it stands in the model, which is as often as hardware has it."""
-    yield from model.named_modules(remove_duplicate=False)
+def _costly(model: nn.Module, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every module with ``resources``, as often as it stands in the model, which is as often as hardware has it.
+
+    A layer counts the quantisers that are its own, so these do not stand here.
+    """
+    counts = hasattr(type(model), "resources")
+    if counts:
+        yield name, model
+    for child, inner in model._modules.items():
+        if inner is not None and not (counts and isinstance(inner, Quantizer)):
+            yield from _costly(inner, f"{name}.{child}" if name else child)
 
 
 def resource_total(model: nn.Module) -> Tensor:
     """The sum of all layers' ``resources()``: the term for the loss, without the table's work."""
-    costly = [m for _, m in _used(model) if hasattr(type(m), "resources")]
-    together = [m for m in costly if isinstance(m, LUTDense) and m.w_in.device.type == "cpu"]
-    found: list[Tensor] = [cast(Any, m).resources() for m in costly if m not in together]
-    if together:
-        found.append(surrogate(together))
+    uncounted(model)
+    costly = [m for _, m in _costly(model)]
+    tables = [m for m in costly if isinstance(m, LUTDense) and m.w_in.device.type == "cpu"]
+    simple = [m for m in costly if hasattr(m, "costs")]
+    found: list[Tensor] = [m.resources() for m in costly if m not in tables and m not in simple]
+    if tables:
+        found.append(surrogate(tables))
+    if simple:
+        found.append(costs.total([item for m in simple for item in m.costs()]))
     return torch.stack(found).sum() if len(found) > 1 else found[0] if found else torch.zeros(())
 
 
@@ -60,8 +75,10 @@ def resources(model: nn.Module) -> Resources:
     """LUTs of every layer and in total.
 
     For layers of arithmetic these are EBOPs, the sum of products of operand widths (HGQ, arXiv 2405.00645), for LUT
-    layers the surrogate of HGQ-LUT (arXiv 2604.22293). A convolution counts its kernel as often as it is applied in
-    parallel to the last input it has seen. A layer that stands in the model twice is built twice, and counts twice.
+    layers the surrogate of HGQ-LUT (arXiv 2604.22293); what adds, rounds, limits or compares costs a LUT per bit. What
+    a module of your own computes in its forward is not counted, and a warning names it. A convolution counts its
+    kernel as often as it is applied in parallel to the last input it has seen. A layer that stands in the model twice
+    is built twice, and counts twice.
 
     Examples
     --------
@@ -73,20 +90,19 @@ def resources(model: nn.Module) -> Resources:
     >>> [layer.kind for layer in nn.resources(model).layers]
     ['LUTDense', 'LUTDense']
     """
+    uncounted(model)
     rows = []
-    for name, module in _used(model):
-        layer: Any = module
-        if hasattr(layer, "resources"):
-            key, value = layer.resource_bits()
-            pruned = 1 - ((key > 0) & (value > 0)).double().mean().item() if key.shape == value.shape else 0.0
-            rows.append(
-                LayerResources(
-                    name or "model",
-                    type(layer).__name__,
-                    layer.resources(),
-                    key.double().mean().item(),
-                    value.double().mean().item(),
-                    pruned,
-                )
+    for name, layer in _costly(model):
+        key, value = layer.resource_bits()
+        pruned = 1 - ((key > 0) & (value > 0)).double().mean().item() if key.shape == value.shape else 0.0
+        rows.append(
+            LayerResources(
+                name or "model",
+                type(layer).__name__,
+                layer.resources(),
+                key.double().mean().item(),
+                value.double().mean().item(),
+                pruned,
             )
+        )
     return Resources(torch.stack([r.luts for r in rows]).sum() if rows else torch.zeros(()), tuple(rows))

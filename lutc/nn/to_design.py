@@ -18,6 +18,7 @@ from . import rules_attention, rules_conv, rules_einsum, rules_graph  # noqa: F4
 from .attention import QAttention, QSoftmax
 from .function import QFunction
 from .graph import INPUT, Graph, Move
+from .joins import _Branches
 from .known import HELP, hooked_globally, oddity
 from .layers import QAdd, QConcat, QLinear, _Affine
 from .look import check_runs, looked_at
@@ -119,7 +120,7 @@ def _export(stages: list[tuple[str, nn.Module]], shape: tuple[int, ...] | None, 
 
 def _readers(layer: nn.Module) -> list[tuple[Quantizer, nn.Module]]:
     """The quantisers that read a layer's input."""
-    if isinstance(layer, QAdd | QConcat):
+    if isinstance(layer, QAdd | QConcat | _Branches):
         firsts = [next(chain(branch, ""), ("", nn.Identity()))[1] for branch in layer.branches]
         return [r for first in firsts for r in _readers(first)]
     if isinstance(layer, Graph):

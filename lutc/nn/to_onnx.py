@@ -22,12 +22,13 @@ from lutc.lowering.names import Names
 from lutc.types import Overflow, Rounding
 
 from .attention import QAttention, QProduct, QSoftmax
+from .costs import finest
 from .einsum import QEinsum
 from .function import QFunction
 from .layers import QAdd, QBatchNorm, QConcat, QLinear, QReLU, Sum, _Conv, tuple_of
 from .lut import LUTDense
 from .lutconv import _LUTConv
-from .pooling import _AvgPool
+from .pooling import _AvgPool, _MaxPool
 from .quantizer import Formats, Quantizer
 from .rules import chain
 from .to_design import evaluating, export
@@ -227,10 +228,7 @@ def _formats(g: _Graph, f: Formats) -> list[str]:
 def weights(g: _Graph, word: str, values: Any) -> str:
     """Quantised constants behind a Quant that says so: one step and width for the tensor."""
     reals = np.asarray(values, dtype=np.float64)
-    mantissa, exponent = np.frexp(reals[reals != 0])
-    codes = np.rint(np.ldexp(mantissa, 53)).astype(np.int64)
-    last = codes & -codes  # the lowest bit that is set
-    frac = int((53 - exponent - np.log2(last).astype(np.int64)).max(initial=0))
+    frac = finest(reals)
     whole = np.ldexp(reals, frac)
     width = max(int(np.ceil(np.log2(max(whole.max(initial=0) + 1, -whole.min(initial=0), 1)))) + 1, 2)
     return _quant(g, g.constant(word, reals), 2.0**-frac, width, True, "ROUND", narrow=False)
@@ -276,7 +274,7 @@ def _window(layer: _Conv | _LUTConv) -> dict[str, Any]:
 
 @emit.register
 def _(layer: QBatchNorm, g: _Graph, x: str, shape: tuple[int, ...]) -> str:
-    gain, shift = (v.numpy().reshape(-1, *[1] * (len(shape) - 1)) for v in layer.exact())
+    gain, shift = (v.numpy().reshape(layer.along(len(shape) + 1)[1:]) for v in layer.exact())
     return g.add("Add", [g.add("Mul", [x, weights(g, "gain", gain)]), weights(g, "shift", shift)])
 
 
@@ -403,6 +401,12 @@ def _max_pool(layer: nn.MaxPool1d | nn.MaxPool2d, g: _Graph, x: str, shape: tupl
         strides=list(tuple_of(layer.stride, dims)),
         dilations=list(tuple_of(layer.dilation, dims)),
     )
+
+
+@emit.register
+def _(layer: _MaxPool, g: _Graph, x: str, shape: tuple[int, ...]) -> str:
+    kernel, stride, dilation = (list(v) for v in (layer.kernel, layer.stride, layer.dilation))
+    return g.add("MaxPool", [x], kernel_shape=kernel, strides=stride, dilations=dilation)
 
 
 @emit.register

@@ -13,8 +13,9 @@ from lutc.lowering.moves import moved, positions
 
 from .attention import QProduct
 from .graph import INPUT, Add, Concat, Graph, Move, QAffine, QMean
+from .joins import Maximum, Multiply, QMaximum, QMinimum, QMultiply, _Elementwise
 from .rules_graph import places
-from .to_onnx import _chain, _Graph, _product, emit, quantise, weights
+from .to_onnx import _branches, _chain, _Graph, _product, emit, quantise, weights
 
 Shape = tuple[int, ...]
 
@@ -24,6 +25,10 @@ def _join(layer: nn.Module, g: _Graph, parts: list[str]) -> str:
         return _product(layer, g, *parts)
     if isinstance(layer, Concat):
         return g.add("Concat", parts, axis=layer.dim)
+    if isinstance(layer, _Elementwise):
+        return g.add(
+            "Mul" if isinstance(layer, Multiply) else "Max" if isinstance(layer, Maximum) else "Min", parts
+        )
     assert isinstance(layer, Add)
     return g.add("Sub" if layer.subtract else "Add", parts)
 
@@ -74,3 +79,13 @@ def _(layer: QAffine, g: _Graph, x: str, shape: Shape) -> str:
 def _(layer: QMean, g: _Graph, x: str, shape: Shape) -> str:
     mean = g.add("ReduceMean", [x], axes=list(layer.dims), keepdims=int(layer.keepdim))
     return quantise(g, layer.quantizer, mean)
+
+
+@emit.register(QMaximum)
+@emit.register(QMinimum)
+@emit.register(QMultiply)
+def _(layer: QMaximum | QMinimum | QMultiply, g: _Graph, x: str, shape: Shape) -> str:
+    first, *rest = _branches(layer.branches, g, x, shape)
+    for y in rest:
+        first = _join(layer, g, [first, y])
+    return first

@@ -166,11 +166,13 @@ def test_ebops_count_every_product_and_table() -> None:
     product = QProduct("bid,bjd->bij", left={"fraction": 3}, right={"fraction": 1})
     assert lnn.resource_total(product).item() == 0
     product(torch.zeros(1, 3, 2), torch.zeros(1, 5, 2))
-    assert lnn.resource_total(product).item() == 3 * 5 * 2 * (1 + 2 + 3) * (1 + 2 + 1)
+    assert lnn.resource_total(product).item() == 3 * 5 * 2 * 6 * 4 + 6 * 6 + 10 * 4  # and rounding
     softmax = lnn.QSoftmax(keys={"integer": 3, "fraction": 3}, exp={"integer": 1, "fraction": 5})
     softmax(torch.zeros(1, 7, 4))
     tables = 28 * 6 * (0.5 * 2 + 1) + 7 * 8 * (0.5 * 8 + 1)
-    assert lnn.resource_total(softmax).item() == tables + 28 * 6 * 8
+    limits = 2 * 28 * 6 + 2 * 7 * 8  # rounding and saturating before the tables
+    sums = 28 * 6 + 3 * 28 * 9  # of exponentials; comparison, choice and difference with the maximum
+    assert lnn.resource_total(softmax).item() == tables + 28 * 6 * 8 + limits + sums + 28 * 9
     cost = lnn.resource_total(lnn.QAttention(4))
     torch.autograd.backward(cost)
     found = lnn.resources(nn.Sequential(lnn.QAttention(4)))

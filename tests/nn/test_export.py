@@ -56,6 +56,44 @@ MODELS: dict[str, tuple[Any, tuple[int, ...]]] = {
         ],
         (2, 10),
     ),
+    "volume": (
+        lambda: [
+            lnn.QConv3d(2, 4, (1, 2, 2), groups=2, stride=(1, 2, 1), data={"shape": ()}),
+            lnn.QReLU((4, 1, 1, 1)),
+            lnn.LUTConv3d(4, 2, 2, groups=2, dilation=(1, 1, 2)),
+            nn.Flatten(),
+            lnn.QLinear(4, 3),
+        ],
+        (2, 3, 4, 4),
+    ),
+    "depthwise and separable": (
+        lambda: [
+            lnn.QConv1d(3, 6, 3, groups=3),
+            lnn.QConv1d(6, 4, 1),
+            lnn.QMaxPool1d(2, stride=1, dilation=2),
+        ],
+        (3, 8),
+    ),
+    "particles": (
+        lambda: [
+            lnn.QEinsum("bij,jk->bik", (4, 5)),
+            lnn.QBatchNorm(5, axis=-1),
+            lnn.QReLU((1, 5)),
+            lnn.Sum(1),
+            lnn.QLinear(5, 2),
+        ],
+        (3, 4),
+    ),
+    "elementwise": (
+        lambda: [
+            lnn.QMultiply(
+                lnn.Quantizer((4,), fraction=8), lnn.QLinear(4, 4), lnn.Quantizer((4,), fraction=8)
+            ),
+            lnn.QMaximum(lnn.Quantizer((4,)), lnn.QLinear(4, 4), lnn.Quantizer((4,), fraction=8)),
+            lnn.QMinimum(nn.Identity(), lnn.Quantizer((4,), fraction=9)),
+        ],
+        (4,),
+    ),
     "branches": (
         lambda: [
             lnn.Quantizer(overflow="saturate"),

@@ -71,7 +71,7 @@ FAULTS: dict[str, tuple[type[nn.Module], Callable[[Any], Any], Callable[[], nn.M
     "stable": (lnn.QSoftmax, with_(stable=False), lambda: lnn.QSoftmax(), (1, 6)),
     "a branch lost": (
         lnn.QAdd,
-        lambda old: lambda layer, b, x: lowering._branch(layer.branches[0], b, x),
+        lambda old: lambda layer, b, x: lowering.branch_of(layer.branches[0], b, x),
         lambda: lnn.QAdd(nn.Identity(), lnn.QReLU(())),
         (6,),
     ),

@@ -102,6 +102,9 @@ def pool(d: Draw, shape: Shape) -> nn.Module:
         kind = lnn.QAvgPool1d if len(shape) == 2 else lnn.QAvgPool2d
         fits = [k for k in (2, 3) if k <= min(shape[1:])]
         return kind(d.of(*fits), stride=d.of(1, 2), **d.quantiser())
+    if d.of(True, False):
+        own = lnn.QMaxPool1d if len(shape) == 2 else lnn.QMaxPool2d
+        return own(2, stride=d.of(1, 2), dilation=d.of(1, 2) if min(shape[1:]) > 2 else 1)
     return nn.MaxPool1d(2, d.of(1, 2)) if len(shape) == 2 else nn.MaxPool2d(2, d.of(1, 2))
 
 
@@ -143,7 +146,10 @@ def relu(d: Draw, shape: Shape) -> nn.Module:
 
 def branches(d: Draw, shape: Shape) -> nn.Module:
     if d.of(True, False):
-        return lnn.QAdd(nn.Identity(), linear(d, shape, shape[-1]))
+        joins: tuple[Any, ...] = (lnn.QAdd, lnn.QMaximum, lnn.QMinimum)
+        if d.of(True, False):
+            return lnn.QMultiply(*(lnn.Quantizer(**d.quantiser(shape)) for _ in range(2)))
+        return d.of(*joins)(nn.Identity(), linear(d, shape, shape[-1]))  # type: ignore[no-any-return]
     return lnn.QConcat(linear(d, shape), relu(d, shape), dim=len(shape))
 
 
@@ -155,6 +161,7 @@ def next_layer(d: Draw, shape: Shape) -> nn.Module:
         lambda: lnn.Quantizer(**d.quantiser(shape, (*[1] * (len(shape) - 1), shape[-1]))),
         lambda: branches(d, shape),
         lambda: lnn.QBatchNorm(shape[0], weights=d.mode()),
+        lambda: lnn.QBatchNorm(shape[-1], weights=d.mode(), axis=-1),
         nn.ReLU,
         lambda: function(d),
         lambda: lnn.QSoftmax(d.of(*range(1, len(shape) + 1)), **softmax(d)),
@@ -262,6 +269,8 @@ def test_the_models_reach_every_layer_and_mode() -> None:
     assert found >= {
         "LUTDense", "LUTConv1d", "LUTConv2d", "QLinear", "QConv1d", "QConv2d", "QReLU", "QBatchNorm", "QAdd",
         "QConcat", "Sum", "QAvgPool1d", "QAvgPool2d", "QEinsum", "Quantizer", "MaxPool1d", "MaxPool2d", "Flatten",
-        "ReLU", "QFunction", "QSoftmax", "QAttention", "by total", "by fraction", *_ROUNDINGS, *_OVERFLOWS,
+        "ReLU", "QFunction", "QSoftmax", "QAttention",
+        "QMaxPool1d", "QMaxPool2d", "QMaximum", "QMinimum", "QMultiply",
+        "by total", "by fraction", *_ROUNDINGS, *_OVERFLOWS,
     }  # fmt: skip
     assert constant < MODELS // 20

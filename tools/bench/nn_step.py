@@ -152,8 +152,9 @@ def peer(batch: int, steps: int, device: str = "cpu") -> dict[str, float]:
     }
 
 
-def run(python: str, *arguments: str) -> dict[str, float]:
-    done = subprocess.run([python, __file__, *arguments], capture_output=True, text=True, check=False)
+def run(python: str, *arguments: str, script: str = __file__) -> dict[str, float]:
+    """What a side of a bench prints on its last line. Ends the run if it fails."""
+    done = subprocess.run([python, script, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

@@ -152,7 +152,7 @@ def _far_scores(layer: QSoftmax, seen: Seen) -> None:
 def _weights(layer: _Affine, seen: Seen, bits: int) -> None:
     reach = exponent(seen.quantisers[layer.input_quantizer].top)
     if reach.dim():
-        reach = layer._at_weights(reach)
+        reach = layer._at_weights(reach).amax(0)
     weight = layer.weight.double()
     product = (weight.abs() * torch.exp2(reach)).expand_as(weight)
     axes = tuple(range(0 if isinstance(layer, QEinsum) else 1, weight.dim()))
