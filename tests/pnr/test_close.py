@@ -108,7 +108,7 @@ def test_fewer_stages_are_tried_where_there_were_too_many(
     folder = written(tmp_path, clock_ns=15)
     asked = pretended(monkeypatch, lambda stages: 30.0 if stages <= 2 else 14.5)
     found = lutc.implement(folder, close=True)
-    assert found.met and found.latency == 3 and asked == [2, 7, 3]
+    assert found.met and found.latency == 3 and asked == [2, 4, 3]
     assert json.loads((folder / "report.json").read_text())["stages"] == found.latency
 
 
