@@ -17,6 +17,7 @@ from lutc.ir.graph import Design, Func, Stage, Value, body, functions
 from lutc.ir.latency import latency
 from lutc.ir.ops.flow import Call
 from lutc.passes import pipeline, retime
+from lutc.passes.context import Context
 from lutc.passes.manager import run
 from lutc.passes.pipeline import Pipeline
 from lutc.passes.pipelines import standard
@@ -35,6 +36,17 @@ def greedy(monkeypatch: pytest.MonkeyPatch, design: Design, step: Pipeline) -> D
     with monkeypatch.context() as patched:
         patched.setattr(pipeline, "fewest_bits", lambda times, cut: cut)
         return run(design, [step])
+
+
+@pytest.mark.parametrize("period", [3.0, 4.5, 8.0])
+def test_the_stages_are_as_long_as_the_cut_has_them(period: float) -> None:
+    """Where wires of a large fan-out are longer: registers between lengthen none."""
+    context = Context.of("ecp5-25k")
+    for seed in range(100, 118):
+        design = combinational(seed)
+        piped = Pipeline(period=period)(design, context)
+        alone = max((row[3] for row in Times(design, context.target).values), default=0.0)
+        assert longest_stage(piped, TARGET) <= max(period, alone + TARGET.register) + 1e-9, seed
 
 
 def bits(design: Design) -> int:
