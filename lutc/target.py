@@ -55,7 +55,7 @@ class Target:
     carry: float  # along one bit of a carry chain
     carry_ends: float  # onto and off the chain
     dsp: float  # through the multiplier of a DSP block that uses none of its registers
-    register: float  # clock to output plus setup
+    register: float  # clock to output plus setup, and what the longest wire is longer than most
     clock_ns: float  # the clock period to aim at if the user names none
     fan_out: Share = 0.0  # wires are longer by this share with every doubling of the LUTs that they lead to
     spread: Share = 0.0  # wires are longer by this share with every doubling of the LUTs beyond `ROOMY`

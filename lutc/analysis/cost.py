@@ -1,16 +1,15 @@
-"""What a scalar-stage design costs, by its operations' own estimates, and the registers of its netlist: per layer."""
+"""What a scalar-stage design costs, by its operations' own estimates: per layer."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lutc.analysis.layers import layers
 from lutc.ir.graph import Design, Func, Stage, Value, body, owners
 from lutc.ir.ops import Call
 from lutc.ir.ops.base import Op
-from lutc.rtl.nets import Module, Reg
 from lutc.target import Target
 
 
@@ -67,20 +66,3 @@ def instances(design: Design) -> Counter[Design | Func]:
             if isinstance(value, Call):
                 count[value.func] += count[owner]
     return count
-
-
-def flip_flops(modules: Sequence[Module]) -> Counter[str]:
-    """The bits of all registers of a netlist, callees first, by layer as `costs` has them.
-
-    They are counted there and not in the design, where registers that are the same wires, or constants, still are
-    values of their own, and those of `valid` are none. Modules count once per instance.
-    """
-    times = Counter({modules[-1]: 1})
-    bits: Counter[str] = Counter()
-    for module in reversed(modules):
-        for instance in module.instances:
-            times[instance.module] += times[module]
-        for net in module.nets:
-            if isinstance(net, Reg):
-                bits[module.origins.get(net, "")] += times[module] * net.width
-    return bits

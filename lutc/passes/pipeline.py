@@ -7,11 +7,8 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import ClassVar
 
-import networkx as nx
-
 from lutc import settings
 from lutc.analysis.cost import costs
-from lutc.analysis.dataflow import Dataflow
 from lutc.analysis.wires import fan_out_ns
 from lutc.diagnostics import LirError, error
 from lutc.ir.graph import Design, Func, Output, Param, Stage, Value, body, functions, owners
@@ -21,13 +18,12 @@ from lutc.ir.ops.base import Op
 from lutc.passes.context import Context
 from lutc.passes.halves import halved
 from lutc.passes.manager import Pass
+from lutc.passes.placement import Cut, Times
+from lutc.passes.retime import fewest_bits
 from lutc.passes.rewriter import Rewriter, with_operands
 from lutc.target import Target
 
 _TRIED = 4  # periods between the shortest and the one asked for
-
-# Where a value stands: the number of registers on its way, and the nanoseconds since the last of them.
-Place = tuple[int, float]
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class Pipeline(Pass):
         period = self.period or target.clock_ns
         if self.stages is None:
             design = halved(design, target, period - target.register)
-        times = _Times(design, target)
+        times = Times(design, target)
         if self.stages is not None:
             period = _shortest_period(times, self.stages)
         elif period <= target.register:
@@ -74,12 +70,12 @@ class Pipeline(Pass):
         else:
             # The same number of stages, with the slack spread over them as long as a percent of the period does not
             # cost more than a percent of the registers.
-            ranks = _Cut(times, period).ranks
+            ranks = Cut(times, period).ranks
             shortest = _shortest_period(times, ranks, period)
             between = [shortest + (period - shortest) * n / _TRIED for n in range(_TRIED + 1)]
-            period = min(between, key=lambda p: p * _Cut(times, p).register_bits(times))
-        cut = _Cut(times, period, self.stages or 0)
-        done = cut.apply(design)
+            period = min(between, key=lambda p: p * Cut(times, p).register_bits(times))
+        cut = fewest_bits(times, Cut(times, period, self.stages or 0))
+        done = _registered(cut, design)
         return _noting(done, target, self.period) if self.period else done
 
 
@@ -112,125 +108,41 @@ def registered(design: Design, instead: str) -> LirError:
     return error("the design has registers already", where=design.name, help=help)
 
 
-def _shortest_period(times: _Times, stages: int, enough: float = 0.0) -> float:
+def _shortest_period(times: Times, stages: int, enough: float = 0.0) -> float:
     """The shortest clock period (to 10 ps) with which this many stages are enough. They are with `enough`."""
-    longest = max((time for _, time in _Cut(times, inf).places.values()), default=0.0)
+    longest = max((time for _, time in Cut(times, inf).places.values()), default=0.0)
     low = times.target.register + max(longest / stages - 0.01, 0.0)  # stages as long as that at the least
     high = enough or low + 0.01
-    while not enough and _Cut(times, high).ranks > stages:
+    while not enough and Cut(times, high).ranks > stages:
         low, high = high, high * 2
         if high > 1e6:
             raise error(f"{stages} stages are not enough whatever the clock", where=times.design.name)
     while high - low > 0.01:
         middle = (low + high) / 2
-        low, high = (low, middle) if _Cut(times, middle).ranks <= stages else (middle, high)
+        low, high = (low, middle) if Cut(times, middle).ranks <= stages else (middle, high)
     return high
 
 
-# A value, its operands that are not the same in every cycle, the function it calls, its delay.
-Row = tuple[Value, tuple[Value, ...], Func | None, float]
-
-
-class _Times:
-    """What every attempt at a period needs of a design: its values along the data flow, and their delays."""
-
-    def __init__(self, design: Design, target: Target) -> None:
-        self.design = design
-        self.target = target
-        # What depends on no input: the same in every cycle, so without registers.
-        self.fixed: set[Value] = set()
-        self.funcs = [(f, self.rows(f)) for f in functions(design)]
-        self.values = self.rows(design)
-
-    def rows(self, owner: Design | Func) -> list[Row]:
-        flow = Dataflow(owner)
-        fixed = {*flow.values} - flow.above(owner.params)
-        self.fixed |= fixed
-        wires = fan_out_ns(owner, self.target)
-        rows: list[Row] = []
-        for node in nx.topological_sort(flow.digraph):
-            value = flow.values[node]
-            moving = tuple([v for p in flow.digraph.pred[node] if (v := flow.values[p]) not in fixed])
-            func = value.func if isinstance(value, Call) else None
-            delay = value.delay(self.target) if isinstance(value, Op) and not func else 0.0
-            rows.append((value, moving, func, delay + wires.get(value, 0.0)))
-        return rows
-
-
-class _Cut:
-    """A placement of every value for one clock period."""
-
-    def __init__(self, times: _Times, period: float, ranks: int = 0) -> None:
-        self.fixed = times.fixed
-        self.room = period - times.target.register
-        self.places: dict[Value, Place] = {}
-        # Of a function, its delay if it fits into one stage, else how many ranks it takes by itself.
-        self.funcs: dict[Func, tuple[int, float]] = {}
-        for func, rows in times.funcs:
-            self.place(rows)
-            rank, time = self.places[func.result]
-            self.funcs[func] = (0, time) if rank == 0 else (rank + 1, 0.0)
-        self.place(times.values)
-        last = max((self.places[o.value][0] for o in times.design.outputs), default=0)
-        self.ranks = max(last + 1, ranks)
-
-    def place(self, rows: Sequence[Row]) -> None:
-        """The longest path to every value, in stages and nanoseconds, as a stage holds so many of them."""
-        places = self.places
-        for value, moving, func, delay in rows:
-            if not moving:
-                places[value] = (0, 0.0)
-                continue
-            stage, time = max([places[v] for v in moving])
-            if func:
-                ranks, delay = self.funcs[func]
-                if ranks:
-                    # A pipelined function wants its arguments at the start of a stage, and ends in registers.
-                    places[value] = (stage + (time > 0) + ranks, 0.0)
-                    continue
-            if delay > 0 and time > 0 and time + delay > self.room:
-                stage, time = stage + 1, 0.0
-            places[value] = (stage, time + delay)
-
-    def register_bits(self, times: _Times) -> int:
-        """The flip-flops that this takes outside of functions."""
-        last: dict[Value, int] = {}
-        for value, moving, func, _ in times.values:
-            stage = self.places[value][0] - (self.funcs[func][0] if func else 0)
-            for v in moving:
-                if last.get(v, 0) < stage:
-                    last[v] = stage
-        last |= {o.value: self.ranks for o in times.design.outputs if o.value not in self.fixed}
-        return sum((stage - self.places[v][0]) * v.type.bits for v, stage in last.items())
-
-    def start(self, value: Value) -> int:
-        """The stage in which a value's operands are read."""
-        stage = self.places[value][0]
-        return (
-            stage - self.funcs[value.func][0]
-            if isinstance(value, Call) and value not in self.fixed
-            else stage
-        )
-
-    def apply(self, design: Design) -> Design:
-        made: dict[Func, Func] = {}
-        for func in functions(design):
-            ranks = self.funcs[func][0]
-            insert = _Insertion(self, made)
-            insert.values(body(func))
-            made[func] = replace(func, result=insert.at(func.result, ranks))
-        insert = _Insertion(self, made)
-        insert.values(body(design))
-        outputs = tuple(
-            Output(o.name, insert.at(o.value, self.ranks), o.scale, o.offset, o.span) for o in design.outputs
-        )
-        return replace(design, outputs=outputs)
+def _registered(cut: Cut, design: Design) -> Design:
+    """The design with the registers of a cut."""
+    made: dict[Func, Func] = {}
+    for func in functions(design):
+        ranks = cut.funcs[func][0]
+        insert = _Insertion(cut, made)
+        insert.values(body(func))
+        made[func] = replace(func, result=insert.at(func.result, ranks))
+    insert = _Insertion(cut, made)
+    insert.values(body(design))
+    outputs = tuple(
+        Output(o.name, insert.at(o.value, cut.ranks), o.scale, o.offset, o.span) for o in design.outputs
+    )
+    return replace(design, outputs=outputs)
 
 
 class _Insertion:
     """The same values with registers between the stages; each value's registers form one shared chain."""
 
-    def __init__(self, cut: _Cut, made: dict[Func, Func]) -> None:
+    def __init__(self, cut: Cut, made: dict[Func, Func]) -> None:
         self.cut = cut
         self.made = made
         self.rw = Rewriter()

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lutc._version import __version__
-from lutc.analysis.cost import Cost, by_pass, costs, flip_flops
+from lutc.analysis.cost import Cost, by_pass, costs
+from lutc.analysis.flipflops import flip_flops
 from lutc.analysis.timing import longest_stage
 from lutc.ir.graph import Design, Output, Param
 from lutc.ir.latency import latency

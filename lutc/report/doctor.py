@@ -16,6 +16,7 @@ _PACKAGES = (
     ("numpy", "the core", "pip install lutc", False),
     ("lark", "the core", "pip install lutc", False),
     ("networkx", "the core", "pip install lutc", False),
+    ("scipy", "the core", "pip install lutc", False),
     ("onnx", "reading .onnx", "pip install 'lutc[onnx]'", True),
     ("h5py", "reading .keras", "pip install 'lutc[keras]'", True),
     ("torch", "training, PyTorch models", "pip install 'lutc[torch]'", True),

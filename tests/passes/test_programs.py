@@ -30,7 +30,8 @@ import numpy as np
 import pytest
 from programs import rows_of, with_end, with_runs
 
-from lutc.analysis.cost import costs, flip_flops
+from lutc.analysis.cost import costs
+from lutc.analysis.flipflops import flip_flops
 from lutc.analysis.timing import longest_stage
 from lutc.assumed import Assumed, Rows
 from lutc.emit import netlist

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Fit the wires of a target's delay model to periods that place and route reached.
 
-    tools/bench/fit_delays.py ROWS.json MODEL ... --target ice40up5k [--longer 0.05] [--all]
+    tools/bench/fit_delays.py ROWS.json MODEL ... --target ice40up5k [--longer 0.05] [--register | --all]
 
 ROWS.json is what `implemented.py` wrote with the target as it is. Each of its rows is compiled again, and the longest
 stage of that very circuit taken by other figures: `net` so that the model is longer than what was reached by the share
-`--longer`, as a geometric mean. With `--all` also `fan_out` and `spread`, by least squares of the periods' logarithms,
-with a tenth of what was measured per unit of a figure's change held against it, so that few rows do not move far what
-they say little of. What the cells take is the router's own and stays. Prints the figures, and how far off each row is
-with them.
+`--longer`, as a geometric mean. With `--register` also `register`, with `--all` `fan_out` and `spread` besides, by
+least squares of the periods' logarithms, with a little held against every figure's change, so that few rows do not
+move far what they say little of. What the cells take is the router's own and stays.
+
+Of the many ways of a stage one has wires longer than most; that happens once a stage however many levels it has, so it
+is found in `register`, which rows of short and of long periods tell from `net`. Prints the figures, and how far off
+each row is with them.
 """
 
 from __future__ import annotations
@@ -18,21 +21,22 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from math import exp, log
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+from scipy.optimize import minimize
+
 import lutc
 from lutc import target as targets
 from lutc.analysis.timing import longest_stage
 from lutc.ir.graph import Design
 from lutc.target import Target
 
-HELD = 0.1
+HELD = 0.003
 
 
 @dataclass(frozen=True)
@@ -71,17 +75,21 @@ def fitted_net(rows: Sequence[Routed], target: Target, longer: float) -> Target:
     return replace(target, net=round(high, 2))
 
 
-def fitted(rows: Sequence[Routed], target: Target, longer: float) -> Target:
-    """The same with the shares of fan-out and size of the circuit, too."""
+def fitted(rows: Sequence[Routed], target: Target, longer: float, figures: Sequence[str]) -> Target:
+    """The target with other figures, `net` among them, by a simplex search (Nelder and Mead) from what they are."""
+    start = [getattr(target, name) for name in figures]
 
-    def badness(fan_out: float, spread: float) -> tuple[float, Target]:
-        one = fitted_net(rows, replace(target, fan_out=fan_out, spread=spread), longer)
-        spent = sum((r.off(one) + log(1 + longer)) ** 2 for r in rows) / len(rows)
-        moved = (fan_out - target.fan_out) ** 2 + (spread - target.spread) ** 2
-        return spent + HELD * moved, one
+    def one(shares: Iterable[float]) -> Target:
+        found = {name: max(s * old, 0.0) for name, old, s in zip(figures, start, shares, strict=True)}
+        return replace(target, **found)
 
-    steps = [n / 20 for n in range(9)]
-    return min((badness(*pair) for pair in product(steps, steps)), key=lambda found: found[0])[1]
+    def badness(shares: Sequence[float]) -> float:
+        spent = sum((r.off(one(shares)) + log(1 + longer)) ** 2 for r in rows) / len(rows)
+        return spent + HELD * sum((s - 1) ** 2 for s in shares)
+
+    options = {"maxfev": 60 * len(figures), "xatol": 0.005, "fatol": 1e-6}
+    best = minimize(badness, [1.0] * len(figures), method="Nelder-Mead", options=options).x
+    return replace(target, **{name: round(getattr(one(best), name), 2) for name in figures})
 
 
 def main() -> None:
@@ -90,6 +98,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--target", required=True)
     parser.add_argument("--longer", type=float, default=0.05)
+    parser.add_argument("--register", action="store_true")
     parser.add_argument("--all", action="store_true")
     args = parser.parse_args()
     files = {model.name: model for model in args.models}
@@ -100,12 +109,19 @@ def main() -> None:
     if not rows:
         sys.exit(f"there are no rows of {args.target} and these models")
     target = targets.load(args.target)
-    found = (fitted if args.all else fitted_net)(rows, target, args.longer)
-    print(f"net = {found.net}\nfan_out = {found.fan_out}\nspread = {found.spread}")
+    figures = ["net", "register", *(["fan_out", "spread"] if args.all else [])]
+    if args.all or args.register:
+        found = fitted(rows, target, args.longer, figures)
+    else:
+        found = fitted_net(rows, target, args.longer)
+    print("\n".join(f"{name} = {getattr(found, name)}" for name in ("net", "register", "fan_out", "spread")))
     for said, one in (("before", target), ("after", found)):
         off = [r.off(one) for r in rows]
         each = ", ".join(f"{exp(o):.2f}" for o in off)
-        print(f"{said}: reached over model {exp(sum(off) / len(off)):.3f} as a geometric mean; {each}")
+        error = 100 * sum(abs(exp(o) - 1) for o in off) / len(off)
+        print(
+            f"{said}: reached over model {exp(sum(off) / len(off)):.3f} as a geometric mean; {each}; {error:.1f} % off"
+        )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@
 Every model is compiled for every target and clock, and implemented by `lutc.implement`: synthesised, placed and routed
 between registers, with several seeds, of which the median counts. Clocks are in ns; `reached` over `stage` is how far
 the model of delays is off, and `LUT4`, which counts two for every CCU2C on ECP5, over its estimate how far that of
-area is. `met` says whether the clock that was asked for is reached.
+area is. `met` says whether the clock that was asked for is reached. `delays` are the wires and registers of the target
+at that time, in ns: rows that were not run again since a fit are of the circuits and the model before it.
 
 With --peer-python, alkaid's Verilog of the same models, at latency cut-offs of its own delay model, goes through the
 same harness, synthesis, place and route. `stages` are ranks of registers from inputs to outputs, `latency` is stages
@@ -33,6 +34,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[2]))
 import lutc
+from lutc import target as targets
 from lutc.files.writing import write_text
 from tools.bench import peer_circuits as peer
 
@@ -48,7 +50,7 @@ def row(model: Path, target: str, clock: float, seeds: int) -> Row:
         build = lutc.compile(model, target, clock_ns=clock)
         build.write(Path(folder, "build"), vectors=50)
         found = lutc.implement(Path(folder, "build"), seeds=seeds, vectors=0)
-    facts = found.facts()
+    facts, device = found.facts(), targets.load(target)
     return {
         "model": model.name,
         "target": target,
@@ -60,6 +62,7 @@ def row(model: Path, target: str, clock: float, seeds: int) -> Row:
         "seeds": [s["period_ns"] for s in facts["seeds"]],
         "met": found.met,
         "wires": round(found.usual.routing, 3),
+        "delays": f"{device.net:g} + {device.register:g}",
     }
 
 
@@ -83,15 +86,16 @@ def page(rows: list[Row], theirs: list[Row], versions: dict[str, str]) -> str:
             f"means: periods {geometric_mean(clocks):.2f}, LUT4 {geometric_mean(areas):.2f}, "
             f"FF {geometric_mean(flops):.2f}.",
             "",
-            "| model | asked | stages | model | reached | wires | met | LUT4 | estimate | carries | FF | estimate |",
-            "|---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|",
+            "| model | asked | stages | model | reached | wires | met | LUT4 | estimate | carries | FF | estimate "
+            "| delays |",
+            "|---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|---|",
         ]
         for r in own:
             e = r["estimate"]
             lines.append(
                 f"| {r['model']} | {r['asked_ns']:g} | {r['stages']} | {e['stage_ns']:.2f} | {r['reached_ns']:.2f} "
                 f"| {100 * r['wires']:.0f} % | {'yes' if r['met'] else 'no'} | {r['luts']:,} | {e['luts']:,} "
-                f"| {r['carries']:,} | {r['ffs']:,} | {e['ffs']:,} |"
+                f"| {r['carries']:,} | {r['ffs']:,} | {e['ffs']:,} | {r.get('delays', 'before')} |"
             )
         lines.append("")
         lines += against(own, [r for r in theirs if r["target"] == target])
