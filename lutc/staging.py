@@ -9,9 +9,10 @@ from typing import cast
 
 import numpy as np
 
-from lutc.analysis.cost import costs
+from lutc.analysis.cost import built
 from lutc.assumed import Assumed
 from lutc.diagnostics import error
+from lutc.emit import Control, netlist
 from lutc.ir.graph import Design
 from lutc.ir.interp import execute
 from lutc.passes.approximate.approximate import Approximate
@@ -20,6 +21,7 @@ from lutc.passes.assume.worth import Assumption, HeldOut
 from lutc.passes.context import Context
 from lutc.passes.dump import dump_all
 from lutc.passes.manager import Pass, run
+from lutc.rtl.nets import Module
 from lutc.settings import Settings
 
 Progress = Callable[[str], None]
@@ -95,8 +97,16 @@ def _run(
     return stages
 
 
+def wired(
+    design: Design, settings: Settings, control: Control | None = None, notes: dict[str, str] | None = None
+) -> tuple[Module, ...]:
+    """The netlist of the last stage, with LUTs by name where device and emitter have them."""
+    luts = settings.device.primitive if settings.backend.named_luts else None
+    return tuple(netlist(design, control or Control(), notes, luts=luts, tables=settings.effort != "fast"))
+
+
 def _luts(design: Design, settings: Settings) -> float:
-    return sum(c.luts for c in costs(design, settings.device).values())
+    return sum(c.luts for c in built(design, wired(design, settings), settings.device).values())
 
 
 def _smaller(
@@ -144,12 +154,12 @@ def _assuming(
     tell("the exact circuit, to compare with")
     plain = [step for step in steps if not step.assumes]
     exact = _run(model, plain, settings, Context.asked(settings), lambda text: None, None)
-    finished, built = (found[-1][1] if found else model for found in (exact, stages))
+    finished, assuming = (found[-1][1] if found else model for found in (exact, stages))
     tell("comparing the assumed rows")
-    _same(model, built, assumed)
+    _same(model, assuming, assumed)
     near = [d for step, (_, d) in zip(steps, stages, strict=True) if step.assumes][-1]
-    luts_exact, luts = _luts(finished, settings), _luts(built, settings)
-    taken = assumed.said in built.notes and luts < luts_exact
+    luts_exact, luts = _luts(finished, settings), _luts(assuming, settings)
+    taken = assumed.said in assuming.notes and luts < luts_exact
     if dump and not taken:
         dump_all(dump, model, exact)
     assumption = Assumption(assumed, held_out, model, near, luts_exact, luts, taken)
