@@ -22,11 +22,14 @@ from lutc.passes.context import Context
 from lutc.passes.dump import dump_all
 from lutc.passes.manager import Pass, run
 from lutc.rtl.nets import Module
+from lutc.rtl.sites import counts
 from lutc.settings import Settings
 
 Progress = Callable[[str], None]
 Stages = list[tuple[str, Design]]
 
+# What a shorter way through the named LUTs may cost, of all LUTs, by the objective.
+_QUICKER = {"area": 0.0, "balanced": 0.02, "latency": 0.4}
 _AT_ONCE = 4096  # assumed rows
 _LOOKED_AT = 1000  # random vectors, and assumed rows, on which passes are compared where inputs are assumed
 _BUG = (
@@ -101,8 +104,10 @@ def wired(
     design: Design, settings: Settings, control: Control | None = None, notes: dict[str, str] | None = None
 ) -> tuple[Module, ...]:
     """The netlist of the last stage, with LUTs by name where device and emitter have them."""
-    luts = settings.device.primitive if settings.backend.named_luts else None
-    return tuple(netlist(design, control or Control(), notes, luts=luts, tables=settings.effort != "fast"))
+    device, slow = settings.device, settings.effort != "fast"
+    luts = device.primitive if settings.backend.named_luts else None
+    hasten = (device, _QUICKER[settings.objective]) if slow and luts and counts(device) else None
+    return tuple(netlist(design, control or Control(), notes, luts=luts, tables=slow, hasten=hasten))
 
 
 def _luts(design: Design, settings: Settings) -> float:

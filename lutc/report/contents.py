@@ -29,11 +29,12 @@ def facts(
     """Everything a tool or a person may want to know of a build, as plain JSON values.
 
     `latency_cycles` is the number of rising edges from an input to its answer, `ii` the number of cycles between two
-    inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates: of `modules`, the netlist, on targets whose
-    LUTs can be counted there (`lutc.rtl.sites`); else, and after each of the `stages` in `passes`, the sum of what
-    operations estimate, null as long as operations are left that have no circuit yet. DSP blocks are counted, and flip-flops are the bits of the netlist's registers. `dsp` says how products were chosen for blocks,
-    `stage_ns` is the longest way between registers by the target's delay model, which comes from where `delays` says.
-    `compared` says what the design was compared with when it was loaded.
+    inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates: of `modules`, the netlist, where the target
+    is such that it can be counted (`lutc.rtl.sites`); else, and after each of the `stages` in `passes`, the sum of what
+    operations estimate, null as long as operations are left that have no circuit yet. DSP blocks are counted, and
+    flip-flops are the bits of the netlist's registers. `dsp` says how products were chosen for blocks, `stage_ns` is
+    the longest way between registers by the target's delay model, which comes from where `delays` says. `compared`
+    says what the design was compared with when it was loaded.
     """
     ranks, target = latency(design), settings.device
     layers, ffs = built(design, modules, target), flip_flops(modules)

@@ -55,14 +55,17 @@ class Bits:
     """What a module is made of. Bits are named by their numbers, and `origin` is the layer of each.
 
     `logic`: functions that synthesis may merge, by the bit they make, with the bits they read. `named`: LUTs by name.
-    `carries`: the bits of carry chains whose propagate input is alive, with what their LUT reads. `kept`: bits that
-    must be there as signals, since something else than a function reads them. `other`: LUTs of what is not seen
-    through, by layer.
+    `carries`: the bits of carry chains whose propagate input is alive, with what their LUT reads. `chains`: all bits of
+    each chain, the lowest first; the last one of a comparison's is its answer. `bits`: the literals of each net.
+    `kept`: bits that must be there as signals, since something else than a function reads them. `other`: LUTs of what
+    is not seen through, by layer.
     """
 
     logic: dict[int, Literals] = field(default_factory=dict)
     named: dict[int, Literals] = field(default_factory=dict)
     carries: dict[int, Literals] = field(default_factory=dict)
+    chains: list[list[int]] = field(default_factory=list)
+    bits: dict[Net, list[int]] = field(default_factory=dict)
     kept: set[int] = field(default_factory=set)
     origin: dict[int, str] = field(default_factory=dict)
     other: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -83,7 +86,7 @@ class _Walk:
     def __init__(self, module: Module, target: Target) -> None:
         self.module, self.target = module, target
         self.found = Bits()
-        self.bits: dict[Net, list[int]] = {}
+        self.bits = self.found.bits
         self.read = _highest_read(module)
         self.layer = ""
         self._next = 1
@@ -216,16 +219,21 @@ class _Walk:
                 more = self.function(group)
                 over = more if over == 0 else self.function([more, self.function(group), over])
             return over
-        for group in groups:
-            self.found.carries[self.new() >> 1] = tuple(dict.fromkeys(x >> 1 for x in group))
+        chain: list[int] = []
+        for group in reversed(groups):
             self.found.kept.add(self.function(group) >> 1)
-        return self.new()
+            chain.append(self.new() >> 1)
+            self.found.carries[chain[-1]] = tuple(dict.fromkeys(x >> 1 for x in group))
+        answer = self.new()
+        self.found.chains.append([*chain, answer >> 1])
+        return answer
 
     def _chain(self, a: list[int], b: list[int], net: Net) -> list[int]:
         """A carry chain. Its data inputs are signals, and its own LUTs take in what makes the other operand."""
         carry: int | None = int(isinstance(net, Sub))
         top = self.read.get(net, net.width)
         found: list[int] = []
+        chain: list[int] = []
         if min(top, net.width) <= _SHORT:
             return self._short(a, b, carry or 0)
         for i in range(top):
@@ -242,9 +250,11 @@ class _Walk:
                 made = self.new()
                 self.found.carries[made >> 1] = tuple(live)
                 self.found.kept.update(live[: a[i] > 1])
-                found.append(made)
             else:
-                found.append(self.new())
+                made = self.new()
+            found.append(made)
+            chain.append(made >> 1)
+        self.found.chains.append(chain)
         return found + [0] * (net.width - top)
 
     def _short(self, a: list[int], b: list[int], carry: int) -> list[int]:
