@@ -28,8 +28,7 @@ from lutc.settings import Settings
 Progress = Callable[[str], None]
 Stages = list[tuple[str, Design]]
 
-# What a shorter way through the named LUTs may cost, of all LUTs, by the objective.
-_QUICKER = {"area": 0.0, "balanced": 0.02, "latency": 0.4}
+_QUICKER = 0.4  # of all LUTs: what a shorter way through those by name may cost if latency is the objective
 _AT_ONCE = 4096  # assumed rows
 _LOOKED_AT = 1000  # random vectors, and assumed rows, on which passes are compared where inputs are assumed
 _BUG = (
@@ -106,7 +105,8 @@ def wired(
     """The netlist of the last stage, with LUTs by name where device and emitter have them."""
     device, slow = settings.device, settings.effort != "fast"
     luts = device.primitive if settings.backend.named_luts else None
-    hasten = (device, _QUICKER[settings.objective]) if slow and luts and counts(device) else None
+    quick = slow and luts and counts(device) and settings.objective == "latency"
+    hasten = (device, _QUICKER) if quick else None
     return tuple(netlist(design, control or Control(), notes, luts=luts, tables=slow, hasten=hasten))
 
 

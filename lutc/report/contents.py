@@ -29,7 +29,7 @@ def facts(
     """Everything a tool or a person may want to know of a build, as plain JSON values.
 
     `latency_cycles` is the number of rising edges from an input to its answer, `ii` the number of cycles between two
-    inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates: of `modules`, the netlist, where the target
+    inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates: of `modules`, the netlist, where a target
     is such that it can be counted (`lutc.rtl.sites`); else, and after each of the `stages` in `passes`, the sum of what
     operations estimate, null as long as operations are left that have no circuit yet. DSP blocks are counted, and
     flip-flops are the bits of the netlist's registers. `dsp` says how products were chosen for blocks, `stage_ns` is

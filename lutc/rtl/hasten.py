@@ -40,7 +40,7 @@ def hastened(module: Module, target: Target, more: float) -> Module:
     most = (1 + more) * sum(sites([module], target).values())
     best, shortest = module, Ways(bits_of(module, target)).longest()
     for _ in range(_ROUNDS):
-        made = _round(best, target, min(_NEAR, more / 4))
+        made = _round(best, target)
         if made is None or sum(sites([made], target).values()) > most:
             break
         longest = Ways(bits_of(made, target)).longest()
@@ -50,11 +50,11 @@ def hastened(module: Module, target: Target, more: float) -> Module:
     return best
 
 
-def _round(module: Module, target: Target, near: float) -> Module | None:
+def _round(module: Module, target: Target) -> Module | None:
     """The module with the LUTs on its slowest ways made anew; None where none of them can be made quicker."""
     bits = bits_of(module, target)
     ways = Ways(bits)
-    due = (1 - near) * ways.longest()
+    due = (1 - _NEAR) * ways.longest()
     luts = [net for net in module.nets if isinstance(net, Lut)]
     ready = {net: max((ways.ready.get(x >> 1, 0) for x in bits.bits[net]), default=0) for net in module.nets}
     slow = [n for n in luts if ready[n] + ways.behind[bits.bits[n][0] >> 1] >= due]
@@ -83,23 +83,29 @@ class _Search:
     def plan(self, net: Lut) -> _Plan | None:
         """The quickest plan found for a LUT that is quicker than it is."""
         best, least = None, self.ready[net] - _GAIN
-        for inputs, contents in self._flattened(net):
+        for inputs, contents in self._flattened(net, least - 1):
             found = self.made(tuple(inputs), contents, least - 1)
             if found and found.luts <= _DEAREST:
                 best, least = found, found.time
         return best
 
-    def _flattened(self, net: Lut) -> Iterator[tuple[list[Net], Codes]]:
-        """The function of a LUT by other inputs: the LUTs that are there last replaced, one more at a time."""
+    def _flattened(self, net: Lut, limit: int) -> Iterator[tuple[list[Net], Codes]]:
+        """The function of a LUT by other inputs: the LUTs that are there last replaced, one more at a time.
+
+        It ends where an input that is no LUT is there too late for an answer by `limit`.
+        """
         inputs, contents = _key(net), np.array(net.contents)
         for _ in range(WIDEST):
+            if any(self.ready[x] + PINS[0] > limit for x in inputs if not isinstance(x, Lut)):
+                return
             waited = [x for x in inputs if isinstance(x, Lut)]
             fitting = [x for x in waited if len({*inputs, *_key(x)}) - 1 <= WIDEST]
             if not fitting:
                 return
             last = max(fitting, key=self.ready.__getitem__)
             inputs, contents = _replaced(inputs, contents, last)
-            yield inputs, contents
+            if max(self.ready[x] for x in inputs) + PINS[0] <= limit:
+                yield inputs, contents
 
     def made(self, inputs: tuple[Net, ...], contents: Codes, limit: int) -> _Plan | None:
         """The quickest way to make a function that is found; None if none answers by `limit`."""
