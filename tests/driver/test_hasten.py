@@ -135,4 +135,5 @@ def test_circuits_of_every_objective_answer_as_the_design(
         result = lutc.simulate(build.write(tmp_path / objective, vectors=200))
         assert result.passed and result.vectors == 200
         slowest[objective] = max(_longest(m) for m in build.modules)
-    assert slowest["latency"] < min(slowest["balanced"], slowest["area"])
+    others = min(slowest["balanced"], slowest["area"])
+    assert slowest["latency"] < others or (stages and slowest["latency"] == others)
