@@ -13,7 +13,7 @@ from lutc.analysis.timing import longest_stage
 from lutc.built import Build as Build
 from lutc.built import simulate as simulate
 from lutc.diagnostics import Diagnostic, LirError, error, shortened
-from lutc.emit import Control, netlist
+from lutc.emit import Control
 from lutc.ir.graph import Design, body, owners
 from lutc.ir.latency import latency
 from lutc.ir.ops import Rescale
@@ -26,7 +26,7 @@ from lutc.passes.pipelines import Step
 from lutc.passes.registry import expanded
 from lutc.report.contents import facts
 from lutc.settings import Settings, unknown
-from lutc.staging import Progress, Staged, approximating
+from lutc.staging import Progress, Staged, approximating, wired
 from lutc.staging import staged as staged
 from lutc.target import Target
 from lutc.text.parse import parse_file
@@ -211,9 +211,7 @@ def _built(
     period = _clock(steps, device)
     design = _told_of_slowness(stages[-1][1] if stages else model, device, period)
     control = Control(settings.clock_enable and latency(design) > 0, settings.valid)
-    luts = device.primitive if settings.backend.named_luts else None
-    notes = _notes(design, device, found)
-    modules = tuple(netlist(design, control, notes, luts=luts, tables=not fast))
+    modules = wired(design, settings, control, _notes(design, device, found))
     report = facts(
         design,
         modules,

@@ -13,8 +13,10 @@ from lutc.ir.ops.flow import evaluate
 from lutc.primitives import Primitive
 from lutc.rtl.builder import ModuleBuilder
 from lutc.rtl.circuits import net_format, words, zero
+from lutc.rtl.hasten import hastened
 from lutc.rtl.nets import DATA, VALID, Module, Net
 from lutc.rtl.split import split
+from lutc.target import Target
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,14 @@ def netlist(
     *,
     luts: Primitive | None = None,
     tables: bool = True,
+    hasten: tuple[Target, float] | None = None,
 ) -> list[Module]:
     """The modules of a design, callees first; the last is the design itself.
 
     With `luts`, LUTs of the device, tables and what stands in front of them are such that synthesis leaves alone
     (`lutc.rtl.nets.Lut`); without `tables`, only the latter.
+    With `hasten`, LUTs by name are put together otherwise for a shorter slowest way on that target, at a share of all
+    LUTs that it may cost (`lutc.rtl.hasten`).
     A design without registers is combinational: it has no clock, and no clock enable however much one is asked for.
     Raises LirError for a design that is not in the scalar stage, or that still holds an operation without a circuit.
     """
@@ -57,7 +62,7 @@ def netlist(
         nets = _inputs(build, func.params)
         _fill(build, body(func), nets, modules, home)
         build.output("result", nets[func.result])
-        done += split(build.build())
+        done += split(_quick(build.build(), hasten))
         modules[func] = done[-1]
     build = ModuleBuilder(
         design.name, clock=clocked, clock_enable=clocked and control.clock_enable, luts=luts, tables=tables
@@ -79,7 +84,11 @@ def netlist(
                 help="check the model's last quantiser",
             )
         )
-    return [*done, *split(build.build())]
+    return [*done, *split(_quick(build.build(), hasten))]
+
+
+def _quick(module: Module, hasten: tuple[Target, float] | None) -> Module:
+    return hastened(module, *hasten) if hasten else module
 
 
 def _ready(design: Design) -> None:

@@ -9,9 +9,10 @@ from typing import cast
 
 import numpy as np
 
-from lutc.analysis.cost import costs
+from lutc.analysis.cost import built
 from lutc.assumed import Assumed
 from lutc.diagnostics import error
+from lutc.emit import Control, netlist
 from lutc.ir.graph import Design
 from lutc.ir.interp import execute
 from lutc.passes.approximate.approximate import Approximate
@@ -20,11 +21,14 @@ from lutc.passes.assume.worth import Assumption, HeldOut
 from lutc.passes.context import Context
 from lutc.passes.dump import dump_all
 from lutc.passes.manager import Pass, run
+from lutc.rtl.nets import Module
+from lutc.rtl.sites import counts
 from lutc.settings import Settings
 
 Progress = Callable[[str], None]
 Stages = list[tuple[str, Design]]
 
+_QUICKER = 0.4  # of all LUTs: what a shorter way through those by name may cost if latency is the objective
 _AT_ONCE = 4096  # assumed rows
 _LOOKED_AT = 1000  # random vectors, and assumed rows, on which passes are compared where inputs are assumed
 _BUG = (
@@ -95,8 +99,19 @@ def _run(
     return stages
 
 
+def wired(
+    design: Design, settings: Settings, control: Control | None = None, notes: dict[str, str] | None = None
+) -> tuple[Module, ...]:
+    """The netlist of the last stage, with LUTs by name where device and emitter have them."""
+    device, slow = settings.device, settings.effort != "fast"
+    luts = device.primitive if settings.backend.named_luts else None
+    quick = slow and luts and counts(device) and settings.objective == "latency"
+    hasten = (device, _QUICKER) if quick else None
+    return tuple(netlist(design, control or Control(), notes, luts=luts, tables=slow, hasten=hasten))
+
+
 def _luts(design: Design, settings: Settings) -> float:
-    return sum(c.luts for c in costs(design, settings.device).values())
+    return sum(c.luts for c in built(design, wired(design, settings), settings.device).values())
 
 
 def _smaller(
@@ -144,12 +159,12 @@ def _assuming(
     tell("the exact circuit, to compare with")
     plain = [step for step in steps if not step.assumes]
     exact = _run(model, plain, settings, Context.asked(settings), lambda text: None, None)
-    finished, built = (found[-1][1] if found else model for found in (exact, stages))
+    finished, assuming = (found[-1][1] if found else model for found in (exact, stages))
     tell("comparing the assumed rows")
-    _same(model, built, assumed)
+    _same(model, assuming, assumed)
     near = [d for step, (_, d) in zip(steps, stages, strict=True) if step.assumes][-1]
-    luts_exact, luts = _luts(finished, settings), _luts(built, settings)
-    taken = assumed.said in built.notes and luts < luts_exact
+    luts_exact, luts = _luts(finished, settings), _luts(assuming, settings)
+    taken = assumed.said in assuming.notes and luts < luts_exact
     if dump and not taken:
         dump_all(dump, model, exact)
     assumption = Assumption(assumed, held_out, model, near, luts_exact, luts, taken)

@@ -55,6 +55,14 @@ def _flips(inputs: int) -> Codes:
     return flips
 
 
+@lru_cache(maxsize=1 << 10)
+def spread(bits: tuple[int, ...]) -> Codes:
+    """The keys, in order, in which no bits but these are set."""
+    places = np.arange(len(bits))
+    keys: Codes = (np.arange(1 << len(bits))[:, None] >> places & 1) @ (1 << np.array(bits, dtype=np.int64))
+    return keys
+
+
 @lru_cache(maxsize=4096)
 def function_luts(inputs: int, target: Target) -> float:
     """One boolean function of so many inputs. A constant or a wire costs nothing; small ones share a LUT."""

@@ -1,15 +1,17 @@
-"""What a scalar-stage design costs, by its operations' own estimates: per layer."""
+"""What a design costs, per layer: a scalar-stage one by its operations' own estimates, a netlist as it is counted."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lutc.analysis.layers import layers
 from lutc.ir.graph import Design, Func, Stage, Value, body, owners
 from lutc.ir.ops import Call
 from lutc.ir.ops.base import Op
+from lutc.rtl.nets import Module
+from lutc.rtl.sites import counts, sites
 from lutc.target import Target
 
 
@@ -43,6 +45,17 @@ def costs(design: Design, target: Target, known: Known | None = None) -> dict[st
                 cost.luts += times * luts
                 cost.dsps += times * dsps
     return {k: c for k, c in total.items() if c.luts or c.dsps}
+
+
+def built(design: Design, modules: Sequence[Module], target: Target) -> dict[str, Cost]:
+    """The same of a design whose netlist is there: its LUTs are counted, on targets for which that can be done."""
+    found = costs(design, target)
+    if not counts(target):
+        return found
+    luts = sites(modules, target)
+    named = [*found, *(k for k in luts if k not in found)]
+    every = {k: Cost(luts.get(k, 0.0), found[k].dsps if k in found else 0) for k in named}
+    return {k: c for k, c in every.items() if c.luts or c.dsps}
 
 
 def by_pass(stages: Iterable[tuple[str, Design]], target: Target) -> list[tuple[str, dict[str, Cost] | None]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lutc._version import __version__
-from lutc.analysis.cost import Cost, by_pass, costs
+from lutc.analysis.cost import Cost, built, by_pass
 from lutc.analysis.flipflops import flip_flops
 from lutc.analysis.timing import longest_stage
 from lutc.ir.graph import Design, Output, Param
@@ -30,15 +30,15 @@ def facts(
     """Everything a tool or a person may want to know of a build, as plain JSON values.
 
     `latency_cycles` is the number of rising edges from an input to its answer, `ii` the number of cycles between two
-    inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates, DSP blocks are counted, and flip-flops are
-    the bits of the registers of `modules`, the netlist;
-    `dsp` says how products were chosen for blocks, `stage_ns` is the longest way between registers by the target's
-    delay model, which comes from where `delays` says. `passes` tells the LUTs after each of the `stages`, in all and by
-    layer; they are null as long as operations are left that have no circuit yet. `compared` says what the design was
-    compared with when it was loaded.
+    inputs. Bit ranges are `[high, low]` within the port. LUTs are estimates: of `modules`, the netlist, where a target
+    is such that it can be counted (`lutc.rtl.sites`); else, and after each of the `stages` in `passes`, the sum of what
+    operations estimate, null as long as operations are left that have no circuit yet. DSP blocks are counted, and
+    flip-flops are the bits of the netlist's registers. `dsp` says how products were chosen for blocks, `stage_ns` is
+    the longest way between registers by the target's delay model, which comes from where `delays` says. `compared`
+    says what the design was compared with when it was loaded.
     """
     ranks, target = latency(design), settings.device
-    layers, ffs = costs(design, target), flip_flops(modules)
+    layers, ffs = built(design, modules, target), flip_flops(modules)
     luts = sum(c.luts for c in layers.values())
     every = layers | {k: Cost() for k in ffs if k not in layers}
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from operator import index
 
 from lutc.primitives import Primitive
@@ -215,15 +216,19 @@ class ModuleBuilder:
                 self._origins[net] = self._origin
         return net
 
-    def again(self, source: Module, net: Net, operands: Sequence[Net]) -> Net:
+    def again(self, source: Module, net: Net, operands: Sequence[Net], *, shared: bool = False) -> Net:
         """The operation of ``net``, a net of the module ``source``, here and on ``operands``; labels come with it.
 
-        It is not looked for among the nets that are here already: it was the only one of its kind there.
+        It is not looked for among the nets that are here already, unless it is to be `shared` with those: it was the
+        only one of its kind there.
         """
         for operand in operands:
             if operand not in self._nets:
                 raise ValueError(f"{operand!r} is not of module {self.name}")
         made = net.on(operands)
+        if shared:
+            key = (type(made), *(getattr(made, f.name) for f in fields(made) if f.init))
+            made = self._known.setdefault(key, made)
         self._nets[made] = 0.0  # LUTs here have their inputs in order
         if isinstance(net, Rom) and net.contents in source.table_names:
             self._tables.setdefault(net.contents, source.table_names[net.contents])
@@ -438,11 +443,14 @@ class ModuleBuilder:
             return self.const(entries[0], width, signed)
         return self._make(Rom, bits, entries, width, signed)
 
-    def lut(self, inputs: Sequence[Net], contents: Sequence[int]) -> Net:
+    def lut(
+        self, inputs: Sequence[Net], contents: Sequence[int], ready: Mapping[Net, float] | None = None
+    ) -> Net:
         """One bit as one LUT: ``contents[i]`` is the answer where the bits of ``inputs``, the first lowest, read i.
 
         Inputs may repeat or be constant; those the answer does not depend on are left out, and an answer that copies
-        one is that net, without a LUT.
+        one is that net, without a LUT. The last input has the quickest pin, and is the one that is there last: by
+        `ready`, or as far as the builder knows.
         """
         bits, contents = live_inputs(inputs, contents)
         if len(bits) <= 1 and tuple(contents) in ((0,), (1,), (0, 1)):
@@ -452,7 +460,7 @@ class ModuleBuilder:
             return self.not_(
                 bits[0]
             )  # what reads it has room for that; carry chains that have are given it apart
-        bits, contents = latest_last(bits, contents, self._nets)
+        bits, contents = latest_last(bits, contents, self._nets if ready is None else ready)
         return self._make(Lut, self.append(*reversed(bits)), tuple(contents), 1, False, self.luts)
 
     def ready(self, net: Net) -> float:

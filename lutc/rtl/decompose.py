@@ -50,7 +50,7 @@ def _split(
     best: tuple[float, int] | None = None
     for size in range(1, _FREE + 1):
         for free in combinations(range(count), size):
-            columns, places = _columns(table, count, free)
+            columns, places = columns_of(table, count, free)
             width = (len(columns) - 1).bit_length()
             if size + width > most:
                 continue
@@ -64,7 +64,7 @@ def _split(
     return free, codes, answers.T.astype(np.uint8).tobytes()
 
 
-def _columns(table: np.ndarray, count: int, free: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def columns_of(table: np.ndarray, count: int, free: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The columns that differ, as [column, free inputs], and which of them the other inputs choose."""
     axes = [count - 1 - i for i in range(count)]  # of each input, in the table with an axis for every one
     bound = [i for i in range(count) if i not in free]

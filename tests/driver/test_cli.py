@@ -103,7 +103,8 @@ def test_luts_after_each_pass(run: Run) -> None:
         s.stem.partition("-")[2] for s in sorted(Path("build/stages").iterdir())
     ]
     assert passes[0] == {"pass": "simplify", "luts": None, "layers": None}  # tensors have no price
-    assert passes[-1]["luts"] == facts["estimate"]["luts"]
+    # Here by operations, there counted on the netlist.
+    assert abs(passes[-1]["luts"] - facts["estimate"]["luts"]) <= 0.1 * facts["estimate"]["luts"]
     assert {p["layer"] for p in passes[-1]["layers"]} >= {"dense_1", "answer"}
     adders = next(p for p in passes if p["pass"] == "adders")
     assert "estimated LUTs after each pass" in shown and f"{adders['luts']}" in shown
@@ -328,7 +329,7 @@ def test_a_bug_is_exit_code_3(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     def bug(*arguments: object, **options: object) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("lutc.driver.netlist", bug)
+    monkeypatch.setattr("lutc.staging.netlist", bug)
     result = run("compile", "tagger.lir", code=3)
     assert "internal error: ZeroDivisionError: oh" in result.stderr and "a bug in lutc" in result.stderr
     monkeypatch.setenv("LUTC_TRACEBACK", "1")

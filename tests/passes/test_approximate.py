@@ -63,7 +63,8 @@ def test_it_is_smaller_and_within_what_is_allowed(keep: int) -> None:
         assert 0 < worst <= max(max(-lo, hi) for lo, hi in proven["y"]) <= lsb
         assert near.notes and f"{lsb} were allowed" in near.notes[-1]
         found.append(luts(design, lsb))
-    assert before > found[0] > found[1] > found[2] > found[3]
+    # What an error of 1 takes from tables may be nothing once LUTs are put together.
+    assert before >= found[0] > found[1] > found[2] > found[3]
     assert found[2] < 0.85 * before
     assert print_design(Approximate(4)(design, Context())) == print_design(
         Approximate(4)(tables(keep=keep), Context())

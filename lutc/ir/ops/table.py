@@ -14,7 +14,7 @@ from lutc.ir.ops.base import Op, number
 from lutc.numbers import as_code, dtype, twos
 from lutc.rtl import circuits
 from lutc.rtl.decompose import WIDEST, in_luts, simple
-from lutc.truth import dependence, table_luts
+from lutc.truth import dependence, spread, table_luts
 from lutc.types import Ints, Type, holding, scalar, uniform
 
 if TYPE_CHECKING:
@@ -178,17 +178,9 @@ class Lut(Op):
                 bits.append(build.bit(table, wide.tolist().index(bit)))
                 continue
             live = tuple(np.flatnonzero(depends[bit]).tolist())
-            contents = (codes[_spread(live)] >> bit & 1).tolist()
+            contents = (codes[spread(live)] >> bit & 1).tolist()
             bits.append(in_luts(build, [inputs[i] for i in live], contents))
         return build.as_(build.append(*reversed(bits)), signed)
-
-
-@lru_cache(maxsize=1 << 10)
-def _spread(bits: tuple[int, ...]) -> Ints:
-    """The keys, in order, in which no bits but these are set."""
-    places = np.arange(len(bits))
-    keys: Ints = (np.arange(1 << len(bits))[:, None] >> places & 1) @ (1 << np.array(bits, dtype=np.int64))
-    return keys
 
 
 @lru_cache(maxsize=1 << 14)
