@@ -83,7 +83,11 @@ class Build:
     @property
     def files(self) -> dict[str, str]:
         """The HDL, by file name."""
-        return self.settings.backend.emit(self.modules, _header(self.facts))
+        facts = self.facts
+        notes = [
+            f"The circuit takes {facts['latency_cycles']} clock cycles, and a sample every {facts['ii']}."
+        ]
+        return self.settings.backend.emit(self.modules, _header(facts), self.reference, notes)
 
     @property
     def models(self) -> dict[str, str]:

@@ -60,6 +60,9 @@ class Backend(Protocol):
 
         A backend may also have `models`, of the same arguments: what simulators read besides and synthesis must not,
         such as what LUTs do that are asked for by name. They are written to `sim/`.
+
+        One that writes programs, and no circuits, may have `emit_design(design, head, notes)` besides: the texts by
+        file name of the design that the circuit means the same as. It is then asked for these in place of `emit`.
         """
 
 
@@ -167,9 +170,14 @@ class Emitter:
                 raise LirError(self.maker.fault("gives no models by file name: see lutc.plugins.Backend"))
         return found
 
-    def emit(self, modules: Sequence[Module], head: str) -> dict[str, str]:
+    def emit(
+        self, modules: Sequence[Module], head: str, design: Design | None = None, notes: Sequence[str] = ()
+    ) -> dict[str, str]:
+        """The files' texts by name; of a backend that writes programs, those of the design."""
+        program = getattr(self.made, "emit_design", None)
         with self.maker.answering():
-            found: Any = self.made.emit(modules, head)
+            from_nets = program is None or design is None
+            found: Any = self.made.emit(modules, head) if from_nets else program(design, head, notes)
             if not isinstance(found, dict) or not all(_is_file(name, text) for name, text in found.items()):
                 raise LirError(self.maker.fault("gives no texts by file name: see lutc.plugins.Backend"))
             if not any(name.endswith(self.suffix) for name in found):
