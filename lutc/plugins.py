@@ -89,8 +89,17 @@ class Bench(Protocol):
     def reads(self, folder: Path) -> list[str]:
         """The files that a simulation rests on, as paths from the folder. Raises LirError if there is no bench."""
 
-    def simulate(self, folder: Path) -> Any:
-        """Run the bench of a folder: whether it `passed`, and what was seen."""
+    def simulate(
+        self,
+        folder: Path,
+        *,
+        simulator: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Any:
+        """Run the bench of a folder: whether it `passed`, and what was seen.
+
+        `simulator` is one of `simulators`, or left to the bench; `progress` is told cycles done and cycles in all.
+        """
 
 
 @dataclass(frozen=True)
@@ -174,7 +183,7 @@ class Emitter:
         self, modules: Sequence[Module], head: str, design: Design | None = None, notes: Sequence[str] = ()
     ) -> dict[str, str]:
         """The files' texts by name; of a backend that writes programs, those of the design."""
-        program = getattr(self.made, "emit_design", None)
+        program: Any = getattr(self.made, "emit_design", None)
         with self.maker.answering():
             from_nets = program is None or design is None
             found: Any = self.made.emit(modules, head) if from_nets else program(design, head, notes)

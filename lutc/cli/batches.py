@@ -26,12 +26,11 @@ def run(
 ) -> dict[str, dict[str, Any]] | None:
     """Answer the samples of a file in another; of codes, say what they mean."""
     given = mapped_arrays(inputs)
-    whole = dict(given) if given and len(given) > 1 or (given and "" not in given) else given
     each = sum(p.type.size for p in design.params) + sum(o.value.type.size for o in design.outputs)
-    count = max((len(x) for x in whole.values() if x.ndim), default=0) if whole else 0
-    if whole is None or count * max(each, 1) <= AT_ONCE or not _streams(design, codes):
+    count = max((len(x) for x in given.values() if x.ndim), default=0) if given else 0
+    if given is None or count * max(each, 1) <= AT_ONCE or not _streams(design, codes):
         return _at_once(design, inputs, output, codes, engine)
-    named = _named(design, whole)
+    named = _named(design, given)
     rows = max(AT_ONCE // max(each, 1), 1)
     engines.chosen(design, count, engine)  # for all of them, not for the first few
     with tempfile.TemporaryDirectory(prefix=".lutc-", dir=output.parent) as work:

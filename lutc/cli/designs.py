@@ -74,7 +74,9 @@ def run(
             "run needs --input and --output, or --row", help='such as: lutc run MODEL --row "x=[1, 0.5]"'
         )
     if output.exists() and inputs.exists() and output.samefile(inputs):
-        raise error("--output is the file of --input", where=str(output), help="give another file for the answers")
+        raise error(
+            "--output is the file of --input", where=str(output), help="give another file for the answers"
+        )
     design = load_model(model, input_types, calibrate, compare, frontend)
     answers.check_place(design, output)
     about = batches.run(design, inputs, output, codes=codes, engine=engine)

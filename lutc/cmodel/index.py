@@ -60,7 +60,8 @@ class Tables:
             said = counter if step == 1 else f"{step} * {counter}"
             return f"{int(rows[0])} + {said}" if rows[0] else said
         least = int(rows.min())
-        return f"{least} + {self.name('uint32_t' if rows.max() - least > 65535 else 'uint16_t', rows - least)}[{counter}]"
+        kind = "uint32_t" if rows.max() - least > 65535 else "uint16_t"
+        return f"{least} + {self.name(kind, rows - least)}[{counter}]"
 
 
 def _spelled(number: int, ctype: str) -> str:

@@ -174,7 +174,7 @@ def _(op: ops.Matmul, x: Sequence[Term], formats: Sequence[Fixed], to: Fixed, at
     parts = []
     for a, b, f, g in zip(x[:half], x[half:], formats[:half], formats[half:], strict=True):
         if f.width and g.width and to.width:
-            parts.append((terms.mul(a, b), 1 << (to.frac - f.frac - g.frac) if to.width else 0))
+            parts.append((terms.mul(a, b), 1 << (to.frac - f.frac - g.frac)))
     return terms.weighted(parts)
 
 
@@ -185,7 +185,7 @@ def _(op: ops.Sum, x: Sequence[Term], formats: Sequence[Fixed], to: Fixed, at: i
 
 @term.register(ops.ReduceMax)
 @term.register(ops.ReduceMin)
-def _(op: ops.ReduceMax, x: Sequence[Term], formats: Sequence[Fixed], to: Fixed, at: int) -> Term:
+def _(op: Op, x: Sequence[Term], formats: Sequence[Fixed], to: Fixed, at: int) -> Term:
     chosen = terms.greater if isinstance(op, ops.ReduceMax) else terms.lesser
     players = _aligned(x, formats)
     while len(players) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,13 @@ _FARTHEST = 900  # places of the point, likewise
 
 def has_reals(design: Design) -> bool:
     """Whether every port's real numbers are doubles that can be converted exactly in doubles."""
-    plain = all(p.scale == 1 and p.offset == 0 and _real(p.type) for p in design.params)
-    return plain and all(o.scale == (1,) and o.offset == (0,) and _real(o.value.type) for o in design.outputs)
+    known = all(p.scale == 1 and p.offset == 0 and _real(p.type) for p in design.params)
+    return known and all(plain(o) and _real(o.value.type) for o in design.outputs)
+
+
+def plain(output: Output) -> bool:
+    """Whether a port's numbers are outside what they are inside."""
+    return set(output.scale) == {Fraction(1)} and set(output.offset) == {Fraction(0)}
 
 
 def _real(kind: Type) -> bool:
@@ -51,7 +57,7 @@ def described(design: Design, name: str, notes: Sequence[str]) -> list[str]:
     for c, p in zip(inputs, design.params, strict=True):
         lines.append(f" * {c}: {_plain(p.name or '')}, {_kind(p.type)}; {p.round.value}, {p.overflow.value}")
     for c, o in zip(outputs, design.outputs, strict=True):
-        scale = "" if o.scale == (1,) and o.offset == (0,) else "; scaled outside of this model"
+        scale = "" if plain(o) else "; scaled outside of this model"
         lines.append(f" * {c}: {_plain(o.name)}, {_kind(o.value.type)}{scale}")
     lines += [
         " *",

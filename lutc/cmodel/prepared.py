@@ -53,5 +53,5 @@ def operations(design: Design) -> int:
 def c_model(
     design: Design, name: str, head: str, *, namespace: str | None = None, notes: Sequence[str] = ()
 ) -> Model:
-    """The C model of a design in its quickest form; `notes` are lines for the header. See `lutc.cmodel.source.model`."""
+    """The C model of a design in its quickest form; see `lutc.cmodel.source.model`."""
     return model(prepared(design), name, head, namespace=namespace, notes=notes)

@@ -238,11 +238,7 @@ class _Work:
         literal = np.where(pools == LITERAL, at.rows_of(found), -1)
         for members in _groups(np.stack([pools, literal], axis=1)):
             one = int(found[members[0]])
-            number = (
-                self.literals.numbers[int(at.rows_of(np.int64(one)))]
-                if pools[members[0]] == LITERAL
-                else None
-            )
+            number = self.literals.numbers[one] if pools[members[0]] == LITERAL else None
             made = terms.ref(0, wide) if number is None else terms.lit(number)
             reads = found[members][:, None] if number is None else np.zeros((len(members), 0), dtype=np.int64)
             kinds = () if number is not None else (int(pools[members[0]]),)
@@ -440,7 +436,7 @@ def _shares(op: Op) -> NDArray[np.int64]:
         return np.arange(op.type.size, dtype=np.int64)
     if isinstance(op, Rescale) and op.type.shape:
         index = np.indices(op.type.shape)[op.axis].ravel()
-        return index % max(len(op.by), len(op.add))
+        return np.asarray(index % max(len(op.by), len(op.add)), dtype=np.int64)
     return np.zeros(op.type.size, dtype=np.int64)
 
 

@@ -130,7 +130,7 @@ class Printer:
                 table = self.tables.name(kind.ctype, np.array(step.table, dtype=np.int64))
         if bits > 64 or any(pool(p).words for p in step.pools) or kind.words:
             self.wide = True
-            self.most_limbs = max(self.most_limbs, words.limb_count(made))
+            self.most_limbs = max(self.most_limbs, words.limb_count(made, step.pool))
 
             def code(k: int) -> str:
                 wide = pool(step.pools[k]).words

@@ -147,7 +147,7 @@ def low(a: Term, width: int) -> Term:
     """The lowest bits, as an unsigned number."""
     if not width:
         return lit(0)
-    if 0 <= a.lo and a.hi < 1 << width:
+    if a.lo >= 0 and a.hi < 1 << width:
         return a
     return bitwise("and", a, lit((1 << width) - 1))
 

@@ -73,9 +73,9 @@ def _closes(said: str) -> bool:
     return False
 
 
-def limb_count(made: Term) -> int:
-    """How many limbs are enough for a term and all below it, and for the double of a remainder."""
-    return (terms.needed(made) + 2 + 31) // 32
+def limb_count(made: Term, result: int) -> int:
+    """How many limbs are enough for a term, all below it, the double of a remainder, and a row of the result's pool."""
+    return max((terms.needed(made) + 2 + 31) // 32, pool_named(result).words)
 
 
 def limbs(made: Term, read: Read, pools: Sequence[int], result: int, into: str, table: str = "") -> list[str]:
@@ -83,7 +83,7 @@ def limbs(made: Term, read: Read, pools: Sequence[int], result: int, into: str, 
 
     `read(k)` names operand k: a code, or of a wide one the address of its lowest limb.
     """
-    count = limb_count(made)
+    count = limb_count(made, result)
     text: dict[int, str] = {}
     lines: list[str] = []
     for t in terms.walked(made):
