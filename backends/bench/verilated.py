@@ -66,7 +66,9 @@ def _verdict(bench: Bench, plan: list[Any], expected: list[list[int]], said: lis
     if said[0] == "wrong":
         cycles = int(said[2])
         ports = [*bench.outputs, *([("valid_out", 1)] if bench.valid else [])]
-        got = {name: f"{int(word, 16):0{width}b}" for (name, width), word in zip(ports, said[3:], strict=True)}
+        got = {
+            name: f"{int(word, 16):0{width}b}" for (name, width), word in zip(ports, said[3:], strict=True)
+        }
         failure = difference(bench, cycles, plan[cycles], expected[plan[cycles].check or 0], got)
         if failure is None:
             raise Failed(f"cycle {cycles} is wrong for the program and right for the plan")
@@ -106,7 +108,11 @@ def program(bench: Bench) -> str:
         *(["dut->valid_in = step.valid;"] if bench.valid else []),
     ]
     low = [f"put(dut->{name}, zero.data());" for name, _ in ins]
-    low += [f"dut->{name} = 0;" for name, there in (("ce", bench.clock_enable), ("valid_in", bench.valid)) if there]
+    low += [
+        f"dut->{name} = 0;"
+        for name, there in (("ce", bench.clock_enable), ("valid_in", bench.valid))
+        if there
+    ]
     reset = "dut->rst = 1; tick(); tick(); dut->rst = 0;" if bench.reset else ""
     clocked = "dut->clk = 1; dut->eval(); dut->clk = 0; dut->eval();" if bench.clock else ""
     lines = {

@@ -159,7 +159,14 @@ def _load(param: Param, c: str, real: bool, found: at.Refs, printer: Printer, bo
     size, lines = param.type.size, []
     if real:
         return _turned(param, c, found, printer, body) if size else []
-    for n, (ref, fmt) in enumerate(zip(found.tolist(), param.type.formats, strict=True)):
+    for n, count in _runs(param.type, found, printer, body):
+        ref, fmt = int(found[n]), param.type.formats[n]
+        if count > 1:
+            code = f"(uint64_t){c}[((first + (size_t)i) * {size} + {n} + (size_t)e) * {words_of(param.type)}]"
+            row, ctype = _along(printer.row(body, ref)), pool(ref >> 40).ctype
+            lines.append(f"{{ int e; for (e = 0; e < {count}; e++) for (i = 0; i < count; i++)")
+            lines.append(f"    {row}[i] = ({ctype})({_wrapped(code, fmt)}); }}")
+            continue
         if ref >> 40 == at.LITERAL:
             continue
         row, kind = printer.row(body, ref), pool(ref >> 40)
@@ -171,6 +178,34 @@ def _load(param: Param, c: str, real: bool, found: at.Refs, printer: Printer, bo
             base = f"{c} + ((first + (size_t)i) * {size} + {n}) * {many}"
             lines += _wide_load(base, fmt, row, kind.words, kind.ctype)
     return lines
+
+
+def _runs(kind: Type, found: at.Refs, printer: Printer, body: Body) -> list[tuple[int, int]]:
+    """Long runs of elements of one format whose rows stand one after the other: (first, count) for all elements."""
+    runs: list[tuple[int, int]] = []
+    before: tuple[object, int, int] | None = None
+    for n, (ref, fmt) in enumerate(zip(found.tolist(), kind.formats, strict=True)):
+        here = None
+        if ref >> 40 != at.LITERAL and at.narrow(ref >> 40):
+            here = (fmt, *printer.place(body, ref))
+        if here and before and (*here[:2], here[2] - 1) == before:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((n, 1))
+        before = here
+    return [r for first, count in runs for r in ([(first, count)] if count >= _RUN else _ones(first, count))]
+
+
+def _ones(first: int, count: int) -> list[tuple[int, int]]:
+    return [(n, 1) for n in range(first, first + count)]
+
+
+def _along(row: str) -> str:
+    """The row that is `e` places behind another."""
+    return row.replace("]", " + e]")
+
+
+_RUN = 32  # elements that a loop goes along
 
 
 def _wrapped(code: str, fmt: Fixed) -> str:
@@ -278,7 +313,14 @@ def _turned(param: Param, c: str, found: at.Refs, printer: Printer, body: Body) 
         "    }",
         f"    for (e = 0; e < {size}; e++) bad |= z[e] != 0.0{f' || m[e] >= {_double(limit)}' if wraps else ''};",
     ]
-    live = [(n, r) for n, r in enumerate(found.tolist()) if r >> 40 != at.LITERAL]
+    runs = _runs(param.type, found, printer, body)
+    for n, count in runs:
+        if count > 1:
+            row, kind = _along(printer.row(body, int(found[n]))), pool(int(found[n]) >> 40).ctype
+            lines.append(f"    for (e = 0; e < {count}; e++) for (i = 0; i < LANES; i++)")
+            lines.append(f"        {row}[i] = ({kind})u[i * {padded} + {n} + e];")
+    single = [n for n, count in runs if count == 1]
+    live = [(n, int(found[n])) for n in single if int(found[n]) >> 40 != at.LITERAL]
     for start in range(0, size, _TURNED):
         some = [(n, r) for n, r in live if start <= n < start + _TURNED]
         if some:
@@ -315,7 +357,23 @@ def _store(output: Output, c: str, real: bool, found: at.Refs, printer: Printer,
     size, many, lines = kind.size, words_of(kind), []
     if real and size:
         return _real_store(output, c, found, printer, body)
-    for n, ref in enumerate(found.tolist()):
+    for n, count in _runs(kind, found, printer, body):
+        ref = int(found[n])
+        if count > 1 and many == 1:
+            row = _along(printer.row(body, ref))
+            lines.append(f"{{ int e; for (e = 0; e < {count}; e++) for (i = 0; i < count; i++)")
+            lines.append(f"    {c}[(first + (size_t)i) * {size} + {n} + (size_t)e] = {row}[i]; }}")
+            continue
+        lines += [
+            line for k in range(count) for line in _stored(c, n + k, kind, int(found[n + k]), printer, body)
+        ]
+    return lines
+
+
+def _stored(c: str, n: int, kind: Type, ref: int, printer: Printer, body: Body) -> list[str]:
+    """An element's codes from its row."""
+    size, many, lines = kind.size, words_of(kind), []
+    if True:
         place = f"{c}[(first + (size_t)i) * {size} + {n}]"
         number = body.literals.numbers[ref] if ref >> 40 == at.LITERAL else None
         row = None if number is not None else printer.row(body, ref)

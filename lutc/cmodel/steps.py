@@ -46,6 +46,11 @@ class Printer:
         place = int(self._places[id(body)][number][ref & ((1 << 40) - 1)])
         return f"{work}->{pool(number).name}[{place}]"
 
+    def place(self, body: Body, ref: int) -> tuple[int, int]:
+        """The pool of an element that is no number, and its place there."""
+        number = ref >> 40
+        return number, int(self._places[id(body)][number][ref & ((1 << 40) - 1)])
+
     def _print(self, body: Body, name: str) -> None:
         where, sizes = places.placed(body)
         self._places[id(body)] = where
