@@ -118,7 +118,7 @@ static inline void look8(uint8_t *y, const uint8_t *x, const uint8_t *table, int
     const __m512i key = _mm512_loadu_si512(x), low = _mm512_loadu_si512(table);
     __m512i r;
     if (entries == 64) {
-        r = _mm512_permutexvar_epi8(key, low);
+        r = _mm512_maskz_permutexvar_epi8(~(__mmask64)0, key, low);
     } else {
         r = _mm512_permutex2var_epi8(low, key, _mm512_loadu_si512(table + 64));
         if (entries > 128) {
@@ -131,17 +131,17 @@ static inline void look8(uint8_t *y, const uint8_t *x, const uint8_t *table, int
 }
 static inline void look16(uint8_t *y, const uint16_t *x, const uint8_t *table, int entries)
 {
-    const __m512i a = _mm512_loadu_si512(x), b = _mm512_loadu_si512(x + 32);
-    const __m512i key = _mm512_inserti64x4(
-        _mm512_castsi256_si512(_mm512_cvtepi16_epi8(a)), _mm512_cvtepi16_epi8(b), 1);
-    const __m512i c = _mm512_srli_epi16(a, 7), d = _mm512_srli_epi16(b, 7);
-    const __m512i all = _mm512_inserti64x4(
-        _mm512_castsi256_si512(_mm512_cvtepi16_epi8(c)), _mm512_cvtepi16_epi8(d), 1);
-    const __m512i page = _mm512_and_si512(all, _mm512_set1_epi8((char)((entries - 1) >> 7)));
-    __m512i r;
-    int n;
+    uint8_t keys[LANES], pages[LANES];
+    __m512i key, page, r;
+    int i, n;
+    for (i = 0; i < LANES; i++) {
+        keys[i] = (uint8_t)x[i];
+        pages[i] = (uint8_t)((x[i] & (entries - 1)) >> 7);
+    }
+    key = _mm512_loadu_si512(keys);
+    page = _mm512_loadu_si512(pages);
     if (entries == 64) {
-        r = _mm512_permutexvar_epi8(key, _mm512_loadu_si512(table));
+        r = _mm512_maskz_permutexvar_epi8(~(__mmask64)0, key, _mm512_loadu_si512(table));
     } else {
         r = _mm512_permutex2var_epi8(_mm512_loadu_si512(table), key, _mm512_loadu_si512(table + 64));
         for (n = 1; n < entries / 128; n++) {
