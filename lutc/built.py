@@ -274,7 +274,7 @@ def simulate(
     """Run a build folder's bench again. Returns the result of `lutc.backends.simulate.simulate`.
 
     `simulator` is `icarus` or `verilator` for Verilog, `ghdl` for VHDL, or `auto`: what fits, and for thousands of
-    vectors Verilator, where that is installed. `progress` is told how many clock cycles are done, and how many there are.
+    vectors Verilator, where that is installed. `progress` is told the clock cycles done, and how many there are.
 
     Raises LirError, naming the files, unless the build is there whole and as lutc wrote it: a verdict on anything
     else would be taken for one on the model.

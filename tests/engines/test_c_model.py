@@ -109,8 +109,17 @@ def test_widths_from_0_to_130() -> None:
 @pytest.mark.parametrize("overflow", ["wrap", "saturate", "saturate-symmetric"])
 @pytest.mark.parametrize(
     "round",
-    "floor ceil toward-zero away nearest-half-up nearest-half-down nearest-half-even nearest-half-away "
-    "nearest-half-zero".split(),
+    [
+        "floor",
+        "ceil",
+        "toward-zero",
+        "away",
+        "nearest-half-up",
+        "nearest-half-down",
+        "nearest-half-even",
+        "nearest-half-away",
+        "nearest-half-zero",
+    ],
 )
 def test_ports_take_real_numbers_by_every_rule(round: str, overflow: str) -> None:
     kinds = ["s6f2", "u5f-3", "s9f6", "u1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def _design(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> lutc.Design:
     return lutc.loads(TEXT)
 
 
-def _inputs(count: int) -> dict[str, np.ndarray]:
+def _inputs(count: int) -> dict[str, Any]:
     rng = np.random.default_rng(count)
     return {"x": rng.normal(size=(count, 3)) * 4, "k": rng.integers(-1, 9, count)}
 
