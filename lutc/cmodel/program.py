@@ -196,7 +196,7 @@ class _Work:
     ) -> Refs:
         pools = at.pools_of(reads[0]).tolist()
         operands = [
-            terms.ref(k, f) if pool != LITERAL else terms.lit(self.literals.numbers[int(at.rows_of(r))])
+            _ref(k, f, pool) if pool != LITERAL else terms.lit(self.literals.numbers[int(at.rows_of(r))])
             for k, (r, pool, f) in enumerate(zip(reads[0], pools, source, strict=True))
         ]
         made = term(op, operands, source, to, first)
@@ -314,7 +314,7 @@ class _Work:
         for members in _groups(np.concatenate([pools, literal], axis=1)):
             one = reads[members[0]]
             operands = [
-                terms.ref(k, f) if pool != LITERAL else terms.lit(self.literals.numbers[int(at.rows_of(r))])
+                _ref(k, f, pool) if pool != LITERAL else terms.lit(self.literals.numbers[int(at.rows_of(r))])
                 for k, (r, pool, f) in enumerate(zip(one, pools[members[0]].tolist(), source, strict=True))
             ]
             for j, fmt in enumerate(to):
@@ -358,6 +358,13 @@ class _Work:
             self.steps.append(Compute(made, pool, block, () if literal else (source,), reads))
             result[i] = at.refs(pool, block)[0]
         return result
+
+
+def _ref(number: int, fmt: Fixed, pool: int) -> Term:
+    """An operand: what is kept without a sign is never negative, whatever format it is read in."""
+    found = terms.ref(number, fmt)
+    unsigned = at.pool(pool).name[0] == "u"
+    return Term("ref", (), 0, found.hi, number) if found.lo < 0 and unsigned else found
 
 
 def _span(pool: int) -> Fixed:

@@ -195,3 +195,18 @@ def test_layers_are_loops_and_short_designs_are_lines() -> None:
     made = c_model(design, "model", "")
     assert made.source.count("\n") < 600
     same(design, made, 3)
+
+
+def test_what_random_designs_found() -> None:
+    """A small term for a wide row; a quotient of what is 0; a code that is read with a sign and kept without."""
+    text = """lir 1 scalar
+design found(%a: u3, %b: u7f2) -> (w = %w, q = %q, c = %c) {
+  %w: u66f14 = quant %a
+  %z = lincomb %b, weights=[0]
+  %q: u4 = rescale %z, by=[-27/44], add=[1/7], round=ceil, overflow=wrap
+  %s: s8f2 = quant %b
+  %c = compare %s, -1, rel=lt
+}
+"""
+    design = parse(text, "found")
+    same(design, model(design, "model", ""), 2)
