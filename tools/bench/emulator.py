@@ -142,6 +142,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         "The C model of lutc against alkaid's `predict`; `tools/bench/emulator.py` says what is measured. Million",
         "samples per CPU second, one thread, float64 in and out; *with the first call* counts what comes before, over",
         f"{SAMPLES:,} samples. Samples that the sides answer differently are counted, not explained away.",
+        "The C compiler takes one to three seconds, which a million samples of a small model do not pay back; it is asked",
+        "once, for its libraries are kept. Other work on the machine moves the times, those of two threads most.",
         "",
         "| model | lutc | alkaid | ratio | first call: lutc | alkaid | ratio | made in, s | two threads | different |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
