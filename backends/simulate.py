@@ -31,7 +31,7 @@ from .bench.plan import Bench, Failure, save
 
 __all__ = ["Bench", "Failure", "Result", "bench_for", "simulate", "write_bench"]
 
-_FILES = ("__init__.py", "plan.py", "run.py", "test_bench.py")
+_FILES = ("__init__.py", "plan.py", "run.py", "test_bench.py", "verilated.py")
 _MERCY = 5.0  # seconds that a simulation has to end when told to
 _TOLD = 12  # lines of a simulator's messages that an error repeats
 _PROGRESS = re.compile(r"cycle (\d+) of (\d+)$")
@@ -149,7 +149,8 @@ def simulate(
 ) -> Result:
     """Run the bench of a build folder in a process of its own.
 
-    `simulator` is "icarus", "ghdl" or "verilator"; by default LUTC_SIM or what fits the language. `timeout` is how
+    `simulator` is "icarus", "ghdl", "verilator" or "auto"; by default LUTC_SIM or what fits the language and the
+    number of vectors. `timeout` is how
     many seconds may pass without a sign of life. `progress` is called with cycles done and cycles in all. What the
     simulator says is kept in sim/simulation.log. Raises LirError where there is no verdict: no bench, no
     simulator, a circuit that does not compile, a simulator that crashes or hangs.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lutc.built import Build, simulate
     from lutc.diagnostics import Diagnostic, LirError
     from lutc.driver import compile, load
+    from lutc.engines.engine import run
     from lutc.ir.graph import Design
     from lutc.pnr.implement import implement
     from lutc.ptq.quantize import quantize
@@ -34,6 +35,7 @@ _HOMES = {
     "implement": "pnr.implement",
     "load": "driver",
     "quantize": "ptq.quantize",
+    "run": "engines.engine",
     "simulate": "built",
     "Design": "ir.graph",
     "Settings": "settings",
@@ -53,6 +55,7 @@ __all__ = [
     "load",
     "loads",
     "quantize",
+    "run",
     "simulate",
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lutc import plugins
+from lutc.choices import SIMULATORS
 from lutc.diagnostics import error, shortened
 from lutc.emit import Control
 from lutc.files.folder import check, exchange, held, names
@@ -83,7 +84,11 @@ class Build:
     @property
     def files(self) -> dict[str, str]:
         """The HDL, by file name."""
-        return self.settings.backend.emit(self.modules, _header(self.facts))
+        facts = self.facts
+        notes = [
+            f"The circuit takes {facts['latency_cycles']} clock cycles, and a sample every {facts['ii']}."
+        ]
+        return self.settings.backend.emit(self.modules, _header(facts), self.reference, notes)
 
     @property
     def models(self) -> dict[str, str]:
@@ -260,8 +265,16 @@ _AGAIN = (
 )
 
 
-def simulate(folder: str | Path) -> Any:
+def simulate(
+    folder: str | Path,
+    *,
+    simulator: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Any:
     """Run a build folder's bench again. Returns the result of `lutc.backends.simulate.simulate`.
+
+    `simulator` is `icarus` or `verilator` for Verilog, `ghdl` for VHDL, or `auto`: what fits, and for thousands of
+    vectors Verilator, where that is installed. `progress` is told the clock cycles done, and how many there are.
 
     Raises LirError, naming the files, unless the build is there whole and as lutc wrote it: a verdict on anything
     else would be taken for one on the model.
@@ -274,6 +287,8 @@ def simulate(folder: str | Path) -> Any:
     >>> result.passed, result.vectors
     (True, 20)
     """
+    if simulator not in SIMULATORS:
+        raise error(f"there is no simulator {simulator!r}", help=f"one of: {', '.join(SIMULATORS)}")
     with held(_place(folder), always=False):
         path = whole(folder)
         if not (path / "sim").is_dir():
@@ -285,7 +300,7 @@ def simulate(folder: str | Path) -> Any:
             raise error(
                 f"lutc did not write all of the build: {names(strange)}", where=str(path), help=_AGAIN
             )
-        return bench.simulate(path)
+        return bench.simulate(path, simulator=None if simulator == "auto" else simulator, progress=progress)
 
 
 def whole(folder: str | Path) -> Path:

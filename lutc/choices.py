@@ -15,3 +15,5 @@ DSP_MODES = ("none", "auto", "all")  # which products go to DSP blocks
 QUANTISING = ("normal", "high")  # how long to look for better weights of a float model
 SCALES = ("powers", "free")  # of its formats: powers of two, or any
 GRANULARITIES = ("channel", "tensor")  # what of its data has a format of its own
+ENGINES = ("auto", "reference", "c")  # what computes the answers of a design
+SIMULATORS = ("auto", "icarus", "ghdl", "verilator")  # what runs a build's bench

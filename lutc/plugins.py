@@ -60,6 +60,9 @@ class Backend(Protocol):
 
         A backend may also have `models`, of the same arguments: what simulators read besides and synthesis must not,
         such as what LUTs do that are asked for by name. They are written to `sim/`.
+
+        One that writes programs, and no circuits, may have `emit_design(design, head, notes)` besides: the texts by
+        file name of the design that the circuit means the same as. It is then asked for these in place of `emit`.
         """
 
 
@@ -86,8 +89,17 @@ class Bench(Protocol):
     def reads(self, folder: Path) -> list[str]:
         """The files that a simulation rests on, as paths from the folder. Raises LirError if there is no bench."""
 
-    def simulate(self, folder: Path) -> Any:
-        """Run the bench of a folder: whether it `passed`, and what was seen."""
+    def simulate(
+        self,
+        folder: Path,
+        *,
+        simulator: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Any:
+        """Run the bench of a folder: whether it `passed`, and what was seen.
+
+        `simulator` is one of `simulators`, or left to the bench; `progress` is told cycles done and cycles in all.
+        """
 
 
 @dataclass(frozen=True)
@@ -167,9 +179,14 @@ class Emitter:
                 raise LirError(self.maker.fault("gives no models by file name: see lutc.plugins.Backend"))
         return found
 
-    def emit(self, modules: Sequence[Module], head: str) -> dict[str, str]:
+    def emit(
+        self, modules: Sequence[Module], head: str, design: Design | None = None, notes: Sequence[str] = ()
+    ) -> dict[str, str]:
+        """The files' texts by name; of a backend that writes programs, those of the design."""
+        program: Any = getattr(self.made, "emit_design", None)
         with self.maker.answering():
-            found: Any = self.made.emit(modules, head)
+            from_nets = program is None or design is None
+            found: Any = self.made.emit(modules, head) if from_nets else program(design, head, notes)
             if not isinstance(found, dict) or not all(_is_file(name, text) for name, text in found.items()):
                 raise LirError(self.maker.fault("gives no texts by file name: see lutc.plugins.Backend"))
             if not any(name.endswith(self.suffix) for name in found):

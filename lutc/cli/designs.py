@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from lutc.choices import ENGINES
 from lutc.cli.group import FILE, FILE_OR_TERMINAL
 from lutc.cli.loading import Told, load_model, model_options
 from lutc.cli.options import setting_options
@@ -31,6 +32,13 @@ from lutc.cli.options import setting_options
 @click.option(
     "--codes", is_flag=True, help="Write integers instead, and what they mean: type, scale, offset."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="auto",
+    show_default=True,
+    help="What computes: the reference interpreter, the C model (compiled here), or what is quicker.",
+)
 @model_options
 def run(
     model: Path,
@@ -38,9 +46,10 @@ def run(
     output: Path | None,
     rows: tuple[str, ...],
     codes: bool,
+    engine: str,
     told: Told,
 ) -> None:
-    """Run MODEL in the reference interpreter, exactly.
+    """Run MODEL exactly, in the reference interpreter or as its C model, which gives the same.
 
     Answers are float64 numbers; if one of them is none, an error says so. With --codes they are integers (int64, or
     text for more than 64 bits), each worth code * 2^-frac * scale + offset. The formats stand in a .npz file as
@@ -49,10 +58,8 @@ def run(
     """
     import json
 
-    from lutc.cli import answers
+    from lutc.cli import answers, batches
     from lutc.diagnostics import error
-    from lutc.files.foreign import read_arrays
-    from lutc.ir.interp import answer
 
     if rows:
         if inputs or output or codes:
@@ -63,14 +70,15 @@ def run(
         raise error(
             "run needs --input and --output, or --row", help='such as: lutc run MODEL --row "x=[1, 0.5]"'
         )
+    if output.exists() and inputs.exists() and output.samefile(inputs):
+        raise error(
+            "--output is the file of --input", where=str(output), help="give another file for the answers"
+        )
     design = load_model(model, told)
     answers.check_place(design, output)
-    given = read_arrays(inputs)
-    found = answer(design, **given) if isinstance(given, dict) else answer(design, given)
-    if not codes:
-        answers.save_reals(design, found, output)
+    about = batches.run(design, inputs, output, codes=codes, engine=engine)
+    if about is None:
         return
-    about = answers.save_codes(design, found, output)
     if output.suffix == ".npy":
         click.echo(json.dumps(about))
 

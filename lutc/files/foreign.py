@@ -240,6 +240,55 @@ def read_arrays(source: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
     }
 
 
+def mapped_arrays(source: Path) -> dict[str, NDArray[Any]] | None:
+    """The arrays of a file by name, left where they are: that of an `.npy` file has the name "".
+
+    None where they cannot be: compressed, of another byte order, or damaged, as `read_arrays` tells.
+    """
+    try:
+        if not begins_with(source, b"PK"):
+            return {"": _mapped(source, 0, source.stat().st_size)}
+        found = {}
+        with zipfile.ZipFile(source) as archive, source.open("rb") as file:
+            for member in archive.infolist():
+                if member.compress_type != zipfile.ZIP_STORED or not member.filename.endswith(".npy"):
+                    return None
+                file.seek(member.header_offset + 26)
+                lengths = int.from_bytes(file.read(2), "little") + int.from_bytes(file.read(2), "little")
+                start = member.header_offset + 30 + lengths
+                name = member.filename.removesuffix(".npy")
+                if name in found:
+                    return None
+                found[name] = _mapped(source, start, start + member.file_size)
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        SyntaxError,
+        tokenize.TokenError,
+        ArithmeticError,
+        zipfile.BadZipFile,
+    ):
+        return None
+    return found
+
+
+def _mapped(source: Path, start: int, end: int) -> NDArray[Any]:
+    """The array that begins at a place of a file. Raises ValueError unless it is one of machine numbers in order."""
+    with source.open("rb") as file:
+        file.seek(start)
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise ValueError("another version of the format")
+        shape, fortran, dtype = _HEADERS[version](file)
+        first = file.tell()
+    if fortran or dtype.kind not in "biuf" or not dtype.isnative or min(shape, default=0) < 0:
+        raise ValueError("no machine numbers in row-major order")
+    if math.prod(shape) * dtype.itemsize > end - first or not math.prod(shape):
+        raise ValueError("the data are not there")
+    return np.memmap(source, dtype, "r", first, shape)
+
+
 # -- messages ---------------------------------------------------------------------------------------------------------
 
 

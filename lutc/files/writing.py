@@ -160,6 +160,39 @@ def write_arrays(path: str | Path, arrays: dict[str, Any], *, compressed: bool =
                 format.write_array(part, array, allow_pickle=False)
 
 
+def write_stream(path: str | Path, kind: Any, shape: tuple[int, ...], data: Path) -> None:
+    """Put an array whose bytes are in a file, row-major, in the place of a `.npy` file."""
+    with written(path) as file:
+        _array(file, kind, shape, data)
+
+
+def write_streams(
+    path: str | Path, kind: Any, arrays: dict[str, tuple[tuple[int, ...], Path]], texts: dict[str, str]
+) -> None:
+    """The same for a `.npz` file of several arrays, each with its shape, and of texts."""
+    import zipfile
+
+    import numpy as np
+    from numpy.lib import format
+
+    with written(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, (shape, data) in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as part:
+                _array(part, kind, shape, data)
+        for name, text in texts.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as part:
+                format.write_array(part, np.array(text), allow_pickle=False)
+
+
+def _array(file: IO[bytes], kind: Any, shape: tuple[int, ...], data: Path) -> None:
+    from numpy.lib import format
+
+    header = {"descr": format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+    format.write_array_header_1_0(SimpleNamespace(write=file.write), header)
+    with data.open("rb") as source:
+        shutil.copyfileobj(source, file, 1 << 20)
+
+
 def _status(path: str | Path) -> os.stat_result | None:
     """What is there, behind links; None if nothing is."""
     try:

@@ -55,6 +55,14 @@ def run(design: Design, /, *inputs: Any, **named: Any) -> Any:
 
 def answer(design: Design, /, *inputs: Any, **named: Any) -> dict[str, Ints]:
     """The same as `run` with the answers as codes, by output port."""
+    given = arguments(design, inputs, named)
+    codes = {p.name or "": port_codes(p, given[p.name or ""]) for p in design.params}
+    same_batch(design, codes)
+    return execute(design, codes)
+
+
+def arguments(design: Design, inputs: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given to each input port, in order or by name. Raises LirError for what is missing or too much."""
     names = [p.name or "" for p in design.params]
     if any(isinstance(given, Mapping) for given in inputs):
         help = f"give them by name: run({', '.join(f'{name}=...' for name in names[:3])}), or run(**arrays)"
@@ -64,18 +72,21 @@ def answer(design: Design, /, *inputs: Any, **named: Any) -> dict[str, Ints]:
     for name in names[: len(inputs)]:
         if name in named:
             raise error(f"{design.name} was given its input {name!r} twice: in order and by name")
-    given = dict(zip(names, inputs, strict=False)) | named
+    given = dict(zip(names, inputs, strict=False)) | dict(named)
     for name in given:
         if name not in names:
             raise error(f"{design.name} has no input {name!r}", help=did_you_mean(name, names))
     for name in names:
         if name not in given:
             raise error(f"{design.name} lacks its input {name!r}")
-    codes = {p.name or "": port_codes(p, given[p.name or ""]) for p in design.params}
-    batches = {len(c) for c in codes.values()}
+    return given
+
+
+def same_batch(design: Design, arrays: Mapping[str, Any]) -> None:
+    """Raise LirError if the arrays, by input port, differ in their number of samples."""
+    batches = {len(c) for c in arrays.values()}
     if len(batches) > 1:
         raise error(f"the inputs of {design.name} differ in their number of samples: {sorted(batches)}")
-    return execute(design, codes)
 
 
 def port_codes(param: Param, values: Any) -> Ints:
@@ -85,6 +96,17 @@ def port_codes(param: Param, values: Any) -> Ints:
     A batch may also come with extra dimensions of length 1, as exported models have them. Raises LirError for any
     other shape, and for what is no finite number.
     """
+    x = port_numbers(param, values)
+    if x.dtype != object and param.scale == 1 and param.offset == 0 and param.type.max_width <= 50:
+        steps = np.ldexp(x, np.asarray(param.type.fracs))
+        # Too large, and the whole part may not fit; too small, and the scaling may have lost digits.
+        if not ((np.abs(steps) >= 2.0**52) | (np.abs(steps) < 2.0**-900) & (x != 0)).any():
+            return _dyadic_codes(param, steps)
+    return _rational_codes(param, x)
+
+
+def port_numbers(param: Param, values: Any) -> Any:
+    """What was given to a port as float64 or, where that would not be exact, as objects, `(batch, *shape)`."""
     x = _numbers(param, values)
     shape = param.type.shape
     if x.ndim == 0 or x.shape[1:] != shape:
@@ -95,12 +117,7 @@ def port_codes(param: Param, values: Any) -> Ints:
                 help="the first dimension counts samples",
             )
         x = x.reshape(len(x), *shape)
-    if x.dtype != object and param.scale == 1 and param.offset == 0 and param.type.max_width <= 50:
-        steps = np.ldexp(x, np.asarray(param.type.fracs))
-        # Too large, and the whole part may not fit; too small, and the scaling may have lost digits.
-        if not ((np.abs(steps) >= 2.0**52) | (np.abs(steps) < 2.0**-900) & (x != 0)).any():
-            return _dyadic_codes(param, steps)
-    return _rational_codes(param, x)
+    return x
 
 
 def _numbers(param: Param, values: Any) -> Any:

@@ -110,6 +110,7 @@ def test_right_answers_pass(tmp_path: Path, hdl: str, monkeypatch: pytest.Monkey
         "run.py",
         "simulation.log",
         "test_bench.py",
+        "verilated.py",
     }
     assert not list(work.iterdir())
 

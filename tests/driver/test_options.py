@@ -85,7 +85,7 @@ def test_the_library_refuses(tmp_path: Path, options: dict[str, Any]) -> None:
 
 
 def test_a_language_is_one_of_those_there_are() -> None:
-    with pytest.raises(LirError, match=r"one of: verilog, vhdl|did you mean"):
+    with pytest.raises(LirError, match=r"one of: c, verilog, vhdl|did you mean"):
         lutc.compile(MODEL, hdl="foo")
 
 

@@ -278,9 +278,9 @@ def test_an_emitter_that_gives_no_texts(make: Make, run: Run, given: str) -> Non
 
 
 def test_emitters_and_the_bench_are_apart() -> None:
-    assert plugins.languages() == ["verilog", "vhdl"] and callable(plugins.bench().simulate)
+    assert plugins.languages() == ["c", "verilog", "vhdl"] and callable(plugins.bench().simulate)
     for hdl in ("bench", "foo"):
-        with pytest.raises(LirError, match="one of: verilog, vhdl"):
+        with pytest.raises(LirError, match="one of: c, verilog, vhdl"):
             lutc.compile("none.lir", hdl=hdl)
     with pytest.raises(LirError, match=r"no emitter 'verilogg'(.|\n)*did you mean verilog"):
         plugins.backend("verilogg")

@@ -73,6 +73,8 @@ ORDER = (
     "passes.approximate",
     "passes.assume",
     "passes",
+    "cmodel",
+    "engines",
     "nn",
     "report",
     "built",
