@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import lutc
+from conftest import need_tool
 from lutc.build import Builder
 from lutc.ir.graph import Design
 from lutc.primitives import XILINX
@@ -18,7 +19,6 @@ from lutc.rtl.nets import Append, As, Const, Input, Lut, Module, Net, Not, Slice
 from lutc.rtl.sites import sites
 from lutc.rtl.ways import PINS, Ways, through
 from lutc.target import load
-from tests.conftest import need_tool
 
 TARGET = load("xcvu13p")
 
