@@ -101,7 +101,8 @@ def _simulate(ctx: click.Context, folder: Path, simulator: str = "auto") -> None
 
     rate = TextColumn("{task.fields[rate]}")
     columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+    screen = console(stderr=True)
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task("simulating", total=None, rate="")
 
         def told(done: int, total: int) -> None:

@@ -399,8 +399,14 @@ def _real_store(output: Output, c: str, found: at.Refs, printer: Printer, body: 
         "    size_t e;",
     ]
     for start in range(0, kind.size, _TURNED):
+        count = min(_TURNED, kind.size - start)
+        # Compilers take minutes for a few numbers of a long row: these are turned apart, and copied into it.
+        short = count == kind.size
+        place = "u" if short else "t"
+        if not short:
+            lines.append(f"    {{   {word} t[LANES * {count}];")
         lines.append("    for (i = 0; i < LANES; i++) {")
-        for n in range(start, min(start + _TURNED, kind.size)):
+        for n in range(start, start + count):
             ref, fmt = int(found[n]), kind.formats[n]
             number = body.literals.numbers[ref] if ref >> 40 == at.LITERAL else None
             more = fine - fmt.frac if fmt.width else 0
@@ -414,8 +420,11 @@ def _real_store(output: Output, c: str, found: at.Refs, printer: Printer, body: 
                     if more
                     else f"({word}){printer.row(body, ref)}[i]"
                 )
-            lines.append(f"        u[i * {kind.size} + {n}] = {said};")
+            lines.append(f"        {place}[i * {count} + {n - start}] = {said};")
         lines.append("    }")
+        if not short:
+            row = f"u + i * {kind.size} + {start}, t + i * {count}, {count} * sizeof *t"
+            lines.append(f"    for (i = 0; i < LANES; i++) memcpy({row}); }}")
     lines.append(f"    for (e = 0; e < all; e++) {c}[first * {kind.size} + e] = u[e] * {_power(-fine)};")
     return [*lines, "}"]
 

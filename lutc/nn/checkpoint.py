@@ -24,7 +24,7 @@ from lutc.diagnostics import LirError, error
 from lutc.files.foreign import first_line, shown
 from lutc.files.pickles import read_checkpoint
 
-from . import attention, einsum, function, graph, layers, lut, lutconv, pareto, pooling, quantizer
+from . import attention, einsum, function, graph, joins, layers, lut, lutconv, pareto, pooling, quantizer
 from .known import oddity
 from .quantizer import Layer
 
@@ -46,7 +46,7 @@ _TORCH: dict[type[nn.Module], tuple[str, ...]] = {
 }
 _OURS = [
     kind
-    for home in (quantizer, layers, pooling, einsum, function, attention, lut, lutconv, graph)
+    for home in (quantizer, layers, joins, pooling, einsum, function, attention, lut, lutconv, graph)
     for name, kind in vars(home).items()
     if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer and not name.startswith("_")
 ]

@@ -18,6 +18,7 @@ from lutc.diagnostics import LirError
 from lutc.nn import rules as lowering
 from lutc.nn import rules_conv as lower_conv
 from lutc.nn import to_design as lower_module
+from lutc.types import Rounding
 
 
 def seen(model: nn.Module, *shape: int) -> nn.Module:
@@ -150,7 +151,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "a stride": lambda m: setattr(m[1], "stride", (2,)),
     "an epsilon": lambda m: setattr(m[2], "eps", 0.5),
     "another layer": lambda m: m[3].branches.__setitem__(0, nn.Identity()),
-    "another rounding": lambda m: setattr(m[0], "rounding", lutc.ir.graph.Rounding.FLOOR),
+    "another rounding": lambda m: setattr(m[0], "rounding", Rounding.FLOOR),
 }
 
 

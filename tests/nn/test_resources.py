@@ -57,7 +57,7 @@ BY_NAME = pytest.mark.parametrize(("make", "shape"), [t[1:] for t in LAYERS], id
 
 def widths(model: nn.Module) -> dict[str, float]:
     """Mean trained width by parameter: of a quantiser by total bits these alone, for the others only share them out."""
-    found = {}
+    found: dict[str, float] = {}
     for where, q in model.named_modules():
         if isinstance(q, lnn.Quantizer):
             names = ["total"] if q.by_total else ["fraction", "integer"]
@@ -117,7 +117,8 @@ def test_the_compiled_sums_are_those_of_torch(make: Make, shape: tuple[int, ...]
             if name.rsplit(".", 1)[-1] in ("fraction", "integer", "total"):
                 p.add_(torch.randint(-7, 2, p.shape))
     model(torch.randn(8, *shape))
-    items = [item for m in model.modules() if hasattr(m, "costs") for item in m.costs()]
+    layers: list[Any] = [m for m in model.modules() if hasattr(m, "costs")]
+    items = [item for layer in layers for item in layer.costs()]
     for item in items:
         model.zero_grad()
         torch.autograd.backward(costs.total([item]))

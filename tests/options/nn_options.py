@@ -63,7 +63,7 @@ LUT: dict[str, tuple[Any, ...]] = {
 }
 CONV = {"channels": (2,), "filters": (4,), "kernel": (2, 3), **WINDOW}
 ADD = ((nn.Identity(), lnn.QReLU(())), (lnn.QReLU(()), lnn.QReLU(()), nn.Identity()))
-ROW, LINE, PLANE = (4,), (2, 7), (2, 6, 6)
+ROW, LINE, PLANE, BOX = (4,), (2, 7), (2, 6, 6), (2, 4, 4, 4)
 MOVES = (
     ("reshape", 8, 9),
     ("permute", 0, 2, 1, 3),
@@ -100,6 +100,7 @@ LAYERS: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
     ),
     "QConv1d": (LINE, {**CONV, "bias": (True, False), "data": DATA, "weights": QUANTISERS}),
     "QConv2d": (PLANE, {**CONV, "bias": (True, False), "data": DATA, "weights": QUANTISERS}),
+    "QConv3d": (BOX, {**CONV, "bias": (True, False), "data": DATA, "weights": QUANTISERS}),
     "QReLU": (ROW, {"shape": ((), (4,))}),
     "QBatchNorm": (
         ROW,
@@ -109,12 +110,18 @@ LAYERS: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
             "eps": (1e-5, 0.1),
             "affine": (True, False),
             "weights": QUANTISERS,
+            "axis": (1, -1),
         },
     ),
     "QAdd": (ROW, {"branches": ADD}),
+    "QMaximum": (ROW, {"branches": ADD}),
+    "QMinimum": (ROW, {"branches": ADD}),
+    "QMultiply": (ROW, {"branches": ADD}),
     "QConcat": (LINE, {"branches": ADD, "dim": (1, 2, -1)}),
     "Sum": (LINE, {"dim": (1, 2, -1)}),
     "QAvgPool1d": (LINE, {"kernel": (2, 3), "stride": (None, 1, 3), "shape": ((), (2, 1))}),
+    "QMaxPool1d": (LINE, {"kernel": (2, 3), "stride": (None, 1, 3), "dilation": (1, 2)}),
+    "QMaxPool2d": (PLANE, {"kernel": (2, (3, 2)), "stride": (None, 1, (2, 1)), "dilation": (1, (2, 1))}),
     "QAvgPool2d": (PLANE, {"kernel": (2, (3, 2)), "stride": (None, 1, (2, 1)), "shape": ((), (2, 1, 1))}),
     "QEinsum": (
         LINE,
@@ -203,6 +210,7 @@ LAYERS: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
     "LUTDense": (ROW, {"n_in": (4,), "n_out": (3,), **LUT}),
     "LUTConv1d": (LINE, {**CONV}),
     "LUTConv2d": (PLANE, {**CONV}),
+    "LUTConv3d": (BOX, {**CONV}),
 }
 OPTIONS = {  # what goes through to another class
     "QReLU": {k: v for k, v in LAYERS["Quantizer"][1].items() if k not in ("shape", "signed")},
@@ -211,6 +219,7 @@ OPTIONS = {  # what goes through to another class
     "QAvgPool2d": {k: v for k, v in LAYERS["Quantizer"][1].items() if k != "shape"},
     "LUTConv1d": LUT,
     "LUTConv2d": LUT,
+    "LUTConv3d": LUT,
 }
 # Layers of torch around them.
 PLAIN: dict[str, tuple[tuple[int, ...], Mapping[str, tuple[Any, ...]]]] = {
@@ -257,8 +266,19 @@ HALF_EVEN = "the input is rounded half to even, which a port cannot prepare exac
 
 # What does not quantise what it reads.
 BARE = (
-    *("QReLU", "QBatchNorm", "QAdd", "QConcat", "Sum", "QAvgPool1d", "QAvgPool2d"),
-    *("Move", "QAffine", "QMean"),
+    *(
+        "QReLU",
+        "QBatchNorm",
+        "QAdd",
+        "QMaximum",
+        "QMinimum",
+        "QMultiply",
+        "QConcat",
+        "Sum",
+        "QAvgPool1d",
+        "QAvgPool2d",
+    ),
+    *("QMaxPool1d", "QMaxPool2d", "Move", "QAffine", "QMean"),
 )
 
 
@@ -310,7 +330,7 @@ def setting(
     return Setting("nn", f"{name}:{way}", option, make, refusal)
 
 
-PARTS = {"Add", "Concat", "Kept", "QProduct"}  # of other layers
+PARTS = {"Add", "Adders", "Maximum", "Minimum", "Multiply", "Concat", "Kept", "QProduct"}  # of other layers
 
 
 def settings() -> Iterator[Setting]:

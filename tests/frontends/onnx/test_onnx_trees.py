@@ -10,7 +10,6 @@ import onnxruntime as ort
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-import lutc
 from lutc.diagnostics import LirError
 from lutc.frontends.onnx import load_onnx
 from lutc.types import Fixed
@@ -30,7 +29,7 @@ STUMP: Columns = {
 
 
 def model(
-    op: str, outputs: list[tuple[str, int]], features: int, version: int = 3, **attributes: Any
+    op: str, outputs: list[tuple[str, int]], features: int, /, version: Any = 3, **attributes: Any
 ) -> ModelProto:
     node = helper.make_node(op, ["x"], [name for name, _ in outputs], name="forest", domain=ML, **attributes)
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, features])
@@ -86,18 +85,17 @@ def all_inputs(features: int) -> Any:
     return np.array(list(itertools.product(np.arange(-8, 8) / 2, repeat=features)), np.float32)
 
 
-def check(proto: ModelProto, features: int, **options: Any) -> lutc.Design:
+def check(proto: ModelProto, features: int, **options: Any) -> None:
     design = load_onnx(proto, input_types="s4f1", **options)
     assert design.compared.endswith("equal")
     x = all_inputs(features)
-    found = design.run(x)
-    found = list(found.values()) if isinstance(found, dict) else [found]
+    answers = design.run(x)
+    found = list(answers.values()) if isinstance(answers, dict) else [answers]
     wanted = ort.InferenceSession(proto.SerializeToString()).run(None, {"x": x})
     for mine, theirs in zip(found, wanted, strict=True):
         assert np.array_equal(
             np.asarray(mine, float).reshape(len(x), -1), np.asarray(theirs, float).reshape(len(x), -1)
         )
-    return design
 
 
 @pytest.mark.parametrize("seed", range(12))
