@@ -453,11 +453,9 @@ def test_a_simulation_ends_with_the_command_that_was_killed(compile: Compile, tm
     """Else it would write its verdict beside the next circuit."""
     compile("--vectors", "300000")
     code = "from lutc.cli import main; main(['simulate', 'build'])"
-    home = tmp_path / "home"
-    home.mkdir()
-    with subprocess.Popen(
-        [sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(home), "LUTC_SIM": "icarus"}
-    ) as process:
+    (home := tmp_path / "home").mkdir()
+    env = os.environ | {"TMPDIR": str(home), "LUTC_SIM": "icarus"}
+    with subprocess.Popen([sys.executable, "-c", code], env=env) as process:
         wait_until(lambda: bool(list(home.glob("lutc-sim-*/*.vvp"))))
         process.kill()
     wait_until(lambda: not list(home.iterdir()))
