@@ -36,8 +36,8 @@ class Sources:
         self._origin: dict[int, Value] = {}  # of each bit; those of constants, and what is fixed, have none
         might = {*wires}
         for value in values:
-            wired = value in might and type(value).rtl is not Op.rtl
-            self._nets[value] = self._rewired(value) if wired else self._own(value)
+            rewires = value in might and type(value).rtl is not Op.rtl
+            self._nets[value] = self._rewired(value) if rewires else self._own(value)
 
     def _own(self, value: Value) -> Net:
         """A net for a value that is computed."""
