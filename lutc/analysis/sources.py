@@ -36,7 +36,7 @@ class Sources:
         self._origin: dict[int, Value] = {}  # of each bit; those of constants, and what is fixed, have none
         might = {*wires}
         for value in values:
-            rewires = value in might and type(value).rtl is not Op.rtl
+            rewires = value in might and isinstance(value, Op) and type(value).rtl is not Op.rtl
             self._nets[value] = self._rewired(value) if rewires else self._own(value)
 
     def _own(self, value: Value) -> Net:
